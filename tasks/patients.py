@@ -1,0 +1,36 @@
+"""Which split a patient belongs to: a keyed hash of subject_id, stable when a release adds patients."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_of(
+    subject_ids: Iterable[int], *, key: str, validation: float, test: float
+) -> list[str]:
+    """Return each patient's split.
+
+    A patient's place in [0, 1) is BLAKE2b(subject_id, key) / 2^64. The test split takes the lowest
+    share, validation the next, train the rest, so that a patient never changes split when others
+    are added.
+
+    >>> split_of([10000032, 10000980], key="clinfuse", validation=0.1, test=0.2)
+    ['train', 'train']
+    """
+    keyed = hashlib.blake2b(key=key.encode()[:64], digest_size=8)
+    return [_split(_place(keyed, subject_id), validation, test) for subject_id in subject_ids]
+
+
+def _place(keyed: hashlib.blake2b, subject_id: int) -> float:
+    digest = keyed.copy()
+    digest.update(str(int(subject_id)).encode())
+    return int.from_bytes(digest.digest(), "big") / 2**64
+
+
+def _split(place: float, validation: float, test: float) -> str:
+    if place < test:
+        return "test"
+    return "validation" if place < test + validation else "train"

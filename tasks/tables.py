@@ -1,0 +1,94 @@
+"""Parquet as the store keeps it: zstd, page checksums written and verified, streamed by row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import StoreError
+
+ROW_GROUP_ROWS = 4096
+
+
+def write(
+    path: Path, schema: pa.Schema, batches: pa.Table | Iterable[pa.RecordBatch | pa.Table]
+) -> int:
+    """Write the batches as one Parquet file of that schema; return the number of rows.
+
+    Rows are gathered into row groups of ROW_GROUP_ROWS, so memory does not grow with the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(batches, pa.Table):
+        batches = batches.to_batches()
+    waiting: list[pa.RecordBatch] = []
+    rows = held = 0
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", write_page_checksum=True, store_schema=True
+    ) as writer:
+        for batch in batches:
+            table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+            for piece in table.select(schema.names).cast(schema).to_batches():
+                waiting.append(piece)
+                held += piece.num_rows
+                rows += piece.num_rows
+            if held >= ROW_GROUP_ROWS:
+                writer.write_table(pa.Table.from_batches(waiting, schema), ROW_GROUP_ROWS)
+                waiting, held = [], 0
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting, schema), ROW_GROUP_ROWS)
+    return rows
+
+
+def read(place: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table (a file, or a folder of parts in name order) whole, its checksums verified."""
+    batches = list(stream(place, schema, columns))
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    return pa.Table.from_batches(batches, wanted)
+
+
+def stream(
+    place: Path,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = ROW_GROUP_ROWS,
+) -> Iterator[pa.RecordBatch]:
+    """Read a table batch by batch, its checksums verified.
+
+    Raises StoreError where a part is missing, damaged, or of another schema.
+    """
+    for part in parts(place):
+        try:
+            with pq.ParquetFile(part, page_checksum_verification=True) as file:
+                _check_schema(part, file.schema_arrow, schema)
+                yield from file.iter_batches(batch_rows, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            # the library's own message may quote a value
+            raise StoreError(
+                f"{part.parent.name}/{part.name} is damaged or unreadable "
+                f"({type(error).__name__}); delete its artifact and run again"
+            ) from None
+
+
+def parts(place: Path) -> list[Path]:
+    """The Parquet files of a table, in name order. Raises StoreError where there is none."""
+    found = [place] if place.is_file() else sorted(place.glob("part-*.parquet"))
+    if not found:
+        raise StoreError(f"no Parquet part at {place}; delete its artifact and run again")
+    return found
+
+
+def rows(place: Path) -> int:
+    """The number of rows of a table, from the footers alone."""
+    return sum(pq.read_metadata(part).num_rows for part in parts(place))
+
+
+def _check_schema(part: Path, found: pa.Schema, wanted: pa.Schema) -> None:
+    if not found.equals(wanted):
+        names = sorted(set(found.names) ^ set(wanted.names)) or ["types"]
+        raise StoreError(
+            f"{part} is not of the expected schema ({', '.join(names)} differ); "
+            "delete its artifact and run again"
+        )
