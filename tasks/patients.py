@@ -18,7 +18,7 @@ def split_of(
     are added.
 
     >>> split_of([10000032, 10000980], key="clinfuse", validation=0.1, test=0.2)
-    ['train', 'train']
+    ['validation', 'train']
     """
     keyed = hashlib.blake2b(key=key.encode()[:64], digest_size=8)
     return [_split(_place(keyed, subject_id), validation, test) for subject_id in subject_ids]
