@@ -1,4 +1,4 @@
-"""The two kinds of configuration model: those that decide an artifact's key, and those that do not."""
+"""The two kinds of configuration model: what decides an artifact's key, and what does not."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,8 +1,10 @@
 """The errors that a user can act on: what, where, what to do.
 
-A message never holds a note's text nor a patient's, an admission's or a note's identifier: it may end up in Prefect's
-database or a terminal.
+A message never holds a note's text nor a patient's, an admission's or a note's identifier: it
+may end up in Prefect's database or a terminal.
 """
+
+from __future__ import annotations
 
 
 class ClinfuseError(Exception):
@@ -29,6 +31,10 @@ class TrainingError(ClinfuseError):
     """A training program stopped, its ranks died, or its run collapsed."""
 
 
+class RanksDied(TrainingError):
+    """Ranks were killed from outside; the training can be resumed from its last checkpoint."""
+
+
 class EvaluationError(ClinfuseError):
     """Predictions and outcomes do not fit together, or a metric cannot be computed."""
 
@@ -36,12 +42,10 @@ class EvaluationError(ClinfuseError):
 class StepFailed(ClinfuseError):
     """An unexpected exception inside a step, without its message, which may quote a patient."""
 
-    def __init__(self, kind: str, exception: str, place: str) -> None:
-        self.kind, self.exception, self.place = kind, exception, place
-        super().__init__(
+    @classmethod
+    def at(cls, kind: str, exception: str, place: str) -> StepFailed:
+        """The failure of a step of that kind: the exception's type, and file:line of ours."""
+        return cls(
             f"step '{kind}' stopped with {exception} at {place}; "
             "the message is withheld because it may quote a note"
         )
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return StepFailed, (self.kind, self.exception, self.place)

@@ -1,4 +1,4 @@
-"""Which split a patient belongs to: a keyed hash of subject_id, stable when a release adds patients."""
+"""A patient's split: a keyed hash of subject_id, stable when a release adds patients."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Iterable
 SPLITS = ("train", "validation", "test")
 
 
-def split_of(
-    subject_ids: Iterable[int], *, key: str, validation: float, test: float
-) -> list[str]:
+def split_of(subject_ids: Iterable[int], *, key: str, validation: float, test: float) -> list[str]:
     """Return each patient's split.
 
     A patient's place in [0, 1) is BLAKE2b(subject_id, key) / 2^64. The test split takes the lowest

@@ -1,4 +1,4 @@
-"""Parquet as the store keeps it: zstd, page checksums written and verified, streamed by row groups."""
+"""Parquet as the store keeps it: zstd, checksums written and verified, streamed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""Under what an artifact was made: packages, commit, host, memory."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import resource
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("clinfuse", "prefect", "pyarrow", "torch", "transformers", "peft", "deepspeed")
+
+
+def provenance() -> dict[str, Any]:
+    """The fields of a manifest that say when, where and with which code it was made."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "packages": _packages(),
+        "git_commit": _git_commit(),
+        "host": platform.node(),
+    }
+
+
+def peak_mib() -> float:
+    """The largest resident size so far of this process or of one child that has ended, in MiB."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(each).ru_maxrss for each in who) / 1024
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

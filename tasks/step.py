@@ -1,0 +1,297 @@
+"""@step: a Prefect task that makes an artifact, or takes it from the store.
+
+    @step("notes", version=1)
+    def read_notes(out: Path, table: Path) -> Counts:
+        ...  # writes out/notes/part-0.parquet, returns counts for the manifest
+
+Called from a flow, without `out` and by keyword, it returns an Artifact; an Artifact among its
+arguments reaches the function as the path of its directory. The manifest in the store is the
+truth: Prefect's own record is written afresh from it at every hit and removed at every miss, so
+nothing stored is deserialized on trust, and an artifact that was deleted is made again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import prefect
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.filesystems import LocalFileSystem
+from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
+from pydantic_core import to_jsonable_python
+
+from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError
+from tasks.keys import Artifact, describe, inputs_of, key_of
+from tasks.progress import progress as progress
+from tasks.provenance import peak_mib, provenance
+from tasks.runs import Run
+from tasks.store import RECORD, Store
+
+Counts = Mapping[str, int | float | str]
+
+RETRIES = 2
+RETRY_DELAY_SECONDS = 5
+_refreshed: ContextVar[Collection[str]] = ContextVar("refreshed", default=())
+_allowed_to_make: ContextVar[bool] = ContextVar("allowed_to_make", default=True)
+
+
+class Step:
+    """A function that writes an artifact, as a Prefect task that returns the artifact."""
+
+    def __init__(
+        self, kind: str, version: int, resumable: bool, function: Callable[..., Counts]
+    ) -> None:
+        self.kind = kind
+        self.version = version
+        self.resumable = resumable
+        self.function = function
+        self.stage = function.__module__.rpartition(".")[0].rpartition(".")[2]
+        functools.update_wrapper(self, function)
+        self.task: prefect.Task[..., Artifact] = prefect.task(
+            self._body(),
+            name=kind,
+            description=inspect.getdoc(function),
+            version=str(version),
+            task_run_name=_task_run_name,
+            cache_key_fn=self._record,
+            result_serializer="json",
+            persist_result=True,
+            cache_result_in_memory=False,
+            retries=RETRIES,
+            retry_delay_seconds=RETRY_DELAY_SECONDS,
+            retry_condition_fn=_can_be_retried,
+        )
+
+    def __call__(self, **arguments: Any) -> Artifact:
+        """Return the artifact for these arguments, making it where the store has none."""
+        began = time.monotonic()
+        fresh = self.stage in _refreshed.get() or self.kind in _refreshed.get()
+        artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
+        _remember(artifact, time.monotonic() - began)
+        return artifact
+
+    def _body(self) -> Callable[..., Artifact]:
+        def run(**arguments: Any) -> Artifact:
+            return self._make(arguments)
+
+        run.__name__ = run.__qualname__ = self.function.__name__
+        run.__module__ = self.function.__module__
+        signature = inspect.signature(self.function)
+        kept = [parameter for name, parameter in signature.parameters.items() if name != "out"]
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept]
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=keyword, return_annotation=Artifact
+        )
+        return run
+
+    def _record(self, context: TaskRunContext, arguments: dict[str, Any]) -> str | None:
+        """Prefect's cache key: where it finds its record, fresh from the manifest, or finds none.
+
+        Where it raised, Prefect would go on and print the exception; the task's body meets the
+        same error again and raises it properly.
+        """
+        try:
+            store = current_store()
+            key = self.key(store, arguments)
+            name = f"{self.kind}/{key}/{RECORD}"
+            if found := store.find(self.kind, key):
+                context.result_store.write(found, key=name)
+            else:
+                (store.root / name).unlink(missing_ok=True)
+        except Exception:
+            return None
+        return name
+
+    def key(self, store: Store, arguments: Mapping[str, Any]) -> str:
+        return key_of(self.kind, self.version, arguments, store.fingerprints)
+
+    def _make(self, arguments: dict[str, Any]) -> Artifact:
+        failure: ClinfuseError
+        try:
+            return self._find_or_make(arguments)
+        except ClinfuseError as error:
+            failure = error
+        except Exception as error:
+            failure = StepFailed.at(self.kind, type(error).__name__, _place(error))
+        # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
+        failure.__cause__ = failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    def _find_or_make(self, arguments: dict[str, Any]) -> Artifact:
+        store = current_store()
+        key = self.key(store, arguments)
+        log = get_run_logger()
+
+        def waiting() -> None:
+            log.info("another run is making %s/%s; waiting for it", self.kind, key)
+
+        refresh = bool(TaskRunContext.get().task.refresh_cache)  # type: ignore[union-attr]
+        with store.lock(self.kind, key, waiting=waiting):
+            if not refresh and (found := store.find(self.kind, key)):
+                log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
+                return found
+            if not _allowed_to_make.get():
+                raise StoreError(
+                    f"the artifact {self.kind}/{key} is missing and make_missing is false; "
+                    "run its stage first, or leave make_missing on"
+                )
+            log.info("making %s/%s", self.kind, key)
+            with store.reading(inputs_of(arguments)):
+                artifact = self._write(store, key, arguments)
+        log.info("made %s/%s: %s", self.kind, key, _in_words(artifact.counts))
+        return artifact
+
+    def _write(self, store: Store, key: str, arguments: dict[str, Any]) -> Artifact:
+        began = time.monotonic()
+        out = store.fresh(self.kind, key, resume=self.resumable)
+        counts = self.function(out, **_resolved(arguments, store))
+        facts = {
+            "kind": self.kind,
+            "key": key,
+            "version": self.version,
+            "config": describe(arguments, store.fingerprints),
+            "inputs": [
+                {"kind": artifact.kind, "key": artifact.key, "digest": artifact.digest}
+                for artifact in inputs_of(arguments)
+            ],
+            "counts": dict(counts),
+            "seconds": round(time.monotonic() - began, 3),
+            "peak_mib": round(peak_mib(), 1),
+            **provenance(),
+            **_run_ids(),
+        }
+        return store.commit(out, facts)
+
+
+def step(
+    kind: str, *, version: int, resumable: bool = False
+) -> Callable[[Callable[..., Counts]], Step]:
+    """Make a function `(out, **arguments) -> counts` a step that makes artifacts of that kind.
+
+    Raise `version` when the bytes that it writes change. A `resumable` step finds what it left
+    under `out/work/` when it was interrupted.
+    """
+
+    def decorate(function: Callable[..., Counts]) -> Step:
+        return Step(kind, version, resumable, function)
+
+    return decorate
+
+
+@contextmanager
+def steering(*, refresh: Collection[str] = (), make_missing: bool = True) -> Iterator[None]:
+    """Within it, steps of the named stages or kinds are made anew, or none is made at all."""
+    tokens = _refreshed.set(refresh), _allowed_to_make.set(make_missing)
+    try:
+        yield
+    finally:
+        _refreshed.reset(tokens[0])
+        _allowed_to_make.reset(tokens[1])
+
+
+def current_store() -> Store:
+    """The store: wherever Prefect would write this run's results.
+
+    Raises StoreError where that was not set, or is no local or shared POSIX path.
+    """
+    context = TaskRunContext.get() or FlowRunContext.get()
+    storage = context.result_store.result_storage if context else None
+    if storage is not None and not isinstance(storage, LocalFileSystem):
+        raise StoreError(
+            f"the store is a {type(storage).__name__}; clinfuse needs a local or shared POSIX "
+            "folder: pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH"
+        )
+    settings = get_current_settings()
+    place = storage.basepath if storage else settings.results.local_storage_path
+    if place is None or Path(place).expanduser() == Path(settings.home) / "storage":
+        raise StoreError("no store is set; pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH")
+    return Store(Path(place).expanduser())
+
+
+def _resolved(value: Any, store: Store) -> Any:
+    match value:
+        case Artifact():
+            return store.path(value.kind, value.key)
+        case dict():
+            return {name: _resolved(item, store) for name, item in value.items()}
+        case list() | tuple():
+            return type(value)(_resolved(item, store) for item in value)
+        case _:
+            return value
+
+
+def _task_run_name() -> str:
+    """The kind and what tells it from others of its kind: the arguments that are plain words."""
+    from prefect.runtime import task_run
+
+    words = [value for value in task_run.parameters.values() if isinstance(value, str)]
+    return " ".join([task_run.task_name, *words])
+
+
+def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:
+    """Only ranks that died are worth a retry: the training resumes from its checkpoint."""
+    return isinstance(state.result(raise_on_failure=False), RanksDied)
+
+
+def _place(error: BaseException) -> str:
+    """file:line of the innermost frame that is ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "tasks" in Path(frame.filename).parts] or frames
+    path = Path(ours[-1].filename)
+    return f"{'/'.join(path.parts[-3:])}:{ours[-1].lineno}"
+
+
+def _remember(artifact: Artifact, seconds: float) -> None:
+    """Add the artifact to the run's record in the store."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    store = current_store()
+    run = _runs.get(str(context.flow_run.id))
+    if run is None:
+        run = Run(
+            id=str(context.flow_run.id),
+            name=context.flow_run.name,
+            flow=context.flow.name if context.flow else "",
+            deployment=str(context.flow_run.deployment_id)
+            if context.flow_run.deployment_id
+            else None,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            parameters=to_jsonable_python(context.parameters or {}, fallback=str),
+        )
+        _runs.clear()
+        _runs[run.id] = run
+    manifest = store.manifest(artifact.kind, artifact.key)
+    made = manifest is not None and manifest.flow_run_id == run.id
+    seen = any(
+        (reached.kind, reached.key) == (artifact.kind, artifact.key) for reached in run.artifacts
+    )
+    if not seen:
+        how: Literal["made", "reused"] = "made" if made else "reused"
+        run.reach(artifact, how, seconds)
+        run.save(store.root)
+
+
+_runs: dict[str, Run] = {}  # the one flow run of this process
+
+
+def _run_ids() -> dict[str, str | None]:
+    flow, task = FlowRunContext.get(), TaskRunContext.get()
+    return {
+        "flow_run_id": str(flow.flow_run.id) if flow and flow.flow_run else None,
+        "task_run_id": str(task.task_run.id) if task else None,
+    }
+
+
+def _in_words(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in counts.items()) or "nothing to count"
