@@ -42,7 +42,7 @@ Counts = Mapping[str, int | float | str]
 RETRIES = 2
 RETRY_DELAY_SECONDS = 5
 _refreshed: ContextVar[Collection[str]] = ContextVar("refreshed", default=())
-_allowed_to_make: ContextVar[bool] = ContextVar("allowed_to_make", default=True)
+_makers: ContextVar[Collection[str] | None] = ContextVar("makers", default=None)
 
 
 class Step:
@@ -58,7 +58,6 @@ class Step:
         self.stage = function.__module__.rpartition(".")[0].rpartition(".")[2]
         functools.update_wrapper(self, function)
         self.task: prefect.Task[..., Artifact] = prefect.task(
-            self._body(),
             name=kind,
             description=inspect.getdoc(function),
             version=str(version),
@@ -70,7 +69,7 @@ class Step:
             retries=RETRIES,
             retry_delay_seconds=RETRY_DELAY_SECONDS,
             retry_condition_fn=_can_be_retried,
-        )
+        )(self._body())
 
     def __call__(self, **arguments: Any) -> Artifact:
         """Return the artifact for these arguments, making it where the store has none."""
@@ -140,7 +139,7 @@ class Step:
             if not refresh and (found := store.find(self.kind, key)):
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
                 return found
-            if not _allowed_to_make.get():
+            if (makers := _makers.get()) is not None and self.stage not in makers:
                 raise StoreError(
                     f"the artifact {self.kind}/{key} is missing and make_missing is false; "
                     "run its stage first, or leave make_missing on"
@@ -189,14 +188,19 @@ def step(
 
 
 @contextmanager
-def steering(*, refresh: Collection[str] = (), make_missing: bool = True) -> Iterator[None]:
-    """Within it, steps of the named stages or kinds are made anew, or none is made at all."""
-    tokens = _refreshed.set(refresh), _allowed_to_make.set(make_missing)
+def steering(
+    *, refresh: Collection[str] = (), makers: Collection[str] | None = None
+) -> Iterator[None]:
+    """Within it, steps of the stages or kinds in `refresh` are made anew.
+
+    Where `makers` is given, only those stages make what is missing; others refuse.
+    """
+    tokens = _refreshed.set(refresh), _makers.set(makers)
     try:
         yield
     finally:
         _refreshed.reset(tokens[0])
-        _allowed_to_make.reset(tokens[1])
+        _makers.reset(tokens[1])
 
 
 def current_store() -> Store:

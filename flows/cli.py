@@ -1,0 +1,210 @@
+"""The command `clinfuse`: parse, call a flow, print.
+
+Nothing heavy is imported here: `clinfuse ls` starts without Prefect, `clinfuse run` without torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from platformdirs import user_data_path
+from rich.console import Console
+from rich.table import Table
+
+from tasks.errors import ClinfuseError
+
+STAGES = ("ingest", "pretrain", "finetune", "evaluate")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Adapt a language model to clinical notes, then to the outcomes of an admission.\n\n"
+    "The chain is **ingest -> pretrain -> finetune -> evaluate**. Every step leaves an artifact "
+    "in the store and is not run again while its inputs stay the same.\n\n"
+    "Begin with: `clinfuse synth build/demo` and `clinfuse run configs/demo.yaml`.",
+)
+
+
+class Stage(StrEnum):
+    """A stage of the chain."""
+
+    ingest = "ingest"
+    pretrain = "pretrain"
+    finetune = "finetune"
+    evaluate = "evaluate"
+
+
+StoreOption = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        envvar="CLINFUSE_STORE",
+        help="The folder of artifacts. Patients' text is in it: keep it where the notes may be.",
+    ),
+]
+DEFAULT_STORE = user_data_path("clinfuse") / "store"
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
+    patients: Annotated[int | None, typer.Option(help="How many patients.", min=20)] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same bytes.")] = None,
+) -> None:
+    """Write a synthetic MIMIC-IV: DIR/mimic, DIR/truth.parquet, DIR/general.txt.
+
+    The files have MIMIC-IV's names, columns and layout; the patients are made up. `truth.parquet`
+    holds the best prediction that the admission sections allow, so a report can say how far a
+    model got.
+    """
+    from tasks.synth.write import synthesize
+
+    chosen = {"patients": patients, "seed": seed}
+    summary = synthesize(folder, **{k: v for k, v in chosen.items() if v is not None})
+    typer.echo(f"{summary} in {folder}")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.lora.rank=8"),
+    ] = None,
+    stage: Annotated[
+        Stage | None,
+        typer.Option(help="Stop after this stage; what lies before it is reused or made."),
+    ] = None,
+    refresh: Annotated[
+        list[str] | None,
+        typer.Option(help="Make a stage's (or a kind's) artifacts anew; may be repeated."),
+    ] = None,
+    make_missing: Annotated[
+        bool, typer.Option(help="With --stage: make what is missing before that stage.")
+    ] = True,
+    store: StoreOption = DEFAULT_STORE,
+    group: Annotated[
+        bool, typer.Option("--group", help="A new store is shared with its Unix group.")
+    ] = False,
+) -> None:
+    """Run the chain, or one stage of it, as a Prefect flow.
+
+    With PREFECT_API_URL set, the run is seen on that server; without, Prefect starts a temporary
+    one. Relative paths in the configuration count from the current folder.
+    """
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Prefect is imported
+    from flows.run import run_stage
+
+    run_stage(
+        config,
+        overrides=sets or [],
+        stage=stage.value if stage else None,
+        refresh=tuple(refresh or ()),
+        make_missing=make_missing,
+        store=store,
+        group=group,
+    )
+
+
+@app.command(name="ls")
+def list_artifacts(
+    store: StoreOption = DEFAULT_STORE,
+    kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
+) -> None:
+    """List the artifacts of the store, oldest first."""
+    table = Table("kind", "key", "made", "MiB", "seconds", "counts", box=None)
+    for manifest in _open(store).manifests():
+        if kind in (None, manifest.kind):
+            counts = ", ".join(f"{name} {value}" for name, value in manifest.counts.items())
+            size, seconds = f"{manifest.bytes / 2**20:.1f}", f"{manifest.seconds:.1f}"
+            table.add_row(
+                manifest.kind, manifest.key, manifest.created[:19], size, seconds, counts
+            )
+    Console().print(table)
+
+
+@app.command()
+def show(key: str, store: StoreOption = DEFAULT_STORE) -> None:
+    """Show an artifact's manifest: what it is, its files, config, inputs, and who made it."""
+    from tasks.upkeep import resolve
+
+    opened = _open(store)
+    manifest = resolve(opened, key)
+    typer.echo(manifest.model_dump_json(indent=2))
+    typer.echo(f"{opened.path(manifest.kind, manifest.key)}", err=True)
+
+
+@app.command()
+def lineage(key: str, store: StoreOption = DEFAULT_STORE) -> None:
+    """Draw what an artifact was made from, down to the source."""
+    from tasks import upkeep
+
+    opened = _open(store)
+    for depth, name, there in upkeep.lineage(opened, upkeep.resolve(opened, key)):
+        typer.echo("   " * depth + name + ("" if there else "   (gone, or made anew since)"))
+
+
+@app.command()
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    keep_runs: Annotated[int, typer.Option(help="Keep all that the last N runs reached.")] = 10,
+    older_than: Annotated[float, typer.Option(help="Days; younger artifacts stay.")] = 1.0,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only tell.")] = False,
+) -> None:
+    """Tell (or delete) what none of the last runs reached."""
+    from tasks import upkeep
+
+    opened = _open(store)
+    found = upkeep.garbage(opened, keep_runs, older_than)
+    if delete:
+        found = upkeep.sweep(opened, found)
+    for piece in found:
+        typer.echo(f"{'deleted' if delete else 'would delete'} {piece.what}")
+    size = sum(piece.bytes for piece in found) / 2**20
+    typer.echo(f"{len(found)} pieces, {size:.1f} MiB" + ("" if delete else "; nothing deleted"))
+
+
+@app.command()
+def verify(store: StoreOption = DEFAULT_STORE) -> None:
+    """Read every file of every artifact and compare it with its manifest."""
+    from tasks.upkeep import damaged
+
+    opened = _open(store)
+    manifests = opened.manifests()
+    wrong = 0
+    for manifest in manifests:
+        for name in damaged(opened, manifest):
+            wrong += 1
+            typer.echo(f"{manifest.kind}/{manifest.key}/{name} is not what its manifest says")
+    typer.echo(f"{len(manifests)} artifacts, {wrong} damaged files")
+    if wrong:
+        typer.echo("delete a damaged artifact's folder, and the next run makes it anew", err=True)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; an error that a user can act on is one line, not a traceback."""
+    try:
+        app()
+    except ClinfuseError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]clinfuse:[/] {error}", markup=True)
+        sys.exit(1)
+
+
+def _open(store: Path):  # type: ignore[no-untyped-def]
+    from tasks.errors import StoreError
+    from tasks.store import Store
+
+    if not store.is_dir():
+        raise StoreError(f"there is no store at {store}; name one with --store")
+    return Store(store)
+
+
+if __name__ == "__main__":
+    main()
