@@ -1,0 +1,50 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := infra/constraints.txt
+DEMO := build/demo
+STORE ?= build/store
+
+export DO_NOT_TRACK = 1
+export HF_HUB_OFFLINE = 1
+
+.PHONY: demo test lint bench setup lock clean
+
+demo: setup
+	$(BIN)/clinfuse synth $(DEMO)
+	$(BIN)/clinfuse run configs/demo.yaml --store $(STORE)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# one bench: make bench NAME=auroc
+bench: setup
+	$(BIN)/python -m tests.bench $(NAME)
+
+setup: $(VENV)/installed
+
+# torch first: DeepSpeed's build imports it. The last line compiles DeepSpeed's operator for CPU
+# ranks once (it needs g++), so that no run waits for it.
+$(VENV)/installed: pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c $(LOCK) pip setuptools wheel ninja packaging hjson py-cpuinfo
+	$(PIP) install -q -c $(LOCK) torch==2.13.0
+	$(PIP) install -q -c $(LOCK) --no-build-isolation deepspeed
+	$(PIP) install -q -c $(LOCK) --no-build-isolation -e ".[dev]"
+	DS_ACCELERATOR=cpu $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as B; B().load(verbose=False)" >$(VENV)/operator.log 2>&1 || (tail -20 $(VENV)/operator.log; exit 1)
+	touch $@
+
+# write the lock anew from what is installed
+lock:
+	$(PIP) freeze --all --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ ' > $(LOCK)
+
+clean:
+	rm -rf $(VENV) build *.egg-info
