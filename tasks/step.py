@@ -249,10 +249,15 @@ def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:
 
 def _place(error: BaseException) -> str:
     """file:line of the innermost frame that is ours."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "tasks" in Path(frame.filename).parts] or frames
-    path = Path(ours[-1].filename)
-    return f"{'/'.join(path.parts[-3:])}:{ours[-1].lineno}"
+    root = Path(__file__).parents[1]
+    frames = [
+        (path.relative_to(root), frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(root)
+    ]
+    ours = [frame for frame in frames if frame[0].parts[0] in ("flows", "tasks", "tests")]
+    path, line = ours[-1]
+    return f"{path}:{line}"
 
 
 def _remember(artifact: Artifact, seconds: float) -> None:

@@ -1,0 +1,49 @@
+"""What every test may use: one Prefect server for the session, and stores of its own."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.store import Store
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect API on a temporary SQLite database; it takes about 10 s to start."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def prefect_store(prefect_server: None, tmp_path: Path) -> Iterator[Store]:
+    """A store that flows called within the test write to."""
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+
+    place = tmp_path / "store"
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(place)}):
+        yield Store(place)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The open data beside the checkout; a test that wants it is skipped where it is absent."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the open data (../shared/data) is not on this machine")
+    return REAL_DATA
