@@ -131,6 +131,15 @@ METRICS = pa.schema(
     ]
 )
 
+ROC = pa.schema(
+    [
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("false_positive_rate", pa.float64(), nullable=False),
+        pa.field("true_positive_rate", pa.float64(), nullable=False),  # mean over defined labels
+    ]
+)
+
 TRUTH = pa.schema(
     [
         pa.field("hadm_id", pa.int64(), nullable=False),
