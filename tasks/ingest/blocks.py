@@ -1,0 +1,211 @@
+"""Cut a CSV file, gzipped or not, into blocks of whole records, without parsing them.
+
+pyarrow loses a line feed where a CRLF inside quotes falls on the border of its blocks (arrow
+#51368), so the blocks are cut here, at record ends, and each is parsed as one.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from isal import igzip, igzip_threaded, isal_zlib
+from numpy.typing import NDArray
+
+from tasks.errors import SourceError
+
+BLOCK_BYTES = 16 << 20
+MAX_RECORD_BYTES = 64 << 20  # a 5 MB note passes; a quote without a partner does not eat the file
+_MAX_HEADER_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+_QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
+_NOTHING = 0  # stands before the first and after the last byte of a block
+
+csv.field_size_limit(MAX_RECORD_BYTES)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records of a file.
+
+    `lines` [records] are the line numbers on which its records start, blank lines left out; None
+    where a quote stands in an odd place, so that only the csv module can tell the records apart.
+    """
+
+    data: bytes
+    first_line: int
+    lines: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as the csv module reads it; fields are None where it cannot."""
+
+    line: int  # 0 is the first line of the data
+    end: int  # byte behind the record
+    fields: list[str] | None
+
+
+def read_header(path: Path) -> list[str]:
+    """The names in the file's first line. Raises SourceError where there is none."""
+    with _open(path) as file:
+        return _header(path, file)
+
+
+def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Yield the file's records, the header left out, in blocks of about `block_bytes`.
+
+    Raises SourceError where the file is empty, cannot be read, ends within a compressed stream
+    or within quotes, or holds a record of more than MAX_RECORD_BYTES.
+    """
+    with _open(path) as file:
+        _header(path, file)
+        line, carried = 2, b""
+        while True:
+            data = file.read(block_bytes)
+            final = not data
+            data = carried + data
+            if final and not data.endswith(b"\n"):
+                data += b"\n" if data else b""
+            end, lines = _cut(data)
+            if end:
+                first, line = line, line + data.count(b"\n", 0, end)
+                yield Block(data[:end], first, None if lines is None else lines + first)
+            carried = data[end:]
+            if carried and (final or len(carried) > MAX_RECORD_BYTES):
+                raise SourceError(
+                    f"{path.name}: the quoted field in the record at line {line} does not end; "
+                    "the file was cut off there, or a quote is missing; fetch the file again"
+                )
+            if final:
+                return
+
+
+def records(data: bytes) -> Iterator[Record]:
+    """The whole records of the data as the csv module splits them, blank lines left out.
+
+    Bytes that are not UTF-8 become lone surrogates. A last record whose quotes do not close is
+    not yielded.
+    """
+    lines = _Lines(data)
+    reader = csv.reader(lines)
+    while True:
+        start = lines.count
+        fields: list[str] | None
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            fields = None
+        if lines.exhausted:
+            return
+        if fields != []:
+            yield Record(start, lines.position, fields)
+
+
+class _Lines:
+    """The lines of some bytes as text, counting what the csv module took."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = self.count = 0
+        self.exhausted = False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        end = self.data.find(b"\n", self.position) + 1
+        if not end:
+            self.exhausted = True
+            raise StopIteration
+        line = self.data[self.position : end]
+        self.position = end
+        self.count += 1
+        return line.decode("utf-8", "surrogateescape")
+
+
+def _cut(data: bytes) -> tuple[int, NDArray[np.int64] | None]:
+    """Where the last whole record ends, and the lines (from 0) on which records start.
+
+    A line feed ends a record if an even number of quotes stands before it; that holds as long as
+    quotes stand only around fields and, doubled, inside them.
+
+    >>> _cut(b'1,"a\\nb"\\n\\n2,c\\n3,"d')
+    (14, array([0, 3]))
+    """
+    content = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(content == _QUOTE)
+    if not _well_placed(content, quotes):
+        last = deque(records(data), maxlen=1)
+        return (last[0].end if last else 0), None
+    feeds = np.flatnonzero(content == _NEWLINE)
+    outside = np.flatnonzero(np.searchsorted(quotes, feeds) % 2 == 0)
+    if not len(outside):
+        return 0, np.empty(0, np.int64)
+    ends = feeds[outside]
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lines = np.concatenate(([0], outside[:-1] + 1))
+    length = ends - starts
+    blank = (length == 0) | ((length == 1) & (content[starts] == _RETURN))
+    return int(ends[-1]) + 1, lines[~blank]
+
+
+def _well_placed(content: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
+    """Whether quotes open only after a comma or line feed and close only before one."""
+    if not len(quotes):
+        return True
+    padded = np.concatenate(([_NOTHING], content, [_NOTHING]))
+    opening, closing = quotes[0::2], quotes[1::2]
+    before, after = padded[opening], padded[closing + 2]
+    doubled = quotes[1:] - quotes[:-1] == 1
+    # the k-th closing quote and the opening quote after it: a doubled quote inside a field
+    doubled_close = np.zeros(len(closing), bool)
+    doubled_close[: len(doubled[1::2])] = doubled[1::2]
+    doubled_open = np.zeros(len(opening), bool)
+    doubled_open[1 : 1 + len(doubled[1::2])] = doubled[1::2]
+    opens = np.isin(before, (_COMMA, _NEWLINE)) | doubled_open
+    opens[0] |= opening[0] == 0
+    closes = (
+        np.isin(after, (_COMMA, _NEWLINE, _RETURN)) | doubled_close | (closing + 1 == len(content))
+    )
+    return bool(opens.all() and closes.all())
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, decompressed on another thread where its name ends with .gz."""
+    try:
+        opener = igzip_threaded.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as file:
+            yield file
+    except EOFError:
+        raise SourceError(
+            f"{path.name} ends in the middle of its compressed data; fetch the file again and "
+            "compare its SHA-256"
+        ) from None
+    except (igzip.BadGzipFile, isal_zlib.IsalError, zlib.error):
+        raise SourceError(
+            f"{path.name} is no valid gzip file; fetch it again, or name it .csv if it is plain"
+        ) from None
+    except OSError as error:
+        raise SourceError(
+            f"{path.name} cannot be read ({error.strerror or type(error).__name__}); check that "
+            "it is there and its permissions"
+        ) from None
+
+
+def _header(path: Path, file: IO[bytes]) -> list[str]:
+    first = file.readline(_MAX_HEADER_BYTES).removeprefix(_BOM)
+    names = next(csv.reader([first.decode("utf-8", "replace")]), [])
+    if not names:
+        raise SourceError(f"{path.name} is empty: it has no header line; fetch the file again")
+    return [name.strip() for name in names]

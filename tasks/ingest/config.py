@@ -1,0 +1,131 @@
+"""What the ingest stage reads, how it splits the patients, and which outcomes it makes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tasks.config import Config
+
+OutcomeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class SplitConfig(Config):
+    """Which patients train, which choose between models, and which are only tested on."""
+
+    method: Literal["hash", "file"] = Field(
+        default="hash",
+        description="hash: by a keyed hash of subject_id, so that a patient never changes split "
+        "when others are added; file: as a CSV file says",
+    )
+    key: str = Field(
+        default="clinfuse", min_length=1, description="The hash's key; another key, another split"
+    )
+    # 70/10/20 by patient, as CORE's lists have it
+    validation: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of patients for validation (method hash)"
+    )
+    test: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of patients for the test (method hash)"
+    )
+    file: Path | None = Field(
+        default=None,
+        description="CSV file with the columns subject_id and split (train, validation or val or "
+        "dev, test); its other columns are not read (method file)",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SplitConfig":
+        if self.method == "file" and self.file is None:
+            raise ValueError("method 'file' needs the key 'file'")
+        if self.method == "hash" and self.file is not None:
+            raise ValueError("a file is given; set method to 'file', or leave the file out")
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave no patient to train on")
+        return self
+
+
+class _CodesConfig(Config):
+    min_count: int = Field(
+        default=10,  # Edin et al. drop codes seen fewer than 10 times
+        ge=1,
+        description="A code becomes a label if at least so many training admissions have it",
+    )
+    icd_versions: Literal["both", "9", "10"] = Field(
+        default="both",
+        description="both: one label space of both versions, an admission being observed only in "
+        "the one that it was coded in; 9 or 10: the other version's admissions are unobserved",
+    )
+    grouping: Literal["category", "full"] = Field(
+        default="category",
+        description="category: the first characters of a code (diagnoses 3, ICD-9 V and E codes 4; "
+        "ICD-9 procedures 3, ICD-10 procedures 4); full: the code as it stands",
+    )
+
+
+class DiagnosesConfig(_CodesConfig):
+    """Every diagnosis that the admission was coded with."""
+
+    kind: Literal["diagnoses"] = "diagnoses"
+    name: OutcomeName = Field(default="diagnoses", description="The outcome's name in reports")
+
+
+class ProceduresConfig(_CodesConfig):
+    """Every procedure that the admission was coded with."""
+
+    kind: Literal["procedures"] = "procedures"
+    name: OutcomeName = Field(default="procedures", description="The outcome's name in reports")
+    no_codes: Literal["negative", "exclude"] = Field(
+        default="negative",
+        description="An admission without procedure rows is negative for every label, or is left "
+        "out as in the paper",
+    )
+
+
+class MortalityConfig(Config):
+    """Death in the hospital."""
+
+    kind: Literal["mortality"] = "mortality"
+    name: OutcomeName = Field(default="mortality", description="The outcome's name in reports")
+
+
+OutcomeConfig = Annotated[
+    DiagnosesConfig | ProceduresConfig | MortalityConfig, Field(discriminator="kind")
+]
+
+
+class IngestConfig(Config):
+    """From MIMIC-IV's files to notes, patient splits, admissions and outcomes."""
+
+    source: Path = Field(
+        description="Folder in MIMIC-IV's layout: note/, hosp/ with .csv.gz or .csv files"
+    )
+    note_source: Path | None = Field(
+        default=None,
+        description="Folder that holds note/ where MIMIC-IV-Note lies apart from MIMIC-IV; "
+        "empty: the same folder",
+    )
+    include_radiology: bool = Field(
+        default=True, description="Read the radiology reports too; only pretraining uses them"
+    )
+    max_reject_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Stop when more than this share of a table's rows cannot be used",
+    )
+    split: SplitConfig = Field(
+        default_factory=SplitConfig, description="How patients are split, for all stages alike"
+    )
+    outcomes: tuple[OutcomeConfig, ...] = Field(
+        default=(DiagnosesConfig(), ProceduresConfig(), MortalityConfig()),
+        min_length=1,
+        description="What is predicted from an admission's note",
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "IngestConfig":
+        names = [outcome.name for outcome in self.outcomes]
+        if len(set(names)) < len(names):
+            raise ValueError("two outcomes have the same name; give one of them another 'name'")
+        return self

@@ -1,0 +1,110 @@
+"""Make an outcome's label vocabulary, and write its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tasks import tables
+from tasks.patients import SPLITS
+from tasks.schemas import LABELS, OUTCOMES, REJECTS
+
+_SEPARATOR = "\x1f"  # below every character of a code, so that the order is by system, then code
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an outcome says of each admission of the cohort.
+
+    systems [admissions]: the code system in which it was observed, None where it was not.
+    admission, label [pairs]: distinct pairs of a row in the cohort and an index into `labels`.
+    labels: (code_system, code), titles beside them.
+    """
+
+    systems: Sequence[str | None]
+    admission: NDArray[np.int64]
+    label: NDArray[np.int64]
+    labels: Sequence[tuple[str, str]]
+    titles: Sequence[str | None]
+
+    def write(self, out: Path, cohort: pa.Table, rejects: pa.Table) -> dict[str, int]:
+        """Write the tables outcomes, labels and rejects; return the counts."""
+        tables.write(out / "outcomes" / "part-0.parquet", OUTCOMES, self._outcomes(cohort))
+        tables.write(out / "labels" / "part-0.parquet", LABELS, self._labels(cohort))
+        tables.write(out / "rejects" / "part-0.parquet", REJECTS, rejects)
+        return {
+            "admissions": cohort.num_rows,
+            "observed": sum(system is not None for system in self.systems),
+            "labels": len(self.labels),
+            "positives": len(self.label),
+            "untitled_labels": sum(title is None for title in self.titles),
+            "rejected": rejects.num_rows,
+        }
+
+    def _outcomes(self, cohort: pa.Table) -> pa.Table:
+        order = np.lexsort((self.label, self.admission))
+        held = np.bincount(self.admission, minlength=cohort.num_rows)
+        offsets = np.concatenate(([0], np.cumsum(held))).astype(np.int32)
+        systems = pa.array(self.systems, pa.string())
+        return pa.table(
+            {
+                "hadm_id": cohort["hadm_id"],
+                "observed": systems.is_valid(),
+                "code_system": systems,
+                "labels": pa.ListArray.from_arrays(
+                    pa.array(offsets), pa.array(self.label[order].astype(np.int32))
+                ),
+            }
+        ).cast(OUTCOMES)
+
+    def _labels(self, cohort: pa.Table) -> pa.Table:
+        split = np.array(cohort["split"].to_pylist(), dtype=object)
+        counts = {
+            name: np.bincount(
+                self.label[split[self.admission] == name], minlength=len(self.labels)
+            ).astype(np.int64)
+            for name in SPLITS
+        }
+        return pa.table(
+            {
+                "index": pa.array(range(len(self.labels)), pa.int32()),
+                "code_system": pa.array([system for system, _ in self.labels], pa.string()),
+                "code": pa.array([code for _, code in self.labels], pa.string()),
+                "title": pa.array(self.titles, pa.string()),
+            }
+            | counts
+        ).cast(LABELS)
+
+
+def frequent(
+    admission: NDArray[np.int64],
+    systems: pa.Array,
+    codes: pa.ChunkedArray,
+    in_training: NDArray[np.bool_],
+    min_count: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[str, str]]]:
+    """The labels that at least min_count training admissions have.
+
+    Of code rows (admission, code system, code), each [rows], return the distinct pairs of
+    admission and label that remain, and the labels, ordered by code system and code.
+    """
+    joined = pc.binary_join_element_wise(systems, codes, _SEPARATOR)
+    encoded = pa.chunked_array(joined).combine_chunks().dictionary_encode()
+    names = encoded.dictionary
+    width = max(len(names), 1)
+    rank = np.empty(len(names), np.int64)
+    rank[pc.sort_indices(names).to_numpy()] = np.arange(len(names))
+    label = rank[encoded.indices.to_numpy()]
+    admission, label = np.divmod(np.unique(admission * width + label), width)
+    kept = np.bincount(label[in_training[admission]], minlength=len(names)) >= min_count
+    index = np.cumsum(kept) - 1
+    remain = kept[label]
+    ordered = names.take(pc.sort_indices(names)).filter(pa.array(kept))
+    labels = [tuple(name.split(_SEPARATOR)) for name in ordered.to_pylist()]
+    return admission[remain], index[label[remain]], [(system, code) for system, code in labels]
