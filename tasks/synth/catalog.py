@@ -1,0 +1,182 @@
+"""The clinical world of the generator, read from catalog.yaml: conditions, procedures, label spaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROFILES = (
+    "cardiac",
+    "pulmonary",
+    "digestive",
+    "liver",
+    "renal",
+    "neurologic",
+    "trauma",
+    "oncologic",
+    "infectious",
+    "psychiatric",
+    "vascular",
+    "hematologic",
+)
+SEXES = ("F", "M")
+CODE_SYSTEMS = {"diagnoses": {9: "icd9cm", 10: "icd10cm"}, "procedures": {9: "icd9pcs", 10: "icd10pcs"}}
+
+
+@dataclass(frozen=True)
+class Code:
+    """A full ICD code as it stands in the tables, without a dot."""
+
+    code: str
+    title: str
+    category: str  # what counts as one label
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A disease or state that a patient may have, and every way to write it."""
+
+    name: str
+    chronic: bool  # kept over a patient's admissions; else drawn anew for each
+    prevalence: float  # share of admissions
+    profiles: tuple[str, ...]  # the kinds of patient in whom it is common
+    sex: str | None  # only in this sex
+    death: float  # chance that it alone ends the admission
+    groups: dict[int, tuple[tuple[Code, ...], ...]]  # ICD version -> categories -> full codes
+    forms: tuple[str, ...]  # title-like, abbreviation, lay words
+    held_out: tuple[str, ...]  # never in a training patient's admission note
+    drug: str
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """Something done to a patient, and the conditions that lead to it."""
+
+    name: str
+    codes: dict[int, tuple[Code, ...]]  # ICD version -> full codes, one category
+    causes: tuple[tuple[int, float], ...]  # (condition, chance)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A category of one code system, and which conditions cause it with what chance."""
+
+    code: str
+    causes: tuple[tuple[int, float], ...]  # (condition, chance that it is coded)
+    codes: tuple[tuple[Code, ...], ...]  # the full codes that each cause may get
+    procedure: int | None = None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All conditions and procedures."""
+
+    conditions: tuple[Condition, ...]
+    procedures: tuple[Procedure, ...]
+    icd10_categories: dict[str, str]  # titles of the three-character headings
+
+    def names(self) -> dict[str, int]:
+        """The index of each condition by its name."""
+        return {condition.name: index for index, condition in enumerate(self.conditions)}
+
+
+@cache
+def load() -> Catalog:
+    """Read catalog.yaml, which lies beside this module."""
+    text = Path(__file__).with_name("catalog.yaml").read_text(encoding="utf-8")
+    raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    conditions = tuple(_condition(entry) for entry in raw["conditions"])
+    index = {condition.name: number for number, condition in enumerate(conditions)}
+    procedures = tuple(_procedure(entry, index) for entry in raw["procedures"])
+    return Catalog(conditions, procedures, dict(raw["icd10_categories"]))
+
+
+def diagnosis_labels(
+    catalog: Catalog, version: int, coded: float, coded_further: float
+) -> tuple[Label, ...]:
+    """The diagnosis categories of an ICD version, in order of their code.
+
+    A condition is coded in its first category with chance `coded`, in each further one with
+    `coded_further`; conditions may share a category (noisy-or).
+    """
+    causes: dict[str, list[tuple[int, float]]] = {}
+    codes: dict[str, list[tuple[Code, ...]]] = {}
+    for index, condition in enumerate(catalog.conditions):
+        for place, group in enumerate(condition.groups[version]):
+            category = group[0].category
+            chance = (coded_further if place else coded) * (1.0 + 0.1 * _wobble(index))
+            causes.setdefault(category, []).append((index, min(chance, 0.98)))
+            codes.setdefault(category, []).append(group)
+    return tuple(Label(code, tuple(causes[code]), tuple(codes[code])) for code in sorted(causes))
+
+
+def procedure_labels(catalog: Catalog, version: int) -> tuple[Label, ...]:
+    """The procedure categories of an ICD version; two procedures may share one."""
+    causes: dict[str, list[tuple[int, float]]] = {}
+    codes: dict[str, list[tuple[Code, ...]]] = {}
+    for procedure in catalog.procedures:
+        group = procedure.codes[version]
+        category = group[0].category
+        causes.setdefault(category, []).extend(procedure.causes)
+        codes.setdefault(category, []).extend([group] * len(procedure.causes))
+    return tuple(Label(code, tuple(causes[code]), tuple(codes[code])) for code in sorted(causes))
+
+
+def diagnosis_category(code: str, version: int) -> str:
+    """The category of a diagnosis code: three characters, four for ICD-9 V and E codes.
+
+    >>> diagnosis_category("V4501", 9), diagnosis_category("I5022", 10)
+    ('V450', 'I50')
+    """
+    return code[:4] if version == 9 and code[0] in "VE" else code[:3]
+
+
+def procedure_category(code: str, version: int) -> str:
+    """The category of a procedure code: three characters in ICD-9, four in ICD-10-PCS."""
+    return code[:3] if version == 9 else code[:4]
+
+
+def _condition(entry: dict[str, Any]) -> Condition:
+    groups = {
+        version: tuple(
+            tuple(_code(text, version, "diagnoses") for text in group)
+            for group in entry[f"icd{version}"]
+        )
+        for version in (9, 10)
+    }
+    return Condition(
+        name=entry["name"],
+        chronic=entry["chronic"],
+        prevalence=float(entry["prevalence"]),
+        profiles=tuple(entry["profiles"]),
+        sex=entry.get("sex"),
+        death=float(entry.get("death", 0.0)),
+        groups=groups,
+        forms=tuple(entry["forms"]),
+        held_out=tuple(entry["held_out"]),
+        drug=entry["drug"],
+    )
+
+
+def _procedure(entry: dict[str, Any], index: dict[str, int]) -> Procedure:
+    codes = {
+        version: tuple(_code(text, version, "procedures") for text in entry[f"icd{version}"])
+        for version in (9, 10)
+    }
+    causes = tuple((index[name], float(chance)) for name, chance in entry["causes"].items())
+    return Procedure(entry["name"], codes, causes)
+
+
+def _code(text: str, version: int, kind: str) -> Code:
+    code, title = text.split(" ", 1)
+    category = diagnosis_category if kind == "diagnoses" else procedure_category
+    return Code(code, title, category(code, version))
+
+
+def _wobble(index: int) -> float:
+    """A fixed spread in [-1, 1], so that conditions differ in how well they are coded."""
+    return (index * 37 % 21) / 10 - 1

@@ -1,0 +1,251 @@
+"""Writes discharge notes in MIMIC-IV's layout: eight admission sections, then what gives it all away.
+
+The admission sections are a function of the evidence's symbols, the patient's sex, and draws that
+know nothing else; the later sections are written from the latent state and the outcome itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tasks.synth import phrases
+from tasks.synth.catalog import Catalog
+from tasks.synth.evidence import Said
+
+Pick = Callable[[Sequence[str]], str]
+_BLANK = "\n \n"  # the separator lines of the real notes hold a blank
+
+
+@dataclass(frozen=True)
+class AdmissionSections:
+    """The eight sections that are known at admission."""
+
+    chief_complaint: str
+    present_illness: str
+    medical_history: str
+    medications: str
+    allergies: str
+    physical_exam: str
+    family_history: str
+    social_history: str
+
+    def as_admission_note(self) -> str:
+        """The sections under upper-case headings, as an admission note is built from them."""
+        return "\n\n".join(
+            f"{title}: {' '.join(text.split())}"
+            for title, text in (
+                ("CHIEF COMPLAINT", self.chief_complaint),
+                ("PRESENT ILLNESS", self.present_illness),
+                ("MEDICAL HISTORY", self.medical_history),
+                ("MEDICATION ON ADMISSION", self.medications),
+                ("ALLERGIES", self.allergies),
+                ("PHYSICAL EXAM", self.physical_exam),
+                ("FAMILY HISTORY", self.family_history),
+                ("SOCIAL HISTORY", self.social_history),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Told:
+    """The evidence's symbols of one admission."""
+
+    said: list[tuple[int, Said]]  # (condition, how), without the omitted
+    complaint: int
+    finding: int
+    general: int
+    vitals: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the later sections give away of one admission."""
+
+    conditions: list[int]
+    diagnoses: list[str]  # titles of the codes
+    procedures: list[str]
+    died: bool
+    ventilated: bool
+    days: int
+
+
+def admission_sections(
+    catalog: Catalog, told: Told, sex: str, held_out_share: float, draw: Random
+) -> AdmissionSections:
+    """Write the eight sections; names are of the common forms but for that share."""
+    voice = _Voice(catalog, held_out_share, draw)
+    pick = voice.pick
+    by_said: dict[Said, list[int]] = {said: [] for said in Said}
+    for condition, said in told.said:
+        by_said[said].append(condition)
+    for group in by_said.values():
+        draw.shuffle(group)
+    affirmed = by_said[Said.AFFIRMED] + by_said[Said.AFFIRMED_WITH_DRUG]
+    opening, past = voice.affirmed(affirmed)
+    negated_now, negated_past = _halves(by_said[Said.NEGATED], draw)
+    family_now, family = _halves(by_said[Said.RELATIVE], draw, share=0.2)
+    drugs = by_said[Said.AFFIRMED_WITH_DRUG] + by_said[Said.DRUG_ONLY]
+    home = [condition for condition in drugs if catalog.conditions[condition].chronic]
+    given = [condition for condition in drugs if not catalog.conditions[condition].chronic]
+    complaints = [word for words in phrases.COMPLAINTS for word in words]
+    complaint = complaints[told.complaint]
+    first = pick(phrases.OPENINGS if opening else phrases.BARE_OPENINGS).format(
+        sex=sex, known=", ".join(opening), complaint=complaint
+    )
+    history = [first]
+    history += [voice.frame(phrases.RELATIVE_IN_HISTORY, name) for name in family_now]
+    history += voice.negated(phrases.NEGATED_IN_HISTORY, negated_now)
+    emergency = _vitals(told.vitals, draw)
+    emergency += [voice.frame(phrases.UNCERTAIN, name) for name in by_said[Said.UNCERTAIN]]
+    emergency += [_given(pick(phrases.GIVEN), catalog.conditions[c].drug) for c in given]
+    past += [voice.frame(phrases.HISTORICAL, name) for name in by_said[Said.HISTORICAL]]
+    past += voice.negated(phrases.NEGATED_IN_PAST, negated_past)
+    draw.shuffle(past)
+    return AdmissionSections(
+        chief_complaint=complaint.capitalize(),
+        present_illness=" ".join(history) + (_BLANK + " ".join(emergency) if emergency else ""),
+        medical_history="\n".join(past) or pick(phrases.NO_PAST),
+        medications="\n".join(catalog.conditions[condition].drug for condition in home)
+        or pick(phrases.NO_MEDICATION),
+        allergies=pick(phrases.ALLERGIES),
+        physical_exam=f"General: {pick(phrases.GENERAL[told.general])}\n"
+        f"{pick(phrases.FINDINGS[told.finding]).capitalize()}",
+        family_history="\n".join(voice.frame(phrases.OF_RELATIVE, name) for name in family)
+        or pick(phrases.NO_FAMILY),
+        social_history="___",
+    )
+
+
+def discharge_note(
+    catalog: Catalog, sections: AdmissionSections, course: Course, sex: str, draw: Random
+) -> str:
+    """Write the whole note around its admission sections."""
+    pick = _Voice(catalog, 0.0, draw).pick
+    later_exam = "Expired" if course.died else pick(("Improved, ambulating", "Stable", "No distress"))
+    parts = [
+        " ",
+        "Name:  ___                     Unit No:   ___",
+        "Admission Date:  ___              Discharge Date:   ___",
+        f"Date of Birth:  ___             Sex:   {sex}",
+        f"Service: {pick(('MEDICINE', 'SURGERY', 'NEUROLOGY', 'ORTHOPAEDICS', 'OMED'))}",
+        f"Allergies: \n{sections.allergies}",
+        "Attending: ___.",
+        f"Chief Complaint:\n{sections.chief_complaint}",
+        "Major Surgical or Invasive Procedure:\n" + (", ".join(course.procedures) or "None"),
+        f"History of Present Illness:\n{sections.present_illness}",
+        f"Past Medical History:\n{sections.medical_history}",
+        f"Social History:\n{sections.social_history}\n"
+        f"Family History:\n{sections.family_history}",
+        f"Physical Exam:\n{sections.physical_exam}",
+        f"DISCHARGE PHYSICAL EXAM:\n{later_exam}",
+        f"Pertinent Results:\n{_results(draw)}",
+        f"Brief Hospital Course:\n{_course(catalog, course, draw)}",
+        f"Medications on Admission:\n{sections.medications}",
+        "Discharge Medications:\n" + _discharge_drugs(catalog, course),
+        f"Discharge Disposition:\n{'Expired' if course.died else pick(('Home', 'Extended Care'))}",
+        "Discharge Diagnosis:\n" + ("\n".join(course.diagnoses) or "See above"),
+        f"Discharge Condition:\n{'Expired' if course.died else 'Stable'}",
+        "Discharge Instructions:\n" + ("N/A" if course.died else "You were in the hospital. Rest."),
+        "Followup Instructions:\n___\n",
+    ]
+    return _BLANK.join(parts)
+
+
+class _Voice:
+    """One note's writer: its draws, and which form of a name it takes."""
+
+    def __init__(self, catalog: Catalog, held_out_share: float, draw: Random) -> None:
+        self._conditions = catalog.conditions
+        self._held_out_share = held_out_share
+        self._draw = draw
+
+    def pick(self, options: Sequence[str]) -> str:
+        return options[int(self._draw.random() * len(options))]
+
+    def name(self, condition: int) -> str:
+        known = self._conditions[condition]
+        held_out = self._draw.random() < self._held_out_share
+        return self.pick(known.held_out if held_out else known.forms)
+
+    def frame(self, frames: Sequence[str], condition: int) -> str:
+        name = self.name(condition)
+        who = self.pick(phrases.RELATIVES)
+        return self.pick(frames).format(
+            name=name, Name=_capital(name), who=who, who_small=who.lower()
+        )
+
+    def negated(self, frames: Sequence[str], conditions: list[int]) -> list[str]:
+        """Deny the conditions, up to four in one breath."""
+        said = []
+        for start in range(0, len(conditions), 4):
+            names = [self.name(condition) for condition in conditions[start : start + 4]]
+            joined = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+            said.append(self.pick(frames).format(names=joined, Names=_capital(joined)))
+        return said
+
+    def affirmed(self, conditions: list[int]) -> tuple[list[str], list[str]]:
+        """Spread the names over the opening sentence and the past history, a few in both."""
+        opening, past = [], []
+        for condition in conditions:
+            place = self._draw.random()
+            if place < 0.5:
+                opening.append(self.name(condition))
+            if place > 0.4:
+                past.append(self.name(condition))
+        return opening, past
+
+
+def _halves(
+    conditions: list[int], draw: Random, share: float = 0.5
+) -> tuple[list[int], list[int]]:
+    chosen = [draw.random() < share for _ in conditions]
+    first = [condition for condition, here in zip(conditions, chosen, strict=True) if here]
+    return first, [condition for condition, here in zip(conditions, chosen, strict=True) if not here]
+
+
+def _vitals(level: int, draw: Random) -> list[str]:
+    ranges = phrases.VITALS[level]
+    if ranges is None:
+        return []
+    rate, systolic, diastolic = (low + int(draw.random() * (high - low)) for low, high in ranges)
+    return [f"In the ED, initial vitals: HR {rate}, BP {systolic}/{diastolic}."]
+
+
+def _given(frame: str, drug: str) -> str:
+    return frame.format(drug=drug, Drug=_capital(drug))
+
+
+def _results(draw: Random) -> str:
+    hemoglobin, platelets = 7 + draw.random() * 8, 90 + int(draw.random() * 260)
+    return f"___ 06:20AM BLOOD Hgb-{hemoglobin:.1f} Plt Ct-{platelets}"
+
+
+def _course(catalog: Catalog, course: Course, draw: Random) -> str:
+    lines = []
+    for index in course.conditions:
+        condition = catalog.conditions[index]
+        name = condition.forms[int(draw.random() * len(condition.forms))]
+        lines.append(f"# {_capital(name)}: treated with {condition.drug}.")
+    if course.ventilated:
+        lines.append("Intubated and ventilated in the ICU.")
+    lines.append(f"Hospital stay of {course.days} days.")
+    if course.died:
+        lines.append("The patient expired with family at the bedside.")
+    return "\n".join(lines)
+
+
+def _discharge_drugs(catalog: Catalog, course: Course) -> str:
+    if course.died:
+        return "None"
+    drugs = [
+        catalog.conditions[index].drug
+        for index in course.conditions
+        if catalog.conditions[index].chronic
+    ]
+    return "\n".join(drugs) or "None"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,114 @@
+"""Writes a chunk of the population into the source tables: patients, stays, codes and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+
+from tasks.synth import coding, draws, hospital
+from tasks.synth.catalog import SEXES, Code
+from tasks.synth.hospital import Row, Tables, clock
+from tasks.synth.notes import Course, discharge_note
+from tasks.synth.population import Chunk, World
+from tasks.synth.radiology import radiology_report
+
+_MOST_CONDITIONS_A_REPORT = 4
+_OUTSIDE_SHARE = 0.35  # radiology reports outside any admission
+
+
+def write_chunk(out: Tables, world: World, seed: int, chunk: Chunk) -> None:
+    """Append the rows of these patients to every table of the source."""
+    admissions, stays = chunk.admissions, chunk.stays
+    out.add("hosp/patients", hospital.patient_rows(chunk.patients, stays))
+    out.add("hosp/admissions", hospital.admission_rows(seed, admissions, stays))
+    diagnoses = _codes(world, seed, chunk, "diagnoses")
+    procedures = _codes(world, seed, chunk, "procedures")
+    out.add("hosp/diagnoses_icd", _code_rows(chunk, diagnoses, dated=False))
+    out.add("hosp/procedures_icd", _code_rows(chunk, procedures, dated=True))
+    unit_rows, event_rows = hospital.intensive_rows(seed, admissions, stays)
+    out.add("icu/icustays", unit_rows)
+    out.add("icu/procedureevents", event_rows)
+    out.add("note/discharge", _discharge_rows(world, seed, chunk, diagnoses, procedures))
+    out.add("note/radiology", _radiology_rows(world, seed, chunk))
+
+
+def _codes(world: World, seed: int, chunk: Chunk, outcome: str) -> list[list[Code]]:
+    """The full codes of each admission; none where it is not coded."""
+    found: list[list[Code]] = [[] for _ in range(len(chunk.admissions))]
+    for labels in chunk.labels:
+        if labels.space.outcome != outcome:
+            continue
+        chosen = coding.full_codes(
+            seed, labels.space, chunk.admissions, labels.rows, labels.drawn
+        )
+        for row, codes in zip(labels.rows, chosen, strict=True):
+            found[row] = codes
+    return found
+
+
+def _code_rows(chunk: Chunk, codes: list[list[Code]], dated: bool) -> Iterator[Row]:
+    stays = chunk.stays
+    for row, listed in enumerate(codes):
+        subject = int(stays.subject_id[chunk.admissions.patient[row]])
+        day = str(stays.admitted[row].astype("datetime64[D]")) if dated else None
+        hadm, version = int(stays.hadm_id[row]), int(stays.version[row])
+        yield from hospital.code_rows(subject, hadm, version, listed, day)
+
+
+def _discharge_rows(
+    world: World,
+    seed: int,
+    chunk: Chunk,
+    diagnoses: list[list[Code]],
+    procedures: list[list[Code]],
+) -> Iterator[Row]:
+    admissions, stays = chunk.admissions, chunk.stays
+    sources = draws.sources(seed, "course", admissions.key)
+    for row in np.flatnonzero(stays.noted):
+        subject = int(stays.subject_id[admissions.patient[row]])
+        course = Course(
+            conditions=np.flatnonzero(admissions.present[row]).tolist(),
+            diagnoses=[code.title for code in diagnoses[row]],
+            procedures=[code.title for code in procedures[row]],
+            died=bool(stays.died[row]),
+            ventilated=bool(stays.ventilated[row]),
+            days=int((stays.discharged[row] - stays.admitted[row]) / np.timedelta64(1, "D")),
+        )
+        sex = SEXES[admissions.sex[row]]
+        text = discharge_note(world.catalog, chunk.sections[row], course, sex, sources[row])
+        day = stays.discharged[row].astype("datetime64[D]")
+        stored = stays.discharged[row] + np.timedelta64(1, "D")
+        number = int(admissions.place[row]) + 1
+        note_id, hadm = f"{subject}-DS-{number}", int(stays.hadm_id[row])
+        yield note_id, subject, hadm, "DS", number, f"{day} 00:00:00", clock(stored), text
+
+
+def _radiology_rows(world: World, seed: int, chunk: Chunk) -> Iterator[Row]:
+    stays, keys = chunk.stays, chunk.patients.index.astype(np.uint64)
+    sources = draws.sources(seed, "radiology", keys)
+    first = np.flatnonzero(chunk.admissions.place == 0)
+    for patient, draw in enumerate(sources):
+        subject = int(stays.subject_id[patient])
+        for number in range(1, 2 + int(draw.random() * 3)):
+            row = int(first[patient] + draw.random() * chunk.patients.admissions[patient])
+            outside = draw.random() < _OUTSIDE_SHARE
+            days = draw.random() * (300 if outside else 1)
+            taken = stays.admitted[row] + np.timedelta64(int(1440 * days * (-1 if outside else 1)), "m")
+            hadm = None if outside else int(stays.hadm_id[row])
+            text = _report(world, chunk, row, draw)
+            stored = clock(taken + np.timedelta64(45, "m"))
+            note_id = f"{subject}-RR-{number}"
+            yield note_id, subject, hadm, "RR", number, clock(taken), stored, text
+
+
+def _report(world: World, chunk: Chunk, row: int, draw: Random) -> str:
+    present = np.flatnonzero(chunk.admissions.present[row]).tolist()
+    draw.shuffle(present)
+    count = len(world.catalog.conditions)
+    others = [int(draw.random() * count) for _ in range(1 + int(draw.random() * 2))]
+    others = [other for other in others if other not in present]
+    sex = "woman" if SEXES[chunk.admissions.sex[row]] == "F" else "man"
+    chosen = present[:_MOST_CONDITIONS_A_REPORT]
+    return radiology_report(world.catalog, chosen, others, sex, draw)
