@@ -1,0 +1,37 @@
+"""AUROC by label against scikit-learn and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.ranking import auroc_by_label, macro_auroc
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 5))
+def test_equals_scikit_learn_on_ties_and_masked_cells(seed: int, rows: int, labels: int) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    draw = np.random.default_rng(seed)
+    scores = draw.integers(0, 5, (rows, labels)).astype(np.float32)  # five values: many ties
+    positives = draw.random((rows, labels)) < 0.4
+    observed = draw.random((rows, labels)) < 0.7
+    found = auroc_by_label(scores, positives, observed)
+    for label in range(labels):
+        seen = observed[:, label]
+        truth = positives[seen, label]
+        if len(set(truth)) < 2:
+            assert np.isnan(found[label])
+        else:
+            expected = roc_auc_score(truth, scores[seen, label])
+            assert found[label] == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_undefined_label_is_left_out_of_the_macro_average() -> None:
+    scores = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], np.float32)
+    positives = np.array([[False, True], [False, True], [True, True]])
+    observed = np.ones_like(positives)
+    assert macro_auroc(scores, positives, observed) == 1.0
+    assert np.isnan(macro_auroc(scores, positives, ~observed))
