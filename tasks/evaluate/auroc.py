@@ -156,7 +156,5 @@ def _rank_block(
         if case_patients > 1:
             by_patient = np.bincount(owners, added, minlength=n_patients)
             clusters = len(np.unique(owners)) if not whole else n_patients
-            columns[1, label] = np.sqrt(
-                clusters / (clusters - 1) * np.square(by_patient).sum()
-            )
+            columns[1, label] = np.sqrt(clusters / (clusters - 1) * np.square(by_patient).sum())
     return _Block(block.start, columns)

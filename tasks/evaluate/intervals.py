@@ -47,9 +47,7 @@ def interval(
     return Interval(estimate.value, low, high)
 
 
-def difference(
-    first: Estimate, second: Estimate, patients: NDArray[np.int64]
-) -> Interval:
+def difference(first: Estimate, second: Estimate, patients: NDArray[np.int64]) -> Interval:
     """First minus second on the same admissions, with the two-sided p-value of no difference.
 
     The influences are subtracted before they are squared, so what both models find hard cancels.
@@ -65,9 +63,7 @@ def difference(
     return Interval(found.value, found.low, found.high, p_value)
 
 
-def share_of_the_way(
-    model: Estimate, best: Estimate, patients: NDArray[np.int64]
-) -> Interval:
+def share_of_the_way(model: Estimate, best: Estimate, patients: NDArray[np.int64]) -> Interval:
     """How far the model comes from chance (0.5) to the best reachable AUROC, as a share.
 
     The ratio (model - 0.5) / (best - 0.5), its interval by the delta method.

@@ -1,0 +1,193 @@
+"""Charts as small inline SVG: no script, no font file, readable in print and without color.
+
+Every series has a color (Okabe and Ito's palette, safe for the color-blind), a dash pattern and a
+marker shape of its own, so that no chart depends on color alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # margins that hold the axes
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#333333")
+DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
+ROW_HEIGHT = 22  # of a forest plot
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: what it measures, from where to where, and whether in powers of ten."""
+
+    title: str
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where the value lies between the ends, 0 to 1."""
+        if self.log:
+            low, high, value = (math.log10(v) for v in (self.low, self.high, value))
+        else:
+            low, high = self.low, self.high
+        return (value - low) / (high - low) if high > low else 0.5
+
+    def ticks(self) -> list[float]:
+        """Round values inside the axis: 1, 2 or 5 times a power of ten, or powers of ten."""
+        if self.log:
+            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            return [10.0**power for power in powers]
+        rough = (self.high - self.low) / 5 or 1.0
+        power = 10 ** math.floor(math.log10(rough))
+        step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [index * step for index in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one color; joined by a line, or shown as marks."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    style: int = 0
+    marks: bool = False
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A row of a forest plot: a value with its interval (NaN where withheld)."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    style: int = 0
+
+
+def plot(
+    series: Sequence[Series], x: Axis, y: Axis, *, description: str, diagonal: bool = False
+) -> str:
+    """Draw lines and marks over two axes; the description is the drawing's text alternative."""
+    parts = [_open(HEIGHT, description), _frame(x, y)]
+    if diagonal:
+        start, end = _spot(x, y, x.low, y.low), _spot(x, y, x.high, y.high)
+        parts.append(
+            f'<path class="chance" d="M{start[0]:.1f} {start[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>'
+        )
+    for one in series:
+        spots = [_spot(x, y, *point) for point in one.points]
+        color = COLORS[one.style % len(COLORS)]
+        if one.marks:
+            parts += [_mark(one.style, *spot) for spot in spots]
+        elif spots:
+            path = "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
+            dash = DASHES[one.style % len(DASHES)]
+            parts.append(
+                f'<path fill="none" stroke="{color}" stroke-width="2" '
+                f'stroke-dasharray="{dash}" d="M{path}"/>'
+            )
+    return "".join([*parts, "</svg>"])
+
+
+def forest(rows: Sequence[Whisker], x: Axis, *, description: str, reference: float) -> str:
+    """Draw one row an estimate: its name, its interval as a line, its value as a mark."""
+    names = 150  # wide enough for "Task adapter only" at 11 px
+    height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
+    bottom, width = height - BOTTOM, WIDTH - RIGHT - names
+
+    def across(value: float) -> float:
+        return names + width * min(1.0, max(0.0, x.place(value)))
+
+    parts = [_open(height, description)]
+    parts += [_tick_below(across(tick), bottom, TOP, _number(tick)) for tick in x.ticks()]
+    parts.append(
+        f'<path class="chance" d="M{across(reference):.1f} {TOP}V{bottom}"/>'
+        f'<text class="title" x="{names + width / 2}" y="{height - 6}">{escape(x.title)}</text>'
+    )
+    for index, row in enumerate(rows):
+        middle = TOP + ROW_HEIGHT * (index + 0.5)
+        color = COLORS[row.style % len(COLORS)]
+        parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(row.name)}</text>')
+        if not math.isnan(row.low):
+            parts.append(
+                f'<path stroke="{color}" stroke-width="2" '
+                f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
+            )
+        if not math.isnan(row.value):
+            parts.append(_mark(row.style, across(row.value), middle, 4.5))
+    return "".join([*parts, "</svg>"])
+
+
+def swatch(style: int, marks: bool = False) -> str:
+    """The legend's sample of a series."""
+    color, dash = COLORS[style % len(COLORS)], DASHES[style % len(DASHES)]
+    line = f'<path stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}" d="M1 7H33"/>'
+    inside = _mark(style, 17, 7, 4.5) if marks else line
+    return f'<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{inside}</svg>'
+
+
+def _open(height: float, description: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:g}" role="img" '
+        f'aria-label="{escape(description, quote=True)}">'
+    )
+
+
+def _frame(x: Axis, y: Axis) -> str:
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    across = [(_spot(x, y, tick, y.low)[0], _number(tick)) for tick in x.ticks()]
+    parts = [_tick_below(place, bottom, TOP, label) for place, label in across]
+    for tick in y.ticks():
+        height = _spot(x, y, x.low, tick)[1]
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {height:.1f}H{right}"/>'
+            f'<text class="left" x="{LEFT - 6}" y="{height + 4:.1f}">{_number(tick)}</text>'
+        )
+    middle = (TOP + bottom) / 2
+    parts.append(
+        f'<text class="title" x="{(LEFT + right) / 2}" y="{HEIGHT - 6}">{escape(x.title)}</text>'
+        f'<text class="title" x="12" y="{middle}" transform="rotate(-90 12 {middle})">'
+        f"{escape(y.title)}</text>"
+    )
+    return "".join(parts)
+
+
+def _tick_below(across: float, bottom: float, top: float, label: str) -> str:
+    return (
+        f'<path class="grid" d="M{across:.1f} {top}V{bottom:g}"/>'
+        f'<text class="below" x="{across:.1f}" y="{bottom + 16:g}">{label}</text>'
+    )
+
+
+def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
+    across, up = (min(1.0, max(0.0, place)) for place in (x.place(a), y.place(b)))
+    return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _mark(style: int, across: float, down: float, size: float = 3) -> str:
+    """A mark of the style's shape: circle, square, triangle, diamond, in turn."""
+    color = COLORS[style % len(COLORS)]
+    a, b = round(across, 1), round(down, 1)
+    match style % 4:
+        case 0:
+            return f'<circle class="mark" fill="{color}" cx="{a}" cy="{b}" r="{size}"/>'
+        case 1:
+            path = f"M{a - size} {b - size}h{2 * size}v{2 * size}h-{2 * size}z"
+        case 2:
+            path = f"M{a} {b - 1.3 * size:.1f}l{1.2 * size:.1f} {2.2 * size:.1f}h-{2.4 * size:.1f}z"
+        case _:
+            r = round(1.3 * size, 1)
+            path = f"M{a} {b - r:.1f}l{r} {r}l-{r} {r}l-{r} -{r}z"
+    return f'<path class="mark" fill="{color}" d="{path}"/>'
+
+
+def _number(value: float) -> str:
+    if value and abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    if value and abs(value) >= 1e4:
+        return f"{value / 1e3:g}k"
+    return f"{value:.10g}" if abs(value) > 1e-12 else "0"

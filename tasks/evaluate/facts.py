@@ -1,0 +1,158 @@
+"""What the report tells besides the metrics: the data, the training, and where it all came from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from tasks import schemas, tables
+from tasks.errors import EvaluationError
+from tasks.evaluate.inputs import read_admissions, table_of
+from tasks.patients import SPLITS
+
+CURVE_POINTS = 150  # of a loss curve; steps between are averaged
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """How large a split is."""
+
+    name: str
+    patients: int
+    admissions: int
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The flow from the source's admissions to the splits."""
+
+    source: int  # admissions
+    exclusions: tuple[tuple[str, int], ...]  # reason, admissions; the largest first
+    splits: tuple[SplitSize, ...]
+
+    @property
+    def admissions(self) -> int:
+        return sum(split.admissions for split in self.splits)
+
+    @property
+    def patients(self) -> int:
+        return sum(split.patients for split in self.splits)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label of an outcome: what it is called, and how often each split has it."""
+
+    outcome: str
+    code_system: str
+    code: str
+    title: str | None
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one training arm saw and cost, and its curves over the tokens it has seen."""
+
+    stage: str
+    name: str
+    steps: int
+    tokens: int
+    examples: int
+    seconds: float
+    peak_mib: float
+    loss: tuple[tuple[float, float], ...]  # (tokens, mean loss)
+    validation: tuple[tuple[float, float], ...]  # (tokens, macro AUROC or perplexity)
+
+
+def read_cohort(place: Path) -> Cohort:
+    """Count the cohort's admissions and patients by split, and what was left out, and why."""
+    admissions = read_admissions(place)
+    excluded = tables.read(table_of(place, "exclusions"), schemas.EXCLUSIONS, ["reason"])
+    reasons = Counter(excluded["reason"].to_pylist()).most_common()
+    splits = []
+    for name in SPLITS:
+        part = admissions.filter(pc.equal(admissions["split"], name))
+        splits.append(SplitSize(name, len(pc.unique(part["subject_id"])), len(part)))
+    return Cohort(len(admissions) + len(excluded), tuple(reasons), tuple(splits))
+
+
+def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
+    """Every label of every outcome, in the outcomes' order."""
+    columns = ["code_system", "code", "title", "train", "test"]
+    return [
+        Label(outcome=outcome, **row)
+        for outcome, place in outcomes.items()
+        for row in tables.read(table_of(place, "labels"), schemas.LABELS, columns).to_pylist()
+    ]
+
+
+def read_arms(histories: Mapping[str, Path]) -> list[Arm]:
+    """The arms of every training history below these places, by stage and in order of name."""
+    arms = []
+    for stage, place in histories.items():
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for path in sorted(place.rglob("history.parquet")):
+            for row in tables.read(path, schemas.HISTORY).to_pylist():
+                rows.setdefault(row["arm"], []).append(row)
+        arms += [_arm(stage, name, found) for name, found in rows.items()]
+    return arms
+
+
+def read_difficulty(path: Path | None) -> dict[str, Any]:
+    """The generator's own account of how hard its data is; empty without one."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise EvaluationError(
+            f"{path.name} is no readable JSON; run `clinfuse synth` anew"
+        ) from None
+    return dict(flattened(found))
+
+
+def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
+    """Pairs of a dotted name and a plain value.
+
+    >>> list(flattened({"a": {"b": 1}, "c": [2, 3]}))
+    [('a.b', 1), ('c', '2, 3')]
+    """
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from flattened(inside, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        yield name, ", ".join(str(item) for item in value)
+    else:
+        yield name, value
+
+
+def _arm(stage: str, name: str, rows: list[dict[str, Any]]) -> Arm:
+    last = max(rows, key=lambda row: row["tokens"])
+    return Arm(
+        stage=stage,
+        name=name,
+        steps=max(row["step"] for row in rows),
+        tokens=last["tokens"],
+        examples=last["examples"],
+        seconds=max(row["seconds"] for row in rows),
+        peak_mib=max(row["peak_mib"] for row in rows),
+        loss=_thinned([(row["tokens"], row["loss"]) for row in rows if row["loss"] is not None]),
+        validation=tuple(
+            (row["tokens"], row["validation"]) for row in rows if row["validation"] is not None
+        ),
+    )
+
+
+def _thinned(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Average neighbouring points until at most CURVE_POINTS are left."""
+    size = -(-len(points) // CURVE_POINTS) or 1
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return tuple((group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups)

@@ -1,0 +1,153 @@
+"""The metrics table as the report asks it: one number, one interval, one row at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks import schemas, tables
+from tasks.evaluate.metrics import BEST, WITHOUT
+
+VARIANTS = {
+    "fused": "Fused (clinical + task adapter)",
+    "unfused": "Task adapter only",
+    "tfidf": "TF-IDF + logistic regression",
+    BEST: "Best reachable",
+    "fused-without-clinical": "Fused, clinical adapter zeroed",
+    "fused-without-task": "Fused, task adapter zeroed",
+    "clinical": "Clinical adapter",
+}
+OUTCOMES = {
+    "diagnoses": "Diagnoses",
+    "procedures": "Procedures",
+    "mortality": "In-hospital mortality",
+}
+SYSTEMS = {
+    "icd9cm": "ICD-9-CM",
+    "icd10cm": "ICD-10-CM",
+    "icd9pcs": "ICD-9 procedures",
+    "icd10pcs": "ICD-10-PCS",
+    "mortality": "one label",
+    None: "all codes",
+}
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Space:
+    """A label space that a row of the report is about."""
+
+    outcome: str
+    code_system: str | None
+
+    @property
+    def title(self) -> str:
+        return OUTCOMES.get(self.outcome, self.outcome)
+
+    @property
+    def system(self) -> str:
+        return SYSTEMS.get(self.code_system, str(self.code_system))
+
+
+class Findings:
+    """Every metric of a run, found by variant, outcome, code system, code, group and name."""
+
+    def __init__(self, rows: Sequence[_Row]) -> None:
+        self.rows = list(rows)
+        self._found = {_name(row): row for row in rows}
+        scored = [row for row in rows if row["metric"] == "auroc_macro"]
+        self.outcomes = tuple(dict.fromkeys(row["outcome"] for row in scored))
+        self.variants = tuple(dict.fromkeys(row["variant"] for row in scored))
+
+    @classmethod
+    def read(cls, path: Path) -> Findings:
+        return cls(tables.read(path, schemas.METRICS).to_pylist())
+
+    def get(
+        self,
+        metric: str,
+        variant: str,
+        outcome: str,
+        code_system: str | None = None,
+        code: str | None = None,
+        group: str = "all",
+    ) -> _Row | None:
+        """The metric's row, or None where it was not measured or is undefined."""
+        row = self._found.get((metric, variant, outcome, code_system, code, group))
+        return row if row and row["value"] is not None else None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The variants that are trained models: not the best reachable, none with a part zeroed."""
+        return tuple(name for name in self.variants if name != BEST and WITHOUT not in name)
+
+    def spaces(self, outcome: str) -> list[Space]:
+        """The outcome's code systems, then pooled; pooled alone where there is one system."""
+        found = dict.fromkeys(
+            row["code_system"]
+            for row in self.rows
+            if row["outcome"] == outcome
+            and row["metric"] == "auroc_macro"
+            and row["group"] == "all"
+        )
+        systems = [system for system in found if system is not None]
+        if len(systems) == 1:
+            return [Space(outcome, systems[0])]
+        return [*(Space(outcome, system) for system in systems), Space(outcome, None)]
+
+    def overall(self, outcome: str) -> Space:
+        """The space of an outcome's headline number."""
+        return self.spaces(outcome)[-1]
+
+    def of(self, metric: str, *, aggregates: bool = True) -> list[_Row]:
+        """All rows of a metric over all patients; with `aggregates` false, the single labels'."""
+        return [
+            row
+            for row in self.rows
+            if row["metric"] == metric
+            and row["group"] == "all"
+            and (row["code"] is None) == aggregates
+        ]
+
+
+def variant_title(variant: str) -> str:
+    return VARIANTS.get(variant, variant)
+
+
+def summary(findings: Findings) -> list[dict[str, str | float | int | None]]:
+    """The run's table for a terminal: a row for each outcome, label space and variant."""
+    rows: list[dict[str, str | float | int | None]] = []
+    for outcome in findings.outcomes:
+        for space in findings.spaces(outcome):
+            for variant in findings.variants:
+                macro = findings.get("auroc_macro", variant, outcome, space.code_system)
+                micro = findings.get("auroc_micro", variant, outcome, space.code_system)
+                count = findings.get("labels_defined", variant, outcome, space.code_system)
+                if WITHOUT in variant or count is None:
+                    continue
+                rows.append(
+                    {
+                        "outcome": outcome,
+                        "label space": space.system,
+                        "variant": variant,
+                        "macro AUROC": macro and macro["value"],
+                        "low": macro and macro["low"],
+                        "high": macro and macro["high"],
+                        "micro AUROC": micro and micro["value"],
+                        "labels": int(count["value"]),
+                    }
+                )
+    return rows
+
+
+def _name(row: _Row) -> tuple[str, str, str, str | None, str | None, str]:
+    return (
+        row["metric"],
+        row["variant"],
+        row["outcome"],
+        row["code_system"],
+        row["code"],
+        row["group"],
+    )

@@ -1,0 +1,140 @@
+"""From the artifacts of a run to its metrics table, one outcome and one variant at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks import schemas, tables
+from tasks.errors import EvaluationError
+from tasks.evaluate.inputs import Known, read_admissions, read_known, read_scores
+from tasks.evaluate.metrics import (
+    BEST,
+    WITHOUT,
+    Measured,
+    change_rows,
+    comparison_rows,
+    measure,
+    share_rows,
+    to_table,
+    variant_rows,
+)
+from tasks.evaluate.perplexity import perplexity_rows
+from tasks.evaluate.roc import FALSE_POSITIVE_RATES, macro_roc
+from tasks.evaluate.subgroups import subgroup_rows
+from tasks.evaluate.truth import read_best
+
+_Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be measured, as places on disk."""
+
+    cohort: Path
+    outcomes: Mapping[str, Path]
+    predictions: Mapping[str, Mapping[str, Path]]  # variant -> outcome -> place
+    perplexity: Path | None = None
+    truth: Path | None = None
+    subgroups: bool = True
+    smallest_cell: int = 10
+
+
+def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, int]:
+    """Write `metrics.parquet` and `roc.parquet`; nothing unless all of it could be measured."""
+    admissions = read_admissions(work.cohort)
+    rows: _Rows = []
+    curves: _Rows = []
+    for outcome, place in work.outcomes.items():
+        known = read_known(outcome, place, admissions)
+        found, drawn = _Outcome(work, known, admissions).measured()
+        rows += found
+        curves += drawn
+    if work.perplexity is not None:
+        rows += perplexity_rows(work.perplexity)
+    table = to_table(rows, run, seed)
+    tables.write(out / "metrics.parquet", schemas.METRICS, table)
+    tables.write(out / "roc.parquet", schemas.ROC, pa.Table.from_pylist(curves, schemas.ROC))
+    return {"rows": len(table), "outcomes": len(work.outcomes), "variants": len(work.predictions)}
+
+
+class _Outcome:
+    """The measuring of one outcome; one variant's logits are in memory at a time."""
+
+    def __init__(self, work: Work, known: Known, admissions: pa.Table) -> None:
+        self.work = work
+        self.known = known
+        self.admissions = admissions
+        self.variants = [
+            name for name in work.predictions if known.outcome in work.predictions[name]
+        ]
+        if not self.variants:
+            raise EvaluationError(
+                f"no variant has predictions for outcome '{known.outcome}' "
+                f"({len(known.hadm_id)} test admissions); run finetune anew"
+            )
+
+    def measured(self) -> tuple[_Rows, _Rows]:
+        """The outcome's metric rows and ROC points."""
+        models = [name for name in self.variants if WITHOUT not in name]
+        best, given = self._best()
+        rows: _Rows = []
+        curves: _Rows = []
+        ranked: list[Measured] = []
+        for variant in models:
+            scores = self._scores(variant)
+            ranked.append(measure(variant, scores, self.known))
+            rows += variant_rows(ranked[-1], self.known)
+            curves += self._curve(variant, scores, self.known.observed)
+            if best is not None:
+                same = ranked[-1] if given is None else measure(variant, scores, self.known, given)
+                rows += share_rows(same, best, self.known)
+            if variant == models[0]:
+                rows += self._zeroed_rows(variant, scores)
+                if self.work.subgroups:
+                    rows += subgroup_rows(variant, scores, self.known, self.work.smallest_cell)
+        for other in ranked[1:]:
+            rows += comparison_rows(ranked[0], other, self.known)
+        if best is not None:
+            rows += variant_rows(best, self.known)
+        return rows, curves
+
+    def _best(self) -> tuple[Measured | None, NDArray[np.bool_] | None]:
+        """The best reachable ranking, and the cells that it is known for (None: all of them)."""
+        if self.work.truth is None:
+            return None, None
+        scores, given = read_best(self.work.truth, self.known)
+        cells = given & self.known.observed
+        whole = bool((cells == self.known.observed).all())
+        return measure(BEST, scores, self.known, cells), None if whole else cells
+
+    def _zeroed_rows(self, variant: str, scores: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+        """What is left of the first model with one of its adapters zeroed."""
+        for name in self.variants:
+            if name.startswith(variant + WITHOUT):
+                zeroed = self._scores(name)
+                yield from change_rows(name, zeroed, scores, self.known)
+                yield from variant_rows(measure(name, zeroed, self.known), self.known)
+
+    def _scores(self, variant: str) -> NDArray[np.float32]:
+        place = self.work.predictions[variant][self.known.outcome]
+        return read_scores(variant, place / "test.parquet", self.known, self.admissions)
+
+    def _curve(
+        self, variant: str, scores: NDArray[np.float32], observed: NDArray[np.bool_]
+    ) -> Iterator[dict[str, Any]]:
+        heights = macro_roc(scores, self.known.cases, observed)
+        for across, up in zip(FALSE_POSITIVE_RATES, heights, strict=True):
+            if not np.isnan(up):
+                yield {
+                    "variant": variant,
+                    "outcome": self.known.outcome,
+                    "false_positive_rate": float(across),
+                    "true_positive_rate": float(up),
+                }

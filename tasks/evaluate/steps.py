@@ -1,0 +1,130 @@
+"""The evaluate stage: predictions of every variant -> metrics -> report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.evaluate.config import EvaluateConfig, Lineage
+from tasks.keys import Artifact
+from tasks.step import Counts, current_store, step
+
+DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the stage made, and its headline table: a row an outcome, label space and variant."""
+
+    metrics: Artifact
+    report: Artifact
+    table: list[dict[str, Any]]
+
+
+def evaluate(
+    config: EvaluateConfig,
+    *,
+    run: str,
+    seed: int,
+    cohort: Artifact,
+    outcomes: Mapping[str, Artifact],
+    predictions: Mapping[str, Mapping[str, Artifact]],
+    histories: Mapping[str, Artifact],
+    perplexity: Artifact | None,
+    settings: Mapping[str, Any],
+    lineage: Lineage,
+) -> Evaluated:
+    """Measure every variant on test and write the report.
+
+    Args:
+        run, seed: the run's name and its training seed, in every metrics row.
+        outcomes: outcome -> artifact with its outcomes and labels.
+        predictions: variant -> outcome -> artifact with `test.parquet`; the first variant is the
+            one whose labels and subgroups the report shows first.
+        histories: a title of the stage, as the report shows it -> artifact with its training
+            history.
+        settings: the whole configuration, as plain values, to be printed.
+        lineage: the artifacts that the run came to so far.
+    """
+    measured = metrics(
+        run=run,
+        seed=seed,
+        cohort=cohort,
+        outcomes=dict(outcomes),
+        predictions={variant: dict(found) for variant, found in predictions.items()},
+        perplexity=perplexity,
+        truth=config.truth,
+        subgroups=config.subgroups,
+        smallest_cell=config.smallest_cell,
+    )
+    difficulty = config.truth.with_name(DIFFICULTY) if config.truth else None
+    written = report(
+        run=run,
+        config=config,
+        metrics=measured,
+        cohort=cohort,
+        outcomes=dict(outcomes),
+        histories=dict(histories),
+        difficulty=difficulty if difficulty and difficulty.is_file() else None,
+        settings=dict(settings),
+        lineage=lineage,
+    )
+    place = current_store().path(written.kind, written.key)
+    return Evaluated(measured, written, json.loads((place / "headline.json").read_text()))
+
+
+@step("metrics", version=1)
+def metrics(
+    out: Path,
+    run: str,
+    seed: int,
+    cohort: Path,
+    outcomes: Mapping[str, Path],
+    predictions: Mapping[str, Mapping[str, Path]],
+    perplexity: Path | None,
+    truth: Path | None,
+    subgroups: bool,
+    smallest_cell: int,
+) -> Counts:
+    """Measure every variant on test: `metrics.parquet` and `roc.parquet`."""
+    from tasks.evaluate.measuring import Work, write_metrics
+
+    work = Work(cohort, outcomes, predictions, perplexity, truth, subgroups, smallest_cell)
+    return write_metrics(out, work, run=run, seed=seed)
+
+
+@step("report", version=1)
+def report(
+    out: Path,
+    run: str,
+    config: EvaluateConfig,
+    metrics: Path,
+    cohort: Path,
+    outcomes: Mapping[str, Path],
+    histories: Mapping[str, Path],
+    difficulty: Path | None,
+    settings: Mapping[str, Any],
+    lineage: Lineage,
+) -> Counts:
+    """Write the report: `report.html`, `report.md` and `headline.json`."""
+    from tasks.evaluate.facts import read_arms, read_cohort, read_difficulty, read_labels
+    from tasks.evaluate.findings import Findings
+    from tasks.evaluate.report import Story, write_report
+
+    story = Story(
+        run=run,
+        findings=Findings.read(metrics / "metrics.parquet"),
+        cohort=read_cohort(cohort),
+        labels=read_labels(outcomes),
+        arms=read_arms(histories),
+        curves=metrics / "roc.parquet",
+        difficulty=read_difficulty(difficulty),
+        settings=settings,
+        lineage=lineage,
+        config=config,
+    )
+    write_report(out, story)
+    return {"bytes": (out / "report.html").stat().st_size}
