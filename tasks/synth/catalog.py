@@ -1,4 +1,4 @@
-"""The clinical world of the generator, read from catalog.yaml: conditions, procedures, label spaces."""
+"""The clinical world of the generator, from catalog.yaml: conditions, procedures, labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ PROFILES = (
     "hematologic",
 )
 SEXES = ("F", "M")
-CODE_SYSTEMS = {"diagnoses": {9: "icd9cm", 10: "icd10cm"}, "procedures": {9: "icd9pcs", 10: "icd10pcs"}}
+CODE_SYSTEMS = {
+    "diagnoses": {9: "icd9cm", 10: "icd10cm"},
+    "procedures": {9: "icd9pcs", 10: "icd10pcs"},
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From the latent state to codes: which labels an admission gets, and the full codes behind them."""
+"""From the latent state to codes: which labels an admission gets, and its full codes."""
 
 from __future__ import annotations
 

@@ -6,56 +6,72 @@ from tasks.config import Config
 
 
 class Difficulty(Config):
-    """The knobs of the generator's world; a changed default is a commit of its own with its reason."""
+    """The knobs of the generator; a changed default is a commit of its own with its reason."""
 
     profile_ratio: float = Field(
-        9.0, gt=1, description="How much more common a condition is in its own profiles of patient"
+        default=25.0,
+        gt=1,
+        description="How much more common a condition is in its own profiles of patient",
     )
     severity: tuple[float, float, float] = Field(
-        (0.5, 0.33, 0.17), description="Shares of mild, moderate and severe admissions"
+        default=(0.5, 0.33, 0.17), description="Shares of mild, moderate and severe admissions"
     )
     acute_by_severity: tuple[float, float, float] = Field(
-        (0.6, 1.1, 2.0), description="Relative frequency of acute conditions by severity"
+        default=(0.6, 1.1, 2.0), description="Relative frequency of acute conditions by severity"
     )
     largest_prior: float = Field(
-        0.7, gt=0, lt=1, description="No condition is more common than this in any profile"
+        default=0.7, gt=0, lt=1, description="No condition is more common than this in any profile"
     )
-    coded: float = Field(0.86, gt=0, lt=1, description="P(code | condition)")
+    coded: float = Field(default=0.86, gt=0, lt=1, description="P(code | condition)")
     coded_further: float = Field(
-        0.6, gt=0, lt=1, description="P(code | condition) of a condition's second category"
+        default=0.6, gt=0, lt=1, description="P(code | condition) of a condition's second category"
     )
     miscoded: float = Field(
-        0.05, ge=0, lt=1, description="P(code | no condition), as a share of the label's frequency"
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="P(code | no condition), as a share of the label's frequency",
     )
     without_diagnoses: float = Field(
-        0.03, ge=0, lt=1, description="Share of admissions without any diagnosis row"
+        default=0.03, ge=0, lt=1, description="Share of admissions without any diagnosis row"
     )
     without_note: float = Field(
-        0.05, ge=0, lt=1, description="Share of admissions without a discharge note"
+        default=0.05, ge=0, lt=1, description="Share of admissions without a discharge note"
     )
     # P(how the admission note speaks of a condition | the patient has it); the rest is omitted
-    affirmed: float = Field(0.22, description="P(affirmed | present)")
-    affirmed_with_drug: float = Field(0.06, description="P(affirmed, and its drug | present)")
-    drug_only: float = Field(0.08, description="P(only its drug | present)")
-    uncertain: float = Field(0.06, description="P(written as possible | present)")
-    historical: float = Field(0.04, description="P(written as past | present)")
-    negated: float = Field(0.03, description="P(written as absent | present)")
-    relative: float = Field(0.04, description="P(written of a relative | present)")
-    # mean P(... | the patient has it not), spread over conditions by the root of their prevalence
-    false_affirmed: float = Field(0.0008, description="Mean P(affirmed | absent): carried forward")
-    false_drug: float = Field(0.0016, description="Mean P(only its drug | absent)")
-    false_uncertain: float = Field(0.004, description="Mean P(written as possible | absent)")
-    false_historical: float = Field(0.005, description="Mean P(written as past | absent)")
-    false_negated: float = Field(0.018, description="Mean P(written as absent | absent)")
-    false_relative: float = Field(0.007, description="Mean P(written of a relative | absent)")
-    held_out_share: float = Field(
-        0.2, ge=0, le=1, description="Share of held-out forms in others' admission notes"
+    affirmed: float = Field(default=0.22, description="P(affirmed | present)")
+    affirmed_with_drug: float = Field(
+        default=0.06, description="P(affirmed, and its drug | present)"
     )
-    complaint_own: float = Field(0.5, description="P(chief complaint is typical of the profile)")
-    finding_own: float = Field(0.4, description="P(exam finding is typical of the profile)")
+    drug_only: float = Field(default=0.08, description="P(only its drug | present)")
+    uncertain: float = Field(default=0.06, description="P(written as possible | present)")
+    historical: float = Field(default=0.04, description="P(written as past | present)")
+    negated: float = Field(default=0.03, description="P(written as absent | present)")
+    relative: float = Field(default=0.04, description="P(written of a relative | present)")
+    # mean P(... | the patient has it not), spread over conditions by the root of their prevalence
+    false_affirmed: float = Field(
+        default=0.0008, description="Mean P(affirmed | absent): carried forward"
+    )
+    false_drug: float = Field(default=0.0016, description="Mean P(only its drug | absent)")
+    false_uncertain: float = Field(
+        default=0.004, description="Mean P(written as possible | absent)"
+    )
+    false_historical: float = Field(default=0.005, description="Mean P(written as past | absent)")
+    false_negated: float = Field(default=0.014, description="Mean P(written as absent | absent)")
+    false_relative: float = Field(
+        default=0.006, description="Mean P(written of a relative | absent)"
+    )
+    held_out_share: float = Field(
+        default=0.2, ge=0, le=1, description="Share of held-out forms in others' admission notes"
+    )
+    complaint_own: float = Field(
+        default=0.7, description="P(chief complaint is typical of the profile)"
+    )
+    finding_own: float = Field(default=0.6, description="P(exam finding is typical of the profile)")
     death_by_severity: tuple[float, float, float] = Field(
-        (0.001, 0.008, 0.05), description="P(death | severity alone), at the last admission"
+        default=(0.0005, 0.005, 0.15),
+        description="P(death | severity alone), at the last admission",
     )
     further_admission: float = Field(
-        0.3, gt=0, lt=1, description="P(one more admission), at most five"
+        default=0.3, gt=0, lt=1, description="P(one more admission), at most five"
     )

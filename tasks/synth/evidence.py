@@ -34,8 +34,8 @@ class Said(IntEnum):
 COMPLAINTS_A_PROFILE = 3
 GENERAL_LEVELS = 3
 VITALS_LEVELS = 4  # none, and three
-_GENERAL = ((0.75, 0.2, 0.05), (0.3, 0.5, 0.2), (0.08, 0.37, 0.55))  # [severity, level]
-_VITALS = ((0.4, 0.45, 0.12, 0.03), (0.4, 0.2, 0.3, 0.1), (0.4, 0.05, 0.2, 0.35))
+_GENERAL = ((0.85, 0.13, 0.02), (0.25, 0.57, 0.18), (0.05, 0.25, 0.7))  # [severity, level]
+_VITALS = ((0.25, 0.6, 0.13, 0.02), (0.25, 0.25, 0.4, 0.1), (0.25, 0.05, 0.2, 0.5))
 
 
 @dataclass(frozen=True)

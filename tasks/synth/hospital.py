@@ -80,7 +80,7 @@ class Tables:
             path = folder / f"{name}.csv.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
             raw = self._open.enter_context(path.open("wb"))
-            packed = igzip.IGzipFile(fileobj=raw, filename="", mode="wb", compresslevel=1, mtime=0)
+            packed = igzip.IGzipFile(fileobj=raw, filename="", mode="wb", compresslevel=1, mtime=0)  # type: ignore[no-untyped-call]
             self._open.callback(packed.close)
             text = io.TextIOWrapper(packed, encoding="utf-8", newline="", write_through=False)
             self._open.callback(text.flush)
@@ -127,7 +127,9 @@ def dictionaries(catalog: Catalog) -> dict[str, list[Row]]:
 def patient_rows(patients: Patients, stays: Stays) -> Iterator[Row]:
     """Rows of hosp/patients."""
     columns = (stays.subject_id, patients.sex, stays.anchor_age, stays.anchor_year)
-    for row, (subject, sex, age, year) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+    for row, (subject, sex, age, year) in enumerate(
+        zip(*(c.tolist() for c in columns), strict=True)
+    ):
         dod = stays.dod[row]
         death = None if np.isnat(dod) else str(dod)
         yield subject, SEXES[sex], age, year, stays.year_group[row], death
@@ -137,7 +139,9 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
     """Rows of hosp/admissions."""
     uniform = draws.uniforms(seed, "desk", admissions.key, 6)
     # what a person keeps over admissions is drawn by the key of the first
-    person = draws.uniforms(seed, "register", admissions.key - admissions.place.astype(np.uint64), 3)
+    person = draws.uniforms(
+        seed, "register", admissions.key - admissions.place.astype(np.uint64), 3
+    )
     for row in range(len(admissions)):
         visit, kept = uniform[row], person[row]
         admitted, discharged = stays.admitted[row], stays.discharged[row]
@@ -176,9 +180,7 @@ def code_rows(
             yield subject, hadm, place, day, code.code, version
 
 
-def intensive_rows(
-    seed: int, admissions: Admissions, stays: Stays
-) -> tuple[list[Row], list[Row]]:
+def intensive_rows(seed: int, admissions: Admissions, stays: Stays) -> tuple[list[Row], list[Row]]:
     """Rows of icu/icustays and icu/procedureevents."""
     uniform = draws.uniforms(seed, "unit", admissions.key, 6)
     stay_rows: list[Row] = []

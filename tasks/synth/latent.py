@@ -1,4 +1,4 @@
-"""Who falls ill with what: the prior of the latent state, and draws of patients and admissions from it."""
+"""Who falls ill with what: the prior of the latent state, and draws of admissions from it."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def draw_patients(seed: int, index: Ints, world: Prior, difficulty: Difficulty) 
 
 
 def draw_admissions(seed: int, patients: Patients, world: Prior) -> Admissions:
-    """Draw each admission's severity and conditions; chronic ones are kept over a patient's life."""
+    """Draw each admission's severity and conditions; a patient keeps the chronic ones."""
     rows = np.repeat(np.arange(len(patients.index)), patients.admissions)
     first = np.concatenate([[0], np.cumsum(patients.admissions)[:-1]])
     place = np.arange(len(rows)) - first[rows]

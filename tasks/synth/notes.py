@@ -1,4 +1,4 @@
-"""Writes discharge notes in MIMIC-IV's layout: eight admission sections, then what gives it all away.
+"""Writes discharge notes in MIMIC-IV's layout: admission sections, then what gives it all away.
 
 The admission sections are a function of the evidence's symbols, the patient's sex, and draws that
 know nothing else; the later sections are written from the latent state and the outcome itself.
@@ -106,13 +106,13 @@ def admission_sections(
     return AdmissionSections(
         chief_complaint=complaint.capitalize(),
         present_illness=" ".join(history) + (_BLANK + " ".join(emergency) if emergency else ""),
-        medical_history="\n".join(past) or pick(phrases.NO_PAST),
+        medical_history=_lines(past) or pick(phrases.NO_PAST),
         medications="\n".join(catalog.conditions[condition].drug for condition in home)
         or pick(phrases.NO_MEDICATION),
         allergies=pick(phrases.ALLERGIES),
-        physical_exam=f"General: {pick(phrases.GENERAL[told.general])}\n"
-        f"{pick(phrases.FINDINGS[told.finding]).capitalize()}",
-        family_history="\n".join(voice.frame(phrases.OF_RELATIVE, name) for name in family)
+        physical_exam=f"{_capital(pick(phrases.GENERAL[told.general]))}\n"
+        f"{_capital(pick(phrases.FINDINGS[told.finding]))}",
+        family_history=_lines([voice.frame(phrases.OF_RELATIVE, name) for name in family])
         or pick(phrases.NO_FAMILY),
         social_history="___",
     )
@@ -123,7 +123,9 @@ def discharge_note(
 ) -> str:
     """Write the whole note around its admission sections."""
     pick = _Voice(catalog, 0.0, draw).pick
-    later_exam = "Expired" if course.died else pick(("Improved, ambulating", "Stable", "No distress"))
+    later_exam = (
+        "Expired" if course.died else pick(("Improved, ambulating", "Stable", "No distress"))
+    )
     parts = [
         " ",
         "Name:  ___                     Unit No:   ___",
@@ -136,8 +138,7 @@ def discharge_note(
         "Major Surgical or Invasive Procedure:\n" + (", ".join(course.procedures) or "None"),
         f"History of Present Illness:\n{sections.present_illness}",
         f"Past Medical History:\n{sections.medical_history}",
-        f"Social History:\n{sections.social_history}\n"
-        f"Family History:\n{sections.family_history}",
+        f"Social History:\n{sections.social_history}\nFamily History:\n{sections.family_history}",
         f"Physical Exam:\n{sections.physical_exam}",
         f"DISCHARGE PHYSICAL EXAM:\n{later_exam}",
         f"Pertinent Results:\n{_results(draw)}",
@@ -197,20 +198,24 @@ class _Voice:
         return opening, past
 
 
-def _halves(
-    conditions: list[int], draw: Random, share: float = 0.5
-) -> tuple[list[int], list[int]]:
+def _halves(conditions: list[int], draw: Random, share: float = 0.5) -> tuple[list[int], list[int]]:
     chosen = [draw.random() < share for _ in conditions]
     first = [condition for condition, here in zip(conditions, chosen, strict=True) if here]
-    return first, [condition for condition, here in zip(conditions, chosen, strict=True) if not here]
+    return first, [
+        condition for condition, here in zip(conditions, chosen, strict=True) if not here
+    ]
+
+
+def _lines(items: list[str]) -> str:
+    return "\n".join(f"{_capital(item)}." for item in items)
 
 
 def _vitals(level: int, draw: Random) -> list[str]:
     ranges = phrases.VITALS[level]
     if ranges is None:
         return []
-    rate, systolic, diastolic = (low + int(draw.random() * (high - low)) for low, high in ranges)
-    return [f"In the ED, initial vitals: HR {rate}, BP {systolic}/{diastolic}."]
+    systolic, diastolic = (low + int(draw.random() * (high - low)) for low, high in ranges)
+    return [f"In the ED, initial vitals: BP {systolic}/{diastolic}."]
 
 
 def _given(frame: str, drug: str) -> str:

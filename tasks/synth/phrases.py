@@ -1,4 +1,4 @@
-"""The words of the admission sections: complaints, findings, and frames around a condition's name."""
+"""The words of the admission sections: complaints, findings, frames around a name."""
 
 from __future__ import annotations
 
@@ -36,13 +36,8 @@ GENERAL = (
     ("uncomfortable", "fatigued", "mild distress"),
     ("ill appearing", "lethargic", "in distress"),
 )
-# heart rate, systolic and diastolic pressure: lowest and highest of each level but the first, none
-VITALS = (
-    None,
-    ((62, 84), (112, 138), (64, 84)),
-    ((88, 108), (98, 112), (52, 66)),
-    ((112, 138), (70, 92), (36, 52)),
-)
+# systolic and diastolic pressure: lowest and highest of each level; at the first, none is written
+VITALS = (None, ((112, 138), (64, 84)), ((98, 112), (52, 66)), ((70, 92), (36, 52)))
 OPENINGS = (
     "___ year old {sex} with {known} who presents with {complaint}.",
     "___ yo {sex} w/ {known} p/w {complaint}.",
@@ -73,7 +68,7 @@ HISTORICAL = (
     "remote {name}, resolved",
     "{name} as a child",
     "prior {name}, treated",
-    "former {name}, no longer active",
+    "former {name}",
 )
 RELATIVES = ("Mother", "Father", "Sister", "Brother", "Grandmother", "Son")
 OF_RELATIVE = ("{who} with {name}", "{who}: {name}", "{who} had {name}", "{name} in {who_small}")

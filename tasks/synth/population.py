@@ -1,4 +1,4 @@
-"""Generates the population chunk by chunk: latent state, evidence, prose, codes, and what is best."""
+"""Generates the population chunk by chunk: latent state, evidence, prose, codes, truth."""
 
 from __future__ import annotations
 

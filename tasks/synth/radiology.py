@@ -1,4 +1,4 @@
-"""Writes radiology reports: the unlabelled notes in which rare ways to name a condition are explained.
+"""Writes radiology reports: unlabelled notes in which rare names of a condition are explained.
 
 A report speaks of a condition in the words of the admission notes, with its common form, its
 held-out form, or one as a gloss of the other, so that a language model can learn that they are one.

@@ -40,9 +40,7 @@ def _codes(world: World, seed: int, chunk: Chunk, outcome: str) -> list[list[Cod
     for labels in chunk.labels:
         if labels.space.outcome != outcome:
             continue
-        chosen = coding.full_codes(
-            seed, labels.space, chunk.admissions, labels.rows, labels.drawn
-        )
+        chosen = coding.full_codes(seed, labels.space, chunk.admissions, labels.rows, labels.drawn)
         for row, codes in zip(labels.rows, chosen, strict=True):
             found[row] = codes
     return found
@@ -95,7 +93,9 @@ def _radiology_rows(world: World, seed: int, chunk: Chunk) -> Iterator[Row]:
             row = int(first[patient] + draw.random() * chunk.patients.admissions[patient])
             outside = draw.random() < _OUTSIDE_SHARE
             days = draw.random() * (300 if outside else 1)
-            taken = stays.admitted[row] + np.timedelta64(int(1440 * days * (-1 if outside else 1)), "m")
+            taken = stays.admitted[row] + np.timedelta64(
+                int(1440 * days * (-1 if outside else 1)), "m"
+            )
             hadm = None if outside else int(stays.hadm_id[row])
             text = _report(world, chunk, row, draw)
             stored = clock(taken + np.timedelta64(45, "m"))

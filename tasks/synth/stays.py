@@ -69,11 +69,13 @@ def draw_stays(
     minutes = (real[0] + shift[admissions.patient] - 1970) * _DAYS_A_YEAR * _MINUTES_A_DAY
     admitted = origin + minutes.astype(np.int64)
     discharged = admitted + (length * _MINUTES_A_DAY).astype(np.int64)
-    unit = ventilated | ((visit[:, 5] < np.array([0.03, 0.12, 0.45])[admissions.severity]))
+    unit = ventilated | (visit[:, 5] < np.array([0.03, 0.12, 0.45])[admissions.severity])
     unit_minutes = np.maximum(length * (0.35 + 0.5 * visit[:, 6]) * _MINUTES_A_DAY, 180)
     unit_minutes = np.minimum(unit_minutes, length * _MINUTES_A_DAY - 30).astype(np.int64)
     year = np.floor(real[1]).astype(np.int64)
-    age = np.clip(63 + 17 * draws.normals(seed, "age", patients.index.astype(np.uint64), 1)[:, 0], 18, 100)
+    age = np.clip(
+        63 + 17 * draws.normals(seed, "age", patients.index.astype(np.uint64), 1)[:, 0], 18, 100
+    )
     first_group = 2008 + (year - 2008) // 3 * 3
     return Stays(
         subject_id=subject_ids(seed, patients.index),
@@ -81,7 +83,8 @@ def draw_stays(
         anchor_year=year + shift,
         year_group=[f"{start} - {start + 2}" for start in first_group],
         dod=_deaths(patients, admissions, discharged, died, person),
-        hadm_id=20_000_000 + (admissions.key.astype(np.int64) * 6_153_721 + seed * 15_485_863) % _PRIME,
+        hadm_id=20_000_000
+        + (admissions.key.astype(np.int64) * 6_153_721 + seed * 15_485_863) % _PRIME,
         version=np.where(real[0] >= _ICD10_FROM, 10, 9),
         admitted=admitted,
         discharged=discharged,

@@ -68,7 +68,9 @@ def full_of_label(present: np.ndarray, label: Label, miscoded: float) -> Floats:
 def best_of_death(known: Posterior, catalog: Catalog, difficulty: Difficulty) -> Floats:
     """P(death in this admission | evidence), [admissions]."""
     severities = np.array(difficulty.death_by_severity)
-    survive = np.tile(1 - np.tile(severities, known.state.shape[1] // SEVERITIES), (len(known.state), 1))
+    survive = np.tile(
+        1 - np.tile(severities, known.state.shape[1] // SEVERITIES), (len(known.state), 1)
+    )
     for index, condition in enumerate(catalog.conditions):
         if condition.death:
             survive *= 1.0 - condition.death * known.of_condition(index)
