@@ -36,10 +36,13 @@ class Axis:
         return (value - low) / (high - low) if high > low else 0.5
 
     def ticks(self) -> list[float]:
-        """Round values inside the axis: 1, 2 or 5 times a power of ten, or powers of ten."""
+        """Round values inside the axis: 1, 2 or 5 times a power of ten; powers alone if many."""
         if self.log:
-            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
-            return [10.0**power for power in powers]
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            wide = self.high / self.low >= 1000
+            times = (1,) if wide else (1, 2, 5)
+            ticks = [10.0**power * by for power in powers for by in times]
+            return [tick for tick in ticks if self.low <= tick <= self.high]
         rough = (self.high - self.low) / 5 or 1.0
         power = 10 ** math.floor(math.log10(rough))
         step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)

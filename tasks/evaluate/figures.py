@@ -26,12 +26,12 @@ BANDS = ((1, 25), (25, 100), (100, 1000), (1000, 10**9))  # training cases of a 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing, its heading, its legend (sample, name), and its text alternative."""
+    """A drawing, its heading, its legend (sample, name), and what it says in words."""
 
     title: str
     svg: str
     legend: tuple[tuple[str, str], ...]
-    description: str
+    caption: str
 
 
 def forests(findings: Findings) -> list[Figure]:
@@ -54,7 +54,7 @@ def forests(findings: Findings) -> list[Figure]:
         words = "; ".join(f"{row.name} {_span(row.value, row.low, row.high)}" for row in rows)
         title = findings.overall(outcome).title
         drawing = forest(rows, axis, description=f"{title}, macro AUROC: {words}.", reference=0.5)
-        found.append(Figure(title, drawing, (), words))
+        found.append(Figure(title, drawing, (), ""))  # the table above says it
     return found
 
 

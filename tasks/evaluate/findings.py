@@ -51,6 +51,15 @@ class Space:
         return SYSTEMS.get(self.code_system, str(self.code_system))
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two variants that were compared on the same admissions: first minus second."""
+
+    name: str
+    first: str
+    second: str
+
+
 class Findings:
     """Every metric of a run, found by variant, outcome, code system, code, group and name."""
 
@@ -82,6 +91,13 @@ class Findings:
     def models(self) -> tuple[str, ...]:
         """The variants that are trained models: not the best reachable, none with a part zeroed."""
         return tuple(name for name in self.variants if name != BEST and WITHOUT not in name)
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The paired comparisons that were made."""
+        made = {row["variant"] for row in self.of("auroc_macro_difference")}
+        pairs = [Pair(f"{one}-{two}", one, two) for one in self.models for two in self.models]
+        return [pair for pair in pairs if pair.name in made]
 
     def spaces(self, outcome: str) -> list[Space]:
         """The outcome's code systems, then pooled; pooled alone where there is one system."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,18 @@ import yaml
 from tasks.evaluate import figures
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.facts import Arm, Cohort, Label
-from tasks.evaluate.findings import Findings, Space, summary, variant_title
+from tasks.evaluate.findings import SYSTEMS, Findings, Space, summary, variant_title
 from tasks.evaluate.metrics import BEST, WITHOUT
 from tasks.evaluate.perplexity import OUTCOME
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_LABELS = 10  # best and worst of an outcome, above the full table
 MISSING = "\u2013"  # an en dash
+NAMED = {  # within a sentence
+    "fused": "the fused model",
+    "unfused": "the task adapter alone",
+    "tfidf": "TF-IDF with logistic regression",
+}
 # Gema et al., arXiv 2307.03042, Table 3 (v3): MIMIC-III, CORE's splits and labels, one seed
 PUBLISHED = (
     ("CORe", {"diagnoses": 0.7240, "procedures": 0.7273, "mortality": 0.7152}),
@@ -78,6 +83,7 @@ def write_report(out: Path, story: Story) -> None:
         "small": lambda count: _small(count, story.config.smallest_cell),
         "variant": variant_title,
         "short": figures.short,
+        "system": lambda name: SYSTEMS.get(name, name),
     }
     context = _context(story)
     for name in ("report.html", "report.md"):
@@ -95,7 +101,7 @@ def _context(story: Story) -> dict[str, Any]:
         "glance": _glance(findings),
         "columns": [*findings.models, *([BEST] if BEST in findings.variants else [])],
         "spaces": [space for name in findings.outcomes for space in findings.spaces(name)],
-        "pairs": list(dict.fromkeys(r["variant"] for r in findings.of("auroc_macro_difference"))),
+        "pairs": findings.pairs,
         "shares": list(dict.fromkeys(row["variant"] for row in findings.of("share_of_best"))),
         "zeroed": [name for name in findings.variants if WITHOUT in name]
         or list(dict.fromkeys(row["variant"] for row in findings.of("logit_change_largest"))),
@@ -120,39 +126,38 @@ def _context(story: Story) -> dict[str, Any]:
 
 
 def _glance(findings: Findings) -> list[str]:
-    """The main findings, a sentence or two an outcome."""
-    sentences = []
+    """The main findings, a few plain sentences an outcome."""
+    paragraphs = []
     model = findings.models[0]
     for outcome in findings.outcomes:
         space = findings.overall(outcome)
         row = findings.get("auroc_macro", model, outcome, space.code_system)
         if row is None:
-            sentences.append(f"{space.title}: no label has both cases and controls; no AUROC.")
+            paragraphs.append(f"{space.title}: no label has both cases and controls in test.")
             continue
-        words = f"{space.title}: {figures.short(model)} ranks with an AUROC of {_auroc(row)}"
+        words = f"{space.title}: {_named(model)} reaches a macro AUROC of {_auroc(row)}"
         words += f" (95% interval {_span(row)})." if row["low"] is not None else "."
-        sentences.append(f"{words} {_compared(findings, space)}".rstrip())
-    return sentences
+        paragraphs.append(" ".join([words, *_compared(findings, space)]))
+    return paragraphs
 
 
-def _compared(findings: Findings, space: Space) -> str:
+def _compared(findings: Findings, space: Space) -> Iterator[str]:
     """What the paired differences of a space say, in words."""
-    words = []
-    for found in findings.of("auroc_macro_difference"):
-        if (found["outcome"], found["code_system"]) != (space.outcome, space.code_system):
+    for pair in findings.pairs:
+        row = findings.get("auroc_macro_difference", pair.name, space.outcome, space.code_system)
+        if row is None or row["low"] is None:
             continue
-        first, _, second = found["variant"].partition("-")
-        if found["value"] is None or found["low"] is None:
-            continue
-        if found["low"] > 0:
-            verdict = "above"
-        elif found["high"] < 0:
-            verdict = "below"
+        other, size = _named(pair.second), abs(row["value"])
+        low, high = sorted((abs(row["low"]), abs(row["high"])))
+        if row["low"] > 0 or row["high"] < 0:
+            side = "above" if row["low"] > 0 else "below"
+            yield f"It is {side} {other} by {size:.3f} ({low:.3f} to {high:.3f})."
         else:
-            verdict = "not told apart from"
-        difference = f"{_signed(found)}, {_span(found, sign=True)}"
-        words.append(f"{figures.short(first)} is {verdict} {figures.short(second)} ({difference}).")
-    return " ".join(words)
+            yield f"It is not told apart from {other} ({_signed(row)}, {_span(row, sign=True)})."
+
+
+def _named(variant: str) -> str:
+    return NAMED.get(variant, variant_title(variant))
 
 
 def _label_rows(story: Story, outcome: str) -> list[LabelRow]:
