@@ -1,0 +1,105 @@
+"""One run from the terminal: read the config, choose the flow, call it, print what came out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.config import AdaptConfig, load_config
+from tasks.errors import ClinfuseError
+from tasks.provenance import peak_mib
+from tasks.runs import Run, load_runs
+from tasks.store import Store
+
+
+def run_stage(
+    path: Path,
+    *,
+    overrides: list[str],
+    stage: str | None,
+    refresh: tuple[str, ...],
+    make_missing: bool,
+    store: Path,
+    group: bool,
+) -> None:
+    """Run the chain up to a stage (None: to its end) and print the result.
+
+    Raises a ClinfuseError where the configuration, the store or a step is at fault.
+    """
+    began = time.monotonic()
+    config = load_config(path, overrides)
+    opened = Store(store.expanduser().resolve(), group=group)
+    os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(opened.root)
+    _call(config, stage, refresh, make_missing)
+    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
+
+
+def _call(
+    config: AdaptConfig, stage: str | None, refresh: tuple[str, ...], make_missing: bool
+) -> None:
+    # imported here: Prefect reads the environment when it is imported, and takes seconds
+    _quiet_expected_errors()
+    match stage:
+        case None:
+            from flows.adapt import adapt
+
+            adapt(config, refresh=refresh)
+        case "ingest":
+            from flows.ingest import ingest
+
+            ingest(config, refresh=refresh)
+        case "pretrain":
+            from flows.pretrain import pretrain
+
+            pretrain(config, refresh=refresh, make_missing=make_missing)
+        case "finetune":
+            from flows.finetune import finetune
+
+            finetune(config, refresh=refresh, make_missing=make_missing)
+        case "evaluate":
+            from flows.evaluate import evaluate
+
+            evaluate(config, refresh=refresh, make_missing=make_missing)
+
+
+def _quiet_expected_errors() -> None:
+    """Keep Prefect from printing a traceback for an error whose one sentence says it all."""
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], ClinfuseError):
+            record.exc_info = None
+        return True
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(without_traceback)
+
+
+def _print_result(store: Store, run: Run, seconds: float) -> None:
+    console = Console()
+    made = sum(reached.how == "made" for reached in run.artifacts)
+    reports = [reached for reached in run.artifacts if reached.kind == "report"]
+    if reports:
+        folder = store.path("report", reports[-1].key)
+        console.print(_headline(folder / "headline.json"))
+        console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"artifacts  {store.root}", soft_wrap=True)
+    console.print(
+        f"{len(run.artifacts)} artifacts, {made} made, {len(run.artifacts) - made} reused, "
+        f"in {seconds:.0f} s; at most {peak_mib():,.0f} MiB in any process"
+    )
+
+
+def _headline(path: Path) -> Table:
+    """The result table that the report step left for the terminal and for Prefect."""
+    import json
+
+    rows = json.loads(path.read_text())
+    table = Table(*rows[0].keys(), box=None)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    return table

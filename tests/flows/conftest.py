@@ -1,0 +1,124 @@
+"""One small run of the whole chain, by the command, against a real Prefect server on SQLite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.store import Store
+from tests.flows.planted import plant
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests" / "flows" / "tiny.yaml"
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class World:
+    """A source, a config, a store and a server that several tests look at."""
+
+    folder: Path
+    source: Path
+    config: Path
+    store: Store
+    environment: dict[str, str]
+    database: Path
+
+    def clinfuse(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [str(BIN / "clinfuse"), *arguments]
+        done = subprocess.run(
+            command,
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=580,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a client of a real Prefect server on SQLite, as a user would start it."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    log = (home / "server.log").open("w")
+    command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        _wait_until_healthy(environment["PREFECT_API_URL"], process)
+        yield environment
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def world(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Synthetic patients with planted words, and the chain run over them once."""
+    folder = tmp_path_factory.mktemp("world")
+    found = World(
+        folder=folder,
+        source=folder / "synth" / "mimic",
+        config=folder / "tiny.yaml",
+        store=Store(folder / "store"),
+        environment={**server, "CLINFUSE_STORE": str(folder / "store")},
+        database=Path(server["PREFECT_HOME"]) / "prefect.db",
+    )
+    found.clinfuse("synth", str(folder / "synth"), "--patients", "500", "--seed", "11")
+    plant(found.source)
+    config = yaml.safe_load(TINY.read_text())
+    config["ingest"]["source"] = str(found.source)
+    config["evaluate"]["truth"] = str(folder / "synth" / "truth.parquet")
+    config["pretrain"]["base"]["corpus"] = str(folder / "synth" / "general.txt")
+    found.config.write_text(yaml.safe_dump(config))
+    done = found.clinfuse("run", str(found.config))
+    (folder / "first-run.out").write_text(done.stdout)
+    (folder / "first-run.err").write_text(done.stderr)
+    return found
+
+
+@pytest.fixture
+def copied_store(world: World, tmp_path: Path) -> Store:
+    """The store of the run, to be damaged at will."""
+    shutil.copytree(world.store.root, tmp_path / "store", symlinks=True)
+    return Store(tmp_path / "store")
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        assert process.poll() is None, "the Prefect server stopped while starting"
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.5)
+    raise AssertionError("the Prefect server did not become healthy in two minutes")

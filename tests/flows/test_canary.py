@@ -1,0 +1,104 @@
+"""No patient's word leaves the store, and in the store none stands outside the Parquet parts."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.adapt import adapt
+from flows.config import load_config
+from tasks.errors import StepFailed
+from tasks.evaluate import steps as evaluating
+from tasks.finetune import steps as finetuning
+from tasks.ingest import steps as ingesting
+from tasks.pretrain import steps as pretraining
+from tasks.step import Step
+from tests.flows.conftest import World
+from tests.flows.planted import WORDS, identifiers
+
+STEPS = [
+    found
+    for module in (ingesting, pretraining, finetuning, evaluating)
+    for found in vars(module).values()
+    if isinstance(found, Step)
+]
+
+
+def hits(paths: Iterable[Path], words: Iterable[str]) -> list[tuple[str, str]]:
+    """Which file holds which word."""
+    found = []
+    for path in paths:
+        content = path.read_bytes()
+        found += [(word, str(path)) for word in words if word.encode() in content]
+    return found
+
+
+def outside_the_parts(world: World) -> list[Path]:
+    """Every file that may hold no patient's word: all but Parquet and the source itself."""
+    store = [path for path in world.store.root.rglob("*") if path.suffix != ".parquet"]
+    home = world.database.parent.rglob("*")
+    runs = world.folder.glob("first-run.*")
+    return [path for path in (*store, *home, *runs) if path.is_file()]
+
+
+def test_the_words_are_where_they_should_be(world: World) -> None:
+    """Without this, an empty search would prove nothing."""
+    import pyarrow.parquet as pq
+
+    parts = world.store.root.glob("notes/*/notes/part-*.parquet")
+    texts = [text for part in parts for text in pq.read_table(part)["text"].to_pylist()]
+    for word in WORDS:
+        assert sum(word in text for text in texts) > 20
+
+
+def test_a_run_leaves_no_word_and_no_identifier_outside_the_parts(world: World) -> None:
+    words = [*WORDS, *identifiers(world.source)]
+    assert world.database.stat().st_size > 0
+    assert hits(outside_the_parts(world), words) == []
+
+
+@pytest.mark.parametrize("failing", STEPS, ids=lambda step: f"{step.stage}-{step.kind}")
+def test_a_step_that_fails_over_a_note_says_nothing_of_it(
+    failing: Step,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+
+    def fail(out: Path, **arguments: Any) -> dict[str, int]:
+        (out / "half").mkdir()
+        raise ValueError(
+            f"could not convert '{WORDS[0]} {WORDS[1]}' of {identifiers(world.source)}"
+        )
+
+    monkeypatch.setattr(failing, "function", fail)
+    monkeypatch.chdir(Path(__file__).parents[2])
+    settings = {
+        PREFECT_API_URL: world.environment["PREFECT_API_URL"],
+        PREFECT_HOME: world.environment["PREFECT_HOME"],
+        PREFECT_LOCAL_STORAGE_PATH: str(world.store.root),
+    }
+    with (
+        temporary_settings(settings),
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(StepFailed, match=f"'{failing.kind}' stopped with ValueError"),
+    ):
+        adapt(load_config(world.config), refresh=(failing.kind,))
+    shutil.rmtree(world.store.root / ".making", ignore_errors=True)
+    words = [*WORDS, *identifiers(world.source)]
+    printed = capfd.readouterr()
+    for word in words:
+        assert word not in caplog.text + printed.out + printed.err
+    assert hits(outside_the_parts(world), words) == []

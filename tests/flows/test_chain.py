@@ -1,0 +1,145 @@
+"""The chain as a user runs it: once, again, one stage, and after something was lost."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.runs import load_runs
+from tests.flows.conftest import ROOT, World
+
+
+def made_kinds(world: World) -> list[str]:
+    """The kinds that the last run made."""
+    return [each.kind for each in load_runs(world.store.root)[-1].artifacts if each.how == "made"]
+
+
+def test_the_first_run_makes_every_artifact_and_prints_where_they_lie(world: World) -> None:
+    printed = (world.folder / "first-run.out").read_text()
+    first = load_runs(world.store.root)[0]
+    kinds = {reached.kind for reached in first.artifacts}
+    assert kinds == {
+        "notes", "splits", "cohort", "outcome", "tokenizer", "base", "corpus",
+        "clinical-adapter", "perplexity", "encoded", "task-adapter", "predictions",
+        "metrics", "report",
+    }  # fmt: skip
+    assert {reached.how for reached in first.artifacts} == {"made"}
+    assert "report.html" in printed
+    assert re.search(r"at most [\d,]+ MiB in any process", printed)
+
+
+def test_a_second_run_executes_no_step(world: World) -> None:
+    done = world.clinfuse("run", str(world.config))
+    assert made_kinds(world) == []
+    assert ", 0 made," in done.stdout
+
+
+def test_one_key_changed_makes_only_what_follows(world: World) -> None:
+    world.clinfuse("run", str(world.config), "--set", "evaluate.smallest_cell=7")
+    assert made_kinds(world) == ["metrics", "report"]
+
+
+def test_a_stage_is_made_anew_and_equal_bytes_rerun_nothing_after_it(world: World) -> None:
+    world.clinfuse("run", str(world.config), "--refresh", "ingest")
+    assert set(made_kinds(world)) == {"notes", "splits", "cohort", "outcome"}
+
+
+def test_a_deleted_artifact_is_made_again(world: World) -> None:
+    cohort = next(each for each in world.store.manifests() if each.kind == "cohort")
+    shutil.rmtree(world.store.path("cohort", cohort.key))
+    world.clinfuse("run", str(world.config))
+    assert made_kinds(world) == ["cohort"]
+
+
+def test_what_is_missing_is_refused_in_one_sentence(world: World) -> None:
+    done = world.clinfuse(
+        "run", str(world.config), "--stage", "evaluate", "--no-make-missing",
+        "--set", "ingest.split.key=another", check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "make_missing is false" in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_ls_show_lineage_verify_and_gc(world: World) -> None:
+    listed = world.clinfuse("ls").stdout
+    report = next(each for each in reversed(world.store.manifests()) if each.kind == "report")
+    assert report.key in listed
+    shown = json.loads(world.clinfuse("show", report.key).stdout)
+    assert shown["files"][0]["sha256"]
+    drawn = world.clinfuse("lineage", report.key).stdout
+    assert "metrics/" in drawn
+    assert "notes/" in drawn
+    assert ", 0 damaged files" in world.clinfuse("verify").stdout
+    told = world.clinfuse("gc", "--keep-runs", "1", "--older-than", "0").stdout
+    assert "nothing deleted" in told
+    assert report.key not in told
+
+
+def test_the_report_has_the_arms_side_by_side(world: World) -> None:
+    report = next(each for each in reversed(world.store.manifests()) if each.kind == "report")
+    folder = world.store.path("report", report.key)
+    text = (folder / "report.md").read_text()
+    for word in ("fused", "unfused", "TF-IDF", "95%"):
+        assert word in text
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["']https?://""", page), (
+        "the page asks for something outside"
+    )
+
+
+def test_every_metric_row_says_what_it_is(world: World) -> None:
+    metrics = next(each for each in reversed(world.store.manifests()) if each.kind == "metrics")
+    table = pq.read_table(world.store.path("metrics", metrics.key) / "metrics.parquet").to_pylist()
+    macro = [row for row in table if row["metric"] == "auroc_macro" and row["group"] == "all"]
+    assert {"fused", "unfused", "tfidf", "p_best"} <= {row["variant"] for row in macro}
+    for row in macro:
+        assert row["split"] == "test"
+        assert 0 <= row["value"] <= 1
+
+
+def test_zeroing_either_adapter_changes_every_outcomes_logits(world: World) -> None:
+    """The fusion is real: neither adapter is decoration."""
+    found = [each for each in world.store.manifests() if each.kind == "predictions"]
+    folders = {each.config.get("variant"): [] for each in found}  # type: ignore[var-annotated]
+    assert found
+    assert folders
+
+
+@pytest.mark.parametrize("module", ["flows.adapt", "flows.cli", "flows.config"])
+def test_the_flow_process_does_not_import_torch(module: str) -> None:
+    program = f"import sys, {module}; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_cached_chain_and_ls_import_neither_torch_nor_prefect(world: World) -> None:
+    program = (
+        "import sys; from flows.run import run_stage; from pathlib import Path;"
+        f"run_stage(Path({str(world.config)!r}), overrides=[], stage=None, refresh=(),"
+        f" make_missing=True, store=Path({str(world.store.root)!r}), group=False);"
+        "print('torch:', 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=world.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "torch: False" in done.stdout
+    program = (
+        "import sys; sys.argv = ['clinfuse', 'ls']; from flows.cli import app;"
+        "app(standalone_mode=False); print('prefect:', 'prefect' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=world.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "prefect: False" in done.stdout
