@@ -1,0 +1,210 @@
+"""The fusion: W + dW(clinical) + dW(task), both adapters in the forward pass, and its heads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from peft import LoraModel, PeftModel
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tasks.errors import ModelError
+from tasks.model.adapters import add_new_adapter, add_saved_adapter, write_adapter
+from tasks.model.heads import Head, HeadShape
+from tasks.model.lora import LoraSettings
+
+CLINICAL, TASK = "clinical", "task"
+Clinical = Literal["frozen", "trainable"]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Which adapters a backbone gets: a new task adapter, beside the clinical one if given."""
+
+    clinical: Path | None
+    clinical_is: Clinical
+    lora: LoraSettings
+
+    def build(self, backbone: nn.Module, shapes: Sequence[HeadShape]) -> FusedModel:
+        """Put both adapters and new heads on the backbone; train what the config says, only."""
+        peft = add_new_adapter(backbone, self.lora, TASK)
+        trainable = self.clinical_is == "trainable"
+        if self.clinical is not None:
+            # a frozen adapter is a fixed part of the model: no noise on it
+            peft = add_saved_adapter(
+                peft, self.clinical, CLINICAL, dropout=None if trainable else 0.0
+            )
+        model = FusedModel(peft, shapes)
+        model.activate(train_clinical=trainable)
+        return model
+
+
+class FusedModel(nn.Module):
+    """A backbone with its adapters, and one head for each outcome."""
+
+    def __init__(self, backbone: PeftModel, shapes: Sequence[HeadShape]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.shapes = tuple(shapes)
+        self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
+
+    @property
+    def _tuner(self) -> LoraModel:
+        return self.backbone.base_model  # type: ignore[return-value]
+
+    @property
+    def adapters(self) -> list[str]:
+        return [name for name in (CLINICAL, TASK) if name in self.backbone.peft_config]
+
+    def activate(self, *, train_clinical: bool) -> None:
+        """Add up all adapters in the forward pass; freeze all but what is trained; check it."""
+        # PeftModel.set_adapter takes one name only; this one also makes every listed one trainable
+        self._tuner.set_adapter(self.adapters)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(_is_trained(name, train_clinical))
+        self._check_active(train_clinical)
+
+    def states(self, input_ids: Tensor) -> Tensor:
+        """Token states [batch, tokens, hidden] of right-padded ids [batch, tokens].
+
+        No attention mask: attention looks back only, so that padding on the right reaches no
+        token, and torch's faster causal kernel is used.
+        """
+        return self.backbone(input_ids=input_ids, use_cache=False).last_hidden_state
+
+    def forward(self, input_ids: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Logits [batch, labels] of each outcome, from right-padded ids [batch, tokens].
+
+        Args:
+            present: [batch, tokens] bool, False at padding.
+        """
+        states = self.states(input_ids)
+        return {outcome: head(states, present) for outcome, head in self.heads.items()}
+
+    def trained_names(self) -> list[str]:
+        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def head(self, outcome: str) -> Head:
+        return self.heads[outcome]  # type: ignore[return-value]
+
+    def save(self, place: Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write the task adapter to `place`, the heads beside it, a trained clinical one below it.
+
+        Args:
+            state: all trained parameters by name, where the model does not hold them whole.
+        """
+        state = dict(self.named_parameters()) if state is None else dict(state)
+        prefix = "backbone."
+        peft = {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
+        write_adapter(place, self.backbone, TASK, peft)
+        if any(f".{CLINICAL}." in name for name in self.trained_names()):
+            write_adapter(place / CLINICAL, self.backbone, CLINICAL, peft)
+        heads = {name: tensor for name, tensor in state.items() if name.startswith("heads.")}
+        save_file(
+            {name[len("heads.") :]: _plain(tensor) for name, tensor in sorted(heads.items())},
+            place / "head.safetensors",
+        )
+        described = [asdict(shape) for shape in self.shapes]
+        (place / "head.json").write_text(json.dumps({"heads": described}, indent=1) + "\n")
+
+    @contextmanager
+    def without(self, adapter: str) -> Iterator[None]:
+        """Within it, that adapter's update is zero; afterwards it is exactly what it was."""
+        scales = [
+            (layer, layer.scaling[adapter])
+            for layer in self.backbone.modules()
+            if isinstance(layer, LoraLayer) and adapter in layer.scaling
+        ]
+        try:
+            for layer, _ in scales:
+                layer.scaling[adapter] = 0.0
+            yield
+        finally:
+            for layer, scale in scales:
+                layer.scaling[adapter] = scale
+
+    def _check_active(self, train_clinical: bool) -> None:
+        """What the paper's released code lacks: every adapter acts, and the right ones learn."""
+        active = sorted(self._tuner.active_adapters)
+        learning = {name.rsplit(".", 2)[-2] for name in self.trained_names() if "lora_" in name}
+        expected = {TASK} | ({CLINICAL} & set(self.adapters) if train_clinical else set())
+        others = [
+            name
+            for name in self.trained_names()
+            if not name.startswith("heads.") and "lora_" not in name
+        ]
+        if active != sorted(self.adapters) or learning != expected or others:
+            raise ModelError(
+                f"the fusion is not as configured: active {active}, trained {sorted(learning)}, "
+                f"expected {sorted(self.adapters)} and {sorted(expected)}; this PEFT version "
+                "behaves differently: use the pinned one"
+            )
+
+
+class GradientProof:
+    """Sees the first backward pass, to prove that the task adapter really learns."""
+
+    def __init__(self, model: FusedModel) -> None:
+        self.seen = 0.0
+        self._hooks = [
+            parameter.register_hook(self._see)  # type: ignore[no-untyped-call]
+            for name, parameter in model.named_parameters()
+            if f"lora_B.{TASK}." in name  # lora_A gets none in the first step, B being zero
+        ]
+
+    def check(self) -> None:
+        """Raise ModelError where no gradient reached the task adapter in a backward pass."""
+        for hook in self._hooks:
+            hook.remove()
+        if not self.seen:
+            raise ModelError(
+                "no gradient reached the task adapter in the first backward pass: it is not part "
+                "of the forward pass; use the pinned PEFT version"
+            )
+
+    def _see(self, gradient: Tensor) -> None:
+        self.seen += float(gradient.abs().sum())
+
+
+def load_fused(backbone: nn.Module, place: Path, clinical: Path | None) -> FusedModel:
+    """Load what `FusedModel.save` wrote onto a fresh backbone, in evaluation mode.
+
+    Args:
+        clinical: the frozen clinical adapter that it was trained beside, or None; a trained copy
+            in `place` comes before it.
+    """
+    trained_copy = place / CLINICAL
+    clinical = trained_copy if trained_copy.is_dir() else clinical
+    peft = add_saved_adapter(backbone, place, TASK, dropout=0.0)
+    if clinical is not None:
+        peft = add_saved_adapter(peft, clinical, CLINICAL, dropout=0.0)
+    model = FusedModel(peft, read_shapes(place))
+    model.activate(train_clinical=False)
+    model.heads.load_state_dict(load_file(place / "head.safetensors"))
+    return model.requires_grad_(False).eval()
+
+
+def read_shapes(place: Path) -> list[HeadShape]:
+    """The shapes of the heads that were saved there."""
+    described = json.loads((place / "head.json").read_text())["heads"]
+    return [
+        HeadShape(**{**shape, "labels": tuple((system, code) for system, code in shape["labels"])})
+        for shape in described
+    ]
+
+
+def _is_trained(name: str, train_clinical: bool) -> bool:
+    if name.startswith("heads."):
+        return True
+    return f".{TASK}." in name or (train_clinical and f".{CLINICAL}." in name)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32).contiguous()

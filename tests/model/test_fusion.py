@@ -1,0 +1,222 @@
+"""The fusion is real: both adapters act, the right one learns, and nothing is lost on disk."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel
+
+from tasks.errors import ModelError
+from tasks.model.adapters import add_new_adapter, write_adapter
+from tasks.model.fusion import CLINICAL, TASK, FusedModel, Fusion, GradientProof, load_fused
+from tasks.model.heads import HeadShape, masked_bce
+from tasks.model.lora import LoraSettings
+
+SHAPES = [
+    HeadShape("diagnoses", "label_attention", "last", 16, (("icd10cm", "I10"), ("icd9cm", "401"))),
+    HeadShape("mortality", "linear", "mean", 16, (("mortality", "died"),)),
+]
+IDS = torch.tensor([[5, 6, 7, 8, 9, 10], [11, 12, 13, 0, 0, 0]])
+PRESENT = torch.tensor([[True] * 6, [True] * 3 + [False] * 3])
+
+
+def tiny_config() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    LlamaForCausalLM(tiny_config()).save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def clinical(base: Path, tmp_path: Path) -> Path:
+    """A clinical adapter as pretraining leaves it: on a causal LM, with PEFT's own writer."""
+    causal = AutoModelForCausalLM.from_pretrained(base)
+    peft = add_new_adapter(causal, LoraSettings(rank=4, alpha=8, dropout=0.5), "default")
+    torch.manual_seed(1)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    peft.save_pretrained(str(tmp_path / "clinical"))
+    return tmp_path / "clinical"
+
+
+def build(base: Path, clinical: Path | None, clinical_is: str = "frozen") -> FusedModel:
+    torch.manual_seed(2)
+    lora = LoraSettings(rank=2, alpha=4)
+    return Fusion(clinical, clinical_is, lora).build(LlamaModel.from_pretrained(base), SHAPES)
+
+
+def train(model: FusedModel, steps: int = 3) -> None:
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.05)
+    for _ in range(steps):
+        logits = torch.cat(list(model(IDS, PRESENT).values()), dim=1)
+        truth = torch.tensor([[True, False, True], [False, True, False]])
+        masked_bce(logits, truth, torch.ones_like(truth), truth.numel()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def logits_of(model: FusedModel) -> torch.Tensor:
+    model.eval()
+    with torch.no_grad():
+        return torch.cat(list(model(IDS, PRESENT).values()), dim=1)
+
+
+def test_states_equal_a_forward_with_the_sum_of_both_updates_in_the_weights(
+    base: Path, clinical: Path
+) -> None:
+    model = build(base, clinical)
+    train(model)
+    merged = copy.deepcopy(model.backbone).merge_and_unload(adapter_names=[CLINICAL, TASK])
+    with torch.no_grad():
+        expected = merged(IDS).last_hidden_state
+        torch.testing.assert_close(model.eval().states(IDS), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("adapter", [CLINICAL, TASK])
+def test_zeroing_either_adapter_changes_every_outcome_and_is_undone(
+    base: Path, clinical: Path, adapter: str
+) -> None:
+    model = build(base, clinical)
+    train(model)
+    whole = logits_of(model)
+    with model.without(adapter):
+        changed = (logits_of(model) - whole).abs().amax(dim=0)
+    assert (changed > 1e-4).all()
+    assert torch.equal(logits_of(model), whole)
+
+
+def test_training_leaves_base_and_frozen_clinical_adapter_bit_identical(
+    base: Path, clinical: Path
+) -> None:
+    model = build(base, clinical)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    train(model)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == set(model.trained_names())
+    assert not any(f".{CLINICAL}." in name for name in moved)
+    assert any(f".{TASK}." in name for name in moved)
+
+
+def test_a_frozen_clinical_adapter_has_no_dropout_in_training(base: Path, clinical: Path) -> None:
+    model = build(base, clinical).train()
+    assert torch.equal(model.states(IDS), model.states(IDS))
+    noisy = build(base, clinical, "trainable").train()
+    assert not torch.equal(noisy.states(IDS), noisy.states(IDS))
+
+
+def test_a_trainable_clinical_adapter_is_trained_and_saved_as_a_copy(
+    base: Path, clinical: Path, tmp_path: Path
+) -> None:
+    original = (clinical / "adapter_model.safetensors").read_bytes()
+    model = build(base, clinical, "trainable")
+    untrained = logits_of(build(base, clinical))
+    train(model)
+    model.save(tmp_path / "arm")
+    assert (clinical / "adapter_model.safetensors").read_bytes() == original
+    loaded = load_fused(LlamaModel.from_pretrained(base), tmp_path / "arm", clinical)
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    assert not torch.equal(logits_of(loaded), untrained)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_saved_and_loaded_gives_the_same_logits_labels_and_bytes(
+    base: Path, clinical: Path, tmp_path: Path, fused: bool
+) -> None:
+    model = build(base, clinical if fused else None)
+    train(model)
+    model.save(tmp_path / "one")
+    loaded = load_fused(
+        LlamaModel.from_pretrained(base), tmp_path / "one", clinical if fused else None
+    )
+    assert torch.equal(logits_of(loaded), logits_of(model))
+    assert loaded.shapes == model.shapes
+    loaded.save(tmp_path / "two")
+    for file in ("adapter_model.safetensors", "head.safetensors", "head.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_the_task_adapter_is_a_plain_peft_directory_without_this_machine_in_it(
+    base: Path, clinical: Path, tmp_path: Path
+) -> None:
+    model = build(base, clinical)
+    train(model)
+    model.save(tmp_path / "arm")
+    plain = PeftModel.from_pretrained(LlamaModel.from_pretrained(base), tmp_path / "arm").eval()
+    with model.eval().without(CLINICAL), torch.no_grad():
+        expected = model.states(IDS)
+        torch.testing.assert_close(plain(input_ids=IDS).last_hidden_state, expected)
+    config = json.loads((tmp_path / "arm" / "adapter_config.json").read_text())
+    assert str(tmp_path) not in json.dumps(config)
+    assert config["target_modules"] == sorted(config["target_modules"])
+
+
+def test_gradient_proof_passes_when_the_task_adapter_acts_and_fails_when_it_does_not(
+    base: Path, clinical: Path
+) -> None:
+    model = build(base, clinical)
+    proof = GradientProof(model)
+    model(IDS, PRESENT)["diagnoses"].sum().backward()
+    proof.check()
+
+    broken = build(base, clinical)
+    # what the paper's released code does: the task adapter is marked trainable, and not active
+    broken.backbone.base_model.set_adapter([CLINICAL])
+    for name, parameter in broken.named_parameters():
+        parameter.requires_grad_(f".{TASK}." in name or name.startswith("heads."))
+    proof = GradientProof(broken)
+    broken(IDS, PRESENT)["diagnoses"].sum().backward()
+    with pytest.raises(ModelError, match="no gradient reached the task adapter"):
+        proof.check()
+
+
+def test_padding_changes_no_logit(base: Path, clinical: Path) -> None:
+    model = build(base, clinical)
+    train(model)
+    model.eval()
+    with torch.no_grad():
+        alone = torch.cat(list(model(IDS[1:, :3], PRESENT[1:, :3]).values()), dim=1)
+    torch.testing.assert_close(alone, logits_of(model)[1:], atol=1e-5, rtol=1e-5)
+
+
+def test_an_adapter_of_another_base_is_refused(base: Path, tmp_path: Path) -> None:
+    config = tiny_config()
+    config.hidden_size, config.intermediate_size = 32, 48
+    other = add_new_adapter(LlamaForCausalLM(config), LoraSettings(rank=4), "default")
+    torch.nn.init.ones_(next(p for n, p in other.named_parameters() if "lora_B" in n))
+    write_adapter(tmp_path / "other", other, "default")
+    with pytest.raises(ModelError, match="do not fit the base model"):
+        build(base, tmp_path / "other")
+    with pytest.raises(ModelError, match="not a readable PEFT adapter"):
+        build(base, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("rank", "parameters"), [(16, 8_388_608), (4, 2_097_152)])
+def test_parameter_counts_of_the_paper(rank: int, parameters: int) -> None:
+    """LoRA on q and v of LLaMA-7B: 32 layers * 2 * 2 * 4096 * rank (Gema et al., Table 2)."""
+    config = LlamaConfig(
+        hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
+    )
+    with torch.device("meta"):
+        backbone = LlamaModel(config)
+        lora = LoraSettings(rank=rank, targets=("q_proj", "v_proj"))
+        model = Fusion(None, "frozen", lora).build(backbone, [])
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
