@@ -46,7 +46,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Record:
-    """A record as the csv module reads it; fields are None where it cannot."""
+    """A record as the csv module reads it: fields are None where it cannot, [] on a blank line."""
 
     line: int  # 0 is the first line of the data
     end: int  # byte behind the record
@@ -89,7 +89,7 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
 
 
 def records(data: bytes) -> Iterator[Record]:
-    """The whole records of the data as the csv module splits them, blank lines left out.
+    """The whole records of the data as the csv module splits them.
 
     Bytes that are not UTF-8 become lone surrogates. A last record whose quotes do not close is
     not yielded.
@@ -107,8 +107,7 @@ def records(data: bytes) -> Iterator[Record]:
             fields = None
         if lines.exhausted:
             return
-        if fields != []:
-            yield Record(start, lines.position, fields)
+        yield Record(start, lines.position, fields)
 
 
 class _Lines:
@@ -137,14 +136,15 @@ def _cut(data: bytes) -> tuple[int, NDArray[np.int64] | None]:
     """Where the last whole record ends, and the lines (from 0) on which records start.
 
     A line feed ends a record if an even number of quotes stands before it; that holds as long as
-    quotes stand only around fields and, doubled, inside them.
+    quotes stand only around fields and, doubled, inside them. Where they do not, or a carriage
+    return stands alone outside them, the csv module decides.
 
     >>> _cut(b'1,"a\\nb"\\n\\n2,c\\n3,"d')
     (14, array([0, 3]))
     """
     content = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(content == _QUOTE)
-    if not _well_placed(content, quotes):
+    if not _well_placed(content, quotes) or _has_lone_return(content, quotes):
         last = deque(records(data), maxlen=1)
         return (last[0].end if last else 0), None
     feeds = np.flatnonzero(content == _NEWLINE)
@@ -180,6 +180,13 @@ def _well_placed(content: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
     return bool(opens.all() and closes.all())
 
 
+def _has_lone_return(content: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
+    """Whether a carriage return stands outside quotes without its line feed."""
+    returns = np.flatnonzero(content[:-1] == _RETURN)
+    lone = returns[content[returns + 1] != _NEWLINE]
+    return bool((np.searchsorted(quotes, lone) % 2 == 0).any())
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, decompressed on another thread where its name ends with .gz."""
@@ -192,7 +199,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
             f"{path.name} ends in the middle of its compressed data; fetch the file again and "
             "compare its SHA-256"
         ) from None
-    except (igzip.BadGzipFile, isal_zlib.IsalError, zlib.error):
+    except (igzip.BadGzipFile, isal_zlib.IsalError, zlib.error):  # type: ignore[misc]
         raise SourceError(
             f"{path.name} is no valid gzip file; fetch it again, or name it .csv if it is plain"
         ) from None

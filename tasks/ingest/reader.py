@@ -79,6 +79,8 @@ class Reader:
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
         lines = []
         for record in records(block.data):
+            if record.fields == []:
+                continue
             line = block.first_line + record.line
             self.rejects.rows += 1
             if fault := _fault(record.fields, len(self._header), places):

@@ -132,7 +132,7 @@ def sections_of(text: str) -> dict[str, str]:
     out.
 
     >>> sections_of("Allergies: \\nnone\\n \\nSocial History:\\n___\\nFamily History:\\ngout")
-    {'ALLERGIES': 'none', 'SOCIAL HISTORY': '___', 'FAMILY HISTORY': 'gout'}
+    {'ALLERGIES': 'none', 'FAMILY HISTORY': 'gout', 'SOCIAL HISTORY': '___'}
     """
     found: dict[str, list[str]] = {}
     for section, body in _pieces("\n" + text):

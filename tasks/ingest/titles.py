@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,5 +58,13 @@ def category_title(titles: Sequence[str]) -> str:
 
 
 def _common_start(titles: Sequence[Sequence[str]]) -> list[str]:
-    together = takewhile(lambda words: len(set(words)) == 1, zip(*titles, strict=False))
-    return [words[0] for words in together]
+    """The words with which all titles begin; one at which only some pause is the last."""
+    common: list[str] = []
+    for words in zip(*titles, strict=False):
+        bare = {word.rstrip(",;:") for word in words}
+        if len(bare) > 1:
+            break
+        if len(set(words)) > 1:
+            return [*common, bare.pop()]
+        common.append(words[0])
+    return common

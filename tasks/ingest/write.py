@@ -81,7 +81,7 @@ def write_cohort(
     kept = tables.write(_part(out, "admissions"), ADMISSIONS, cohort.batches())
     left_out = cohort.exclusions()
     reasons = pc.value_counts(left_out["reason"]).to_pylist()
-    excluded = {f"excluded: {each['values']}": each["counts"] for each in reasons}
+    excluded = {each["values"]: each["counts"] for each in reasons}
     if not kept:
         why = ", ".join(f"{count} {reason}" for reason, count in excluded.items())
         raise SourceError(
@@ -93,7 +93,7 @@ def write_cohort(
     return {
         "source_admissions": stays.rejects.rows,
         "admissions": kept,
-        **dict(sorted(excluded.items())),
+        **{f"excluded: {reason}": excluded[reason] for reason in sorted(excluded)},
         "rejected_admissions": len(stays.rejects.found),
         **cohort.counts,
     }
