@@ -1,0 +1,133 @@
+"""Lay invented notes over real MIMIC-IV tables that come without any (the open demo)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+NOTE_COLUMNS = (
+    *("note_id", "subject_id", "hadm_id", "note_type", "note_seq"),
+    *("charttime", "storetime", "text"),
+)
+_MENTIONED = 0.6  # share of an admission's diagnoses that its admission sections name
+_BLANK = "\n \n"  # the separator lines of the real notes hold a blank
+_OPENINGS = ("presents with {}", "was brought in with {}", "comes from clinic with {}")
+_PAST = ("{}", "- {}", "history of {}", "known {}")
+
+Row = dict[str, str]
+
+
+def overlay(tables: Path, folder: Path, seed: int = 7) -> None:
+    """Copy the real tables into `folder` and add a discharge note for each admission.
+
+    The notes stand in MIMIC-IV's layout; their admission sections name some of the admission's own
+    diagnosis titles, the hospital course all of them. Radiology gets one report an admission.
+    Equal tables and seed give equal bytes.
+    """
+    for part in ("hosp", "icu"):
+        if (tables / part).is_dir():
+            shutil.copytree(tables / part, folder / part, dirs_exist_ok=True)
+    titles = {
+        (row["icd_code"].strip(), row["icd_version"]): row["long_title"]
+        for row in _read(tables / "hosp" / "d_icd_diagnoses.csv.gz")
+    }
+    sexes = {row["subject_id"]: row["gender"] for row in _read(tables / "hosp" / "patients.csv.gz")}
+    named: dict[str, list[str]] = defaultdict(list)
+    codes = _read(tables / "hosp" / "diagnoses_icd.csv.gz")
+    for row in sorted(codes, key=lambda row: (row["hadm_id"], int(row["seq_num"]))):
+        title = titles.get((row["icd_code"].strip(), row["icd_version"]))
+        if title:
+            named[row["hadm_id"]].append(title)
+    discharge: list[Row] = []
+    radiology: list[Row] = []
+    for stay in sorted(
+        _read(tables / "hosp" / "admissions.csv.gz"), key=lambda row: row["hadm_id"]
+    ):
+        draw = Random(f"{seed}-{stay['hadm_id']}")
+        known = named[stay["hadm_id"]]
+        number = 1 + sum(row["subject_id"] == stay["subject_id"] for row in discharge)
+        sex = sexes.get(stay["subject_id"], "")
+        discharge.append(_row(stay, "DS", number, _discharge_note(known, sex, draw)))
+        radiology.append(_row(stay, "RR", number, _report(known, draw)))
+    _write(folder / "note" / "discharge.csv.gz", discharge)
+    _write(folder / "note" / "radiology.csv.gz", radiology)
+
+
+def _discharge_note(titles: list[str], sex: str, draw: Random) -> str:
+    """A note of which the admission sections name about _MENTIONED of the titles."""
+    mentioned = [title for title in titles if draw.random() < _MENTIONED] or titles[:1]
+    first, past = (mentioned[0].lower(), mentioned[1:]) if mentioned else ("malaise", [])
+    woman = "woman" if sex == "F" else "man"
+    return _BLANK.join(
+        (
+            " ",
+            "Name:  ___                     Unit No:   ___",
+            "Admission Date:  ___              Discharge Date:   ___",
+            f"Date of Birth:  ___             Sex:   {sex}",
+            "Service: MEDICINE",
+            "Allergies: \nNo Known Allergies / Adverse Drug Reactions",
+            "Attending: ___.",
+            f"Chief Complaint:\n{first}",
+            "Major Surgical or Invasive Procedure:\nNone",
+            f"History of Present Illness:\n___ year old {woman} who "
+            + draw.choice(_OPENINGS).format(first)
+            + ".\n \nIn the ED, initial vitals: T 98.1, HR 88, BP 128/70. Admitted.",
+            "Past Medical History:\n"
+            + ("\n".join(draw.choice(_PAST).format(title.lower()) for title in past) or "None"),
+            "Social History:\n___\nFamily History:\nNon-contributory",
+            "Physical Exam:\nADMISSION PHYSICAL EXAM:\nGeneral: alert, oriented\n \n"
+            "DISCHARGE PHYSICAL EXAM:\nGeneral: comfortable",
+            "Pertinent Results:\n___ 06:20AM BLOOD Hgb-12.1 Plt Ct-201",
+            "Brief Hospital Course:\n"
+            + "\n".join(f"# {title}: treated as usual." for title in titles),
+            "Medications on Admission:\nThe Preadmission Medication list is accurate.\n1. Aspirin",
+            "Discharge Medications:\n1. Aspirin",
+            "Discharge Disposition:\nHome",
+            "Discharge Diagnosis:\n" + "\n".join(titles),
+            "Discharge Condition:\nStable",
+            "Followup Instructions:\n___\n",
+        )
+    )
+
+
+def _report(titles: list[str], draw: Random) -> str:
+    indication = draw.choice(titles).lower() if titles else "malaise"
+    return (
+        "EXAMINATION:  CHEST (PA AND LAT)\n \n"
+        f"INDICATION:  ___ with {indication} // acute process?\n"
+        " \nFINDINGS: \n \nThe lungs are clear.\n \nIMPRESSION: \n \nNo acute process."
+    )
+
+
+def _row(stay: Row, note_type: str, number: int, text: str) -> Row:
+    time = stay["dischtime"] if note_type == "DS" else stay["admittime"]
+    return {
+        "note_id": f"{stay['subject_id']}-{note_type}-{number}",
+        "subject_id": stay["subject_id"],
+        "hadm_id": stay["hadm_id"],
+        "note_type": note_type,
+        "note_seq": str(number),
+        "charttime": f"{time[:10]} 00:00:00" if note_type == "DS" else time,
+        "storetime": time,
+        "text": text,
+    }
+
+
+def _read(path: Path) -> Iterator[Row]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, NOTE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.getvalue().encode(), 3, mtime=0))
