@@ -1,0 +1,121 @@
+"""The ingest stage on real tables: CodiEsp's, and the MIMIC-IV demo's with notes laid over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasks import tables
+from tasks.ingest.config import DiagnosesConfig, MortalityConfig, ProceduresConfig, SplitConfig
+from tasks.ingest.source import open_source
+from tasks.ingest.write import (
+    tables_of,
+    titles_of,
+    write_cohort,
+    write_notes,
+    write_outcome,
+    write_splits,
+)
+from tasks.schemas import ADMISSIONS, LABELS, NOTES, OUTCOMES
+from tasks.synth.overlay import overlay
+
+Outcome = DiagnosesConfig | ProceduresConfig | MortalityConfig
+
+
+class Stage:
+    """The stage's parts, one after the other, without Prefect."""
+
+    def __init__(self, folder: Path, out: Path, split: SplitConfig) -> None:
+        self.folder, self.out = folder, out
+        hosp = folder / "hosp"
+        files = hosp / "admissions.csv.gz", hosp / "patients.csv.gz"
+        self.notes = write_notes(out / "notes", folder / "note" / "discharge.csv.gz", 0.0)
+        self.splits = write_splits(out / "splits", files[1], split, 0.0)
+        self.cohort = write_cohort(out / "cohort", out / "notes", out / "splits", *files, 0.0)
+
+    def outcome(self, config: Outcome) -> dict[str, int]:
+        files = open_source(self.folder, None)
+        layouts = (*tables_of(config), *titles_of(config))
+        sources = {layout.name: path for layout in layouts if (path := files.find(layout))}
+        return write_outcome(self.out / config.name, config, self.out / "cohort", sources, 0.0)
+
+
+@pytest.fixture(scope="module")
+def codiesp(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    folder = real_data / "codiesp-as-mimic-iv"
+    split = SplitConfig(method="file", file=folder / "splits.csv")
+    return Stage(folder, tmp_path_factory.mktemp("codiesp"), split)
+
+
+@pytest.fixture(scope="module")
+def demo(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    folder = tmp_path_factory.mktemp("demo")
+    overlay(real_data / "mimic-iv-demo-2.2", folder / "source")
+    return Stage(folder / "source", folder / "out", SplitConfig())
+
+
+def test_codiesp_ingests_with_its_official_split(codiesp: Stage) -> None:
+    assert codiesp.notes == {"rows": 1000, "notes": 1000, "rejected": 0}
+    assert codiesp.cohort["admissions"] == 1000
+    split = tables.read(codiesp.out / "cohort" / "admissions", ADMISSIONS, ["split"])["split"]
+    assert Counter(split.to_pylist()) == {"train": 500, "validation": 250, "test": 250}
+
+
+def test_codiesp_keeps_the_words_of_its_cases(codiesp: Stage) -> None:
+    """A case's text stands under one heading; none of its own headings may lose a part of it."""
+    columns = ["hadm_id", "text"]
+    notes = tables.read(codiesp.out / "notes" / "notes", NOTES, columns).to_pylist()
+    columns = ["hadm_id", "admission_note"]
+    cohort = tables.read(codiesp.out / "cohort" / "admissions", ADMISSIONS, columns).to_pylist()
+    kept = {row["hadm_id"]: len(row["admission_note"].split()) for row in cohort}
+    shares = [kept[note["hadm_id"]] / len(note["text"].split()) for note in notes]
+    assert sum(share > 0.95 for share in shares) >= 990
+
+
+def test_codiesp_has_the_labels_of_its_reference(codiesp: Stage) -> None:
+    """124 categories with 10 or more training cases, 10 with 50 or more (SOURCES.md)."""
+    assert codiesp.outcome(DiagnosesConfig(min_count=10))["labels"] == 124
+    counts = codiesp.outcome(DiagnosesConfig(min_count=50))
+    assert counts["labels"] == 10
+    assert counts["code_rows"] == 11_158
+    assert codiesp.outcome(ProceduresConfig())["code_rows"] == 3_246
+
+
+def test_the_demo_has_its_published_counts(demo: Stage) -> None:
+    """MIMIC-IV demo 2.2: mimic-code's validate_demo.sql, and the ICD versions counted."""
+    assert sum(demo.splits[name] for name in ("train", "validation", "test")) == 100
+    assert demo.cohort["source_admissions"] == demo.cohort["admissions"] == 275
+    counts = demo.outcome(DiagnosesConfig(min_count=5))
+    assert counts["code_rows"] == 4_506
+    assert counts["code_rows_outside_the_cohort"] == 0
+    assert (counts["observed_icd9"], counts["observed_icd10"]) == (152, 123)
+    counts = demo.outcome(ProceduresConfig(min_count=2))
+    assert counts["code_rows"] == 722
+    assert counts["admissions_without_codes"] == 88
+    assert counts["untitled_labels"] == counts["labels"]  # it has no d_icd_procedures
+    assert demo.outcome(MortalityConfig())["positives"] == 15
+
+
+def test_the_demos_labels_have_titles_in_both_versions(demo: Stage) -> None:
+    demo.outcome(DiagnosesConfig(min_count=5))
+    labels = tables.read(demo.out / "diagnoses" / "labels", LABELS).to_pylist()
+    titles = {(row["code_system"], row["code"]): row["title"] for row in labels}
+    assert all(titles.values())
+    assert "heart failure" in titles["icd9cm", "428"].lower()
+    assert titles["icd10cm", "E11"] == "Type 2 diabetes mellitus"
+    assert titles["icd9cm", "V586"].startswith("Long-term (current) use")
+    outcomes = tables.read(demo.out / "diagnoses" / "outcomes", OUTCOMES).to_pylist()
+    assert all(
+        labels[i]["code_system"] == row["code_system"] for row in outcomes for i in row["labels"]
+    )
+
+
+def test_equal_tables_and_seed_give_equal_notes(real_data: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        overlay(real_data / "mimic-iv-demo-2.2", tmp_path / name, seed)
+    first, second, other = (
+        (tmp_path / name / "note" / "discharge.csv.gz").read_bytes() for name in "abc"
+    )
+    assert first == second != other
