@@ -1,0 +1,191 @@
+"""DeepSpeed's engine around one model: built from our configuration, stepped, and taken down."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tasks.errors import ConfigError
+from tasks.training.config import TrainingConfig
+from tasks.training.program import World
+
+# the default; as configs/deepspeed/zero2.json
+_ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": False}}
+
+
+def seed_all(*numbers: int) -> None:
+    """Seed torch's generators by all these numbers together: step by step, resumable."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % 2**63
+    torch.manual_seed(seed)
+
+
+def precision_of(config: TrainingConfig, world: World) -> torch.dtype:
+    """The type in which the model computes, and in which to load its weights."""
+    match config.precision:
+        case "fp32":
+            return torch.float32
+        case "bf16":
+            return torch.bfloat16
+        case "fp16":
+            return torch.float16
+        case "auto":
+            return torch.bfloat16 if world.device.type == "cuda" else torch.float32
+
+
+def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
+    """The DeepSpeed configuration of the user's JSON file, or ZeRO-2, with our values filled in.
+
+    Ours, and therefore not to be set to anything but "auto": batch sizes, clipping, precision. The
+    optimizer and its schedule are ours too. Raises ConfigError where the file is not usable.
+    """
+    given = copy.deepcopy(_ZERO2) if config.deepspeed is None else _read(config.deepspeed)
+    dtype = precision_of(config, world)
+    ours: dict[str, Any] = {
+        "train_batch_size": world.size,  # DeepSpeed counts backward passes: one, on each rank
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.clip,
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "fp16": {"enabled": dtype == torch.float16},
+    }
+    for name in (*ours, "optimizer", "scheduler"):
+        value = given.pop(name, "auto")
+        if value != "auto" and not (isinstance(value, dict) and value.get("enabled") == "auto"):
+            raise ConfigError(
+                f"{config.deepspeed} sets {name}, which follows from the training configuration; "
+                'remove it, or set it to "auto"'
+            )
+    unset = sorted(name for name, value in given.items() if value == "auto")
+    if unset:
+        raise ConfigError(f'{config.deepspeed} leaves {", ".join(unset)} at "auto"; set a value')
+    return {
+        "steps_per_print": 10**9,
+        "wall_clock_breakdown": False,
+        "zero_allow_untested_optimizer": True,  # torch's AdamW
+        "zero_force_ds_cpu_optimizer": False,
+        **given,
+        **ours,
+    }
+
+
+@dataclass
+class Engine:
+    """A model under DeepSpeed."""
+
+    model: Any  # deepspeed.DeepSpeedEngine, which is called like the module
+    optimizer: torch.optim.Optimizer
+    names: dict[str, nn.Parameter]  # the trained parameters
+
+    @classmethod
+    def build(
+        cls,
+        model: nn.Module,
+        config: TrainingConfig,
+        world: World,
+        rate_of: Callable[[str], float],
+    ) -> Engine:
+        """Wrap the model; its parameters that require a gradient are trained."""
+        import deepspeed
+
+        names = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        optimizer = torch.optim.AdamW(
+            _groups(names, config, rate_of), lr=config.learning_rate, foreach=True
+        )
+        if not torch.distributed.is_initialized():
+            raise RuntimeError("the ranks have not met: begin with tasks.training.program.run")
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
+        wrapped, *_ = deepspeed.initialize(
+            model=model, optimizer=optimizer, config=deepspeed_config(config, world)
+        )
+        wrapped.train()
+        return cls(wrapped, optimizer, names)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add the loss's gradient; with the last one of a step, over all ranks."""
+        self.model.set_gradient_accumulation_boundary(last)
+        self.model.backward(loss, scale_wrt_gas=False)
+
+    def step(self, share: float) -> None:
+        """Clip and apply the gradient at this share of each group's peak learning rate."""
+        for group in self.model.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        self.model.step()
+
+    def gradient_norms(self) -> dict[str, float]:
+        """The norm of each trained parameter's gradient, after the last backward of a step."""
+        from deepspeed.utils import safe_get_full_grad
+
+        found = {name: safe_get_full_grad(each) for name, each in self.names.items()}
+        return {
+            name: 0.0 if gradient is None else float(gradient.norm())
+            for name, gradient in found.items()
+        }
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        tensors = {}
+        for name, parameter in self.names.items():
+            whole = safe_get_full_fp32_param(parameter)
+            tensor = parameter if whole is None else whole
+            tensors[name] = tensor.detach().float().cpu().clone().reshape(_shape(parameter))
+        return tensors
+
+    @contextmanager
+    def evaluating(self) -> Iterator[nn.Module]:
+        """The model in evaluation mode, without gradients."""
+        self.model.eval()
+        with torch.no_grad():
+            yield self.model
+        self.model.train()
+
+    def close(self) -> None:
+        """Take the engine down, so that its memory is free for the next model."""
+        self.model.destroy()
+        self.names.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _groups(
+    names: dict[str, nn.Parameter], config: TrainingConfig, rate_of: Callable[[str], float]
+) -> list[dict[str, Any]]:
+    """Parameters by peak rate and weight decay, which vectors (biases, norms) are spared."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in names.items():
+        decay = config.weight_decay if len(_shape(parameter)) > 1 else 0.0
+        groups.setdefault((rate_of(name), decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def _shape(parameter: nn.Parameter) -> torch.Size:
+    """The whole parameter's shape; under ZeRO-3 its own is that of an empty tensor."""
+    return getattr(parameter, "ds_shape", parameter.shape)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); correct the path") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON ({error}); correct it") from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path} is not a DeepSpeed configuration: it holds no keys")
+    return given

@@ -1,0 +1,225 @@
+"""How a training program begins and ends: its rank among the others, its signals, its errors.
+
+    def main(job: Job, world: World) -> None: ...
+
+    if __name__ == "__main__":
+        run(Job, main)
+
+Works under `tasks.launch.launch`, under torchrun by hand, and as a single plain process.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TextIO, TypeVar
+
+from tasks.config import Config
+from tasks.errors import ClinfuseError, ConfigError
+from tasks.launch import ERROR, LOCK, LOGS, PARENT, PREEMPTED, PROGRESS, Progress
+
+Job = TypeVar("Job", bound=Config)
+
+COLLECTIVE_MINUTES = 60  # how long ranks wait for one another, e.g. for rank 0 to load a model
+
+
+class Preempted(BaseException):
+    """The program was told to stop and saved what it needs to go on; no error to be handled."""
+
+
+@dataclass
+class World:
+    """This rank among the ranks of a training program."""
+
+    rank: int
+    size: int
+    local_rank: int
+    work: Path  # a folder that all ranks share: checkpoints, logs, progress
+    device: Any  # torch.device
+    told_to_stop: bool = False
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes files and reports."""
+        return self.rank == 0
+
+    def report(self, progress: Progress) -> None:
+        """Tell the launcher, or whoever watches by hand, how far the first rank has come."""
+        if not self.first:
+            return
+        with (self.work / PROGRESS).open("a") as file:
+            file.write(json.dumps(asdict(progress)) + "\n")
+        print(f"{progress.done}/{progress.total} {progress.words}", flush=True)
+
+    def sum(self, *values: float) -> list[float]:
+        """The sums of these numbers over all ranks; every rank must call it."""
+        import torch
+
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if self.size > 1:
+            torch.distributed.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each rank gave, in the order of ranks, on every rank; every rank must call it."""
+        import torch
+
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(found, value)
+        return found
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        self.sum(0.0)
+
+
+def run(job_type: type[Job], main: Callable[[Job, World], None]) -> NoReturn:
+    """Read the job from the file that the command line names, join the ranks, call main, exit.
+
+    Exit codes: 0 done; PREEMPTED told to stop, and saved; 1 an error, which the launcher finds in
+    work/error.json: a ClinfuseError whole, of any other only its type and place, since its message
+    may quote a note (the rank's own log has it).
+    """
+    path = Path(sys.argv[1]).resolve()
+    world = World(
+        rank=int(os.environ.get("RANK", "0")),
+        size=int(os.environ.get("WORLD_SIZE", "1")),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        work=path.parent,
+        device=None,
+    )
+    _log = _keep_log(world)
+    _held = _hold_lock(world.work)
+    _watch_launcher()
+    signal.signal(signal.SIGTERM, lambda *_: setattr(world, "told_to_stop", True))
+    try:
+        job = job_type.model_validate_json(path.read_text())
+        _join(world)
+        main(job, world)
+        _leave()
+    except Preempted:
+        _exit(PREEMPTED)
+    except BaseException as error:
+        traceback.print_exc()
+        _tell(world, error)
+        _exit(1)
+    _exit(0)
+
+
+def _join(world: World) -> None:
+    """Choose the device and meet the other ranks."""
+    import torch
+
+    on_gpu = os.environ.get("DS_ACCELERATOR", "") != "cpu" and torch.cuda.is_available()
+    if not on_gpu:
+        if os.environ.get("DS_ACCELERATOR") == "cuda":
+            raise ConfigError("launch.accelerator is cuda, but there is no GPU; set it to auto")
+        os.environ["DS_ACCELERATOR"] = "cpu"  # before deepspeed is imported
+        world.device = torch.device("cpu")
+    else:
+        if world.local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"launch.ranks is above the {torch.cuda.device_count()} GPUs of this machine; "
+                "lower it to one rank a GPU"
+            )
+        torch.cuda.set_device(world.local_rank)
+        world.device = torch.device("cuda", world.local_rank)
+    os.environ.setdefault("RANK", "0")
+    os.environ.setdefault("WORLD_SIZE", "1")
+    os.environ.setdefault("LOCAL_RANK", "0")
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "0")  # alone: any free port
+    from datetime import timedelta
+
+    torch.distributed.init_process_group(
+        "nccl" if on_gpu else "gloo", timeout=timedelta(minutes=COLLECTIVE_MINUTES)
+    )
+
+
+def _leave() -> None:
+    import torch
+
+    torch.distributed.destroy_process_group()
+
+
+def _exit(code: int) -> NoReturn:
+    """Leave at once: interpreter shutdown takes a second and may hang on a dead partner."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _keep_log(world: World) -> TextIO | None:
+    """Under the launcher, all that this rank prints goes to its own file, libraries' lines too."""
+    if not os.environ.get(PARENT):
+        return None
+    folder = world.work / LOGS
+    folder.mkdir(parents=True, exist_ok=True)
+    log = (folder / f"rank-{world.rank}.log").open("w")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    faulthandler.enable()
+    return log
+
+
+def _hold_lock(work: Path) -> TextIO:
+    """A later launch waits until no rank holds the lock; the kernel frees it when we die."""
+    file = (work / LOCK).open("a")
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def _watch_launcher() -> None:
+    """End at once when the launcher dies, by the end of the pipe that is our stdin.
+
+    Without saving: the next run may already be waiting for the folder.
+    """
+    if not os.environ.get(PARENT):
+        return
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _tell(world: World, error: BaseException) -> None:
+    """Leave a note for the launcher; the first rank to do so is heard."""
+    note: dict[str, Any] = {"rank": world.rank}
+    if isinstance(error, ClinfuseError):
+        note |= {"error": type(error).__name__, "message": str(error)}
+    else:
+        note |= {"exception": type(error).__name__, "place": _place(error)}
+    own = world.work / f"{ERROR}.{world.rank}"
+    own.write_text(json.dumps(note))
+    try:
+        os.link(own, world.work / ERROR)
+    except OSError:
+        if isinstance(error, ClinfuseError):  # a clear sentence is worth more than a type
+            own.replace(world.work / ERROR)
+    own.unlink(missing_ok=True)
+
+
+def _place(error: BaseException) -> str:
+    """file:line of the innermost frame that is ours."""
+    root = Path(__file__).parents[2]
+    frames = [
+        f"{path.relative_to(root)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(root)
+        and path.relative_to(root).parts[0] in ("flows", "tasks", "tests")
+    ]
+    return frames[-1] if frames else "an unknown place"
