@@ -39,7 +39,7 @@ class Difficulty(Config):
         default=0.05, ge=0, lt=1, description="Share of admissions without a discharge note"
     )
     # P(how the admission note speaks of a condition | the patient has it); the rest is omitted
-    affirmed: float = Field(default=0.22, description="P(affirmed | present)")
+    affirmed: float = Field(default=0.26, description="P(affirmed | present)")
     affirmed_with_drug: float = Field(
         default=0.06, description="P(affirmed, and its drug | present)"
     )
@@ -62,7 +62,7 @@ class Difficulty(Config):
         default=0.006, description="Mean P(written of a relative | absent)"
     )
     held_out_share: float = Field(
-        default=0.2, ge=0, le=1, description="Share of held-out forms in others' admission notes"
+        default=0.3, ge=0, le=1, description="Share of held-out forms in others' admission notes"
     )
     complaint_own: float = Field(
         default=0.7, description="P(chief complaint is typical of the profile)"
