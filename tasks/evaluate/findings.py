@@ -132,9 +132,9 @@ def variant_title(variant: str) -> str:
     return VARIANTS.get(variant, variant)
 
 
-def summary(findings: Findings) -> list[dict[str, str | float | int | None]]:
+def summary(findings: Findings) -> list[dict[str, Any]]:
     """The run's table for a terminal: a row for each outcome, label space and variant."""
-    rows: list[dict[str, str | float | int | None]] = []
+    rows: list[dict[str, Any]] = []
     for outcome in findings.outcomes:
         for space in findings.spaces(outcome):
             for variant in findings.variants:

@@ -107,7 +107,8 @@ def _case_sums(
         return np.zeros(len(scores))
     owner = np.nonzero(cases)[0]
     place = np.searchsorted(pool.distinct, scores[cases])
-    return np.bincount(owner, pool.controls_below[place] / pool.controls, minlength=len(scores))
+    shares = pool.controls_below[place] / pool.controls
+    return np.bincount(owner, shares, minlength=len(scores)).astype(np.float64)
 
 
 def _places(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,17 @@ def write_report(out: Path, story: Story) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    environment.filters.update(_filters(story.config.smallest_cell))
+    context = _context(story)
+    for name in ("report.html", "report.md"):
+        (out / name).write_text(environment.get_template(name).render(context), encoding="utf-8")
+    rows = [{key: _rounded(value) for key, value in row.items()} for row in summary(story.findings)]
+    (out / "headline.json").write_text(json.dumps(rows, indent=1))
+
+
+def _filters(smallest_cell: int) -> dict[str, Callable[..., str]]:
+    """How the templates print a metrics row, a name, or a count."""
+    return {
         "auroc": _auroc,
         "span": _span,
         "signed": _signed,
@@ -80,16 +90,11 @@ def write_report(out: Path, story: Story) -> None:
         "share": _share,
         "p_value": _p_value,
         "count": _count,
-        "small": lambda count: _small(count, story.config.smallest_cell),
+        "small": lambda count: _small(count, smallest_cell),
         "variant": variant_title,
         "short": figures.short,
-        "system": lambda name: SYSTEMS.get(name, name),
+        "system": lambda name: str(SYSTEMS.get(name, name)),
     }
-    context = _context(story)
-    for name in ("report.html", "report.md"):
-        (out / name).write_text(environment.get_template(name).render(context), encoding="utf-8")
-    rows = [{key: _rounded(value) for key, value in row.items()} for row in summary(story.findings)]
-    (out / "headline.json").write_text(json.dumps(rows, indent=1))
 
 
 def _context(story: Story) -> dict[str, Any]:

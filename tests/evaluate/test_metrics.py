@@ -1,0 +1,172 @@
+"""The metric rows: what is pooled, what is compared, and what is kept back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks import schemas, tables
+from tasks.evaluate.findings import Findings, summary
+from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.evaluate.measuring import Work, write_metrics
+from tasks.evaluate.perplexity import OUTCOME, perplexity_rows
+from tasks.evaluate.subgroups import groups_of
+from tests.evaluate.made_up import MadeUp, make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+    return make_run(tmp_path_factory.mktemp("run"), admissions=400)
+
+
+@pytest.fixture(scope="module")
+def findings(run: MadeUp) -> Findings:
+    return _measure(run, run.folder / "whole")
+
+
+def test_macro_is_the_mean_over_labels_and_pools_code_systems(
+    run: MadeUp, findings: Findings
+) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    admissions = read_admissions(run.cohort)
+    known = read_known("diagnoses", run.outcomes["diagnoses"], admissions)
+    path = run.predictions["fused"]["diagnoses"] / "test.parquet"
+    scores = read_scores("fused", path, known, admissions)
+    by_system: list[list[float]] = [[], []]
+    for label in range(known.labels):
+        seen = known.observed[:, label]
+        found = roc_auc_score(known.cases[seen, label], scores[seen, label])
+        by_system[known.group[label]].append(found)
+        row = findings.get(
+            "auroc",
+            "fused",
+            "diagnoses",
+            known.code_systems[known.group[label]],
+            known.codes[label],
+        )
+        assert row
+        assert row["value"] == pytest.approx(found, abs=1e-12)
+        assert row["positives"] == known.cases[:, label].sum()
+    for system, values in zip(known.code_systems, by_system, strict=True):
+        row = findings.get("auroc_macro", "fused", "diagnoses", system)
+        assert row
+        assert row["value"] == pytest.approx(np.mean(values), abs=1e-12)
+    pooled = findings.get("auroc_macro", "fused", "diagnoses")
+    micro = findings.get("auroc_micro", "fused", "diagnoses")
+    assert pooled
+    assert micro
+    assert pooled["value"] == pytest.approx(np.mean([*by_system[0], *by_system[1]]), abs=1e-12)
+    expected = roc_auc_score(known.cases[known.observed], scores[known.observed])
+    assert micro["value"] == pytest.approx(expected, abs=1e-12)
+    assert (pooled["n"], pooled["positives"]) == (len(known.hadm_id), known.cases.sum())
+
+
+def test_variants_are_compared_on_the_same_admissions(findings: Findings) -> None:
+    assert findings.models == ("fused", "unfused", "tfidf")
+    assert [pair.name for pair in findings.pairs] == ["fused-unfused", "fused-tfidf"]
+    for pair in findings.pairs:
+        row = findings.get("auroc_macro_difference", pair.name, "diagnoses")
+        ours = findings.get("auroc_macro", pair.first, "diagnoses")
+        theirs = findings.get("auroc_macro", pair.second, "diagnoses")
+        assert row
+        assert ours
+        assert theirs
+        assert row["value"] == pytest.approx(ours["value"] - theirs["value"], abs=1e-12)
+        assert row["low"] < row["value"] < row["high"]
+
+
+def test_the_share_of_the_way_to_the_best(findings: Findings) -> None:
+    share = findings.get("share_of_best", "fused", "diagnoses")
+    ours = findings.get("auroc_macro", "fused", "diagnoses")
+    best = findings.get("auroc_macro", "p_best", "diagnoses")
+    assert share
+    assert ours
+    assert best
+    expected = (ours["value"] - 0.5) / (best["value"] - 0.5)
+    assert share["value"] == pytest.approx(expected, abs=1e-12)
+    assert share["low"] < expected < share["high"]
+
+
+def test_where_truth_knows_part_of_the_cells_both_are_measured_on_that_part(
+    run: MadeUp, findings: Findings, tmp_path: Path
+) -> None:
+    truth = tables.read(run.truth, schemas.TRUTH)
+    kept = [row for row in truth.to_pylist() if row["label"] != "C03"]
+    part = tmp_path / "truth.parquet"
+    tables.write(part, schemas.TRUTH, pa.Table.from_pylist(kept, schemas.TRUTH))
+    found = _measure(run, tmp_path / "part", truth=part)
+    count = found.get("labels_defined", "p_best", "diagnoses")
+    share = found.get("share_of_best", "fused", "diagnoses")
+    best = found.get("auroc_macro", "p_best", "diagnoses")
+    assert count
+    assert share
+    assert best
+    assert count["value"] == 11
+    labels = [
+        row["value"]
+        for row in found.of("auroc", aggregates=False)
+        if (row["variant"], row["outcome"]) == ("fused", "diagnoses") and row["code"] != "C03"
+    ]
+    expected = (np.mean(labels) - 0.5) / (best["value"] - 0.5)
+    assert share["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_zeroed_adapters_are_a_check_and_no_contestant(findings: Findings) -> None:
+    row = findings.get("logit_change_largest", "fused-without-clinical", "mortality")
+    assert row
+    assert row["value"] > 0
+    assert "fused-without-clinical" not in {line["variant"] for line in summary(findings)}
+
+
+def test_the_headline_ends_an_outcome_with_the_pooled_row(findings: Findings) -> None:
+    spaces = [line["label space"] for line in summary(findings) if line["variant"] == "fused"]
+    assert spaces == ["ICD-9-CM", "ICD-10-CM", "all codes", "one label"]
+
+
+def test_perplexity_by_hand(tmp_path: Path) -> None:
+    rows = {
+        "subject_id": [1, 2],
+        "tokens": [100, 300],
+        "nll_before": [200.0, 900.0],
+        "nll_after": [150.0, 650.0],
+    }
+    place = tmp_path / "perplexity.parquet"
+    tables.write(place, schemas.PERPLEXITY, pa.Table.from_pydict(rows, schemas.PERPLEXITY))
+    before, after, ratio = perplexity_rows(tmp_path)
+    assert before["outcome"] == OUTCOME
+    assert before["value"] == pytest.approx(np.exp(1100 / 400))
+    assert after["value"] == pytest.approx(np.exp(800 / 400))
+    assert ratio["value"] == pytest.approx(after["value"] / before["value"])
+    # mean -0.75 a token; influences (-50 + 75) / 400 and (-250 + 225) / 400; factor 2 for P = 2
+    half = 1.959964 * np.sqrt(2 * 2 * (25 / 400) ** 2)
+    assert ratio["low"] == pytest.approx(np.exp(-0.75 - half), rel=1e-5)
+
+
+def test_small_groups_join_until_they_cannot_be_told_by_subtraction() -> None:
+    column = pa.chunked_array([["A"] * 30 + ["B"] * 12 + ["C"] * 3 + [None] * 11])
+    groups = groups_of(column, "race", np.arange(56), 10)
+    assert set(groups) == {"A", "B", "other"}
+    assert (groups[42:] == "other").all(), "C alone would be 56 - 30 - 12 - 11"
+    ages = groups_of(pa.chunked_array([[20] * 12 + [80] * 12]), "age", np.arange(24), 10)
+    assert set(ages) == {"18-44", "80 and over"}
+    alone = groups_of(pa.chunked_array([["A"] * 5 + ["B"] * 2]), "race", np.arange(7), 10)
+    assert set(alone) == {"other"}
+
+
+def test_no_subgroup_row_is_of_fewer_patients_than_allowed(findings: Findings) -> None:
+    groups = [row for row in findings.rows if row["group"] != "all"]
+    assert {row["group"].partition("=")[0] for row in groups} >= {"sex", "age", "race"}
+    assert min(row["n_patients"] for row in groups) >= 10
+
+
+def _measure(run: MadeUp, out: Path, truth: Path | None = None) -> Findings:
+    out.mkdir()
+    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, truth or run.truth)
+    counts = write_metrics(out, work, run="test", seed=3)
+    found = Findings.read(out / "metrics.parquet")
+    assert counts["rows"] == len(found.rows)
+    return found

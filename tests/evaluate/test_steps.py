@@ -1,0 +1,83 @@
+"""The evaluate stage as a flow calls it: made once, taken from the store after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prefect import flow
+
+from tasks.errors import EvaluationError
+from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
+from tasks.evaluate.steps import Evaluated, evaluate
+from tasks.keys import Artifact
+from tasks.step import Counts, step
+from tasks.store import Store
+from tests.evaluate.made_up import MadeUp, make_run, write_predictions
+
+
+@step("imported", version=1)
+def take_in(out: Path, source: Path) -> Counts:
+    for path in source.rglob("*"):
+        if path.is_file():
+            place = out / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(path.read_bytes())
+    return {}
+
+
+@flow(persist_result=False, result_serializer="json")
+def measure(run: MadeUp, how: str) -> Evaluated:
+    def taken(places: dict[str, Path]) -> dict[str, Artifact]:
+        return {name: take_in(source=place) for name, place in places.items()}
+
+    origin = Origin(kind="notes", key="k", digest="d", how=how)
+    return evaluate(
+        EvaluateConfig(truth=run.truth),
+        run="made-up",
+        seed=1,
+        cohort=take_in(source=run.cohort),
+        outcomes=taken(run.outcomes),
+        predictions={name: taken(found) for name, found in run.predictions.items()},
+        histories=taken(run.histories),
+        perplexity=take_in(source=run.perplexity),
+        settings={"name": "made-up", "ingest": {"source": "somewhere"}},
+        lineage=Lineage(artifacts=(origin,)),
+    )
+
+
+def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    first = _measure(run, "made")
+    page = prefect_store.path("report", first.report.key) / "report.html"
+    written = page.stat().st_mtime_ns
+    again = _measure(run, "reused")  # lineage is no part of the key
+    assert (again.metrics, again.report) == (first.metrics, first.report)
+    assert page.stat().st_mtime_ns == written
+    assert "shares.unmentioned" in page.read_text(), "synth.json lies beside truth.parquet"
+    assert {row["variant"] for row in first.table} == {"fused", "unfused", "tfidf", "p_best"}
+    assert list(first.table[0]) == [
+        "outcome",
+        "label space",
+        "variant",
+        "macro AUROC",
+        "low",
+        "high",
+        "micro AUROC",
+        "labels",
+    ]
+
+
+def test_a_refusal_leaves_nothing_behind(prefect_store: Store, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    path = run.predictions["tfidf"]["mortality"] / "test.parquet"
+    write_predictions(path, [1], np.array([[0.5]]))
+    with pytest.raises(EvaluationError, match="variant 'tfidf' for outcome 'mortality': 1 of 1"):
+        _measure(run, "made")
+    assert not list((prefect_store.root / "metrics").glob("*/manifest.json"))
+
+
+def _measure(run: MadeUp, how: str) -> Any:
+    return measure.with_options(validate_parameters=False)(run, how)
