@@ -1,0 +1,59 @@
+"""Admission notes to token ids, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+from tasks import schemas, tables
+from tasks.errors import ModelError
+
+BATCH_ROWS = 1024
+
+
+def encode(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
+    """Write out/encoded: every admission's note as token ids, cut after `max_tokens`.
+
+    Returns counts of admissions and tokens, and of the notes and tokens that were cut.
+    Raises ModelError where there is no tokenizer.
+    """
+    encoder = load_tokenizer(tokenizer)
+    counts = {"admissions": 0, "tokens": 0, "notes_cut": 0, "tokens_cut": 0}
+    rows = _encoded(encoder, cohort, max_tokens, counts)
+    tables.write(out / "encoded" / "part-0.parquet", schemas.ENCODED, rows)
+    return counts
+
+
+def load_tokenizer(place: Path) -> Tokenizer:
+    """The tokenizer of a Hugging Face tokenizer directory, with no truncation and no padding."""
+    try:
+        tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+    except Exception as error:  # the library raises a bare Exception
+        raise ModelError(
+            f"{place} holds no readable tokenizer.json ({type(error).__name__}); "
+            "name a Hugging Face tokenizer directory"
+        ) from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _encoded(
+    encoder: Tokenizer, cohort: Path, max_tokens: int, counts: dict[str, int]
+) -> Iterator[pa.RecordBatch]:
+    columns = ["hadm_id", "split", "admission_note"]
+    for batch in tables.stream(cohort / "admissions", schemas.ADMISSIONS, columns, BATCH_ROWS):
+        notes = batch.column("admission_note").to_pylist()
+        found = [encoding.ids for encoding in encoder.encode_batch_fast(notes)]
+        kept = [ids[:max_tokens] for ids in found]
+        counts["admissions"] += len(found)
+        counts["tokens"] += sum(map(len, kept))
+        counts["notes_cut"] += sum(len(ids) > max_tokens for ids in found)
+        counts["tokens_cut"] += sum(map(len, found)) - sum(map(len, kept))
+        yield pa.record_batch(
+            [batch.column("hadm_id"), batch.column("split"), pa.array(kept, pa.list_(pa.int32()))],
+            schema=schemas.ENCODED,
+        )

@@ -1,0 +1,129 @@
+"""What is known of the admissions: outcomes lined up with their rows, and which of them train."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import schemas, tables
+from tasks.errors import TrainingError
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An outcome's labels, and for each admission which of them it has and which are known.
+
+    Positives are kept as one list of indices for all admissions: 120,000 admissions and 2,000
+    labels would be 240 MB as a matrix, and are 10 MB as a list.
+    """
+
+    name: str
+    labels: tuple[tuple[str, str], ...]  # (code_system, code) of each
+    titles: tuple[str | None, ...]  # of each label
+    label_system: NDArray[np.int64]  # [labels], an index of code systems
+    admission_system: NDArray[np.int64]  # [admissions], the same index; -1: unobserved
+    offsets: NDArray[np.int64]  # [admissions + 1]: whose positives are where
+    values: NDArray[np.int64]  # label indices
+
+    def positives(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which labels these admissions have, [rows, labels]."""
+        found = np.zeros((len(rows), len(self.labels)), bool)
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        starts = np.repeat(self.offsets[rows] - np.cumsum(lengths) + lengths, lengths)
+        values = self.values[starts + np.arange(lengths.sum())]
+        found[np.repeat(np.arange(len(rows)), lengths), values] = True
+        return found
+
+    def observed(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which labels are known of these admissions, [rows, labels]."""
+        return self.admission_system[rows][:, None] == self.label_system[None, :]
+
+    def observed_cells(self, rows: Rows) -> int:
+        """How many (admission, label) pairs are known among these admissions."""
+        systems = self.admission_system[rows]
+        by_system = np.bincount(self.label_system)
+        return int(by_system[systems[systems >= 0]].sum())
+
+
+def read_outcome(name: str, place: Path, hadm_ids: NDArray[np.int64]) -> Outcome:
+    """Read an outcome artifact and line it up with these admissions.
+
+    An admission that the outcome does not know is unobserved.
+    """
+    labels = tables.read(place / "labels", schemas.LABELS).sort_by("index")
+    if not len(labels):
+        raise TrainingError(
+            f"outcome '{name}' has no label; lower ingest.outcomes' min_count, or leave it out"
+        )
+    rows = tables.read(place / "outcomes", schemas.OUTCOMES).combine_chunks()
+    names = labels["code_system"].to_pylist()
+    systems = {system: index for index, system in enumerate(dict.fromkeys(names))}
+    known = np.where(
+        rows["observed"].to_numpy(),
+        [systems.get(system, -1) for system in rows["code_system"].to_pylist()],
+        -1,
+    )
+    where = _places(rows["hadm_id"].to_numpy(), hadm_ids)  # [admissions], -1: not there
+    lists = rows["labels"].combine_chunks()
+    starts = lists.offsets.to_numpy().astype(np.int64)
+    lengths = np.where(where >= 0, starts[where + 1] - starts[where], 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    picked = np.repeat(starts[where] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return Outcome(
+        name=name,
+        labels=tuple(zip(names, labels["code"].to_pylist(), strict=True)),
+        titles=tuple(labels["title"].to_pylist()),
+        label_system=np.array([systems[system] for system in names], np.int64),
+        admission_system=np.where(where >= 0, known[where], -1).astype(np.int64),
+        offsets=offsets,
+        values=lists.values.to_numpy()[picked].astype(np.int64),
+    )
+
+
+def training_rows(
+    hadm_ids: NDArray[np.int64],
+    splits: Sequence[str],
+    outcomes: Sequence[Outcome],
+    most: int | None,
+    seed: int,
+) -> Rows:
+    """The training admissions of which an outcome is known; at most so many, chosen by a hash.
+
+    All arms and the TF-IDF baseline learn from the same ones.
+    """
+    observed = np.any([outcome.admission_system >= 0 for outcome in outcomes], axis=0)
+    rows = np.flatnonzero((np.asarray(splits) == "train") & observed)
+    if not len(rows):
+        raise TrainingError(
+            "no training admission has a known outcome; check the split and the outcomes' counts"
+        )
+    if most is None or most >= len(rows):
+        return rows
+    places = [_place(int(hadm_ids[row]), seed) for row in rows]
+    return np.sort(rows[np.argsort(places, kind="stable")[:most]])
+
+
+def split_rows(splits: Sequence[str], split: str) -> Rows:
+    """The admissions of a split, all of them, in the order of the cohort."""
+    return np.flatnonzero(np.asarray(splits) == split)
+
+
+def _place(hadm_id: int, seed: int) -> int:
+    """A number drawn by a keyed hash: the same for this admission whatever others there are."""
+    keyed = hashlib.blake2b(str(hadm_id).encode(), key=f"labelled-{seed}".encode(), digest_size=7)
+    return int.from_bytes(keyed.digest())
+
+
+def _places(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each wanted id stands among the known ones; -1 where it does not."""
+    order = np.argsort(known)
+    at = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
+    found: NDArray[np.int64] = np.where(known[order][at] == wanted, order[at], -1)
+    return found

@@ -1,0 +1,259 @@
+"""Train the task adapters and heads of every arm, one after another, in one launch.
+
+By hand, on two CPU ranks or two GPUs, where job.json is what `finetune` left in a work folder:
+
+    torchrun --nproc-per-node 2 -m tasks.finetune.train work/job.json
+
+On two nodes of eight GPUs, on each:
+
+    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+        -m tasks.finetune.train work/job.json
+
+It reads the training and validation splits only. What it leaves in the folder `result`:
+`<arm>/` (with `joint: false`: `<arm>/<outcome>/`), a plain PEFT directory with its heads,
+history.parquet, and summary.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from tasks import schemas, tables
+from tasks.config import Config
+from tasks.errors import TrainingError
+from tasks.finetune.batches import Micro, Notes, Plan
+from tasks.finetune.config import Arm, FinetuneConfig
+from tasks.finetune.encode import load_tokenizer
+from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.finetune.scoring import mean_macro_auroc, score
+from tasks.finetune.titles import start_heads
+from tasks.model.base import load_backbone
+from tasks.model.fusion import FusedModel, Fusion, check_first_gradients
+from tasks.model.heads import HeadShape, masked_bce
+from tasks.training.engine import precision_of, seed_all
+from tasks.training.loop import Batch, Trained, Validation, train
+from tasks.training.program import World, run
+
+FELL_BACK = 0.25  # of the best validation AUROC's way above chance: less left is a collapse
+CHANCE = 0.5
+
+
+class FinetuneJob(Config):
+    """What to train, from what, and where to leave it."""
+
+    config: FinetuneConfig
+    base: Path
+    clinical: Path | None
+    tokenizer: Path
+    encoded: Path
+    outcomes: dict[str, Path]
+    result: Path
+
+
+@dataclass(frozen=True)
+class Member:
+    """One task adapter to train: an arm, and the outcomes that share the adapter."""
+
+    arm: Arm
+    outcomes: tuple[Outcome, ...]
+    joint: bool
+
+    @property
+    def name(self) -> str:
+        return self.arm if self.joint else f"{self.arm}-{self.outcomes[0].name}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.arm) if self.joint else Path(self.arm) / self.outcomes[0].name
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all members learn from."""
+
+    job: FinetuneJob
+    notes: Notes
+    outcomes: tuple[Outcome, ...]
+    train_rows: Rows
+    validation_rows: Rows
+
+    @classmethod
+    def read(cls, job: FinetuneJob) -> Study:
+        notes = Notes.read(job.encoded)
+        outcomes = tuple(
+            read_outcome(name, place, notes.hadm_ids) for name, place in job.outcomes.items()
+        )
+        most, seed = job.config.max_labelled_admissions, job.config.seed
+        return cls(
+            job=job,
+            notes=notes,
+            outcomes=outcomes,
+            train_rows=training_rows(notes.hadm_ids, notes.splits, outcomes, most, seed),
+            validation_rows=split_rows(notes.splits, "validation"),
+        )
+
+    def members(self) -> list[Member]:
+        joint = self.job.config.joint
+        groups = [self.outcomes] if joint else [(outcome,) for outcome in self.outcomes]
+        return [Member(arm, group, joint) for arm in self.job.config.arms for group in groups]
+
+
+def main(job: FinetuneJob, world: World) -> None:
+    """Train every member; leave adapters, heads, history and a summary."""
+    study = Study.read(job)
+    rows: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {"admissions_to_learn_from": len(study.train_rows)}
+    for member in study.members():
+        model = build(study, member, world)
+        trained = fit(study, member, model, world)
+        refuse_collapse(member.name, validation_values(trained.history), job.config, last=True)
+        if world.first:
+            model.save(job.result / member.folder, trained.state)
+        rows += trained.history
+        summary |= {
+            f"{member.name}_parameters": sum(each.numel() for each in trained.state.values()),
+            f"{member.name}_tokens": trained.tokens,
+            f"{member.name}_examples": trained.examples,
+            f"{member.name}_best_step": trained.best_step,
+            f"{member.name}_validation": round(trained.best_value or 0.0, 6),
+        }
+    if world.first:
+        history = pa.Table.from_pylist(rows, schemas.HISTORY)
+        tables.write(job.result / "history.parquet", schemas.HISTORY, history)
+        (job.result / "summary.json").write_text(json.dumps(summary, indent=1))
+    world.wait()
+
+
+def build(study: Study, member: Member, world: World) -> FusedModel:
+    """The member's model on its device, its heads started; the same on every rank."""
+    job, config = study.job, study.job.config
+    seed_all(config.seed)  # the same start for every arm
+    backbone = load_backbone(job.base, precision_of(config, world))
+    clinical = job.clinical if member.arm == "fused" else None
+    shapes = [
+        HeadShape(o.name, config.head.kind, config.head.pool, backbone.config.hidden_size, o.labels)
+        for o in member.outcomes
+    ]
+    model = Fusion(clinical, config.clinical, config.lora).build(backbone, shapes)
+    model.to(world.device)
+    tokenizer = load_tokenizer(job.tokenizer) if config.head.start_from_titles else None
+    start_heads(model, member.outcomes, torch.from_numpy(study.train_rows), tokenizer)
+    return model
+
+
+def fit(study: Study, member: Member, model: FusedModel, world: World) -> Trained:
+    """Train one member; the state of its best epoch by validation."""
+    config = study.job.config
+    plan = Plan(
+        rows=study.train_rows,
+        lengths=study.notes.lengths,
+        outcomes=member.outcomes,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=config.seed,
+        parts=_parts(config, world),
+    )
+    values: list[float] = []
+
+    def judge(module: nn.Module) -> float:
+        logits = score(module, study.notes, study.validation_rows, world)
+        values.append(mean_macro_auroc(logits, member.outcomes, study.validation_rows))
+        refuse_collapse(member.name, values, config, last=False)
+        return values[-1]
+
+    ends = range(plan.steps_per_epoch, plan.steps + 1, plan.steps_per_epoch)
+    return train(
+        model,
+        _Lesson(member, study.notes, plan, world),
+        config,
+        world,
+        rate_of=lambda name: (
+            config.head.learning_rate if name.startswith("heads.") else config.learning_rate
+        ),
+        validation=Validation(steps=ends, judge=judge),
+        check_gradients=check_first_gradients,
+    )
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """A member's training, step by step."""
+
+    member: Member
+    notes: Notes
+    plan: Plan
+    world: World
+
+    @property
+    def arm(self) -> str:
+        return self.member.name
+
+    @property
+    def steps(self) -> int:
+        return self.plan.steps
+
+    def batch(self, step: int) -> Batch:
+        return self.plan.batch(step)
+
+    def loss(self, model: nn.Module, micro: Micro) -> Tensor:
+        """The mean over the batch's observed cells, added up over the outcomes."""
+        device = self.world.device
+        logits = model(*self.notes.padded(micro.rows, device))
+        parts = [
+            masked_bce(
+                logits[outcome.name],
+                torch.from_numpy(outcome.positives(micro.rows)).to(device),
+                torch.from_numpy(outcome.observed(micro.rows)).to(device),
+                cells,
+            )
+            for outcome, cells in zip(self.member.outcomes, micro.cells, strict=True)
+        ]
+        return torch.stack(parts).sum()
+
+
+def refuse_collapse(
+    name: str, values: Sequence[float], config: FinetuneConfig, *, last: bool
+) -> None:
+    """Raise TrainingError where validation fell back to chance, or (at the end) never left it.
+
+    Args:
+        values: validation macro AUROCs, an epoch each.
+    """
+    if not values or not config.collapse_below:
+        return
+    best = max(values)
+    fell_back = best >= config.collapse_below and (
+        values[-1] - CHANCE < FELL_BACK * (best - CHANCE)
+    )
+    if fell_back or (last and best < config.collapse_below):
+        raise TrainingError(
+            f"'{name}' collapsed: validation macro AUROC {values[-1]:.3f} after epoch "
+            f"{len(values)}, at best {best:.3f} (chance is 0.5); lower finetune.learning_rate "
+            f"(now {config.learning_rate:g}), finetune.head.learning_rate (now "
+            f"{config.head.learning_rate:g}) or finetune.clip (now {config.clip:g}), or set "
+            "finetune.collapse_below to 0 to publish it"
+        )
+
+
+def validation_values(history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The validation values of a history, in the order of epochs."""
+    return [row["validation"] for row in history if row["validation"] is not None]
+
+
+def _parts(config: FinetuneConfig, world: World) -> int:
+    """How many micro-batches a batch is cut into: enough for memory, a multiple of the ranks."""
+    share = -(-config.batch_size // world.size)
+    rounds = -(-share // config.micro_batch_size) if config.micro_batch_size else 1
+    return rounds * world.size
+
+
+if __name__ == "__main__":
+    run(FinetuneJob, main)
