@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 
 from tasks.errors import SourceError
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 4 << 20  # the caches and the allocator like it better than 16 MiB
 MAX_RECORD_BYTES = 64 << 20  # a 5 MB note passes; a quote without a partner does not eat the file
 _MAX_HEADER_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
-_NOTHING = 0  # stands before the first and after the last byte of a block
 
 csv.field_size_limit(MAX_RECORD_BYTES)
 
@@ -74,9 +73,9 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
             data = carried + data
             if final and not data.endswith(b"\n"):
                 data += b"\n" if data else b""
-            end, lines = _cut(data)
+            end, feeds, lines = _cut(data)
             if end:
-                first, line = line, line + data.count(b"\n", 0, end)
+                first, line = line, line + feeds
                 yield Block(data[:end], first, None if lines is None else lines + first)
             carried = data[end:]
             if carried and (final or len(carried) > MAX_RECORD_BYTES):
@@ -132,56 +131,58 @@ class _Lines:
         return line.decode("utf-8", "surrogateescape")
 
 
-def _cut(data: bytes) -> tuple[int, NDArray[np.int64] | None]:
-    """Where the last whole record ends, and the lines (from 0) on which records start.
+def _cut(data: bytes) -> tuple[int, int, NDArray[np.int64] | None]:
+    r"""Where the last whole record ends, the line feeds up to there, and the lines of the records.
+
+    The lines (from 0) are those on which records start, None where only the csv module can tell.
 
     A line feed ends a record if an even number of quotes stands before it; that holds as long as
     quotes stand only around fields and, doubled, inside them. Where they do not, or a carriage
     return stands alone outside them, the csv module decides.
 
-    >>> _cut(b'1,"a\\nb"\\n\\n2,c\\n3,"d')
-    (14, array([0, 3]))
+    >>> _cut(b'1,"a\nb"\n\n2,c\n3,"d')
+    (13, 4, array([0, 3]))
     """
     content = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(content == _QUOTE)
-    if not _well_placed(content, quotes) or _has_lone_return(content, quotes):
+    if not _well_placed(content, quotes) or _has_lone_return(data, content, quotes):
         last = deque(records(data), maxlen=1)
-        return (last[0].end if last else 0), None
+        end = last[0].end if last else 0
+        return end, data.count(b"\n", 0, end), None
     feeds = np.flatnonzero(content == _NEWLINE)
     outside = np.flatnonzero(np.searchsorted(quotes, feeds) % 2 == 0)
     if not len(outside):
-        return 0, np.empty(0, np.int64)
+        return 0, 0, np.empty(0, np.int64)
     ends = feeds[outside]
     starts = np.concatenate(([0], ends[:-1] + 1))
     lines = np.concatenate(([0], outside[:-1] + 1))
     length = ends - starts
     blank = (length == 0) | ((length == 1) & (content[starts] == _RETURN))
-    return int(ends[-1]) + 1, lines[~blank]
+    return int(ends[-1]) + 1, int(outside[-1]) + 1, lines[~blank]
 
 
 def _well_placed(content: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
-    """Whether quotes open only after a comma or line feed and close only before one."""
-    if not len(quotes):
-        return True
-    padded = np.concatenate(([_NOTHING], content, [_NOTHING]))
+    """Whether quotes open only after a comma or line feed and close only before one.
+
+    The closing quote and the opening quote behind it may also stand together: a doubled quote
+    inside a field.
+    """
     opening, closing = quotes[0::2], quotes[1::2]
-    before, after = padded[opening], padded[closing + 2]
-    doubled = quotes[1:] - quotes[:-1] == 1
-    # the k-th closing quote and the opening quote after it: a doubled quote inside a field
-    doubled_close = np.zeros(len(closing), bool)
-    doubled_close[: len(doubled[1::2])] = doubled[1::2]
-    doubled_open = np.zeros(len(opening), bool)
-    doubled_open[1 : 1 + len(doubled[1::2])] = doubled[1::2]
-    opens = np.isin(before, (_COMMA, _NEWLINE)) | doubled_open
-    opens[0] |= opening[0] == 0
-    closes = (
-        np.isin(after, (_COMMA, _NEWLINE, _RETURN)) | doubled_close | (closing + 1 == len(content))
-    )
-    return bool(opens.all() and closes.all())
+    doubled = quotes[2::2] - quotes[1:-1:2] == 1  # [closing quotes that another one follows]
+    single = np.concatenate(([True], ~doubled))[: len(opening)]
+    before = content[opening[single] - 1]
+    opens = (before == _COMMA) | (before == _NEWLINE) | (opening[single] == 0)
+    single = np.concatenate((~doubled, [True]))[: len(closing)]
+    last = len(content) - 1
+    after = content[np.minimum(closing[single] + 1, last)]
+    closes = (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN)
+    return bool(opens.all() and (closes | (closing[single] == last)).all())
 
 
-def _has_lone_return(content: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
+def _has_lone_return(data: bytes, content: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:
     """Whether a carriage return stands outside quotes without its line feed."""
+    if b"\r" not in data:
+        return False
     returns = np.flatnonzero(content[:-1] == _RETURN)
     lone = returns[content[returns + 1] != _NEWLINE]
     return bool((np.searchsorted(quotes, lone) % 2 == 0).any())

@@ -21,6 +21,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from tasks.errors import SourceError
+from tasks.ingest.ahead import ahead
 from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header, records
 from tasks.ingest.rejects import Rejects
 
@@ -54,7 +55,7 @@ class Reader:
         more rows than allowed were rejected.
         """
         self._header = _named(self.path, self.schema)
-        for block in read_blocks(self.path, self.block_bytes):
+        for block in ahead(read_blocks(self.path, self.block_bytes)):
             yield from self._good(block).to_batches()
         self.rejects.check()
 

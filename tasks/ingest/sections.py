@@ -125,13 +125,13 @@ _WITHOUT_DEATH = ("MEDICATION ON ADMISSION", "PHYSICAL EXAM")
 
 
 def sections_of(text: str) -> dict[str, str]:
-    """The sections of one note that are there and not empty, white space made single blanks.
+    r"""The sections of one note that are there and not empty, white space made single blanks.
 
     A section that occurs twice is joined. After the hospital course began, only the medications
     on admission are taken. In the physical exam, what stands under a discharge heading is left
     out.
 
-    >>> sections_of("Allergies: \\nnone\\n \\nSocial History:\\n___\\nFamily History:\\ngout")
+    >>> sections_of("Allergies: \nnone\n \nSocial History:\n___\nFamily History:\ngout")
     {'ALLERGIES': 'none', 'FAMILY HISTORY': 'gout', 'SOCIAL HISTORY': '___'}
     """
     found: dict[str, list[str]] = {}

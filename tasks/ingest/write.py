@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest import outcomes, source
+from tasks.ingest.ahead import ahead
 from tasks.ingest.codes import RULES
 from tasks.ingest.cohort import Cohort
 from tasks.ingest.config import (
@@ -47,7 +48,7 @@ def write_notes(out: Path, table: Path, max_reject_share: float) -> Counts:
     layout = source.RADIOLOGY if table.name.startswith("radiology") else source.DISCHARGE
     rejects = Rejects.of(table, max_reject_share)
     reader = Reader(table, layout.schema, rejects, layout.unique)
-    kept = tables.write(_part(out, "notes"), NOTES, reader.batches())
+    kept = tables.write(_part(out, "notes"), NOTES, ahead(reader.batches()))
     tables.write(_part(out, "rejects"), REJECTS, rejects.table())
     return {"rows": rejects.rows, "notes": kept, "rejected": len(rejects.found)}
 
