@@ -117,27 +117,34 @@ def read_scores(
     """
     what = f"predictions of variant '{variant}' for outcome '{known.outcome}'"
     _check_width(what, path, known.labels)
-    table = tables.read(path, schemas.predictions(known.labels)).combine_chunks()
-    _refuse_duplicates(what, table["hadm_id"])
-    _refuse_strangers(what, table["hadm_id"], admissions["hadm_id"])
+    schema = schemas.predictions(known.labels)
+    ids = tables.read(path, schema, ["hadm_id"])["hadm_id"]
+    _refuse_duplicates(what, ids)
+    _refuse_strangers(what, ids, admissions["hadm_id"])
     test = admissions.filter(pc.equal(admissions["split"], "test"))["hadm_id"]
-    _refuse_strangers(what, table["hadm_id"], test, "test split")
-    place = pc.index_in(pa.array(known.hadm_id), table["hadm_id"].combine_chunks())
-    if place.null_count:
+    _refuse_strangers(what, ids, test, "test split")
+    wanted = pa.array(known.hadm_id)
+    missing = len(wanted) - pc.sum(pc.is_in(wanted, ids.combine_chunks())).as_py()
+    if missing:
         raise EvaluationError(
-            f"{what}: {place.null_count} of {len(known.hadm_id)} observed test admissions have no "
-            f"row among {len(table)}; predict them all, or the variants are not comparable"
+            f"{what}: {missing} of {len(wanted)} observed test admissions have no "
+            f"row among {len(ids)}; predict them all, or the variants are not comparable"
         )
-    column = table["logits"].combine_chunks()
-    logits = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), known.labels)
-    bad = int((~np.isfinite(logits).all(axis=1)).sum())
+    scores = np.empty(known.cases.shape, np.float32)
+    bad = 0
+    for batch in tables.stream(path, schema):
+        logits = batch["logits"].flatten().to_numpy(zero_copy_only=False)
+        logits = logits.reshape(len(batch), known.labels)
+        bad += int((~np.isfinite(logits).all(axis=1)).sum())
+        place = pc.index_in(batch["hadm_id"], wanted)
+        seen = place.is_valid().to_numpy(zero_copy_only=False)
+        scores[place.drop_null().to_numpy()] = logits[seen]
     if bad:
         raise EvaluationError(
-            f"{what}: {bad} of {len(table)} rows hold NaN or infinite logits; the training "
+            f"{what}: {bad} of {len(ids)} rows hold NaN or infinite logits; the training "
             "diverged: lower finetune.learning_rate and run finetune anew"
         )
-    order = place.to_numpy(zero_copy_only=False)
-    return logits if np.array_equal(order, np.arange(len(table))) else logits[order]
+    return scores
 
 
 def _case_matrix(outcome: str, labels: pa.ChunkedArray, width: int) -> NDArray[np.bool_]:

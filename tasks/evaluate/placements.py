@@ -6,25 +6,22 @@ Biometrics 44:837-845, 1988.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_CELLS = 1 << 22  # 16 MiB of float32: the pooled pass never holds more than this at once
+BLOCK_CELLS = 1 << 20  # ranked at once; a thread holds about 40 bytes a cell
+THREADS = 2  # numpy sorts outside the interpreter's lock
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Scores of all cases and all controls of a pool, counted at the cases' distinct scores.
+    """All cases and controls of a pool; a cell is one (admission, label)."""
 
-    A cell is one (admission, label). With u the cases' distinct scores in rising order:
-    `cases_below[j]` counts cases with a score under u[j], and so on; length len(u) + 1.
-    """
-
-    distinct: NDArray[np.float32]  # [distinct scores of cases]
-    cases_below: NDArray[np.int64]  # [distinct + 1]
-    controls_below: NDArray[np.float64]  # [distinct], ties count half
+    distinct: NDArray[np.float32]  # the cases' distinct scores, rising
+    controls_below: NDArray[np.float64]  # each of them; ties count half
     cases: int
     controls: int
 
@@ -65,7 +62,7 @@ def pooled_placement_sums(
 ) -> tuple[Pool, NDArray[np.float64], NDArray[np.float64]]:
     """Rank every observed cell against every other, and sum placements over an admission's cells.
 
-    Two passes over blocks of admissions; nothing as large as `scores` is held.
+    Goes through blocks of admissions; nothing as large as `scores` is held.
 
     Args:
         scores, cases, observed: [admissions, labels].
@@ -75,28 +72,51 @@ def pooled_placement_sums(
         [admissions] the sum over its controls of the share of cases above. Sums are 0 where the
         pool has no case or no control.
     """
-    pool_scores = np.sort(scores[cases & observed])
-    distinct, counts = np.unique(pool_scores, return_counts=True)
-    cases_below = np.concatenate(([0], np.cumsum(counts)))
-    n_cases = len(pool_scores)
+    distinct, counts = np.unique(scores[cases & observed], return_counts=True)
+    n_cases = int(counts.sum())
     n_controls = int(np.count_nonzero(observed)) - n_cases
-    gaps = np.zeros(len(distinct) + 1, np.int64)  # controls strictly between distinct scores
-    ties = np.zeros(len(distinct) + 1, np.int64)
     above = np.zeros(len(scores))
-    if n_cases and n_controls:
-        for rows in _row_blocks(scores.shape):
-            control = observed[rows] & ~cases[rows]
-            place, tied = _places(distinct, scores[rows][control])
-            gaps += np.bincount(place[~tied], minlength=len(gaps))
-            ties += np.bincount(place[tied], minlength=len(gaps))
-            below = cases_below[place].astype(np.float64)
-            below[tied] += 0.5 * counts[place[tied]]
-            owner = np.repeat(np.arange(len(control)), control.sum(axis=1))
-            above[rows] = np.bincount(owner, 1.0 - below / n_cases, minlength=len(control))
-    passed = np.cumsum(gaps + ties) - ties  # gaps up to u[j], ties under it
-    controls_below = (passed + 0.5 * ties)[: len(distinct)].astype(np.float64)
-    pool = Pool(distinct, cases_below, controls_below, n_cases, n_controls)
+    if not n_cases or not n_controls:
+        return Pool(distinct, np.zeros(len(distinct)), n_cases, n_controls), above, above
+    cases_under = np.concatenate(([0], np.cumsum(counts)))
+    # a control falls between two distinct scores of cases or on one: gap 0, tie 0, gap 1, ...
+    cases_below = np.empty(2 * len(distinct) + 1)
+    cases_below[0::2], cases_below[1::2] = cases_under, cases_under[:-1] + 0.5 * counts
+    share_above = 1.0 - cases_below / n_cases
+
+    def work(rows: slice) -> NDArray[np.int64]:
+        control = observed[rows] & ~cases[rows]
+        sizes, above[rows] = _control_sums(distinct, share_above, scores[rows], control)
+        return sizes
+
+    sizes = np.zeros(len(cases_below), np.int64)
+    with ThreadPoolExecutor(THREADS) as threads:
+        for found in threads.map(work, _row_blocks(scores.shape)):
+            sizes += found
+    controls_below = (np.cumsum(sizes) - 0.5 * sizes)[1::2]
+    pool = Pool(distinct, controls_below, n_cases, n_controls)
     return pool, _case_sums(pool, scores, cases & observed), above
+
+
+def _control_sums(
+    distinct: NDArray[np.float32],
+    share_above: NDArray[np.float64],
+    scores: NDArray[np.float32],
+    control: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Count a block's controls in each gap and tie, and sum each admission's shares above."""
+    owner = np.nonzero(control)[0]
+    score = scores[control]
+    order = np.argsort(score)
+    ranked = score[order]
+    edges = np.empty(len(share_above) + 1, np.int64)
+    edges[0], edges[-1] = 0, len(ranked)
+    edges[1:-1:2] = np.searchsorted(ranked, distinct, "left")
+    edges[2:-1:2] = np.searchsorted(ranked, distinct, "right")
+    sizes = np.diff(edges)
+    shares = np.repeat(share_above, sizes)
+    sums = np.bincount(owner[order], shares, minlength=len(control))
+    return sizes, sums.astype(np.float64)
 
 
 def _case_sums(
@@ -109,15 +129,6 @@ def _case_sums(
     place = np.searchsorted(pool.distinct, scores[cases])
     shares = pool.controls_below[place] / pool.controls
     return np.bincount(owner, shares, minlength=len(scores)).astype(np.float64)
-
-
-def _places(
-    distinct: NDArray[np.float32], scores: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where each score falls among the distinct scores, and whether it equals one of them."""
-    place = np.searchsorted(distinct, scores)
-    tied = np.append(distinct, np.float32(np.nan))[place] == scores
-    return place, tied
 
 
 def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
