@@ -1,0 +1,174 @@
+"""A corpus: notes or plain text as packed sequences of tokens in one shuffled Parquet table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tasks import schemas, tables
+from tasks.errors import SourceError
+from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, pack
+from tasks.pretrain.tokenizer import LoadedTokenizer
+
+TABLE = "sequences"
+_DOCUMENTS_AT_ONCE = 512
+_SEQUENCES_AT_ONCE = 1024
+
+
+def of_notes(notes: Sequence[Path], subject_ids: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    """The (subject_id, text) of every note of those patients, in the tables' order."""
+    wanted = pa.array(subject_ids)
+    for place in notes:
+        columns = ["subject_id", "text"]
+        for batch in tables.stream(place / "notes", schemas.NOTES, columns, _DOCUMENTS_AT_ONCE):
+            kept = batch.filter(pc.is_in(batch["subject_id"], wanted))
+            yield from zip(kept["subject_id"].to_pylist(), kept["text"].to_pylist(), strict=True)
+
+
+def of_texts(texts: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """The documents of a text that is of no patient."""
+    return ((NO_PATIENT, text) for text in texts)
+
+
+def patients_of(splits: Path, split: str, at_most: int | None = None) -> NDArray[np.int64]:
+    """The subject_ids of a split: all, or those `at_most` whose hashes are lowest."""
+    table = tables.read(splits / "splits", schemas.SPLITS)
+    found = table.filter(pc.equal(table["split"], split))["subject_id"].to_numpy()
+    if at_most is None or len(found) <= at_most:
+        return np.sort(found)
+    return np.sort(np.array(sorted(found, key=_hash)[:at_most], dtype=np.int64))
+
+
+@dataclass
+class CorpusWriter:
+    """Tokenize and pack documents into `out/sequences`, shuffled once with the seed.
+
+    Memory does not grow with the corpus but for the pieces' starts (12 bytes a piece): sequences
+    go to a scratch file first, and are read from there in shuffled order.
+    """
+
+    out: Path
+    tokenizer: LoadedTokenizer
+    sequence_length: int
+    seed: int | None  # None: not shuffled
+    overlap: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: {"documents": 0, "tokens": 0})
+
+    def write(self, documents: Iterable[tuple[int, str]]) -> dict[str, int]:
+        """Write the corpus; return its counts. Raises SourceError where there is no document."""
+        schema = schemas.corpus(self.sequence_length, self.tokenizer.size)
+        scratch = self.out / "work" / "sequences.bin"
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        encoded = self._encoded(documents)
+        starts: list[NDArray[np.int32]] = []
+        subjects: list[NDArray[np.int64]] = []
+        with scratch.open("wb") as file:
+            for packed in pack(
+                encoded, self.sequence_length, pad=self.tokenizer.pad, overlap=self.overlap
+            ):
+                file.write(packed.input_ids.tobytes())
+                starts.append(np.array(packed.starts, dtype=np.int32))
+                subjects.append(np.array(packed.subject_ids, dtype=np.int64))
+        if not starts:
+            raise SourceError("there is no document to pack; check the notes and the splits")
+        batches = self._batches(scratch, starts, subjects, schema)
+        rows = tables.write(self.out / TABLE / "part-0.parquet", schema, batches)
+        scratch.unlink()
+        return self.counts | {"sequences": rows, "patients": _distinct(subjects)}
+
+    def _encoded(self, documents: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[int]]]:
+        encode, eos = self.tokenizer.tokenizer.encode_batch_fast, self.tokenizer.eos
+        for group in _groups(documents, _DOCUMENTS_AT_ONCE):
+            encodings = encode([text for _, text in group])
+            for (subject_id, _), encoding in zip(group, encodings, strict=True):
+                ids = encoding.ids
+                if not ids or ids[-1] != eos:
+                    ids.append(eos)
+                self.counts["documents"] += 1
+                self.counts["tokens"] += len(ids)
+                yield subject_id, ids
+
+    def _batches(
+        self,
+        scratch: Path,
+        starts: list[NDArray[np.int32]],
+        subjects: list[NDArray[np.int64]],
+        schema: pa.Schema,
+    ) -> Iterator[pa.RecordBatch]:
+        ids = np.memmap(scratch, dtype=np.int32, mode="r").reshape(-1, self.sequence_length)
+        order = np.arange(len(ids))
+        if self.seed is not None:
+            np.random.default_rng(self.seed).shuffle(order)
+        for begin in range(0, len(order), _SEQUENCES_AT_ONCE):
+            rows = order[begin : begin + _SEQUENCES_AT_ONCE]
+            flat = pa.array(ids[rows].reshape(-1)).cast(schema.field("input_ids").type.value_type)
+            yield pa.RecordBatch.from_arrays(
+                [
+                    pa.FixedSizeListArray.from_arrays(flat, self.sequence_length),
+                    pa.array([starts[row] for row in rows], pa.list_(pa.int32())),
+                    pa.array([subjects[row] for row in rows], pa.list_(pa.int64())),
+                ],
+                schema=schema,
+            )
+
+
+class Corpus:
+    """The packed sequences of a corpus artifact, read by row; a row group is held in memory."""
+
+    def __init__(self, place: Path) -> None:
+        import pyarrow.parquet as pq
+
+        (part,) = tables.parts(place / TABLE)
+        self._file = pq.ParquetFile(part, page_checksum_verification=True)
+        self.sequence_length: int = self._file.schema_arrow.field("input_ids").type.list_size
+        sizes = [
+            self._file.metadata.row_group(group).num_rows
+            for group in range(self._file.num_row_groups)
+        ]
+        self._bounds = np.cumsum([0, *sizes])
+        self._held: tuple[int, list[Packed]] = (-1, [])
+
+    def __len__(self) -> int:
+        return int(self._bounds[-1])
+
+    def __getitem__(self, row: int) -> Packed:
+        group = int(np.searchsorted(self._bounds, row, side="right")) - 1
+        if group != self._held[0]:
+            self._held = (group, _sequences(self._file.read_row_group(group)))
+        return self._held[1][row - int(self._bounds[group])]
+
+
+def _sequences(table: pa.Table) -> list[Packed]:
+    ids = table["input_ids"].combine_chunks()
+    matrix = ids.flatten().to_numpy().reshape(len(ids), -1).astype(np.int32)
+    columns = zip(
+        matrix, table["starts"].to_pylist(), table["subject_ids"].to_pylist(), strict=True
+    )
+    return [Packed(*row) for row in columns]
+
+
+def _groups(documents: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
+    group: list[tuple[int, str]] = []
+    for document in documents:
+        group.append(document)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _hash(subject_id: int) -> bytes:
+    return hashlib.blake2b(str(int(subject_id)).encode(), digest_size=8).digest()
+
+
+def _distinct(subjects: list[NDArray[np.int64]]) -> int:
+    found = np.unique(np.concatenate(subjects))
+    return int(((found != PADDING) & (found != NO_PATIENT)).sum())

@@ -1,0 +1,111 @@
+"""Held-out perplexity of each patient's notes, by the base and by the base with the adapter.
+
+    torchrun --nproc-per-node 2 -m tasks.pretrain.perplexity work/job.json
+
+perplexity = exp(sum of the tokens' negative log-likelihoods / number of tokens). Every token of a
+document but its first is scored once: the corpus repeats the last token of a document that goes on
+in another sequence, and the first token of each piece is not scored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+
+from tasks import schemas, tables
+from tasks.launch import Progress
+from tasks.model.base import load_causal
+from tasks.pretrain.corpus import Corpus
+from tasks.pretrain.jobs import PerplexityJob
+from tasks.pretrain.language import Packs, token_losses
+from tasks.pretrain.packing import PADDING, Packed
+from tasks.training.config import TrainingConfig
+from tasks.training.engine import precision_of
+from tasks.training.program import World, run
+
+REPORT_EVERY = 10  # batches
+
+# tokens scored, negative log-likelihood by the base, and with the adapter
+Sums = NDArray[np.float64]
+
+
+def main(job: PerplexityJob, world: World) -> None:
+    corpus = Corpus(job.corpus)
+    dtype = precision_of(TrainingConfig(precision=job.precision), world)
+    model = PeftModel.from_pretrained(load_causal(job.base, dtype), str(job.adapter))
+    model.to(world.device).eval()
+    at_once = max(1, job.tokens_at_once // corpus.sequence_length)
+    # contiguous shares, so that each rank reads a part of the file
+    bounds = np.linspace(0, len(corpus), world.size + 1).astype(int)
+    rows = range(bounds[world.rank], bounds[world.rank + 1])
+    mine: dict[int, Sums] = defaultdict(lambda: np.zeros(3))
+    for begin in range(rows.start, rows.stop, at_once):
+        sequences = [corpus[row] for row in range(begin, min(begin + at_once, rows.stop))]
+        for subject_id, sums in _score(model, sequences, world):
+            mine[subject_id] += sums
+        if (begin - rows.start) // at_once % REPORT_EVERY == 0:
+            done = min(rows.stop, begin + at_once) - rows.start
+            world.report(Progress(arm="perplexity", step=done, total=len(rows)))
+    gathered = world.gather(dict(mine))
+    if world.first:
+        job.counts.write_text(json.dumps(_write(gathered, job.out)))
+
+
+@torch.no_grad()
+def _score(model: PeftModel, sequences: list[Packed], world: World) -> list[tuple[int, Sums]]:
+    """Each piece's subject_id and sums."""
+    packs = Packs.of(sequences, world.device)
+    after = token_losses(model, packs).double().cpu().numpy()
+    with model.disable_adapter():
+        before = token_losses(model, packs).double().cpu().numpy()
+    owners = np.concatenate([_owners(packed) for packed in sequences])
+    owners = owners[packs.scored.flatten().cpu().numpy()]
+    return [
+        (int(owner), np.array([mask.sum(), before[mask].sum(), after[mask].sum()]))
+        for owner in np.unique(owners)
+        if owner != PADDING
+        for mask in [owners == owner]
+    ]
+
+
+def _owners(packed: Packed) -> NDArray[np.int64]:
+    """The subject_id of every token [length]."""
+    lengths = np.diff([*packed.starts, len(packed.input_ids)])
+    return np.repeat(packed.subject_ids, lengths)
+
+
+def _write(gathered: list[dict[int, Sums]], out: Path) -> dict[str, float]:
+    total: dict[int, Sums] = defaultdict(lambda: np.zeros(3))
+    for part in gathered:
+        for subject_id, sums in part.items():
+            total[subject_id] += sums
+    rows = [
+        {
+            "subject_id": subject_id,
+            "tokens": int(sums[0]),
+            "nll_before": float(sums[1]),
+            "nll_after": float(sums[2]),
+        }
+        for subject_id, sums in sorted(total.items())
+    ]
+    table = pa.Table.from_pylist(rows, schemas.PERPLEXITY)
+    tables.write(out / "perplexity" / "part-0.parquet", schemas.PERPLEXITY, table)
+    tokens, before, after = sum(total.values(), np.zeros(3))
+    return {
+        "patients": len(rows),
+        "tokens": int(tokens),
+        "perplexity_before": round(math.exp(before / tokens), 6),
+        "perplexity_after": round(math.exp(after / tokens), 6),
+    }
+
+
+if __name__ == "__main__":
+    run(PerplexityJob, main)
