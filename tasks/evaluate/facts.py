@@ -16,6 +16,7 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_admissions, table_of
 from tasks.patients import SPLITS
 
+UNUSABLE = "unusable row"
 CURVE_POINTS = 150  # of a loss curve; steps between are averaged
 
 
@@ -76,12 +77,16 @@ def read_cohort(place: Path) -> Cohort:
     """Count the cohort's admissions and patients by split, and what was left out, and why."""
     admissions = read_admissions(place)
     excluded = tables.read(table_of(place, "exclusions"), schemas.EXCLUSIONS, ["reason"])
-    reasons = Counter(excluded["reason"].to_pylist()).most_common()
+    unusable = _rejected_admissions(place)
+    reasons = Counter(excluded["reason"].to_pylist())
+    if unusable:
+        reasons[UNUSABLE] = unusable
     splits = []
     for name in SPLITS:
         part = admissions.filter(pc.equal(admissions["split"], name))
         splits.append(SplitSize(name, len(pc.unique(part["subject_id"])), len(part)))
-    return Cohort(len(admissions) + len(excluded), tuple(reasons), tuple(splits))
+    source = len(admissions) + reasons.total()
+    return Cohort(source, tuple(reasons.most_common()), tuple(splits))
 
 
 def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
@@ -116,7 +121,8 @@ def read_difficulty(path: Path | None) -> dict[str, Any]:
         raise EvaluationError(
             f"{path.name} is no readable JSON; run `clinfuse synth` anew"
         ) from None
-    return dict(flattened(found))
+    first = {"measured": found.pop("measured")} if "measured" in found else {}
+    return dict(flattened(first | found))
 
 
 def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
@@ -132,6 +138,15 @@ def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
         yield name, ", ".join(str(item) for item in value)
     else:
         yield name, value
+
+
+def _rejected_admissions(place: Path) -> int:
+    """How many rows of the admissions table could not be read."""
+    if not table_of(place, "rejects").exists():
+        return 0
+    files = tables.read(table_of(place, "rejects"), schemas.REJECTS, ["file", "line"])
+    named = files.filter(pc.starts_with(files["file"], "admissions"))
+    return len(pc.unique(named["line"]))
 
 
 def _arm(stage: str, name: str, rows: list[dict[str, Any]]) -> Arm:

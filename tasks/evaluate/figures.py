@@ -21,6 +21,7 @@ SHORT = {
     "tfidf": "TF-IDF",
     BEST: "Best reachable",
 }
+LANGUAGE_ARMS = ("base", "clinical")  # trained on notes: validated by perplexity
 BANDS = ((1, 25), (25, 100), (100, 1000), (1000, 10**9))  # training cases of a label
 
 
@@ -139,9 +140,13 @@ def training_figures(arms: Sequence[Arm]) -> list[Figure]:
     found = []
     for stage in dict.fromkeys(arm.stage for arm in arms):
         mine = [arm for arm in arms if arm.stage == stage]
+        language = any(arm.name in LANGUAGE_ARMS for arm in mine)
         for title, curves in (
             ("training loss", [(arm.name, arm.loss) for arm in mine]),
-            ("on validation", [(arm.name, arm.validation) for arm in mine]),
+            (
+                "validation perplexity" if language else "validation macro AUROC",
+                [(arm.name, arm.validation) for arm in mine],
+            ),
         ):
             series = [
                 Series(short(name), curve, index, marks=len(curve) == 1)

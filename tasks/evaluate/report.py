@@ -93,6 +93,7 @@ def _filters(smallest_cell: int) -> dict[str, Callable[..., str]]:
         "small": lambda count: _small(count, smallest_cell),
         "variant": variant_title,
         "short": figures.short,
+        "fact": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
         "system": lambda name: str(SYSTEMS.get(name, name)),
     }
 
