@@ -27,7 +27,7 @@ OUTCOMES = {
 SYSTEMS = {
     "icd9cm": "ICD-9-CM",
     "icd10cm": "ICD-10-CM",
-    "icd9pcs": "ICD-9 procedures",
+    "icd9pcs": "ICD-9-CM vol. 3",
     "icd10pcs": "ICD-10-PCS",
     "mortality": "one label",
     None: "all codes",

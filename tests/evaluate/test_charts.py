@@ -1,0 +1,64 @@
+"""The charts: where things lie, and that nothing is told by color alone."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from tasks.evaluate.charts import COLORS, DASHES, Axis, Series, Whisker, forest, plot
+
+
+@pytest.mark.parametrize(
+    ("axis", "ticks"),
+    [
+        (Axis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (Axis("", 0.48, 0.93), [0.5, 0.6, 0.7, 0.8, 0.9]),
+        (Axis("", 0, 1_638_400), [0, 500_000, 1_000_000, 1_500_000]),
+        (Axis("", 9, 240, log=True), [10, 20, 50, 100, 200]),
+        (Axis("", 5, 60_000, log=True), [10, 100, 1000, 10_000]),
+        (Axis("", 3, 3), [3]),
+    ],
+)
+def test_ticks_are_round_and_inside(axis: Axis, ticks: list[float]) -> None:
+    assert axis.ticks() == pytest.approx(ticks)
+
+
+def test_a_higher_value_lies_higher_and_to_the_right() -> None:
+    drawing = plot(
+        [Series("one", [(0, 0), (1, 1)])], Axis("x", 0, 1), Axis("y", 0, 1), description="words"
+    )
+    path = re.search(r'd="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', drawing)
+    assert path
+    left, low, right, high = map(float, path.groups())
+    assert left < right
+    assert high < low, "SVG counts downwards"
+
+
+def test_variants_differ_by_dash_and_by_shape() -> None:
+    assert len(set(DASHES)) == len(COLORS)
+    rows = [Whisker(str(style), 0.6, 0.5, 0.7, style) for style in range(4)]
+    drawing = forest(rows, Axis("x", 0.4, 1), description="words", reference=0.5)
+    marks = re.findall(r'class="mark" fill="[^"]*" (c|d="M[\d.]+ [\d.]+[a-z])', drawing)
+    assert len(marks) == 4
+    assert "<circle" in drawing
+
+
+def test_a_withheld_interval_draws_no_line() -> None:
+    whole = Whisker("a", 0.6, 0.5, 0.7)
+    withheld = Whisker("a", 0.6, math.nan, math.nan)
+    lines = [
+        forest([row], Axis("x", 0.4, 1), description="words", reference=0.5).count("stroke=")
+        for row in (whole, withheld)
+    ]
+    assert lines == [1, 0]
+
+
+def test_text_is_escaped() -> None:
+    drawing = forest(
+        [Whisker("<b>", 0.6, 0.5, 0.7)], Axis("a & b", 0, 1), description='say "x"', reference=0.5
+    )
+    assert "<b>" not in drawing
+    assert "a &amp; b" in drawing
+    assert "say &quot;x&quot;" in drawing
