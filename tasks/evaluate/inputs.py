@@ -54,6 +54,12 @@ def table_of(place: Path, name: str) -> Path:
     return folder if folder.is_dir() else place / f"{name}.parquet"
 
 
+def predictions_of(place: Path, variant: str, outcome: str) -> Path:
+    """Where an artifact keeps a variant's test predictions: alone, or among others by name."""
+    alone = place / "test.parquet"
+    return alone if alone.is_file() else place / variant / outcome / "test.parquet"
+
+
 def read_admissions(cohort: Path) -> pa.Table:
     """Read the cohort without its notes. Raises EvaluationError on duplicates or no test split."""
     found = tables.read(table_of(cohort, "admissions"), schemas.ADMISSIONS, COHORT_COLUMNS)

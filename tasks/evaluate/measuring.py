@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
 from tasks.evaluate.metrics import (
     BEST,
     WITHOUT,
@@ -124,7 +124,8 @@ class _Outcome:
 
     def _scores(self, variant: str) -> NDArray[np.float32]:
         place = self.work.predictions[variant][self.known.outcome]
-        return read_scores(variant, place / "test.parquet", self.known, self.admissions)
+        path = predictions_of(place, variant, self.known.outcome)
+        return read_scores(variant, path, self.known, self.admissions)
 
     def _curve(
         self, variant: str, scores: NDArray[np.float32], observed: NDArray[np.bool_]

@@ -42,7 +42,8 @@ def evaluate(
     Args:
         run, seed: the run's name and its training seed, in every metrics row.
         outcomes: outcome -> artifact with its outcomes and labels.
-        predictions: variant -> outcome -> artifact with `test.parquet`; the first variant is the
+        predictions: variant -> outcome -> artifact with `test.parquet`, or with
+            `<variant>/<outcome>/test.parquet` among others; the first variant is the
             one whose labels and subgroups the report shows first.
         histories: a title of the stage, as the report shows it -> artifact with its training
             history.

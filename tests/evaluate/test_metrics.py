@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,21 @@ def test_where_truth_knows_part_of_the_cells_both_are_measured_on_that_part(
     ]
     expected = (np.mean(labels) - 0.5) / (best["value"] - 0.5)
     assert share["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_artifact_may_hold_the_predictions_of_all_variants(
+    run: MadeUp, findings: Findings, tmp_path: Path
+) -> None:
+    for variant, found in run.predictions.items():
+        for outcome, place in found.items():
+            shutil.copytree(place, tmp_path / "all" / variant / outcome)
+    together = {
+        variant: dict.fromkeys(found, tmp_path / "all")
+        for variant, found in run.predictions.items()
+    }
+    work = Work(run.cohort, run.outcomes, together, run.perplexity, run.truth)
+    write_metrics(tmp_path, work, run="test", seed=3)
+    assert Findings.read(tmp_path / "metrics.parquet").rows == findings.rows
 
 
 def test_zeroed_adapters_are_a_check_and_no_contestant(findings: Findings) -> None:
