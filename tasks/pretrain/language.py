@@ -15,6 +15,8 @@ from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import PADDING, Packed
 from tasks.training.loop import Batch
 
+_UNSCORED = -100
+
 
 @dataclass(frozen=True)
 class Packs:
@@ -47,18 +49,26 @@ class Packs:
 
 
 def token_losses(model: nn.Module, packs: Packs) -> Tensor:
-    """The negative log-likelihood in nats of each scored token, in order: float32 [scored].
+    """The negative log-likelihood in nats of each token's successor: float32 [sequences, length].
 
-    Documents do not attend to one another: without an attention mask and without a cache, the
-    model reads the borders from the positions, which start again at 0.
+    It is 0 where the successor is not scored. Documents do not attend to one another: without an
+    attention mask and without a cache, the model reads the borders from the positions, which start
+    again at 0.
     """
-    logits = model(
+    logits: Tensor = model(
         input_ids=packs.input_ids, position_ids=packs.position_ids, use_cache=False
     ).logits
-    scored = packs.scored[:, 1:]
-    return functional.cross_entropy(
-        logits[:, :-1][scored].float(), packs.input_ids[:, 1:][scored], reduction="none"
+    targets = packs.input_ids.masked_fill(~packs.scored, _UNSCORED)
+    # the targets are shifted rather than the logits, which would be copied: they are the largest
+    # tensor here, and more than half of the work of a small model
+    successors = functional.pad(targets[:, 1:], (0, 1), value=_UNSCORED)
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1).float(),
+        successors.flatten(),
+        ignore_index=_UNSCORED,
+        reduction="none",
     )
+    return losses.view_as(successors)
 
 
 @dataclass

@@ -66,20 +66,16 @@ def _score(model: PeftModel, sequences: list[Packed], world: World) -> list[tupl
     after = token_losses(model, packs).double().cpu().numpy()
     with model.disable_adapter():
         before = token_losses(model, packs).double().cpu().numpy()
-    owners = np.concatenate([_owners(packed) for packed in sequences])
-    owners = owners[packs.scored.flatten().cpu().numpy()]
-    return [
-        (int(owner), np.array([mask.sum(), before[mask].sum(), after[mask].sum()]))
-        for owner in np.unique(owners)
-        if owner != PADDING
-        for mask in [owners == owner]
-    ]
-
-
-def _owners(packed: Packed) -> NDArray[np.int64]:
-    """The subject_id of every token [length]."""
-    lengths = np.diff([*packed.starts, len(packed.input_ids)])
-    return np.repeat(packed.subject_ids, lengths)
+    scored = packs.scored.cpu().numpy()
+    found = []
+    for row, packed in enumerate(sequences):
+        ends = [*packed.starts[1:], len(packed.input_ids)]
+        for subject_id, start, end in zip(packed.subject_ids, packed.starts, ends, strict=True):
+            if subject_id != PADDING:
+                piece = (row, slice(start, end))
+                sums = [scored[piece].sum(), before[piece].sum(), after[piece].sum()]
+                found.append((subject_id, np.array(sums, dtype=np.float64)))
+    return found
 
 
 def _write(gathered: list[dict[int, Sums]], out: Path) -> dict[str, float]:
