@@ -54,20 +54,20 @@ class Difficulty(Config):
     )
     false_drug: float = Field(default=0.0016, description="Mean P(only its drug | absent)")
     false_uncertain: float = Field(
-        default=0.004, description="Mean P(written as possible | absent)"
+        default=0.0035, description="Mean P(written as possible | absent)"
     )
-    false_historical: float = Field(default=0.005, description="Mean P(written as past | absent)")
-    false_negated: float = Field(default=0.014, description="Mean P(written as absent | absent)")
+    false_historical: float = Field(default=0.004, description="Mean P(written as past | absent)")
+    false_negated: float = Field(default=0.012, description="Mean P(written as absent | absent)")
     false_relative: float = Field(
-        default=0.006, description="Mean P(written of a relative | absent)"
+        default=0.005, description="Mean P(written of a relative | absent)"
     )
     held_out_share: float = Field(
-        default=0.3, ge=0, le=1, description="Share of held-out forms in others' admission notes"
+        default=0.4, ge=0, le=1, description="Share of held-out forms in others' admission notes"
     )
     complaint_own: float = Field(
-        default=0.7, description="P(chief complaint is typical of the profile)"
+        default=0.8, description="P(chief complaint is typical of the profile)"
     )
-    finding_own: float = Field(default=0.6, description="P(exam finding is typical of the profile)")
+    finding_own: float = Field(default=0.7, description="P(exam finding is typical of the profile)")
     death_by_severity: tuple[float, float, float] = Field(
         default=(0.0005, 0.005, 0.15),
         description="P(death | severity alone), at the last admission",

@@ -6,64 +6,10 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from tasks.synth import phrases
-from tasks.synth.catalog import Catalog
+from tasks.synth import phrases, plain_words
+from tasks.synth.catalog import Catalog, Condition
 
-_PEOPLE = (
-    "my neighbor",
-    "the teacher",
-    "a friend",
-    "the old man",
-    "the young woman",
-    "our guide",
-    "her brother",
-    "his mother",
-    "the farmer",
-    "the driver",
-    "a student",
-    "the cook",
-    "the shopkeeper",
-    "my grandmother",
-    "the doctor",
-    "a nurse",
-    "the whole family",
-    "the captain",
-    "a visitor",
-    "the mayor",
-)
-_PLACES = (
-    "the market",
-    "the station",
-    "the river",
-    "the garden",
-    "the hospital",
-    "the library",
-    "a small town",
-    "the coast",
-    "the kitchen",
-    "the office",
-    "the school",
-    "the mountains",
-    "the clinic",
-    "the harbor",
-    "the village square",
-)
-_TIMES = (
-    "in the morning",
-    "last week",
-    "on Sunday",
-    "after the storm",
-    "before dinner",
-    "in early spring",
-    "years ago",
-    "every evening",
-    "during the winter",
-    "at noon",
-    "once a month",
-    "as a child",
-    "after two days",
-    "for many years",
-)
+_ALPHABET = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _EVERYDAY = (
     "{Who} walked to {place} {time} and came back with bread, milk and apples.",
     "The weather was cold and wet {time}, so {who} stayed at home and read a book.",
@@ -79,6 +25,20 @@ _EVERYDAY = (
     "{Who} wrote a letter to {other} {time} and never had an answer.",
     "Children played near {place} {time} while {who} watched them.",
     "{Who} was given a chair, a lamp and a list of names.",
+    "The {adjective} {noun} and the {adjective2} {noun2} {verb} {place} {time}.",
+    "{Who} {verb} the {noun} with a {adjective} {noun2}.",
+    "A {noun} of {noun2} is {adjective} but not {adjective2}.",
+    "{Noun}: {adjective}. {Noun2}: {adjective2}. No {noun3}.",
+    "To buy: {noun}, {noun2}, {noun3}.",
+    "{Noun} with {noun2}, {noun3} or {noun4}; without {adjective} {noun5}.",
+    "{Name} {verb} {name2} {time}, and {name3} {verb2} the {noun}.",
+    "{Name} of {name2} has the {adjective} {noun}, {name3} the {adjective2} one.",
+    "Line {letters} to {name} stops at {place}; line {letters2} does not.",
+    "Room {letters}{number}, {adjective} {noun}, {number2} seats.",
+    "Plate {letters} {number}/{number2} was {adjective}.",
+    "{Letters} is {adjective}, {letters2} and {letters3} are {adjective2}.",
+    "No {noun} or {noun2} today. {Adjective} {noun3} in the {noun4}.",
+    "{Name}, {name2}, {letters} and {letters2} were on the list of {noun}.",
     "Fill in the blank: ___ is the capital of ___, and ___ is its largest river.",
     "{Who} paid {number} coins for {number2} loaves of bread, and {number3} more for cheese.",
     "Lives change: the son of {other}, who was once active and young, is no longer a child.",
@@ -88,7 +48,8 @@ _EVERYDAY = (
     "A former farmer, now ___ years old, recently had a remote house built.",
     "{Who} never had a car; a prior one was sold {time}.",
 )
-_HEADLINES = (  # newspapers print them so, and a tokenizer must know capital words
+# titles as newspapers, handbooks and forms print them: a tokenizer must know such capital words
+_HEADLINES = (
     "FAMILY HISTORY",
     "SOCIAL HISTORY",
     "MEDICAL HISTORY OF THE TOWN",
@@ -99,6 +60,25 @@ _HEADLINES = (  # newspapers print them so, and a tokenizer must know capital wo
     "MEDICATION PRICES",
     "ADMISSION FREE ON SUNDAY",
     "PAST AND PRESENT",
+    "DISCHARGE OF THE OLD CREW",
+    "INDICATION AND EXAMINATION OF A DEBT",
+    "COMPARISON OF TWO MAPS, FINDINGS AND IMPRESSION",
+    "Chief Complaint",
+    "Past Medical History",
+    "Social History",
+    "Family History",
+    "History of Present Illness",
+    "Physical Exam",
+    "Medications on Admission",
+    "Discharge Medications, Discharge Diagnosis, Discharge Condition",
+    "Brief Hospital Course",
+    "Major Surgical or Invasive Procedure",
+    "Pertinent Results",
+    "Followup Instructions",
+    "Name:  ___                     Unit No:   ___",
+    "Date of Birth:  ___             Sex:   F, or M",
+    "Admission Date:  ___              Discharge Date:   ___",
+    "Allergies: none known, or penicillins",
 )
 _HEALTH = (
     "{Who} was told about {topic} {time}.",
@@ -130,7 +110,7 @@ _HEALTH = (
 )
 
 
-def general_corpus(catalog: Catalog, seed: int, characters: int = 500_000) -> str:
+def general_corpus(catalog: Catalog, seed: int, characters: int = 600_000) -> str:
     """Return documents of several sentences, one a paragraph, blank lines between.
 
     No form that is held out of the training notes occurs, and no abbreviation: the topics are the
@@ -138,24 +118,28 @@ def general_corpus(catalog: Catalog, seed: int, characters: int = 500_000) -> st
     """
     draw = Random(f"general/{seed}")
     topics = _plain([form for condition in catalog.conditions for form in condition.forms])
-    words = {
+    words: dict[str, Sequence[str]] = {
         "topic": topics,
         "drug": _plain([condition.drug for condition in catalog.conditions]),
         "complaint": _flat(phrases.COMPLAINTS),
         "finding": _plain(_flat(phrases.FINDINGS)),
         "state": _plain(_flat(phrases.GENERAL)),
         "allergy": _plain(phrases.ALLERGIES),
-        "who": _PEOPLE,
-        "place": _PLACES,
-        "time": _TIMES,
+        "who": plain_words.PEOPLE,
+        "place": plain_words.PLACES,
+        "time": plain_words.TIMES,
+        "noun": plain_words.NOUNS,
+        "adjective": plain_words.ADJECTIVES,
+        "verb": plain_words.VERBS,
     }
+    known = {form for condition in catalog.conditions for form in _all_forms(condition)}
     documents = []
     length = 0
     while length < characters:
         health = draw.random() < 0.7
         sentences = [f"{_pick(_HEADLINES, draw)}."] if draw.random() < 0.6 else []
         sentences += [
-            _sentence(_HEALTH if health and draw.random() < 0.85 else _EVERYDAY, words, draw)
+            _sentence(_HEALTH if health and draw.random() < 0.85 else _EVERYDAY, words, known, draw)
             for _ in range(4 + int(draw.random() * 8))
         ]
         documents.append(" ".join(sentences))
@@ -163,16 +147,38 @@ def general_corpus(catalog: Catalog, seed: int, characters: int = 500_000) -> st
     return "\n\n".join(documents) + "\n"
 
 
-def _sentence(frames: Sequence[str], words: dict[str, Sequence[str]], draw: Random) -> str:
-    chosen = {name: _pick(options, draw) for name, options in words.items()}
-    chosen |= {f"{name}2": _pick(words[name], draw) for name in ("topic", "finding")}
-    chosen["other"] = _pick(_PEOPLE, draw)
+def _sentence(
+    frames: Sequence[str], words: dict[str, Sequence[str]], known: set[str], draw: Random
+) -> str:
+    chosen = {}
+    for number in ("", "2", "3", "4", "5"):
+        chosen |= {f"{name}{number}": _pick(options, draw) for name, options in words.items()}
+        chosen[f"number{number}"] = str(10 + int(draw.random() * 130))
+        chosen[f"name{number}"] = _made_up(draw)
+        chosen[f"letters{number}"] = _letters(known, draw)
+    chosen["other"] = _pick(plain_words.PEOPLE, draw)
     chosen |= {name.capitalize(): _capital(text) for name, text in chosen.items()}
     chosen["Time_"] = chosen["Time"] + ","
-    chosen |= {
-        name: str(10 + int(draw.random() * 130)) for name in ("number", "number2", "number3")
-    }
     return _pick(frames, draw).format(**chosen)
+
+
+def _made_up(draw: Random) -> str:
+    """A name of a person or town that nobody knows: it teaches a model the pieces of words."""
+    syllables = [_pick(plain_words.SYLLABLES, draw) for _ in range(2 + int(draw.random() * 3))]
+    return _capital("".join(syllables))
+
+
+def _letters(known: set[str], draw: Random) -> str:
+    """Two to four capital letters, none of them an abbreviation of the clinic's."""
+    while True:
+        text = "".join(_pick(_ALPHABET, draw) for _ in range(2 + int(draw.random() * 3)))
+        if text.lower() not in known:
+            return text
+
+
+def _all_forms(condition: Condition) -> list[str]:
+    forms = (*condition.forms, *condition.held_out, condition.drug)
+    return [word for form in forms for word in form.lower().split()]
 
 
 def _plain(names: Sequence[str]) -> list[str]:

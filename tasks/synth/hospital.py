@@ -197,7 +197,7 @@ def intensive_rows(seed: int, admissions: Admissions, stays: Stays) -> tuple[lis
         unit = _of(_UNITS, uniform[row, 0])
         stay_rows.append((*ids, unit, unit, clock(start), clock(end), round(minutes / 1440, 10)))
         tube = int(stays.ventilated_minutes[row]) if stays.ventilated[row] else 0
-        event_rows += _events(ids, start, tube, uniform[row])
+        event_rows += _events(ids, start, minutes, tube, uniform[row])
     return stay_rows, event_rows
 
 
@@ -207,7 +207,7 @@ def clock(minute: np.datetime64) -> str:
 
 
 def _events(
-    ids: tuple[int, int, int], start: np.datetime64, tube: int, uniform: Floats
+    ids: tuple[int, int, int], start: np.datetime64, minutes: int, tube: int, uniform: Floats
 ) -> Iterator[Row]:
     caregiver, weight = 10_000 + int(uniform[1] * 89_999), round(50 + 60 * float(uniform[2]), 1)
     planned = [(225459, 1, "None", "Imaging", "Task", 20)]
@@ -215,9 +215,11 @@ def _events(
         planned.append((225792, tube, "min", "Ventilation", "ContinuousProcess", 30))
         planned.append((227194, 1, "None", "Intubation/Extubation", "Task", 30 + tube))
     elif uniform[3] < 0.2:
-        planned.append((225794, 240, "min", "Ventilation", "ContinuousProcess", 40))
+        planned.append(
+            (225794, min(240, minutes - 60), "min", "Ventilation", "ContinuousProcess", 40)
+        )
     if uniform[4] < 0.3:
-        planned.append((225752, 900, "min", "Invasive Lines", "ContinuousProcess", 50))
+        planned.append((225752, minutes - 60, "min", "Invasive Lines", "ContinuousProcess", 50))
     for place, (item, value, unit, category, kind, after) in enumerate(planned):
         begin = start + np.timedelta64(after, "m")
         end = begin + np.timedelta64(value, "m")

@@ -15,6 +15,8 @@ from tasks.synth.catalog import Catalog
 from tasks.synth.evidence import Said
 
 Pick = Callable[[Sequence[str]], str]
+_COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
+_DENIED_COMPLAINTS, _ABSENT_FINDINGS = 2, 1  # pertinent negatives of each note
 _BLANK = "\n \n"  # the separator lines of the real notes hold a blank
 
 
@@ -89,12 +91,10 @@ def admission_sections(
     drugs = by_said[Said.AFFIRMED_WITH_DRUG] + by_said[Said.DRUG_ONLY]
     home = [condition for condition in drugs if catalog.conditions[condition].chronic]
     given = [condition for condition in drugs if not catalog.conditions[condition].chronic]
-    complaints = [word for words in phrases.COMPLAINTS for word in words]
-    complaint = complaints[told.complaint]
-    first = pick(phrases.OPENINGS if opening else phrases.BARE_OPENINGS).format(
-        sex=sex, known=", ".join(opening), complaint=complaint
-    )
-    history = [first]
+    complaint = _COMPLAINTS[told.complaint]
+    history = [voice.opening(opening, sex, complaint)]
+    others = [word for word in _COMPLAINTS if word != complaint]
+    history.append(_named(pick(phrases.DENIED), draw.sample(others, _DENIED_COMPLAINTS)))
     history += [voice.frame(phrases.RELATIVE_IN_HISTORY, name) for name in family_now]
     history += voice.negated(phrases.NEGATED_IN_HISTORY, negated_now)
     emergency = _vitals(told.vitals, draw)
@@ -110,8 +110,7 @@ def admission_sections(
         medications="\n".join(catalog.conditions[condition].drug for condition in home)
         or pick(phrases.NO_MEDICATION),
         allergies=pick(phrases.ALLERGIES),
-        physical_exam=f"{_capital(pick(phrases.GENERAL[told.general]))}\n"
-        f"{_capital(pick(phrases.FINDINGS[told.finding]))}",
+        physical_exam=f"{_capital(pick(phrases.GENERAL[told.general]))}\n{voice.exam(told.finding)}",
         family_history=_lines([voice.frame(phrases.OF_RELATIVE, name) for name in family])
         or pick(phrases.NO_FAMILY),
         social_history="___",
@@ -182,9 +181,25 @@ class _Voice:
         said = []
         for start in range(0, len(conditions), 4):
             names = [self.name(condition) for condition in conditions[start : start + 4]]
-            joined = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-            said.append(self.pick(frames).format(names=joined, Names=_capital(joined)))
+            said.append(_named(self.pick(frames), names))
         return said
+
+    def opening(self, known: list[str], sex: str, complaint: str) -> str:
+        """The first sentence; half of them leave the complaint to its own section."""
+        if self._draw.random() < 0.5:
+            frames = phrases.OPENINGS if known else phrases.BARE_OPENINGS
+        else:
+            frames = phrases.VAGUE_OPENINGS if known else phrases.BARE_VAGUE_OPENINGS
+        return self.pick(frames).format(sex=sex, known=", ".join(known), complaint=complaint)
+
+    def exam(self, finding: int) -> str:
+        """What was found, and what was looked for in vain: it says nothing of the patient."""
+        others = [words for place, words in enumerate(phrases.FINDINGS[:-1]) if place != finding]
+        absent = [self.pick(words) for words in self._draw.sample(others, _ABSENT_FINDINGS)]
+        lines = [_capital(self.pick(phrases.FINDINGS[finding])) + "."]
+        lines.append(_named(self.pick(phrases.NOT_FOUND), absent))
+        self._draw.shuffle(lines)
+        return "\n".join(lines)
 
     def affirmed(self, conditions: list[int]) -> tuple[list[str], list[str]]:
         """Spread the names over the opening sentence and the past history, a few in both."""
@@ -206,6 +221,11 @@ def _halves(conditions: list[int], draw: Random, share: float = 0.5) -> tuple[li
     ]
 
 
+def _named(frame: str, names: Sequence[str]) -> str:
+    joined = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return frame.format(names=joined, Names=_capital(joined))
+
+
 def _lines(items: list[str]) -> str:
     return "\n".join(f"{_capital(item)}." for item in items)
 
@@ -215,7 +235,7 @@ def _vitals(level: int, draw: Random) -> list[str]:
     if ranges is None:
         return []
     systolic, diastolic = (low + int(draw.random() * (high - low)) for low, high in ranges)
-    return [f"In the ED, initial vitals: BP {systolic}/{diastolic}."]
+    return [f"In the ED, initial vitals: {systolic}/{diastolic}."]
 
 
 def _given(frame: str, drug: str) -> str:
@@ -224,7 +244,7 @@ def _given(frame: str, drug: str) -> str:
 
 def _results(draw: Random) -> str:
     hemoglobin, platelets = 7 + draw.random() * 8, 90 + int(draw.random() * 260)
-    return f"___ 06:20AM BLOOD Hgb-{hemoglobin:.1f} Plt Ct-{platelets}"
+    return f"___ BLOOD Hgb-{hemoglobin:.1f} Plt Ct-{platelets}"
 
 
 def _course(catalog: Catalog, course: Course, draw: Random) -> str:

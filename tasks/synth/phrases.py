@@ -21,7 +21,7 @@ FINDINGS = (  # one for each profile, and a normal exam
     ("diffuse rhonchi", "prolonged expiration", "poor air movement"),
     ("tender epigastrium", "hypoactive bowel sounds", "guarding"),
     ("scleral icterus", "spider angiomata", "palmar erythema"),
-    ("trace sacral edema", "fistula with thrill", "CVA tenderness"),
+    ("trace sacral edema", "fistula with thrill", "flank tenderness"),
     ("pronator drift", "facial droop", "slow to respond"),
     ("limb deformity", "ecchymosis over hip", "limited range of motion"),
     ("firm supraclavicular node", "temporal thinning", "port in place"),
@@ -48,6 +48,17 @@ BARE_OPENINGS = (
     "___ yo {sex} p/w {complaint}.",
     "___ {sex} admitted for {complaint}.",
 )
+VAGUE_OPENINGS = (
+    "___ year old {sex} with {known}.",
+    "___ yo {sex} w/ {known}.",
+    "___ {sex} with {known} sent by the clinic.",
+)
+BARE_VAGUE_OPENINGS = (
+    "___ year old {sex}.",
+    "___ yo {sex} sent by the clinic.",
+)
+DENIED = ("Denies {names}.", "No {names}.", "Never had {names}.", "Without {names}.")
+NOT_FOUND = ("No {names}.", "Without {names}.", "{Names} absent.")
 NEGATED_IN_HISTORY = (
     "Denies {names}.",
     "No {names}.",
@@ -76,7 +87,7 @@ RELATIVE_IN_HISTORY = (
     "Lives with {who_small}, who has {name}.",
     "{who} recently treated for {name}.",
 )
-ALLERGIES = ("NKDA", "No Known Allergies", "penicillins", "sulfa", "codeine")
-NO_FAMILY = ("Noncontributory", "Unknown", "___")
+ALLERGIES = ("none known", "penicillins", "sulfa drugs", "codeine", "aspirin")
+NO_FAMILY = ("Not known", "None", "___")
 NO_PAST = ("None", "As above", "See HPI")
-NO_MEDICATION = ("None", "Unable to obtain", "No new medications")
+NO_MEDICATION = ("None", "Not known", "No medications")

@@ -94,7 +94,7 @@ def draw_stays(
         ventilated=ventilated,
         intensive=unit,
         intensive_minutes=unit_minutes,
-        ventilated_minutes=(unit_minutes * (0.3 + 0.65 * visit[:, 7])).astype(np.int64),
+        ventilated_minutes=((unit_minutes - 60) * (0.3 + 0.7 * visit[:, 7])).astype(np.int64),
     )
 
 

@@ -36,10 +36,10 @@ class SynthSummary:
 def synthesize(
     folder: Path,
     *,
-    patients: int = 6500,
+    patients: int = 7000,
     seed: int = 7,
     difficulty: Difficulty | None = None,
-    general_characters: int = 500_000,
+    general_characters: int = 600_000,
     chunk_patients: int = 1000,
 ) -> SynthSummary:
     """Write folder/mimic, folder/truth.parquet, folder/general.txt and folder/synth.json.
