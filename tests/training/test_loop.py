@@ -1,0 +1,158 @@
+"""The loop: what it computes, whatever the ranks, the cut into micro-batches and the ZeRO stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tasks.errors import TrainingError
+from tasks.launch import LaunchConfig, launch
+from tasks.training.config import TrainingConfig
+from tasks.training.engine import seed_all
+from tasks.training.loop import Batch, train
+from tasks.training.program import Preempted, World
+from tests.training.toy import Toy, ToyArm, ToyJob, ToyLesson, rate_of, row_of, train_toy
+
+ZERO3 = Path(__file__).parents[2] / "configs" / "deepspeed" / "zero3.json"
+SETTINGS = {"batch_size": 8, "clip": 0.5, "weight_decay": 0.1, "warmup_share": 0.25}
+
+
+def by_hand(job: ToyArm) -> tuple[list[float], dict[str, Tensor]]:
+    """The same training in plain torch: AdamW, clipping, warmup and linear decay."""
+    seed_all(job.training.seed)
+    model, config = Toy(), job.training
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    groups = [
+        {
+            "params": [each],
+            "peak": rate_of(name),
+            "weight_decay": config.weight_decay if each.ndim > 1 else 0.0,
+        }
+        for name, each in trained.items()
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    losses = []
+    for step in range(job.steps):
+        warmup = int(job.steps * config.warmup_share)
+        share = (step + 1) / warmup if step < warmup else 1 - (step - warmup) / (job.steps - warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        rows = range(step * config.batch_size, (step + 1) * config.batch_size)
+        x = torch.stack([row_of(row) for row in rows])
+        seed_all(config.seed, step, 0)
+        loss = (model(x) - x.sum(1, keepdim=True)).square().sum() / config.batch_size
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained.values(), config.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses, {name: each.detach().clone() for name, each in trained.items()}
+
+
+def test_it_is_adamw_with_warmup_decay_and_clipping(world: World) -> None:
+    job = ToyArm(training=TrainingConfig(**SETTINGS), steps=20)
+    expected_losses, expected = by_hand(job)
+    trained, norms = train_toy(job, world)
+    losses = [row["loss"] for row in trained.history]
+    assert losses == pytest.approx(expected_losses, rel=1e-5)
+    assert set(trained.state) == set(expected) == set(norms)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(trained.state[name], tensor, rtol=1e-4, atol=1e-6)
+    assert min(norms.values()) > 0
+    assert (trained.steps, trained.examples, trained.tokens) == (20, 160, 1280)
+
+
+@pytest.mark.slow
+def test_ranks_stages_and_micro_batches_agree(tmp_path: Path, world: World) -> None:
+    """One launch trains three arms on two ranks; here is the same on one rank."""
+    halves = TrainingConfig(**SETTINGS, micro_batch_size=4)
+    arms = {
+        "zero2": halves,
+        "zero3": TrainingConfig(**SETTINGS, micro_batch_size=4, deepspeed=ZERO3),
+        # 3 + 3 + 2 rows: the second round has one micro-batch for two ranks
+        "uneven": TrainingConfig(**SETTINGS, micro_batch_size=3),
+    }
+    jobs = tuple(ToyArm(name=name, training=training) for name, training in arms.items())
+    launch("tests.training.toy", ToyJob(arms=jobs), tmp_path, LaunchConfig(ranks=2))
+    for name, training in (("zero2", halves), ("zero3", halves), ("uneven", arms["uneven"])):
+        alone, _ = train_toy(ToyArm(name=f"{name}-alone", training=training), world)
+        expected = torch.tensor([row["loss"] for row in alone.history])
+        found = load_file(tmp_path / f"{name}.losses")["losses"]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        for key, tensor in load_file(tmp_path / f"{name}.safetensors").items():
+            torch.testing.assert_close(tensor, alone.state[key], rtol=1e-4, atol=1e-5)
+
+
+def test_a_stopped_training_goes_on_exactly(world: World) -> None:
+    training = TrainingConfig(**SETTINGS, checkpoint_every_steps=5)
+    whole, _ = train_toy(ToyArm(name="whole", training=training), world)
+
+    world.told_to_stop = True  # stops after each single step, having saved
+    job = ToyArm(name="stopped", training=training)
+    for _ in range(3):
+        with pytest.raises(Preempted):
+            train_toy(job, world)
+    world.told_to_stop = False
+    resumed, _ = train_toy(job, world)
+
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+    for name, tensor in whole.state.items():
+        assert torch.equal(resumed.state[name], tensor), name
+    assert "resumed from step 3" in (world.work / "progress.jsonl").read_text()
+
+
+def test_a_finished_arm_is_not_trained_again(world: World) -> None:
+    job = ToyArm(name="done")
+    first, _ = train_toy(job, world)
+    again, norms = train_toy(job, world)
+    assert norms == {}
+    assert again.history == first.history
+    assert all(torch.equal(again.state[name], tensor) for name, tensor in first.state.items())
+    assert not list((world.work / "checkpoints" / "done").glob("step-*"))
+
+
+def test_the_best_judged_state_is_kept_across_a_stop(world: World) -> None:
+    judged = {3: 0.5, 6: 0.9, 9: 0.7}
+    training = TrainingConfig(**SETTINGS, checkpoint_every_steps=4)
+    whole, _ = train_toy(ToyArm(name="whole", judged=judged, training=training), world)
+    after_six, _ = train_toy(ToyArm(name="six", training=training, judged={6: 1.0}), world)
+    assert (whole.best_step, whole.best_value) == (6, 0.9)
+    assert all(torch.equal(after_six.state[key], each) for key, each in whole.state.items())
+    values = [row["validation"] for row in whole.history if row["validation"] is not None]
+    assert values == [0.5, 0.9, 0.7]
+
+    broken = ToyArm(name="broken", judged=judged, training=training, at_step=8, failure="bug")
+    with pytest.raises(ValueError, match="words"):
+        train_toy(broken, world)
+    resumed, _ = train_toy(broken.model_copy(update={"at_step": -1, "judged": {9: 0.7}}), world)
+    assert (resumed.best_step, resumed.best_value) == (6, 0.9)
+    assert all(torch.equal(resumed.state[key], each) for key, each in whole.state.items())
+
+
+def test_a_checkpoint_of_another_number_of_ranks_starts_anew(world: World) -> None:
+    job = ToyArm(name="moved")
+    world.told_to_stop = True
+    with pytest.raises(Preempted):
+        train_toy(job, world)
+    mark = world.work / "checkpoints" / "moved" / "latest.json"
+    mark.write_text(mark.read_text().replace('"ranks": 1', '"ranks": 2'))
+    world.told_to_stop = False
+    trained, _ = train_toy(job, world)
+    assert len(trained.history) == 12
+    assert "resumed" not in (world.work / "progress.jsonl").read_text()
+
+
+def test_a_loss_that_is_not_finite_stops_with_what_to_lower(world: World) -> None:
+    class Exploding(ToyLesson):
+        def loss(self, model: torch.nn.Module, micro: Tensor) -> Tensor:
+            return super().loss(model, micro) * float("nan")
+
+        def batch(self, step: int) -> Batch:
+            return super().batch(step)
+
+    with pytest.raises(TrainingError, match="step 1; lower learning_rate"):
+        train(Toy(), Exploding(ToyArm(), 0), TrainingConfig(), world)

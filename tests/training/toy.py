@@ -1,0 +1,127 @@
+"""A training program small enough for tests: a two-layer network learns to add."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tasks.config import Config
+from tasks.errors import ConfigError
+from tasks.training.config import TrainingConfig
+from tasks.training.engine import seed_all
+from tasks.training.loop import Batch, Trained, Validation, train
+from tasks.training.program import World, run
+
+RATES = {"out": 2e-2, "inner": 1e-2}  # a rate of its own for the output layer
+
+
+class ToyArm(Config):
+    name: str = "first"
+    training: TrainingConfig = TrainingConfig(batch_size=8)
+    steps: int = 12
+    judged: dict[int, float] = Field(default={})  # after which steps, and the value then
+    slow_seconds: float = 0.0
+    at_step: int = -1  # in that step ...
+    kill_rank: int | None = None  # ... this rank kills itself,
+    failure: str = ""  # or all fail
+
+
+class ToyJob(Config):
+    arms: tuple[ToyArm, ...]
+
+
+class Toy(nn.Module):
+    """8 numbers in, one out; the first layer is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Linear(8, 16)
+        self.frozen.requires_grad_(False)
+        self.inner = nn.Linear(16, 16)
+        self.out = nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.dropout(torch.relu(self.inner(self.frozen(x))), 0.1, self.training))
+
+
+@dataclass
+class ToyLesson:
+    job: ToyArm
+    rank: int
+
+    @property
+    def arm(self) -> str:
+        return self.job.name
+
+    @property
+    def steps(self) -> int:
+        return self.job.steps
+
+    def batch(self, step: int) -> Batch:
+        size = self.job.training.batch_size
+        rows = torch.arange(step * size, (step + 1) * size)
+        micro = rows.split(self.job.training.micro_batch_size or size)
+        return Batch(micro, float(size), 8 * size, size, (step + 1) / self.steps)
+
+    def loss(self, model: nn.Module, micro: Tensor) -> Tensor:
+        time.sleep(self.job.slow_seconds)
+        self._fail(int(micro[0]) // self.job.training.batch_size)
+        x = torch.stack([row_of(int(row)) for row in micro])
+        return (model(x) - x.sum(1, keepdim=True)).square().sum()
+
+    def _fail(self, step: int) -> None:
+        if step != self.job.at_step:
+            return
+        if self.job.kill_rank == self.rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        match self.job.failure:
+            case "user":
+                raise ConfigError("the key 'toy' is wrong; correct it")
+            case "bug":
+                raise ValueError("a patient's words")
+
+
+def row_of(row: int) -> Tensor:
+    """The input of an example [8]."""
+    return torch.randn(8, generator=torch.Generator().manual_seed(row))
+
+
+def rate_of(name: str) -> float:
+    return RATES[name.split(".")[0]]
+
+
+def train_toy(job: ToyArm, world: World) -> tuple[Trained, dict[str, float]]:
+    """Train; also the norms of the first gradients."""
+    seed_all(job.training.seed)
+    values = iter(job.judged.values())
+    norms: dict[str, float] = {}
+    trained = train(
+        Toy(),
+        ToyLesson(job, world.rank),
+        job.training,
+        world,
+        rate_of=rate_of,
+        validation=Validation(tuple(job.judged), lambda _: next(values)) if job.judged else None,
+        check_gradients=norms.update,
+    )
+    return trained, norms
+
+
+def main(job: ToyJob, world: World) -> None:
+    for arm in job.arms:
+        trained, _ = train_toy(arm, world)
+        if world.first:
+            save_file(trained.state, world.work / f"{arm.name}.safetensors")
+            losses = torch.tensor([row["loss"] for row in trained.history if row["loss"]])
+            save_file({"losses": losses}, world.work / f"{arm.name}.losses")
+
+
+if __name__ == "__main__":
+    run(ToyJob, main)
