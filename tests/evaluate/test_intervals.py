@@ -23,7 +23,7 @@ REPLICATES = 300
 
 def test_one_label_one_admission_a_patient_is_delong() -> None:
     random = np.random.default_rng(1)
-    cases = random.random(120) < 0.3
+    cases = np.arange(120) < 6  # few: the denominator n - 1 shows
     scores = (random.normal(size=120) + cases).astype(np.float32)
     beats = (scores[cases][:, None] > scores[~cases][None, :]) + 0.0
     by_case, by_control = beats.mean(axis=1), beats.mean(axis=0)

@@ -78,6 +78,12 @@ def test_every_drawing_has_a_text_alternative(page: str) -> None:
     assert all('aria-hidden="true"' in one for one in drawings if one not in charts)
 
 
+def test_every_table_that_scrolls_has_a_name_and_can_be_reached_by_key(page: str) -> None:
+    regions = re.findall(r'<div class="wide"[^>]*>', page)
+    assert len(regions) > 5
+    assert all('tabindex="0"' in one and re.search('aria-label="[^"]+"', one) for one in regions)
+
+
 @pytest.mark.parametrize(
     "words",
     [
