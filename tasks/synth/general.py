@@ -150,7 +150,7 @@ def general_corpus(catalog: Catalog, seed: int, characters: int = 600_000) -> st
 def _sentence(
     frames: Sequence[str], words: dict[str, Sequence[str]], known: set[str], draw: Random
 ) -> str:
-    chosen = {}
+    chosen: dict[str, str] = {}
     for number in ("", "2", "3", "4", "5"):
         chosen |= {f"{name}{number}": _pick(options, draw) for name, options in words.items()}
         chosen[f"number{number}"] = str(10 + int(draw.random() * 130))

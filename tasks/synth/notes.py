@@ -6,17 +6,15 @@ know nothing else; the later sections are written from the latent state and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from tasks.synth import phrases
 from tasks.synth.catalog import Catalog
 from tasks.synth.evidence import Said
+from tasks.synth.voice import COMPLAINTS, Voice, capital, named
 
-Pick = Callable[[Sequence[str]], str]
-_COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
-_DENIED_COMPLAINTS, _ABSENT_FINDINGS = 2, 1  # pertinent negatives of each note
+_DENIED_COMPLAINTS = 2  # pertinent negatives of each note, drawn without regard to the patient
 _BLANK = "\n \n"  # the separator lines of the real notes hold a blank
 
 
@@ -77,7 +75,7 @@ def admission_sections(
     catalog: Catalog, told: Told, sex: str, held_out_share: float, draw: Random
 ) -> AdmissionSections:
     """Write the eight sections; names are of the common forms but for that share."""
-    voice = _Voice(catalog, held_out_share, draw)
+    voice = Voice(catalog, held_out_share, draw)
     pick = voice.pick
     by_said: dict[Said, list[int]] = {said: [] for said in Said}
     for condition, said in told.said:
@@ -91,10 +89,10 @@ def admission_sections(
     drugs = by_said[Said.AFFIRMED_WITH_DRUG] + by_said[Said.DRUG_ONLY]
     home = [condition for condition in drugs if catalog.conditions[condition].chronic]
     given = [condition for condition in drugs if not catalog.conditions[condition].chronic]
-    complaint = _COMPLAINTS[told.complaint]
+    complaint = COMPLAINTS[told.complaint]
     history = [voice.opening(opening, sex, complaint)]
-    others = [word for word in _COMPLAINTS if word != complaint]
-    history.append(_named(pick(phrases.DENIED), draw.sample(others, _DENIED_COMPLAINTS)))
+    others = [word for word in COMPLAINTS if word != complaint]
+    history.append(named(pick(phrases.DENIED), draw.sample(others, _DENIED_COMPLAINTS)))
     history += [voice.frame(phrases.RELATIVE_IN_HISTORY, name) for name in family_now]
     history += voice.negated(phrases.NEGATED_IN_HISTORY, negated_now)
     emergency = _vitals(told.vitals, draw)
@@ -110,7 +108,7 @@ def admission_sections(
         medications="\n".join(catalog.conditions[condition].drug for condition in home)
         or pick(phrases.NO_MEDICATION),
         allergies=pick(phrases.ALLERGIES),
-        physical_exam=f"{_capital(pick(phrases.GENERAL[told.general]))}\n{voice.exam(told.finding)}",
+        physical_exam=f"{capital(pick(phrases.GENERAL[told.general]))}\n{voice.exam(told.finding)}",
         family_history=_lines([voice.frame(phrases.OF_RELATIVE, name) for name in family])
         or pick(phrases.NO_FAMILY),
         social_history="___",
@@ -121,7 +119,7 @@ def discharge_note(
     catalog: Catalog, sections: AdmissionSections, course: Course, sex: str, draw: Random
 ) -> str:
     """Write the whole note around its admission sections."""
-    pick = _Voice(catalog, 0.0, draw).pick
+    pick = Voice(catalog, 0.0, draw).pick
     later_exam = (
         "Expired" if course.died else pick(("Improved, ambulating", "Stable", "No distress"))
     )
@@ -153,66 +151,6 @@ def discharge_note(
     return _BLANK.join(parts)
 
 
-class _Voice:
-    """One note's writer: its draws, and which form of a name it takes."""
-
-    def __init__(self, catalog: Catalog, held_out_share: float, draw: Random) -> None:
-        self._conditions = catalog.conditions
-        self._held_out_share = held_out_share
-        self._draw = draw
-
-    def pick(self, options: Sequence[str]) -> str:
-        return options[int(self._draw.random() * len(options))]
-
-    def name(self, condition: int) -> str:
-        known = self._conditions[condition]
-        held_out = self._draw.random() < self._held_out_share
-        return self.pick(known.held_out if held_out else known.forms)
-
-    def frame(self, frames: Sequence[str], condition: int) -> str:
-        name = self.name(condition)
-        who = self.pick(phrases.RELATIVES)
-        return self.pick(frames).format(
-            name=name, Name=_capital(name), who=who, who_small=who.lower()
-        )
-
-    def negated(self, frames: Sequence[str], conditions: list[int]) -> list[str]:
-        """Deny the conditions, up to four in one breath."""
-        said = []
-        for start in range(0, len(conditions), 4):
-            names = [self.name(condition) for condition in conditions[start : start + 4]]
-            said.append(_named(self.pick(frames), names))
-        return said
-
-    def opening(self, known: list[str], sex: str, complaint: str) -> str:
-        """The first sentence; half of them leave the complaint to its own section."""
-        if self._draw.random() < 0.5:
-            frames = phrases.OPENINGS if known else phrases.BARE_OPENINGS
-        else:
-            frames = phrases.VAGUE_OPENINGS if known else phrases.BARE_VAGUE_OPENINGS
-        return self.pick(frames).format(sex=sex, known=", ".join(known), complaint=complaint)
-
-    def exam(self, finding: int) -> str:
-        """What was found, and what was looked for in vain: it says nothing of the patient."""
-        others = [words for place, words in enumerate(phrases.FINDINGS[:-1]) if place != finding]
-        absent = [self.pick(words) for words in self._draw.sample(others, _ABSENT_FINDINGS)]
-        lines = [_capital(self.pick(phrases.FINDINGS[finding])) + "."]
-        lines.append(_named(self.pick(phrases.NOT_FOUND), absent))
-        self._draw.shuffle(lines)
-        return "\n".join(lines)
-
-    def affirmed(self, conditions: list[int]) -> tuple[list[str], list[str]]:
-        """Spread the names over the opening sentence and the past history, a few in both."""
-        opening, past = [], []
-        for condition in conditions:
-            place = self._draw.random()
-            if place < 0.5:
-                opening.append(self.name(condition))
-            if place > 0.4:
-                past.append(self.name(condition))
-        return opening, past
-
-
 def _halves(conditions: list[int], draw: Random, share: float = 0.5) -> tuple[list[int], list[int]]:
     chosen = [draw.random() < share for _ in conditions]
     first = [condition for condition, here in zip(conditions, chosen, strict=True) if here]
@@ -221,13 +159,8 @@ def _halves(conditions: list[int], draw: Random, share: float = 0.5) -> tuple[li
     ]
 
 
-def _named(frame: str, names: Sequence[str]) -> str:
-    joined = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-    return frame.format(names=joined, Names=_capital(joined))
-
-
 def _lines(items: list[str]) -> str:
-    return "\n".join(f"{_capital(item)}." for item in items)
+    return "\n".join(f"{capital(item)}." for item in items)
 
 
 def _vitals(level: int, draw: Random) -> list[str]:
@@ -239,7 +172,7 @@ def _vitals(level: int, draw: Random) -> list[str]:
 
 
 def _given(frame: str, drug: str) -> str:
-    return frame.format(drug=drug, Drug=_capital(drug))
+    return frame.format(drug=drug, Drug=capital(drug))
 
 
 def _results(draw: Random) -> str:
@@ -252,7 +185,7 @@ def _course(catalog: Catalog, course: Course, draw: Random) -> str:
     for index in course.conditions:
         condition = catalog.conditions[index]
         name = condition.forms[int(draw.random() * len(condition.forms))]
-        lines.append(f"# {_capital(name)}: treated with {condition.drug}.")
+        lines.append(f"# {capital(name)}: treated with {condition.drug}.")
     if course.ventilated:
         lines.append("Intubated and ventilated in the ICU.")
     lines.append(f"Hospital stay of {course.days} days.")
@@ -270,7 +203,3 @@ def _discharge_drugs(catalog: Catalog, course: Course) -> str:
         if catalog.conditions[index].chronic
     ]
     return "\n".join(drugs) or "None"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

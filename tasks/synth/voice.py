@@ -1,0 +1,82 @@
+"""One note's writer: which form of a name it takes, and how it affirms, denies and asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from tasks.synth import phrases
+from tasks.synth.catalog import Catalog
+
+COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
+_ABSENT_FINDINGS = 1  # pertinent negatives of each exam
+
+
+class Voice:
+    """Draws, the catalog's names, and the share of them that are held-out forms."""
+
+    def __init__(self, catalog: Catalog, held_out_share: float, draw: Random) -> None:
+        self._conditions = catalog.conditions
+        self._held_out_share = held_out_share
+        self._draw = draw
+
+    def pick(self, options: Sequence[str]) -> str:
+        return options[int(self._draw.random() * len(options))]
+
+    def name(self, condition: int) -> str:
+        known = self._conditions[condition]
+        held_out = self._draw.random() < self._held_out_share
+        return self.pick(known.held_out if held_out else known.forms)
+
+    def frame(self, frames: Sequence[str], condition: int) -> str:
+        name = self.name(condition)
+        who = self.pick(phrases.RELATIVES)
+        return self.pick(frames).format(
+            name=name, Name=capital(name), who=who, who_small=who.lower()
+        )
+
+    def negated(self, frames: Sequence[str], conditions: list[int]) -> list[str]:
+        """Deny the conditions, up to four in one breath."""
+        said = []
+        for start in range(0, len(conditions), 4):
+            names = [self.name(condition) for condition in conditions[start : start + 4]]
+            said.append(named(self.pick(frames), names))
+        return said
+
+    def opening(self, known: list[str], sex: str, complaint: str) -> str:
+        """The first sentence; half of them leave the complaint to its own section."""
+        frames: Sequence[str]
+        if self._draw.random() < 0.5:
+            frames = phrases.OPENINGS if known else phrases.BARE_OPENINGS
+        else:
+            frames = phrases.VAGUE_OPENINGS if known else phrases.BARE_VAGUE_OPENINGS
+        return self.pick(frames).format(sex=sex, known=", ".join(known), complaint=complaint)
+
+    def exam(self, finding: int) -> str:
+        """What was found, and what was looked for in vain: it says nothing of the patient."""
+        others = [words for place, words in enumerate(phrases.FINDINGS[:-1]) if place != finding]
+        absent = [self.pick(words) for words in self._draw.sample(others, _ABSENT_FINDINGS)]
+        lines = [capital(self.pick(phrases.FINDINGS[finding])) + "."]
+        lines.append(named(self.pick(phrases.NOT_FOUND), absent))
+        self._draw.shuffle(lines)
+        return "\n".join(lines)
+
+    def affirmed(self, conditions: list[int]) -> tuple[list[str], list[str]]:
+        """Spread the names over the opening sentence and the past history, a few in both."""
+        opening, past = [], []
+        for condition in conditions:
+            place = self._draw.random()
+            if place < 0.5:
+                opening.append(self.name(condition))
+            if place > 0.4:
+                past.append(self.name(condition))
+        return opening, past
+
+
+def named(frame: str, names: Sequence[str]) -> str:
+    joined = " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return frame.format(names=joined, Names=capital(joined))
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
