@@ -1,10 +1,10 @@
-"""The chain: ingest -> pretrain -> finetune -> evaluate, as one flow."""
+"""The chain as one flow: ingest -> pretrain -> finetune -> evaluate."""
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows.chain import run_chain
+from flows.chain import run_to_report
 from flows.config import AdaptConfig
 from flows.publish import publish
 from tasks.step import steering
@@ -19,5 +19,5 @@ def adapt(config: AdaptConfig, refresh: tuple[str, ...] = ()) -> None:
         refresh: stages or kinds whose artifacts are made anew.
     """
     with steering(refresh=refresh):
-        reached = run_chain(config)
-    publish(config, reached)
+        evaluated = run_to_report(config)
+    publish(config.name, evaluated)

@@ -123,9 +123,7 @@ def list_artifacts(
         if kind in (None, manifest.kind):
             counts = ", ".join(f"{name} {value}" for name, value in manifest.counts.items())
             size, seconds = f"{manifest.bytes / 2**20:.1f}", f"{manifest.seconds:.1f}"
-            table.add_row(
-                manifest.kind, manifest.key, manifest.created[:19], size, seconds, counts
-            )
+            table.add_row(manifest.kind, manifest.key, manifest.created[:19], size, seconds, counts)
     Console().print(table)
 
 
@@ -155,7 +153,9 @@ def gc(
     store: StoreOption = DEFAULT_STORE,
     keep_runs: Annotated[int, typer.Option(help="Keep all that the last N runs reached.")] = 10,
     older_than: Annotated[float, typer.Option(help="Days; younger artifacts stay.")] = 1.0,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only tell.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete; without it, only tell.")
+    ] = False,
 ) -> None:
     """Tell (or delete) what none of the last runs reached."""
     from tasks import upkeep

@@ -26,7 +26,8 @@ class AdaptConfig(Config):
     """One run of the chain: what each stage does, and how its training programs are started."""
 
     preset: Path | None = Field(
-        None, description="A YAML file that gives every value not given here, e.g. configs/demo.yaml"
+        None,
+        description="A YAML file that gives every value not given here, e.g. configs/demo.yaml",
     )
     name: str = Field(
         description="The run's name, in reports and Prefect's UI artifacts",

@@ -34,7 +34,7 @@ from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError
 from tasks.keys import Artifact, describe, inputs_of, key_of
 from tasks.progress import progress as progress
 from tasks.provenance import peak_mib, provenance
-from tasks.runs import Run
+from tasks.runs import Reached, Run
 from tasks.store import RECORD, Store
 
 Counts = Mapping[str, int | float | str]
@@ -203,6 +203,13 @@ def steering(
         _makers.reset(tokens[1])
 
 
+def reached() -> list[Reached]:
+    """The artifacts that the current flow run has come to so far."""
+    context = FlowRunContext.get()
+    run = _runs.get(str(context.flow_run.id)) if context and context.flow_run else None
+    return list(run.artifacts) if run else []
+
+
 def current_store() -> Store:
     """The store: wherever Prefect would write this run's results.
 
@@ -282,9 +289,7 @@ def _remember(artifact: Artifact, seconds: float) -> None:
         _runs[run.id] = run
     manifest = store.manifest(artifact.kind, artifact.key)
     made = manifest is not None and manifest.flow_run_id == run.id
-    seen = any(
-        (reached.kind, reached.key) == (artifact.kind, artifact.key) for reached in run.artifacts
-    )
+    seen = any((each.kind, each.key) == (artifact.kind, artifact.key) for each in run.artifacts)
     if not seen:
         how: Literal["made", "reused"] = "made" if made else "reused"
         run.reach(artifact, how, seconds)

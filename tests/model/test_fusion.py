@@ -69,7 +69,7 @@ def train(model: FusedModel, steps: int = 3) -> None:
     for _ in range(steps):
         logits = torch.cat(list(model(IDS, PRESENT).values()), dim=1)
         truth = torch.tensor([[True, False, True], [False, True, False]])
-        masked_bce(logits, truth, torch.ones_like(truth), truth.numel()).backward()
+        masked_bce(logits, truth, torch.ones_like(truth)).backward()
         optimizer.step()
         optimizer.zero_grad()
 

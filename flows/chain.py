@@ -1,0 +1,48 @@
+"""What the stages hand to each other, from the config to the report."""
+
+from __future__ import annotations
+
+from tasks.finetune.steps import Finetuned, finetune
+
+from flows.config import AdaptConfig
+from tasks.evaluate.config import Lineage, Origin
+from tasks.evaluate.steps import Evaluated, evaluate
+from tasks.ingest.steps import Ingested, ingest
+from tasks.pretrain.steps import Pretrained, pretrain
+from tasks.step import reached
+
+
+def run_to_finetune(config: AdaptConfig) -> tuple[Ingested, Pretrained, Finetuned]:
+    """Ingest, pretrain and finetune."""
+    ingested = ingest(config.ingest)
+    pretrained = pretrain(config.pretrain, config.launch, ingested.notes, ingested.splits)
+    finetuned = finetune(
+        config.finetune,
+        config.launch,
+        base=pretrained.base,
+        clinical=pretrained.clinical,
+        tokenizer=pretrained.tokenizer,
+        cohort=ingested.cohort,
+        outcomes=ingested.outcomes,
+    )
+    return ingested, pretrained, finetuned
+
+
+def run_to_report(config: AdaptConfig) -> Evaluated:
+    """The whole chain."""
+    ingested, pretrained, finetuned = run_to_finetune(config)
+    return evaluate(
+        config.evaluate,
+        run=config.name,
+        seed=config.finetune.seed,
+        cohort=ingested.cohort,
+        outcomes=ingested.outcomes,
+        predictions=finetuned.predictions,
+        histories={
+            "clinical adapter": pretrained.clinical,
+            "task adapters": finetuned.adapters,
+        },
+        perplexity=pretrained.perplexity,
+        settings=config.model_dump(mode="json", exclude={"launch"}),
+        lineage=Lineage(artifacts=tuple(Origin(**each.model_dump()) for each in reached())),
+    )
