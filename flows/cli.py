@@ -54,8 +54,12 @@ DEFAULT_STORE = user_data_path("clinfuse") / "store"
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
-    patients: Annotated[int | None, typer.Option(help="How many patients.", min=20)] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed writes the same bytes.")] = None,
+    patients: Annotated[int, typer.Option(help="How many patients.", min=20)] = 7000,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 7,
+    over: Annotated[
+        Path | None,
+        typer.Option(help="Make up no patients: lay notes over the MIMIC-IV tables of this folder."),
+    ] = None,
 ) -> None:
     """Write a synthetic MIMIC-IV: DIR/mimic, DIR/truth.parquet, DIR/general.txt.
 
@@ -63,11 +67,16 @@ def synth(
     holds the best prediction that the admission sections allow, so a report can say how far a
     model got.
     """
-    from tasks.synth.write import synthesize
+    from tasks.synth.overlay import overlay
+    from tasks.synth.write import synthesize, write_general
 
-    chosen = {"patients": patients, "seed": seed}
-    summary = synthesize(folder, **{k: v for k, v in chosen.items() if v is not None})
-    typer.echo(f"{summary} in {folder}")
+    if over is None:
+        rows = synthesize(folder, patients=patients, seed=seed).rows
+        typer.echo(", ".join(f"{count} {table}" for table, count in rows.items()))
+    else:
+        overlay(over, folder / "mimic", seed=seed)
+        write_general(folder, seed=seed)
+    typer.echo(f"written to {folder}")
 
 
 @app.command()

@@ -58,13 +58,19 @@ def synthesize(
         stream = _written(out, tally, world, seed, patients, chunk_patients)
         written = tables.write(truth_file, schemas.TRUTH, stream)
         counts = {**out.rows, "truth": written}
-    general = folder / "general.txt"
-    general.write_text(general_corpus(world.catalog, seed, general_characters), encoding="utf-8")
+    general = write_general(folder, seed=seed, characters=general_characters)
     facts = folder / "synth.json"
     about = {"version": VERSION, "patients": patients, "seed": seed, "rows": counts}
     about |= {"difficulty": knobs.model_dump(mode="json"), "measured": tally.facts()}
     facts.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return SynthSummary(folder, source, truth_file, general, facts, counts)
+
+
+def write_general(folder: Path, *, seed: int = 7, characters: int = 600_000) -> Path:
+    """Write folder/general.txt: plain English without clinical notes, for a base from nothing."""
+    path = folder / "general.txt"
+    path.write_text(general_corpus(load(), seed, characters), encoding="utf-8")
+    return path
 
 
 def _written(
