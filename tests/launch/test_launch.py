@@ -1,0 +1,137 @@
+"""The launcher: progress, errors that come back as they were, and no rank that outlives us."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import ValidationError
+
+from tasks.errors import ConfigError, RanksDied, TrainingError
+from tasks.launch import LaunchConfig, Progress, launch
+from tests.training.toy import ToyArm, ToyJob
+
+TOY = "tests.training.toy"
+ONE, TWO = LaunchConfig(ranks=1), LaunchConfig(ranks=2)
+
+
+def job(**settings: object) -> ToyJob:
+    return ToyJob(arms=(ToyArm.model_validate(settings),))
+
+
+def ranks_of(work: Path) -> list[psutil.Process]:
+    """The processes that were started for this work folder and still run."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if str(work / "job.json") in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def wait_until(condition: object, seconds: float) -> bool:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_progress_comes_as_it_is_made(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    launch(TOY, job(name="arm", steps=3), tmp_path, ONE, on_progress=seen.append)
+    assert (seen[0].arm, seen[0].done, seen[0].words) == ("arm", 0, "arm, started")
+    assert (seen[-1].done, seen[-1].total) == (3, 3)
+    assert seen[-1].loss is not None
+    assert "tokens/s" in seen[-1].words
+
+
+def test_a_users_error_comes_back_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        launch(TOY, job(at_step=2, failure="user"), tmp_path, ONE)
+    assert str(caught.value) == "the key 'toy' is wrong; correct it"
+
+
+def test_a_bug_names_the_place_and_the_log_but_no_content(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught:
+        launch(TOY, job(at_step=0, failure="bug"), tmp_path, ONE)
+    log = tmp_path / "logs" / "rank-0.log"
+    assert "ValueError at tests/training/toy.py:" in str(caught.value)
+    assert str(log) in str(caught.value)
+    assert "words" not in str(caught.value)
+    assert "a patient's words" in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_named_and_none_is_left(tmp_path: Path) -> None:
+    with pytest.raises(RanksDied, match=r"rank 1 was ended by SIGKILL.*rank-1\.log"):
+        launch(TOY, job(at_step=1, kill_rank=1), tmp_path, TWO)
+    assert wait_until(lambda: not ranks_of(tmp_path), 5)
+
+
+def test_a_program_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"exit code 1; see the logs in"):
+        launch("tests.training.nowhere", job(), tmp_path, ONE)
+
+
+@pytest.mark.slow
+def test_a_cancelled_launch_lets_its_ranks_save_and_leaves_none(tmp_path: Path) -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.done > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch(TOY, job(steps=10_000, slow_seconds=0.05), tmp_path, TWO, on_progress=cancel)
+    assert not ranks_of(tmp_path)
+    assert not (tmp_path / "first.safetensors").exists()
+    saved = json.loads((tmp_path / "checkpoints" / "first" / "latest.json").read_text())
+    assert 3 < saved["step"] < 10_000
+
+    seen: list[Progress] = []
+    launch(TOY, job(steps=saved["step"] + 2), tmp_path, TWO, on_progress=seen.append)
+    assert seen[0].words == f"first, resumed from step {saved['step']}"
+
+
+@pytest.mark.slow
+def test_ranks_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tasks.launch import *; "
+        "from tests.training.toy import ToyArm, ToyJob; "
+        "launch('tests.training.toy', ToyJob(arms=(ToyArm(steps=10000, slow_seconds=0.1),)), "
+        "Path(sys.argv[1]), LaunchConfig(ranks=2))"
+    )
+    root = Path(__file__).parents[2]
+    launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=root)
+    progress = tmp_path / "progress.jsonl"
+    assert wait_until(lambda: progress.exists() and len(progress.read_text().split("\n")) > 2, 90)
+    assert len(ranks_of(tmp_path)) == 3  # torchrun and two ranks
+    os.kill(launcher.pid, signal.SIGKILL)
+    launcher.wait()
+    assert wait_until(lambda: not ranks_of(tmp_path), 15)
+
+
+def test_nothing_leaves_the_work_folder_nor_prefects_secrets_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.launch import _environment
+
+    monkeypatch.setenv("PREFECT_API_KEY", "secret")
+    environment = _environment(tmp_path, LaunchConfig(ranks=2, threads_per_rank=3))
+    assert environment["HF_HOME"].startswith(str(tmp_path))
+    assert environment["HF_HUB_OFFLINE"] == environment["DO_NOT_TRACK"] == "1"
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert "PREFECT_API_KEY" not in environment
+
+
+def test_several_nodes_need_a_place_to_meet() -> None:
+    with pytest.raises(ValidationError, match="set rendezvous"):
+        LaunchConfig(nodes=2)
