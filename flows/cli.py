@@ -58,7 +58,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 7,
     over: Annotated[
         Path | None,
-        typer.Option(help="Make up no patients: lay notes over the MIMIC-IV tables of this folder."),
+        typer.Option(help="Make no patients up: lay notes over the MIMIC-IV tables in this folder"),
     ] = None,
 ) -> None:
     """Write a synthetic MIMIC-IV: DIR/mimic, DIR/truth.parquet, DIR/general.txt.

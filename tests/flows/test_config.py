@@ -1,0 +1,87 @@
+"""A configuration is checked before anything runs, and answers in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.config import AdaptConfig, load_config, merge
+from tasks.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+DEMO = ROOT / "configs" / "demo.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_loads_and_opens_with_its_command(path: Path) -> None:
+    config = load_config(path)
+    assert config.name == path.stem
+    assert f"clinfuse run configs/{path.name}" in path.read_text()
+
+
+def test_every_key_of_the_7b_preset_is_kept_as_written() -> None:
+    path = ROOT / "configs" / "mimic-iv-llama-7b.yaml"
+    given = yaml.safe_load(path.read_text())
+    loaded = load_config(path).model_dump(mode="json")
+    assert merge(loaded, given) == loaded | {"ingest": merge(loaded["ingest"], given["ingest"])}
+    assert loaded["pretrain"]["lora"]["targets"] == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("finetune.epocs=3", r"no key 'finetune\.epocs'; did you mean 'epochs'"),
+        ("finetune.epochs=many", r"'finetune\.epochs'.*valid integer.*'many'"),
+        ("ingest.split.validation=2", r"'ingest\.split\.validation'.*less than 1, not 2"),
+        ("pretrain.base.kind=magic", r"pretrain\.base.*'scratch', 'path', 'hub'"),
+        ("name=My Run", r"'name'.*'My Run'"),
+        ("novalue", r"write it as key=value"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_key(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_config(DEMO, [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read"):
+        load_config(tmp_path / "gone.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: [demo\nfinetune: {")
+    with pytest.raises(ConfigError, match=r"broken\.yaml is not YAML at line"):
+        load_config(broken)
+    broken.write_text("just words")
+    with pytest.raises(ConfigError, match="holds no keys"):
+        load_config(broken)
+
+
+def test_a_preset_gives_what_is_not_given() -> None:
+    config = AdaptConfig.model_validate({"preset": str(DEMO), "finetune": {"epochs": 1}})
+    assert config.finetune.epochs == 1
+    assert config.name == "demo"
+    low = load_config(ROOT / "configs" / "low-label.yaml")
+    assert low.finetune.max_labelled_admissions == 400
+    assert low.pretrain.base == load_config(DEMO).pretrain.base
+
+
+def test_prefects_form_asks_for_no_key_that_a_preset_gives() -> None:
+    assert "required" not in AdaptConfig.model_json_schema()
+
+
+def test_every_deployment_in_the_readme_and_prefect_yaml_names_a_flow() -> None:
+    declared = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())["deployments"]
+    assert len(declared) == 5
+    for deployment in declared:
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
+        assert re.search(rf"^def {name}\(", source, re.MULTILINE)
