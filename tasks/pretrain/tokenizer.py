@@ -1,10 +1,8 @@
-"""The tokenizer: a byte-level BPE trained on plain text, or one that a base model brings."""
+"""The tokenizer: a byte-level BPE trained on plain text, or the one that a base model brings."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,27 +95,6 @@ class LoadedTokenizer:
             eos=eos,
             bos=eos if bos is None else bos,
         )
-
-
-def convert(source: Path, out: Path) -> None:
-    """Convert a tokenizer that has no tokenizer.json (a SentencePiece model), in a child process.
-
-    The conversion needs transformers' AutoTokenizer, which imports torch. Raises ModelError.
-    """
-    script = (
-        "import sys; from transformers import AutoTokenizer; "
-        "AutoTokenizer.from_pretrained(sys.argv[1], local_files_only=True)"
-        ".save_pretrained(sys.argv[2])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(source), str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode or not (out / FILE).is_file():
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
-        raise ModelError(f"the tokenizer in {source} cannot be converted: {last}")
 
 
 def documents(corpus: Path) -> Iterator[str]:

@@ -1,0 +1,109 @@
+"""A corpus holds the notes of its split's patients, whole, and nothing of anyone else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks import schemas, tables
+from tasks.errors import SourceError
+from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes, of_texts, patients_of
+from tasks.pretrain.packing import NO_PATIENT, PADDING, pieces
+from tasks.pretrain.tokenizer import LoadedTokenizer, train_bpe
+from tests.pretrain.conftest import TRAIN, VALIDATION
+
+LENGTH = 32
+
+
+@pytest.fixture(scope="module")
+def tokenizer(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedTokenizer:
+    place = tmp_path_factory.mktemp("tokenizer")
+    train_bpe(inputs / "general.txt", 300, place)
+    return LoadedTokenizer.load(place)
+
+
+def write(
+    out: Path, inputs: Path, tokenizer: LoadedTokenizer, split: str, seed: int | None, overlap: int
+) -> dict[str, int]:
+    notes = of_notes([inputs / "notes"], patients_of(inputs / "splits", split))
+    return CorpusWriter(out, tokenizer, LENGTH, seed, overlap).write(notes)
+
+
+def texts_by_patient(place: Path, tokenizer: LoadedTokenizer) -> dict[int, list[str]]:
+    """The decoded documents of an unshuffled corpus without overlap."""
+    corpus, found = Corpus(place), {}
+    for row in range(len(corpus)):
+        for owner, ids in pieces(corpus[row]):
+            found.setdefault(owner, []).extend(ids.tolist())
+    documents = {}
+    for owner, ids in found.items():
+        words = tokenizer.tokenizer.decode(ids, skip_special_tokens=False).split("</s>")
+        documents[owner] = [text.removeprefix("<s>") for text in words if text]
+    return documents
+
+
+def test_it_holds_the_training_patients_notes_whole(
+    tmp_path: Path, inputs: Path, tokenizer: LoadedTokenizer
+) -> None:
+    counts = write(tmp_path, inputs, tokenizer, "train", seed=None, overlap=0)
+    table = tables.read(inputs / "notes" / "notes", schemas.NOTES, ["subject_id", "text"])
+    expected: dict[int, list[str]] = {}
+    for row in table.to_pylist():
+        if row["subject_id"] in TRAIN:
+            expected.setdefault(row["subject_id"], []).append(row["text"])
+    assert texts_by_patient(tmp_path, tokenizer) == expected
+    assert counts["documents"] == 2 * len(TRAIN)
+    assert counts["patients"] == len(TRAIN)
+    assert counts["sequences"] == -(-counts["tokens"] // LENGTH)
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_it_is_shuffled_by_the_seed_alone(
+    tmp_path: Path, inputs: Path, tokenizer: LoadedTokenizer
+) -> None:
+    def rows(name: str, seed: int | None) -> list[list[int]]:
+        write(tmp_path / name, inputs, tokenizer, "train", seed, 0)
+        corpus = Corpus(tmp_path / name)
+        return [corpus[row].input_ids.tolist() for row in range(len(corpus))]
+
+    ordered, first, again, other = rows("0", None), rows("1", 1), rows("2", 1), rows("3", 2)
+    assert first == again
+    assert first != ordered
+    assert first != other
+    assert sorted(first) == sorted(other) == sorted(ordered)
+    part = "sequences/part-0.parquet"
+    assert (tmp_path / "1" / part).read_bytes() == (tmp_path / "2" / part).read_bytes()
+
+
+def test_it_survives_a_smaller_row_group(
+    tmp_path: Path, inputs: Path, tokenizer: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "whole", inputs, tokenizer, "train", 0, 0)
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 16)
+    monkeypatch.setattr("tasks.pretrain.corpus._SEQUENCES_AT_ONCE", 16)
+    write(tmp_path / "parts", inputs, tokenizer, "train", 0, 0)
+    whole, parts = Corpus(tmp_path / "whole"), Corpus(tmp_path / "parts")
+    assert len(parts._bounds) > 3
+    for row in [*range(len(whole)), 0, len(whole) - 1]:
+        assert whole[row].input_ids.tolist() == parts[row].input_ids.tolist()
+        assert whole[row].starts == parts[row].starts
+        assert whole[row].subject_ids == parts[row].subject_ids
+
+
+def test_a_plain_text_is_of_no_patient(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
+    counts = CorpusWriter(tmp_path, tokenizer, LENGTH, None).write(of_texts(["one", "two"]))
+    assert counts["patients"] == 0
+    assert set(Corpus(tmp_path)[0].subject_ids) == {NO_PATIENT, PADDING}
+
+
+def test_patients_chosen_for_perplexity_stay_when_more_are_asked_for(inputs: Path) -> None:
+    few = patients_of(inputs / "splits", "validation", 3)
+    more = patients_of(inputs / "splits", "validation", 5)
+    assert set(few) < set(more) < set(VALIDATION)
+    assert set(patients_of(inputs / "splits", "validation", 500)) == set(VALIDATION)
+
+
+def test_no_document_is_an_error(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
+    with pytest.raises(SourceError, match="no document to pack"):
+        CorpusWriter(tmp_path, tokenizer, LENGTH, 0).write([])
