@@ -1,0 +1,161 @@
+"""The whole stage through Prefect, from notes to adapter and perplexity, on two ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from prefect import flow
+from transformers import AutoModelForCausalLM
+
+from tasks import schemas, tables
+from tasks.errors import ConfigError, ModelError
+from tasks.keys import Artifact
+from tasks.launch import LaunchConfig
+from tasks.model.lora import LoraSettings
+from tasks.pretrain.config import PathBase, PretrainConfig, ScratchBase
+from tasks.pretrain.corpus import Corpus
+from tasks.pretrain.packing import NO_PATIENT, PADDING
+from tasks.pretrain.steps import Pretrained, pretrain
+from tasks.step import Counts, step
+from tasks.store import Store
+from tasks.training.config import TrainingConfig
+from tests.pretrain.conftest import TRAIN, VALIDATION, write_notes, write_splits
+
+pytestmark = pytest.mark.slow
+
+
+@step("notes", version=1)
+def some_notes(out: Path) -> Counts:
+    """Notes of every split."""
+    write_notes(out)
+    return {}
+
+
+@step("splits", version=1)
+def some_splits(out: Path) -> Counts:
+    """Their patients' splits."""
+    write_splits(out)
+    return {}
+
+
+@flow(persist_result=False, result_serializer="json")
+def stage(config: PretrainConfig, launch: LaunchConfig) -> Pretrained:
+    return pretrain(config, launch, (some_notes(),), some_splits())
+
+
+@dataclass
+class Run:
+    config: PretrainConfig
+    made: Pretrained
+    store: Store
+
+    def place(self, artifact: Artifact | Path) -> Path:
+        if isinstance(artifact, Path):
+            return artifact
+        return self.store.path(artifact.kind, artifact.key)
+
+
+@pytest.fixture(scope="module")
+def ran(
+    prefect_server: None, inputs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+
+    config = PretrainConfig(
+        base=ScratchBase(
+            corpus=inputs / "general.txt",
+            vocabulary_size=300,
+            hidden_size=32,
+            heads=2,
+            sequence_length=64,
+            epochs=3,
+            training=TrainingConfig(learning_rate=3e-3, batch_size=8),
+        ),
+        lora=LoraSettings(rank=4),
+        sequence_length=64,
+        epochs=3,
+        training=TrainingConfig(learning_rate=1e-2, batch_size=8),
+    )
+    root = tmp_path_factory.mktemp("store") / "store"
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(root)}):
+        made = stage(config, LaunchConfig(ranks=2, threads_per_rank=1))
+        yield Run(config, made, Store(root))
+
+
+def owners(place: Path) -> set[int]:
+    corpus = Corpus(place)
+    return {owner for row in range(len(corpus)) for owner in corpus[row].subject_ids} - {PADDING}
+
+
+def test_each_corpus_holds_its_own_patients_only(ran: Run) -> None:
+    assert owners(ran.place(ran.made.corpus)) == set(TRAIN)
+    assert owners(ran.place(ran.made.validation_corpus)) == set(VALIDATION)
+    general = next(
+        manifest for manifest in ran.store.manifests() if manifest.counts.get("patients") == 0
+    )
+    assert owners(ran.store.path("corpus", general.key)) == {NO_PATIENT}
+
+
+def test_peft_loads_the_adapter_on_the_base(ran: Run) -> None:
+    base = AutoModelForCausalLM.from_pretrained(ran.place(ran.made.base))
+    before = base(input_ids=torch.arange(3, 20)[None]).logits
+    model = PeftModel.from_pretrained(base, str(ran.place(ran.made.clinical))).eval()
+    after = model(input_ids=torch.arange(3, 20)[None]).logits
+    assert (after - before).abs().max() > 0.01
+    with model.disable_adapter():
+        assert torch.equal(model(input_ids=torch.arange(3, 20)[None]).logits, before)
+
+
+def test_both_trainings_learn_and_say_how_much_they_read(ran: Run) -> None:
+    for artifact, arm in ((ran.made.base, "base"), (ran.made.clinical, "clinical")):
+        assert isinstance(artifact, Artifact)
+        rows = tables.read(ran.place(artifact) / "history.parquet", schemas.HISTORY).to_pylist()
+        assert {row["arm"] for row in rows} == {arm}
+        assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+        assert rows[-1]["loss"] < rows[0]["loss"] - 0.2
+        assert rows[-1]["tokens"] == artifact.counts["tokens"]
+        assert rows[-1]["epoch"] == pytest.approx(3, abs=0.5)
+    linears = 4 * (32 + 32) + 2 * (32 + 96) + (96 + 32)
+    assert ran.made.clinical.counts["trained_parameters"] == 2 * 4 * linears
+
+
+def test_the_adapter_reads_unseen_patients_better(ran: Run) -> None:
+    place = ran.place(ran.made.perplexity) / "perplexity"
+    rows = tables.read(place, schemas.PERPLEXITY).to_pylist()
+    counts = ran.made.perplexity.counts
+    assert [row["subject_id"] for row in rows] == list(VALIDATION)
+    tokens = sum(row["tokens"] for row in rows)
+    # every token but the first of each of the two notes of a patient
+    corpus = ran.made.validation_corpus.counts
+    assert tokens == counts["tokens"] == corpus["tokens"] - corpus["documents"]
+    before, after = (
+        math.exp(sum(row[name] for row in rows) / tokens) for name in ("nll_before", "nll_after")
+    )
+    assert counts["perplexity_before"] == pytest.approx(before, rel=1e-5)
+    assert counts["perplexity_after"] == pytest.approx(after, rel=1e-5)
+    assert after < before * 0.9
+
+
+def test_the_number_of_ranks_is_not_part_of_the_key(ran: Run) -> None:
+    again = stage(ran.config, LaunchConfig(ranks=1))
+    assert again == ran.made
+
+
+def test_a_base_from_a_path_stays_where_it_is_and_can_be_refused(ran: Run, tmp_path: Path) -> None:
+    local = ran.config.model_copy(update={"base": PathBase(path=tmp_path)})
+    with pytest.raises(ModelError, match=r"has neither tokenizer\.json nor a readable"):
+        stage(local, LaunchConfig())
+    (tmp_path / "tokenizer.json").write_bytes(
+        (ran.place(ran.made.tokenizer) / "tokenizer.json").read_bytes()
+    )
+    with pytest.raises(ModelError, match=r"is not a model directory \(no config\.json\)"):
+        stage(local, LaunchConfig())
+    missing = ran.config.model_copy(update={"base": PathBase(path=tmp_path / "nowhere")})
+    with pytest.raises((ConfigError, ModelError), match="nowhere"):
+        stage(missing, LaunchConfig())
