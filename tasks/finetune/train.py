@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from tasks import schemas, tables
-from tasks.config import Config
 from tasks.errors import TrainingError
-from tasks.finetune.batches import Micro, Notes, Plan
+from tasks.finetune.batches import Notes, Plan
 from tasks.finetune.config import Arm, FinetuneConfig
 from tasks.finetune.encode import load_tokenizer
+from tasks.finetune.jobs import FinetuneJob
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.titles import start_heads
@@ -44,18 +44,6 @@ from tasks.training.program import World, run
 
 FELL_BACK = 0.25  # of the best validation AUROC's way above chance: less left is a collapse
 CHANCE = 0.5
-
-
-class FinetuneJob(Config):
-    """What to train, from what, and where to leave it."""
-
-    config: FinetuneConfig
-    base: Path
-    clinical: Path | None
-    tokenizer: Path
-    encoded: Path
-    outcomes: dict[str, Path]
-    result: Path
 
 
 @dataclass(frozen=True)
@@ -203,18 +191,20 @@ class _Lesson:
     def batch(self, step: int) -> Batch:
         return self.plan.batch(step)
 
-    def loss(self, model: nn.Module, micro: Micro) -> Tensor:
-        """The mean over the batch's observed cells, added up over the outcomes."""
+    def loss(self, model: nn.Module, micro: Rows) -> Tensor:
+        """The cross-entropy summed over the observed cells of all outcomes.
+
+        So every (admission, label) pair that is known counts the same, whichever the outcome.
+        """
         device = self.world.device
-        logits = model(*self.notes.padded(micro.rows, device))
+        logits = model(*self.notes.padded(micro, device))
         parts = [
             masked_bce(
                 logits[outcome.name],
-                torch.from_numpy(outcome.positives(micro.rows)).to(device),
-                torch.from_numpy(outcome.observed(micro.rows)).to(device),
-                cells,
+                torch.from_numpy(outcome.positives(micro)).to(device),
+                torch.from_numpy(outcome.observed(micro)).to(device),
             )
-            for outcome, cells in zip(self.member.outcomes, micro.cells, strict=True)
+            for outcome in self.member.outcomes
         ]
         return torch.stack(parts).sum()
 

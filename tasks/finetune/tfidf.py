@@ -1,0 +1,130 @@
+"""The baseline: TF-IDF of the same admission notes and one logistic regression a label.
+
+The strength C, one for all labels of an outcome, is that with the best macro AUROC on validation,
+where the networks' epochs are chosen too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import schemas, tables
+from tasks.finetune.config import TfidfConfig
+from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.finetune.predictions import SPLITS, write_predictions
+from tasks.ranking import macro_auroc
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The admissions and their notes as a sparse matrix."""
+
+    hadm_ids: NDArray[np.int64]
+    splits: tuple[str, ...]
+    terms: Any  # scipy.sparse.csr_matrix [admissions, terms]
+    train: Rows
+
+
+def write_tfidf(
+    out: Path,
+    cohort: Path,
+    outcomes: Mapping[str, Path],
+    tfidf: TfidfConfig,
+    most: int | None,
+    seed: int,
+) -> dict[str, int | float]:
+    """Write out/tfidf/<outcome>/<split>.parquet for validation and test; return what was chosen.
+
+    Learns from the same training admissions as the adapters (`most` of them, drawn by `seed`); the
+    test split is only scored.
+    """
+    table = tables.read(
+        cohort / "admissions", schemas.ADMISSIONS, ["hadm_id", "split", "admission_note"]
+    )
+    hadm_ids, splits = table["hadm_id"].to_numpy(), tuple(table["split"].to_pylist())
+    known = [read_outcome(name, place, hadm_ids) for name, place in outcomes.items()]
+    train = training_rows(hadm_ids, splits, known, most, seed)
+    notes = table["admission_note"].to_pylist()
+    found = Cohort(hadm_ids, splits, _terms(notes, train, tfidf), train)
+    counts: dict[str, int | float] = {
+        "terms": found.terms.shape[1],
+        "admissions_to_learn_from": len(train),
+    }
+    for outcome in known:
+        strength, scores = fit_best(found, outcome, tfidf)
+        counts[f"{outcome.name}_C"] = strength
+        for split, values in scores.items():
+            place = out / "tfidf" / outcome.name / f"{split}.parquet"
+            write_predictions(place, hadm_ids[split_rows(splits, split)], values)
+    return counts
+
+
+def fit_best(
+    cohort: Cohort, outcome: Outcome, config: TfidfConfig
+) -> tuple[float, dict[str, Scores]]:
+    """The best C by macro AUROC on validation, and its scores on validation and test."""
+    rows = {split: split_rows(cohort.splits, split) for split in SPLITS}
+    truth = outcome.positives(rows["validation"]), outcome.observed(rows["validation"])
+    best: tuple[float, float, dict[str, Scores]] | None = None
+    for strength in config.strengths:
+        weights, biases = _fit(cohort, outcome, strength)
+        scores = {
+            split: np.asarray(cohort.terms[places] @ weights + biases, np.float32)
+            for split, places in rows.items()
+        }
+        value = macro_auroc(scores["validation"], *truth)
+        value = -1.0 if np.isnan(value) else value
+        if best is None or value > best[0]:
+            best = value, strength, scores
+    assert best is not None
+    return best[1], best[2]
+
+
+def _terms(notes: list[str], train: Rows, config: TfidfConfig) -> Any:
+    """TF-IDF of all notes, vocabulary and document frequencies from the training ones alone."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        max_features=config.max_features,
+        ngram_range=(1, config.longest_ngram),
+        sublinear_tf=True,
+        dtype=np.float32,
+    )
+    vectorizer.fit([notes[row] for row in train])
+    return vectorizer.transform(notes).tocsr()
+
+
+def _fit(
+    cohort: Cohort, outcome: Outcome, strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights [terms, labels] and biases [labels]; a label of one class keeps zeros."""
+    positives, observed = outcome.positives(cohort.train), outcome.observed(cohort.train)
+    weights = np.zeros((cohort.terms.shape[1], len(outcome.labels)))
+    biases = np.zeros(len(outcome.labels))
+
+    def one(label: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        rows = cohort.train[observed[:, label]]
+        cases = positives[observed[:, label], label]
+        if cases.all() or not cases.any():
+            return
+        model = LogisticRegression(C=strength, solver="liblinear", max_iter=200)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a rare label may not converge; its AUROC tells
+            model.fit(cohort.terms[rows], cases)
+        weights[:, label], biases[label] = model.coef_[0], model.intercept_[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, range(len(outcome.labels))))
+    return weights, biases
