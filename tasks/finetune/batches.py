@@ -60,14 +60,6 @@ class Notes:
         return torch.from_numpy(ids).to(device), torch.from_numpy(present).to(device)
 
 
-@dataclass(frozen=True)
-class Micro:
-    """What one rank computes at once, and what its loss is divided by."""
-
-    rows: Rows
-    cells: tuple[int, ...]  # observed cells of the whole batch, for each outcome
-
-
 @dataclass
 class Plan:
     """The order of the training admissions: a function of the seed and the step's number alone."""
@@ -96,11 +88,9 @@ class Plan:
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._shuffled(epoch)
         rows = self._batches[place]
-        cells = tuple(outcome.observed_cells(rows) for outcome in self.outcomes)
-        parts = [rows[part :: self.parts] for part in range(min(self.parts, len(rows)))]
         return Batch(
-            micro=[Micro(part, cells) for part in parts],
-            weight=1.0,  # each micro-batch's loss is divided by the batch's cells already
+            micro=[rows[part :: self.parts] for part in range(min(self.parts, len(rows)))],
+            weight=sum(outcome.observed_cells(rows) for outcome in self.outcomes),
             tokens=int(self.lengths[rows].sum()),
             examples=len(rows),
             epoch=(step + 1) / self.steps_per_epoch,

@@ -109,17 +109,15 @@ def start_bias(head: Head, positives: Tensor, observed: Tensor) -> None:
         head.bias.copy_(torch.log((positives + 1) / (observed - positives + 1)))
 
 
-def masked_bce(logits: Tensor, positives: Tensor, observed: Tensor, cells: float) -> Tensor:
-    """Binary cross-entropy summed over the observed cells, divided by `cells`.
+def masked_bce(logits: Tensor, positives: Tensor, observed: Tensor) -> Tensor:
+    """Binary cross-entropy summed over the observed cells.
 
     Args:
         logits, positives, observed: [batch, labels]; positives and observed are bool.
-        cells: the number of observed cells to divide by: of the whole global batch, so that its
-            parts on several ranks add up to the mean over all its observed cells.
     """
     by_cell = F.binary_cross_entropy_with_logits(logits, positives.float(), reduction="none")
     # an unobserved cell is dropped, not multiplied by zero: infinity times zero is NaN
-    return torch.where(observed, by_cell, 0.0).sum() / max(cells, 1.0)
+    return torch.where(observed, by_cell, 0.0).sum()
 
 
 def _pooled(hidden: Tensor, present: Tensor, pool: Pool) -> Tensor:
