@@ -104,14 +104,17 @@ def diagnosis_labels(
     """The diagnosis categories of an ICD version, in order of their code.
 
     A condition is coded in its first category with chance `coded`, in each further one with
-    `coded_further`; conditions may share a category (noisy-or).
+    `coded_further`, each give or take; conditions may share a category (noisy-or).
     """
     causes: dict[str, list[tuple[int, float]]] = {}
     codes: dict[str, list[tuple[Code, ...]]] = {}
     for index, condition in enumerate(catalog.conditions):
         for place, group in enumerate(condition.groups[version]):
             category = group[0].category
-            chance = (coded_further if place else coded) * (1.0 + 0.1 * _wobble(index))
+            if place:
+                chance = coded_further * (1.0 + 0.5 * _wobble(index + place))
+            else:
+                chance = coded * (1.0 + 0.1 * _wobble(index))
             causes.setdefault(category, []).append((index, min(chance, 0.98)))
             codes.setdefault(category, []).append(group)
     return tuple(Label(code, tuple(causes[code]), tuple(codes[code])) for code in sorted(causes))

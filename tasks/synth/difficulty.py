@@ -24,7 +24,7 @@ class Difficulty(Config):
     )
     coded: float = Field(default=0.86, gt=0, lt=1, description="P(code | condition)")
     coded_further: float = Field(
-        default=0.6, gt=0, lt=1, description="P(code | condition) of a condition's second category"
+        default=0.45, gt=0, lt=1, description="P(code | condition) of a condition's second category"
     )
     miscoded: float = Field(
         default=0.05,
@@ -62,12 +62,14 @@ class Difficulty(Config):
         default=0.005, description="Mean P(written of a relative | absent)"
     )
     held_out_share: float = Field(
-        default=0.4, ge=0, le=1, description="Share of held-out forms in others' admission notes"
+        default=0.33, ge=0, le=1, description="Share of held-out forms in others' admission notes"
     )
     complaint_own: float = Field(
-        default=0.8, description="P(chief complaint is typical of the profile)"
+        default=0.88, description="P(chief complaint is typical of the profile)"
     )
-    finding_own: float = Field(default=0.7, description="P(exam finding is typical of the profile)")
+    finding_own: float = Field(
+        default=0.85, description="P(exam finding is typical of the profile)"
+    )
     death_by_severity: tuple[float, float, float] = Field(
         default=(0.0005, 0.005, 0.15),
         description="P(death | severity alone), at the last admission",

@@ -14,7 +14,7 @@ from tasks.synth.catalog import Catalog
 from tasks.synth.evidence import Said
 from tasks.synth.voice import COMPLAINTS, Voice, capital, named
 
-_DENIED_COMPLAINTS = 2  # pertinent negatives of each note, drawn without regard to the patient
+_DENIED_COMPLAINTS = 3  # pertinent negatives of each note, drawn without regard to the patient
 _BLANK = "\n \n"  # the separator lines of the real notes hold a blank
 
 

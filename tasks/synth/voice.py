@@ -9,6 +9,7 @@ from tasks.synth import phrases
 from tasks.synth.catalog import Catalog
 
 COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
+_COMPLAINT_REPEATED = 0.2
 _ABSENT_FINDINGS = 1  # pertinent negatives of each exam
 
 
@@ -44,9 +45,9 @@ class Voice:
         return said
 
     def opening(self, known: list[str], sex: str, complaint: str) -> str:
-        """The first sentence; half of them leave the complaint to its own section."""
+        """The first sentence; most leave the complaint to its own section."""
         frames: Sequence[str]
-        if self._draw.random() < 0.5:
+        if self._draw.random() < _COMPLAINT_REPEATED:
             frames = phrases.OPENINGS if known else phrases.BARE_OPENINGS
         else:
             frames = phrases.VAGUE_OPENINGS if known else phrases.BARE_VAGUE_OPENINGS

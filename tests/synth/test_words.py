@@ -51,7 +51,7 @@ def test_held_out_forms_are_common_in_unseen_notes_and_explained_in_radiology(
     ]
     rare = sum(len(held_out.findall(_words(note))) for note in unseen)
     usual = sum(len(common.findall(_words(note))) for note in unseen)
-    assert 0.3 < rare / (rare + usual) < 0.5
+    assert 0.25 < rare / (rare + usual) < 0.4
     reports = lines_of(small.source / "note/radiology.csv.gz")
     of_training = [
         _words(r["text"]) for r, here in zip(reports, _training(reports), strict=True) if here
