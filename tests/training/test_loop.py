@@ -125,7 +125,9 @@ def test_the_best_judged_state_is_kept_across_a_stop(world: World) -> None:
     values = [row["validation"] for row in whole.history if row["validation"] is not None]
     assert values == [0.5, 0.9, 0.7]
 
-    broken = ToyArm(name="broken", judged=judged, training=training, at_step=8, failure="bug")
+    # judged 0.95 after the last checkpoint (step 8), and lost with what followed it
+    lost = {3: 0.5, 6: 0.9, 9: 0.95}
+    broken = ToyArm(name="broken", judged=lost, training=training, at_step=9, failure="bug")
     with pytest.raises(ValueError, match="words"):
         train_toy(broken, world)
     resumed, _ = train_toy(broken.model_copy(update={"at_step": -1, "judged": {9: 0.7}}), world)
