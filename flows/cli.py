@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 from rich.console import Console
-from rich.table import Table
 
 from tasks.errors import ClinfuseError
 
@@ -127,13 +126,14 @@ def list_artifacts(
     kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
 ) -> None:
     """List the artifacts of the store, oldest first."""
-    table = Table("kind", "key", "made", "MiB", "seconds", "counts", box=None)
+    typer.echo(f"{'kind':<17} {'key':<17} {'made':<20} {'MiB':>8} {'seconds':>8}  counts")
     for manifest in _open(store).manifests():
         if kind in (None, manifest.kind):
             counts = ", ".join(f"{name} {value}" for name, value in manifest.counts.items())
-            size, seconds = f"{manifest.bytes / 2**20:.1f}", f"{manifest.seconds:.1f}"
-            table.add_row(manifest.kind, manifest.key, manifest.created[:19], size, seconds, counts)
-    Console().print(table)
+            typer.echo(
+                f"{manifest.kind:<17} {manifest.key:<17} {manifest.created[:19]:<20} "
+                f"{manifest.bytes / 2**20:>8.1f} {manifest.seconds:>8.1f}  {counts}"
+            )
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -96,10 +97,14 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
 
 def _headline(path: Path) -> Table:
     """The result table that the report step left for the terminal and for Prefect."""
-    import json
-
     rows = json.loads(path.read_text())
     table = Table(*rows[0].keys(), box=None)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*map(_cell, row.values()))
     return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -93,7 +93,10 @@ def write_adapter(
     Raises ModelError where a tensor is empty or not finite, or all of the adapter is zero.
     """
     tensors = get_peft_model_state_dict(
-        model, dict(state) if state is not None else None, adapter_name=name
+        model,
+        dict(state) if state is not None else None,
+        adapter_name=name,
+        save_embedding_layers=False,  # only the update, also where it is on the embedding
     )
     _check_tensors(place, tensors)
     place.mkdir(parents=True, exist_ok=True)
@@ -120,7 +123,7 @@ def _with_adapter(model: nn.Module, config: LoraConfig, name: str) -> PeftModel:
 
 def _load_strictly(peft: PeftModel, tensors: Mapping[str, Tensor], name: str, place: Path) -> None:
     """Load the tensors; PEFT itself only warns where a name fits nothing."""
-    wanted = get_peft_model_state_dict(peft, adapter_name=name)
+    wanted = get_peft_model_state_dict(peft, adapter_name=name, save_embedding_layers=False)
     found = {}
     for key, tensor in tensors.items():
         if ".lm_head." in key:

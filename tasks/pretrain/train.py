@@ -106,8 +106,14 @@ def _base_with_adapter(job: TrainJob, method: AdapterJob, world: World) -> nn.Mo
 
 
 def _all_have_a_gradient(norms: Mapping[str, float]) -> None:
-    """Every parameter learns; but A of an adapter not before B has left zero."""
-    silent = [name for name, norm in norms.items() if norm == 0 and "lora_A" not in name]
+    """Every parameter learns; but A of an adapter not before B has left zero.
+
+    On an embedding it is the other way round: PEFT starts its A at zero.
+    """
+    waiting = ("lora_A", "lora_embedding_B")
+    silent = [
+        name for name, norm in norms.items() if norm == 0 and not any(w in name for w in waiting)
+    ]
     if silent:
         raise TrainingError(
             f"{len(silent)} of {len(norms)} trained parameters got no gradient, "
