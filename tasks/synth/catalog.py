@@ -24,6 +24,7 @@ PROFILES = (
     "hematologic",
 )
 SEXES = ("F", "M")
+VENTILATION = "mechanical ventilation"  # the procedure that the ICU tables show too
 CODE_SYSTEMS = {
     "diagnoses": {9: "icd9cm", 10: "icd10cm"},
     "procedures": {9: "icd9pcs", 10: "icd10pcs"},
@@ -71,7 +72,7 @@ class Label:
     code: str
     causes: tuple[tuple[int, float], ...]  # (condition, chance that it is coded)
     codes: tuple[tuple[Code, ...], ...]  # the full codes that each cause may get
-    procedure: int | None = None
+    stream: str | None = None  # its draws are shared with what else happens under that name
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,18 @@ def procedure_labels(catalog: Catalog, version: int) -> tuple[Label, ...]:
     """The procedure categories of an ICD version; two procedures may share one."""
     causes: dict[str, list[tuple[int, float]]] = {}
     codes: dict[str, list[tuple[Code, ...]]] = {}
+    streams: dict[str, str] = {}
     for procedure in catalog.procedures:
         group = procedure.codes[version]
         category = group[0].category
         causes.setdefault(category, []).extend(procedure.causes)
         codes.setdefault(category, []).extend([group] * len(procedure.causes))
-    return tuple(Label(code, tuple(causes[code]), tuple(codes[code])) for code in sorted(causes))
+        if procedure.name == VENTILATION:
+            streams[category] = VENTILATION
+    return tuple(
+        Label(code, tuple(causes[code]), tuple(codes[code]), streams.get(code))
+        for code in sorted(causes)
+    )
 
 
 def diagnosis_category(code: str, version: int) -> str:

@@ -67,6 +67,9 @@ def draw_labels(
 ) -> NDArray[np.bool_]:
     """Draw the labels of the admissions in these rows, [rows, labels]."""
     uniform = draws.uniforms(seed, space.system, admissions.key[rows], len(space.labels))
+    for place, label in enumerate(space.labels):
+        if label.stream is not None:
+            uniform[:, place] = draws.uniforms(seed, label.stream, admissions.key[rows], 1)[:, 0]
     drawn: NDArray[np.bool_] = uniform < full(space, admissions.present[rows])
     return drawn
 

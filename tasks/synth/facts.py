@@ -38,7 +38,8 @@ class Tally:
         split = np.array(chunk.split)[chunk.admissions.patient]
         stays = chunk.stays
         for place, labels in enumerate(chunk.labels):
-            self._train[place] += labels.drawn[split[labels.rows] == "train"].sum(0)
+            training = (split[labels.rows] == "train") & stays.noted[labels.rows]
+            self._train[place] += labels.drawn[training].sum(0)
         added = {
             "patients": len(chunk.split),
             "admissions": len(split),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.patients import split_of
 from tasks.synth import coding, draws, truth
-from tasks.synth.catalog import SEXES, Catalog
+from tasks.synth.catalog import SEXES, VENTILATION, Catalog
 from tasks.synth.coding import LabelSpace
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.evidence import Channel, Evidence, Said, channel, draw_evidence
@@ -29,7 +29,6 @@ from tasks.synth.notes import AdmissionSections, Told, admission_sections
 from tasks.synth.stays import Stays, draw_stays, subject_ids
 
 SPLIT_KEY, VALIDATION_SHARE, TEST_SHARE = "clinfuse", 0.1, 0.2  # ingest's defaults
-_VENTILATION = "mechanical ventilation"
 
 
 @dataclass(frozen=True)
@@ -130,12 +129,10 @@ def _outcomes(
                 table[rows, place] = truth.best_of_label(known, label, miscoded)
     labels = []
     for space, table in zip(world.spaces, best, strict=True):
-        rows = np.flatnonzero((stays.version == space.version) & stays.noted & stays.coded)
-        every = np.flatnonzero((stays.version == space.version) & stays.coded)
-        drawn = coding.draw_labels(seed, space, admissions, every)
-        noted = np.isin(every, rows)
+        rows = np.flatnonzero((stays.version == space.version) & stays.coded)
+        drawn = coding.draw_labels(seed, space, admissions, rows)
         full = coding.full(space, admissions.present[rows])
-        labels.append(SpaceOutcome(space, rows, drawn[noted], full, table[rows]))
+        labels.append(SpaceOutcome(space, rows, drawn, full, table[rows]))
     return labels, death
 
 
@@ -159,7 +156,7 @@ def _sections(
 
 def _ventilation(world: World, admissions: Admissions) -> Floats:
     """P(mechanical ventilation | conditions), [admissions]."""
-    (procedure,) = (p for p in world.catalog.procedures if p.name == _VENTILATION)
+    (procedure,) = (p for p in world.catalog.procedures if p.name == VENTILATION)
     without = np.ones(len(admissions))
     for condition, chance in procedure.causes:
         without *= np.where(admissions.present[:, condition], 1 - chance, 1.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.synth import draws
-from tasks.synth.catalog import Catalog
+from tasks.synth.catalog import VENTILATION, Catalog
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.latent import MOST_ADMISSIONS, Admissions, Floats, Ints, Patients
 from tasks.synth.truth import survival
@@ -62,7 +62,7 @@ def draw_stays(
     """Draw the administrative facts; ventilation is its chance, [admissions]."""
     person = draws.uniforms(seed, "person", patients.index.astype(np.uint64), 6)
     visit = draws.uniforms(seed, "visit", admissions.key, 8)
-    length, ventilated = _lengths(seed, admissions, catalog, ventilation, visit)
+    length, ventilated = _lengths(seed, admissions, catalog, ventilation)
     died = admissions.last & (visit[:, 0] >= survival(admissions, catalog, difficulty))
     real, shift = _starts(patients, admissions, person, visit, length)
     origin = np.datetime64("1970-01-01T00:00", "m")
@@ -99,11 +99,12 @@ def draw_stays(
 
 
 def _lengths(
-    seed: int, admissions: Admissions, catalog: Catalog, ventilation: Floats, visit: Floats
+    seed: int, admissions: Admissions, catalog: Catalog, ventilation: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Length of stay in days, and who was ventilated, [admissions] each."""
     acute = np.array([not condition.chronic for condition in catalog.conditions])
-    ventilated = visit[:, 4] < ventilation
+    # the same draw as the procedure's code: who is ventilated is coded so
+    ventilated = draws.uniforms(seed, VENTILATION, admissions.key, 1)[:, 0] < ventilation
     mean = 1.6 + 1.3 * admissions.severity + 0.8 * (admissions.present & acute).sum(1)
     noise = draws.normals(seed, "length", admissions.key, 1)[:, 0]
     return np.maximum(mean * np.exp(0.5 * noise) + 4.0 * ventilated, 0.3), ventilated

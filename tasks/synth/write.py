@@ -80,11 +80,12 @@ def _written(
     for chunk in chunks(world, seed, patients, chunk_patients):
         write_chunk(out, world, seed, chunk)
         tally.add(chunk)
+        noted = chunk.stays.noted
         for space, rows, _, full, best in chunk.labels:
             codes = [label.code for label in space.labels]
-            ids = chunk.stays.hadm_id[rows]
-            yield truth.rows(ids, space.outcome, space.system, codes, full, best)
-        noted = chunk.stays.noted
+            told = noted[rows]  # without a note there is no evidence
+            ids = chunk.stays.hadm_id[rows[told]]
+            yield truth.rows(ids, space.outcome, space.system, codes, full[told], best[told])
         ids = chunk.stays.hadm_id[noted]
         full, best = chunk.death_full[noted, None], chunk.death_best[noted, None]
         yield truth.rows(ids, "mortality", "mortality", ["died"], full, best)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.population import Chunk, World, chunks
+from tasks.synth.population import Chunk, SpaceOutcome, World, chunks
 from tasks.synth.write import SynthSummary, synthesize
 
 DEMO_PATIENTS, DEMO_SEED = 7000, 7
@@ -91,7 +91,7 @@ def _tables(
     first = np.cumsum([0, *(len(part.admissions) for part in parts)])
     tables = {}
     for place, space in enumerate(world.spaces):
-        found = [part.labels[place] for part in parts]
+        found = [_noted(part, part.labels[place]) for part in parts]
         rows = np.concatenate([f.rows + at for f, at in zip(found, first, strict=False)])
         drawn = np.concatenate([f.drawn for f in found])
         kept = np.flatnonzero(drawn[split[rows] == "train"].sum(0) >= min_count)
@@ -104,3 +104,10 @@ def _tables(
             full=np.concatenate([f.full for f in found])[:, kept],
         )
     return tables
+
+
+def _noted(part: Chunk, outcome: SpaceOutcome) -> SpaceOutcome:
+    """The outcome over the admissions that have a note."""
+    told = part.stays.noted[outcome.rows]
+    space, *tables = outcome
+    return SpaceOutcome(space, *(table[told] for table in tables))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -141,6 +142,15 @@ def test_ventilation_and_stays_fit_together(small: SynthSummary) -> None:
         assert stay["hadm_id"] == event["hadm_id"]
         assert stay["intime"] <= event["starttime"] <= event["endtime"]
         assert event["endtime"] <= stay["outtime"]
+    # and who was ventilated has the procedure's code, where anything was coded
+    coded = {row["hadm_id"] for row in lines_of(small.source / "hosp/diagnoses_icd.csv.gz")}
+    by_code = {
+        row["hadm_id"]
+        for row in lines_of(small.source / "hosp/procedures_icd.csv.gz")
+        if row["icd_code"][:3] == "967" or row["icd_code"][:4] == "5A19"
+    }
+    by_event = {event["hadm_id"] for event in events if event["itemid"] == "225792"}
+    assert by_event & coded <= by_code
 
 
 def test_times_of_an_admission_are_in_order(small: SynthSummary) -> None:
@@ -166,3 +176,14 @@ def _digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def test_memory_does_not_grow_with_the_number_of_patients(tmp_path: Path) -> None:
+    peaks = []
+    for patients in (200, 1000):
+        tracemalloc.start()
+        folder = tmp_path / str(patients)
+        synthesize(folder, patients=patients, general_characters=10_000, chunk_patients=100)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
