@@ -113,7 +113,7 @@ def diagnosis_labels(
         for place, group in enumerate(condition.groups[version]):
             category = group[0].category
             if place:
-                chance = coded_further * (1.0 + 0.5 * _wobble(index + place))
+                chance = coded_further * (1.0 + 0.4 * _wobble(index + place))
             else:
                 chance = coded * (1.0 + 0.1 * _wobble(index))
             causes.setdefault(category, []).append((index, min(chance, 0.98)))

@@ -24,7 +24,7 @@ class Difficulty(Config):
     )
     coded: float = Field(default=0.86, gt=0, lt=1, description="P(code | condition)")
     coded_further: float = Field(
-        default=0.45, gt=0, lt=1, description="P(code | condition) of a condition's second category"
+        default=0.6, gt=0, lt=1, description="P(code | condition) of a condition's second category"
     )
     miscoded: float = Field(
         default=0.05,

@@ -9,8 +9,8 @@ from tasks.synth import phrases
 from tasks.synth.catalog import Catalog
 
 COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
-_COMPLAINT_REPEATED = 0.2
-_ABSENT_FINDINGS = 1  # pertinent negatives of each exam
+_COMPLAINT_REPEATED = 0.1
+_ABSENT_FINDINGS = 2  # pertinent negatives of each exam
 
 
 class Voice:
