@@ -34,7 +34,7 @@ from tasks.finetune.encode import load_tokenizer
 from tasks.finetune.jobs import FinetuneJob
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.scoring import mean_macro_auroc, score
-from tasks.finetune.titles import start_heads
+from tasks.finetune.start import start_heads
 from tasks.model.base import load_backbone
 from tasks.model.fusion import FusedModel, Fusion, check_first_gradients
 from tasks.model.heads import HeadShape, masked_bce
@@ -133,7 +133,7 @@ def build(study: Study, member: Member, world: World) -> FusedModel:
     model = Fusion(clinical, config.clinical, config.lora).build(backbone, shapes)
     model.to(world.device)
     tokenizer = load_tokenizer(job.tokenizer) if config.head.start_from_titles else None
-    start_heads(model, member.outcomes, torch.from_numpy(study.train_rows), tokenizer)
+    start_heads(model, study.notes, member.outcomes, study.train_rows, tokenizer)
     return model
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from tasks.errors import ModelError
 from tasks.model.adapters import add_new_adapter, add_saved_adapter, write_adapter
 from tasks.model.heads import Head, HeadShape
 from tasks.model.lora import LoraSettings
+from tasks.model.whitening import Whitening
 
 CLINICAL, TASK = "clinical", "task"
 Clinical = Literal["frozen", "trainable"]
@@ -53,6 +54,7 @@ class FusedModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.shapes = tuple(shapes)
+        self.whitening = Whitening(backbone.config.hidden_size)
         self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
 
     @property
@@ -67,8 +69,9 @@ class FusedModel(nn.Module):
         """Add up all adapters in the forward pass; freeze all but what is trained; check it."""
         # PeftModel.set_adapter takes one name only; this one also makes every listed one trainable
         self._tuner.set_adapter(self.adapters)
+        trained = (TASK, CLINICAL) if train_clinical else (TASK,)
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(_is_trained(name, train_clinical))
+            parameter.requires_grad_(_is_trained(name, trained))
         self._check_active(train_clinical)
 
     def states(self, input_ids: Tensor) -> Tensor:
@@ -85,7 +88,7 @@ class FusedModel(nn.Module):
         Args:
             present: [batch, tokens] bool, False at padding.
         """
-        states = self.states(input_ids)
+        states = self.whitening(self.states(input_ids))
         return {outcome: head(states, present) for outcome, head in self.heads.items()}
 
     def trained_names(self) -> list[str]:
@@ -104,11 +107,12 @@ class FusedModel(nn.Module):
         prefix = "backbone."
         peft = {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
         write_adapter(place, self.backbone, TASK, peft)
-        if any(f".{CLINICAL}." in name for name in self.trained_names()):
+        if any(_adapter_of(name) == CLINICAL for name in self.trained_names()):
             write_adapter(place / CLINICAL, self.backbone, CLINICAL, peft)
         heads = {name: tensor for name, tensor in state.items() if name.startswith("heads.")}
+        fixed = {f"whitening.{name}": each for name, each in self.whitening.named_buffers()}
         save_file(
-            {name[len("heads.") :]: _plain(tensor) for name, tensor in sorted(heads.items())},
+            {name: _plain(tensor) for name, tensor in sorted({**heads, **fixed}.items())},
             place / "head.safetensors",
         )
         described = [asdict(shape) for shape in self.shapes]
@@ -133,7 +137,13 @@ class FusedModel(nn.Module):
     def _check_active(self, train_clinical: bool) -> None:
         """What the paper's released code lacks: every adapter acts, and the right ones learn."""
         active = sorted(self._tuner.active_adapters)
-        learning = {name.rsplit(".", 2)[-2] for name in self.trained_names() if "lora_" in name}
+        learning = {
+            adapter
+            for name in self.trained_names()
+            if "lora_" in name
+            for adapter in (CLINICAL, TASK)
+            if adapter in name.split(".")
+        }
         expected = {TASK} | ({CLINICAL} & set(self.adapters) if train_clinical else set())
         others = [
             name
@@ -177,7 +187,7 @@ def load_fused(backbone: nn.Module, place: Path, clinical: Path | None) -> Fused
         peft = add_saved_adapter(peft, clinical, CLINICAL, dropout=0.0)
     model = FusedModel(peft, read_shapes(place))
     model.activate(train_clinical=False)
-    model.heads.load_state_dict(load_file(place / "head.safetensors"))
+    _load_heads(model, place / "head.safetensors")
     return model.requires_grad_(False).eval()
 
 
@@ -190,10 +200,25 @@ def read_shapes(place: Path) -> list[HeadShape]:
     ]
 
 
-def _is_trained(name: str, train_clinical: bool) -> bool:
-    if name.startswith("heads."):
-        return True
-    return f".{TASK}." in name or (train_clinical and f".{CLINICAL}." in name)
+def _load_heads(model: FusedModel, path: Path) -> None:
+    tensors = load_file(path)
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    wrong = [name for name in missing if not name.startswith("backbone.")] + unexpected
+    if wrong:
+        raise ModelError(
+            f"{path} does not fit its head.json: {len(wrong)} tensors differ, e.g. {wrong[0]}; "
+            "run finetune anew"
+        )
+
+
+def _is_trained(name: str, trained: Collection[str]) -> bool:
+    return name.startswith("heads.") or _adapter_of(name) in trained
+
+
+def _adapter_of(name: str) -> str | None:
+    """Whose parameter it is: "...q_proj.lora_A.task.weight", "...lora_embedding_A.task"."""
+    _, of_adapter, rest = name.partition(".lora_")
+    return rest.split(".")[1] if of_adapter else None
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -91,6 +91,28 @@ def test_states_equal_a_forward_with_the_sum_of_both_updates_in_the_weights(
         torch.testing.assert_close(model.eval().states(IDS), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_adapters_on_the_embedding_act_train_and_come_back(base: Path, tmp_path: Path) -> None:
+    lora = LoraSettings(rank=2, alpha=4, targets=("q_proj", "embed_tokens", "lm_head"))
+    causal = add_new_adapter(AutoModelForCausalLM.from_pretrained(base), lora, "default")
+    for name, parameter in causal.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    write_adapter(tmp_path / "clinical", causal, "default")
+    lora = LoraSettings(rank=2, alpha=4, targets=("q_proj", "embed_tokens"))
+    model = Fusion(tmp_path / "clinical", "frozen", lora).build(
+        LlamaModel.from_pretrained(base), SHAPES
+    )
+    train(model)
+    whole = logits_of(model)
+    assert len([name for name in model.trained_names() if "lora_embedding_" in name]) == 2
+    for adapter in (CLINICAL, TASK):
+        with model.without(adapter):
+            assert ((logits_of(model) - whole).abs().amax(dim=0) > 1e-4).all()
+    model.save(tmp_path / "arm")
+    again = load_fused(LlamaModel.from_pretrained(base), tmp_path / "arm", tmp_path / "clinical")
+    assert torch.equal(logits_of(again), whole)
+
+
 @pytest.mark.parametrize("adapter", [CLINICAL, TASK])
 def test_zeroing_either_adapter_changes_every_outcome_and_is_undone(
     base: Path, clinical: Path, adapter: str
