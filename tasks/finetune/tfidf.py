@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ from tasks.finetune.config import TfidfConfig
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.predictions import SPLITS, write_predictions
 from tasks.ranking import macro_auroc
+
+LABELS_AT_ONCE = 32  # of one process's turn
+JOBS = 2
 
 Scores = NDArray[np.float32]
 
@@ -108,23 +110,39 @@ def _fit(
     cohort: Cohort, outcome: Outcome, strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights [terms, labels] and biases [labels]; a label of one class keeps zeros."""
+    from joblib import Parallel, delayed
+
     positives, observed = outcome.positives(cohort.train), outcome.observed(cohort.train)
-    weights = np.zeros((cohort.terms.shape[1], len(outcome.labels)))
-    biases = np.zeros(len(outcome.labels))
+    terms = cohort.terms[cohort.train]
+    labels = np.arange(len(outcome.labels))
+    parts = np.array_split(labels, max(1, len(labels) // LABELS_AT_ONCE))
+    # processes: most of a fit is Python, which threads would take turns at
+    found = Parallel(n_jobs=min(len(parts), JOBS))(
+        delayed(_fit_labels)(terms, positives[:, part], observed[:, part], strength)
+        for part in parts
+    )
+    weights = np.concatenate([part[0] for part in found])
+    return weights.T, np.concatenate([part[1] for part in found])
 
-    def one(label: int) -> None:
-        from sklearn.linear_model import LogisticRegression
 
-        rows = cohort.train[observed[:, label]]
-        cases = positives[observed[:, label], label]
-        if cases.all() or not cases.any():
-            return
-        model = LogisticRegression(C=strength, solver="liblinear", max_iter=200)
+def _fit_labels(
+    terms: Any, positives: NDArray[np.bool_], observed: NDArray[np.bool_], strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One logistic regression for each column; weights [labels, terms] and biases [labels].
+
+    L-BFGS: 5 s for the demo's 272 labels on one core, where liblinear took 17 to 31 s.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    weights, biases = np.zeros((positives.shape[1], terms.shape[1])), np.zeros(positives.shape[1])
+    for label in range(positives.shape[1]):
+        rows = np.flatnonzero(observed[:, label])
+        cases = positives[rows, label]
+        if not len(rows) or cases.all() or not cases.any():
+            continue
+        model = LogisticRegression(C=strength, solver="lbfgs", max_iter=200)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a rare label may not converge; its AUROC tells
-            model.fit(cohort.terms[rows], cases)
-        weights[:, label], biases[label] = model.coef_[0], model.intercept_[0]
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, range(len(outcome.labels))))
+            model.fit(terms[rows], cases)
+        weights[label], biases[label] = model.coef_[0], model.intercept_[0]
     return weights, biases
