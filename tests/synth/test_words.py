@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+from tasks.ingest.sections import admission_note, sections_of
 from tasks.patients import split_of
 from tasks.synth.catalog import Condition, load
+from tasks.synth.difficulty import Difficulty
 from tasks.synth.general import general_corpus
+from tasks.synth.population import World, chunks
 from tasks.synth.write import SynthSummary
 from tests.synth.conftest import Population, lines_of
 
@@ -101,3 +104,15 @@ def _pattern(forms: list[str]) -> re.Pattern[str]:
 
 def _words(text: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def test_ingest_reads_exactly_the_sections_that_the_truth_is_of(small: SynthSummary) -> None:
+    """What p_best knows is what an admission note built from the source says, word for word."""
+    world = World.of(load(), Difficulty())
+    written = {}
+    for chunk in chunks(world, 3, 400):
+        for row, sections in enumerate(chunk.sections):
+            written[str(chunk.stays.hadm_id[row])] = _words(sections.as_admission_note())
+    for note in lines_of(small.source / "note/discharge.csv.gz"):
+        read = admission_note([sections_of(note["text"])])
+        assert _words(read) == written[note["hadm_id"]]
