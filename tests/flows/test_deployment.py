@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,15 +35,20 @@ def prefect(world: World, *arguments: str) -> str:
 
 
 def api(world: World, path: str, body: dict[str, Any]) -> Any:
-    import urllib.request
-
     request = urllib.request.Request(
         f"{world.environment['PREFECT_API_URL']}{path}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    for wait in (1, 2, 4, 8, 0):  # SQLite under load: the server asks to be asked again
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not wait:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable")
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +129,6 @@ def test_a_worker_runs_the_chain_and_one_stage(deployed: World, worker: None) ->
 
 
 def test_a_wrong_key_is_refused_before_anything_runs(deployed: World) -> None:
-    import urllib.error
-
     config = yaml.safe_load(deployed.config.read_text()) | {"no_such_key": 1}
     with pytest.raises(urllib.error.HTTPError, match="409"):
         run_deployment(deployed, "adapt", config=config)
