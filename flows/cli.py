@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tasks.errors import ClinfuseError
 
-STAGES = ("ingest", "pretrain", "finetune", "evaluate")
+DEMO_SEED = 2026  # settings were tried out on seed 7: this one's test patients are unseen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,7 +54,7 @@ DEFAULT_STORE = user_data_path("clinfuse") / "store"
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
     patients: Annotated[int, typer.Option(help="How many patients.", min=20)] = 7000,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 7,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = DEMO_SEED,
     over: Annotated[
         Path | None,
         typer.Option(help="Make no patients up: lay notes over the MIMIC-IV tables in this folder"),
