@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 from itertools import pairwise
 from typing import Literal
 
 import pytest
 
+from tasks.training import schedule as module
 from tasks.training.config import TrainingConfig
 from tasks.training.schedule import share_of_peak
 
@@ -33,3 +35,7 @@ def test_half_way_down() -> None:
 
 def test_one_step_is_taken_at_the_peak() -> None:
     assert share_of_peak(0, 1, TrainingConfig(warmup_share=0.5)) == 1.0
+
+
+def test_the_example_in_the_docstring_holds() -> None:
+    assert doctest.testmod(module) == (0, 2)
