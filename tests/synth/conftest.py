@@ -14,7 +14,7 @@ from tasks.synth.difficulty import Difficulty
 from tasks.synth.population import Chunk, SpaceOutcome, World, chunks
 from tasks.synth.write import SynthSummary, synthesize
 
-DEMO_PATIENTS, DEMO_SEED = 7000, 7
+DEMO_PATIENTS, DEMO_SEED = 7000, 2026
 
 
 @dataclass(frozen=True)
