@@ -25,7 +25,8 @@ STEPS = [
     found
     for module in (ingesting, pretraining, finetuning, evaluating)
     for found in vars(module).values()
-    if isinstance(found, Step)
+    # a scratch base's tokenizer is trained, not converted; and conversion reads no note
+    if isinstance(found, Step) and found is not pretraining.convert_tokenizer
 ]
 
 
