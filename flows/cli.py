@@ -106,7 +106,9 @@ def run(
     With PREFECT_API_URL set, the run is seen on that server; without, Prefect starts a temporary
     one. Relative paths in the configuration count from the current folder.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Prefect is imported
+    # no telemetry, neither of the client nor of the temporary server; read at import
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from flows.run import run_stage
 
     run_stage(
