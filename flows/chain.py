@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tasks.finetune.steps import Finetuned, finetune
-
 from flows.config import AdaptConfig
 from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.steps import Evaluated, evaluate
+from tasks.finetune.steps import Finetuned, finetune
 from tasks.ingest.steps import Ingested, ingest
+from tasks.keys import Artifact
 from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.step import reached
 
@@ -31,6 +31,9 @@ def run_to_finetune(config: AdaptConfig) -> tuple[Ingested, Pretrained, Finetune
 def run_to_report(config: AdaptConfig) -> Evaluated:
     """The whole chain."""
     ingested, pretrained, finetuned = run_to_finetune(config)
+    histories = {"clinical adapter": pretrained.clinical, "task adapters": finetuned.adapters}
+    if isinstance(pretrained.base, Artifact):  # made here, not brought by the user
+        histories = {"base": pretrained.base, **histories}
     return evaluate(
         config.evaluate,
         run=config.name,
@@ -38,10 +41,7 @@ def run_to_report(config: AdaptConfig) -> Evaluated:
         cohort=ingested.cohort,
         outcomes=ingested.outcomes,
         predictions=finetuned.predictions,
-        histories={
-            "clinical adapter": pretrained.clinical,
-            "task adapters": finetuned.adapters,
-        },
+        histories=histories,
         perplexity=pretrained.perplexity,
         settings=config.model_dump(mode="json", exclude={"launch"}),
         lineage=Lineage(artifacts=tuple(Origin(**each.model_dump()) for each in reached())),
