@@ -82,10 +82,12 @@ def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbag
         if place.stat().st_mtime <= before:
             size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
             found.append(Garbage(place, size, f"unfinished {place.name}"))
-    for place in sorted(store.root.iterdir()):
+    found += [
         # Prefect keeps the exception of a failed run under a bare identifier
-        if place.is_file() and len(place.name) == 32 and place.stat().st_mtime <= before:
-            found.append(Garbage(place, place.stat().st_size, "Prefect's record of a failure"))
+        Garbage(place, place.stat().st_size, "Prefect's record of a failure")
+        for place in sorted(store.root.iterdir())
+        if place.is_file() and len(place.name) == 32 and place.stat().st_mtime <= before
+    ]
     return found
 
 

@@ -7,9 +7,11 @@ import os
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,29 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("the open data (../shared/data) is not on this machine")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def process_group() -> Iterator[None]:
+    import torch
+
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "0")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def world(process_group: None, tmp_path: Path) -> Any:
+    """A world of one rank inside the test process: no launch, so a training takes little."""
+    import torch
+
+    from tasks.training.program import World
+
+    work = tmp_path / "work"
+    work.mkdir()
+    return World(rank=0, size=1, local_rank=0, work=work, device=torch.device("cpu"))

@@ -42,8 +42,9 @@ from tasks.training.engine import precision_of, seed_all
 from tasks.training.loop import Batch, Trained, Validation, train
 from tasks.training.program import World, run
 
-FELL_BACK = 0.25  # of the best validation AUROC's way above chance: less left is a collapse
 CHANCE = 0.5
+LEARNED = 2  # times collapse_below's way above chance: less may be noise of a small validation set
+FELL_BACK = 0.25  # of the best validation AUROC's way above chance: less left is a collapse
 
 
 @dataclass(frozen=True)
@@ -220,9 +221,8 @@ def refuse_collapse(
     if not values or not config.collapse_below:
         return
     best = max(values)
-    fell_back = best >= config.collapse_below and (
-        values[-1] - CHANCE < FELL_BACK * (best - CHANCE)
-    )
+    had_learned = best - CHANCE >= LEARNED * (config.collapse_below - CHANCE)
+    fell_back = had_learned and values[-1] - CHANCE < FELL_BACK * (best - CHANCE)
     if fell_back or (last and best < config.collapse_below):
         raise TrainingError(
             f"'{name}' collapsed: validation macro AUROC {values[-1]:.3f} after epoch "

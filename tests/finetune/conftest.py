@@ -1,0 +1,181 @@
+"""Admissions whose notes tell their labels, a base and a clinical adapter to start from.
+
+Two code systems: even admissions are coded in ICD-10, odd ones in ICD-9. A label's word stands in
+the note of who has it, so that a working training learns it in seconds.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tasks import schemas, tables
+from tasks.finetune.config import FinetuneConfig, HeadConfig
+from tasks.finetune.encode import encode
+from tasks.finetune.jobs import FinetuneJob
+from tasks.model.lora import LoraSettings
+from tests.pretrain.conftest import sentence, write_text
+
+LABELS = (  # code_system, code, title, the word that tells it
+    ("icd9cm", "428", "Heart failure", "heart"),
+    ("icd9cm", "592", None, "stone"),
+    ("icd10cm", "I50", "Heart failure", "heart"),
+    ("icd10cm", "N20", "Calculus of kidney", "stone"),
+)
+DIED = ("mortality", "died", None, "collapse")
+HADM_IDS = range(9000, 9400)
+UNCODED = HADM_IDS[5]  # no diagnosis rows: nothing is known of it
+
+
+def split_of(hadm_id: int) -> str:
+    return {0: "validation", 1: "test"}.get((hadm_id // 2) % 5, "train")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The folders of the artifacts that the stage starts from."""
+
+    root: Path
+
+    def __getattr__(self, name: str) -> Path:
+        return self.root / name
+
+    def job(self, result: Path, **settings: object) -> FinetuneJob:
+        """A training of two outcomes that leaves its result there."""
+        return FinetuneJob(
+            config=config(**settings),
+            base=self.base,
+            clinical=self.clinical,
+            tokenizer=self.tokenizer,
+            encoded=self.encoded,
+            outcomes={"diagnoses": self.diagnoses, "mortality": self.mortality},
+            result=result,
+        )
+
+
+def config(**settings: object) -> FinetuneConfig:
+    """Settings that learn the words in a few seconds."""
+    given: dict[str, object] = {
+        "lora": LoraSettings(rank=4, targets=("q_proj", "v_proj", "embed_tokens")),
+        "head": HeadConfig(learning_rate=3e-2),
+        "learning_rate": 5e-3,
+        "epochs": 6,
+        "batch_size": 8,
+        "max_tokens": 64,
+        "tfidf": None,
+    }
+    return FinetuneConfig.model_validate(given | settings)
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """A base, a clinical adapter, the encoded notes and two outcomes."""
+    found = Inputs(tmp_path_factory.mktemp("finetune"))
+    positives = _write_cohort(found.cohort)
+    _write_outcome(found.diagnoses, LABELS, positives)
+    _write_outcome(found.mortality, (DIED,), positives)
+    _write_models(found)
+    encode(found.encoded, found.cohort, found.tokenizer, max_tokens=64)
+    return found
+
+
+def system_of(hadm_id: int) -> str | None:
+    if hadm_id == UNCODED:
+        return None
+    return "icd9cm" if hadm_id % 2 else "icd10cm"
+
+
+def _write_cohort(place: Path) -> dict[int, set[str]]:
+    """Write the admissions; which telling words each one's note has."""
+    draw = random.Random(3)
+    telling = ("heart", "stone", "collapse")
+    words: dict[int, set[str]] = {}
+    rows = []
+    for hadm_id in HADM_IDS:
+        words[hadm_id] = {word for word in telling if draw.random() < 0.4}
+        note = sentence(draw, 8).replace("heart", "home").replace("stone", "home")
+        rows.append(
+            {
+                "hadm_id": hadm_id,
+                "subject_id": hadm_id + 1000,
+                "split": split_of(hadm_id),
+                "admission_note": " ".join([note, *sorted(words[hadm_id]), note]),
+            }
+        )
+    table = pa.Table.from_pylist(rows, schemas.ADMISSIONS)
+    tables.write(place / "admissions" / "part-0.parquet", schemas.ADMISSIONS, table)
+    return words
+
+
+def _write_outcome(
+    place: Path,
+    labels: tuple[tuple[str, str, str | None, str], ...],
+    words: dict[int, set[str]],
+) -> None:
+    rows = []
+    for hadm_id, said in words.items():
+        system = "mortality" if labels == (DIED,) else system_of(hadm_id)
+        has = [
+            index
+            for index, (of_system, _, _, word) in enumerate(labels)
+            if word in said and of_system == system
+        ]
+        rows.append(
+            {
+                "hadm_id": hadm_id,
+                "observed": system is not None,
+                "code_system": system,
+                "labels": has,
+            }
+        )
+    described = [
+        {
+            "index": index,
+            "code_system": system,
+            "code": code,
+            "title": title,
+            "train": 1,
+            "validation": 1,
+            "test": 1,
+        }
+        for index, (system, code, title, _) in enumerate(labels)
+    ]
+    for name, schema, values in (
+        ("outcomes", schemas.OUTCOMES, rows),
+        ("labels", schemas.LABELS, described),
+    ):
+        table = pa.Table.from_pylist(values, schema)
+        tables.write(place / name / "part-0.parquet", schema, table)
+
+
+def _write_models(inputs: Inputs) -> None:
+    """A tokenizer, a base with random weights, and a clinical adapter that changes its states."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tasks.model.adapters import add_new_adapter, write_adapter
+    from tasks.model.base import scratch_llama
+    from tasks.pretrain.tokenizer import train_bpe
+
+    train_bpe(write_text(inputs.root / "general.txt"), 300, inputs.tokenizer)
+    torch.manual_seed(0)
+    scratch_llama(
+        vocabulary_size=300,
+        hidden_size=32,
+        layers=2,
+        heads=2,
+        max_positions=64,
+        pad=0,
+        bos=1,
+        eos=2,
+    ).save_pretrained(inputs.base)
+    causal = AutoModelForCausalLM.from_pretrained(inputs.base)
+    adapted = add_new_adapter(causal, LoraSettings(rank=4), "default")
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    write_adapter(inputs.clinical, adapted, "default")

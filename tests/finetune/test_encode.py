@@ -1,0 +1,37 @@
+"""Notes to token ids: in order, cut where asked, and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from tasks import schemas, tables
+from tasks.errors import ModelError
+from tasks.finetune.encode import encode
+from tests.finetune.conftest import Inputs
+
+
+def test_every_note_is_encoded_in_order_and_cut(inputs: Inputs, tmp_path: Path) -> None:
+    notes = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS).to_pylist()
+    tokenizer = Tokenizer.from_file(str(inputs.tokenizer / "tokenizer.json"))
+    whole = [tokenizer.encode(note["admission_note"]).ids for note in notes]
+    most = sorted(map(len, whole))[len(whole) // 2]  # about half are longer
+    counts = encode(tmp_path, inputs.cohort, inputs.tokenizer, most)
+    found = tables.read(tmp_path / "encoded", schemas.ENCODED).to_pylist()
+    assert [row["hadm_id"] for row in found] == [note["hadm_id"] for note in notes]
+    assert [row["split"] for row in found] == [note["split"] for note in notes]
+    assert [row["input_ids"] for row in found] == [ids[:most] for ids in whole]
+    assert counts == {
+        "admissions": len(notes),
+        "tokens": sum(len(ids[:most]) for ids in whole),
+        "notes_cut": sum(len(ids) > most for ids in whole),
+        "tokens_cut": sum(len(ids[most:]) for ids in whole),
+    }
+    assert counts["notes_cut"] > 0
+
+
+def test_a_folder_without_a_tokenizer_is_named(inputs: Inputs, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no readable tokenizer\.json"):
+        encode(tmp_path / "out", inputs.cohort, tmp_path, 8)
