@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 from tasks import schemas, tables
 from tasks.errors import ModelError
 from tasks.finetune.encode import encode
+from tasks.finetune.steps import encode_notes
 from tests.finetune.conftest import Inputs
 
 
@@ -35,3 +37,12 @@ def test_every_note_is_encoded_in_order_and_cut(inputs: Inputs, tmp_path: Path) 
 def test_a_folder_without_a_tokenizer_is_named(inputs: Inputs, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no readable tokenizer\.json"):
         encode(tmp_path / "out", inputs.cohort, tmp_path, 8)
+
+
+def test_the_bytes_of_the_step_are_those_of_its_version(inputs: Inputs) -> None:
+    """A step whose bytes change needs a new version."""
+    written = (inputs.encoded / "encoded" / "part-0.parquet").read_bytes()
+    assert (encode_notes.version, hashlib.sha256(written).hexdigest()[:16]) == (
+        1,
+        "358037f856a4877c",
+    )

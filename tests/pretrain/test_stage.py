@@ -29,6 +29,13 @@ from tests.pretrain.conftest import TRAIN, VALIDATION, write_notes, write_splits
 
 pytestmark = pytest.mark.slow
 
+# (version, digest) of the steps that train nothing; a step whose bytes change needs a new version
+DIGESTS = {
+    "tokenizer": (1, "935ff7d074422e3e"),
+    "corpus": (1, "be7e632eb245536b"),
+    "validation corpus": (1, "9e70d63c1017caa4"),
+}
+
 
 @step("notes", version=1)
 def some_notes(out: Path) -> Counts:
@@ -159,3 +166,18 @@ def test_a_base_from_a_path_stays_where_it_is_and_can_be_refused(ran: Run, tmp_p
     missing = ran.config.model_copy(update={"base": PathBase(path=tmp_path / "nowhere")})
     with pytest.raises((ConfigError, ModelError), match="nowhere"):
         stage(missing, LaunchConfig())
+
+
+def test_the_bytes_of_the_deterministic_steps_are_those_of_their_version(ran: Run) -> None:
+    named = {
+        "tokenizer": ran.made.tokenizer,
+        "corpus": ran.made.corpus,
+        "validation corpus": ran.made.validation_corpus,
+    }
+    found = {}
+    for name, each in named.items():
+        assert isinstance(each, Artifact)
+        manifest = ran.store.manifest(each.kind, each.key)
+        assert manifest is not None
+        found[name] = (manifest.version, each.digest[:16])
+    assert found == DIGESTS
