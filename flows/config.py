@@ -80,7 +80,14 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
     >>> merge({"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"y": 5}})
     {'a': {'x': 1, 'y': 5}, 'b': 3}
+
+    A mapping of another kind replaces what was there, whose keys it does not have:
+
+    >>> merge({"base": {"kind": "scratch", "layers": 2}}, {"base": {"kind": "path", "path": "m"}})
+    {'base': {'kind': 'path', 'path': 'm'}}
     """
+    if above.get("kind", below.get("kind")) != below.get("kind"):
+        return dict(above)
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)

@@ -10,6 +10,7 @@ import yaml
 
 from flows.config import AdaptConfig, load_config, merge
 from tasks.errors import ConfigError
+from tasks.pretrain.config import PathBase
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -34,6 +35,13 @@ def test_every_key_of_the_7b_preset_is_kept_as_written() -> None:
     loaded = load_config(path).model_dump(mode="json")
     assert merge(loaded, given) == loaded | {"ingest": merge(loaded["ingest"], given["ingest"])}
     assert loaded["pretrain"]["lora"]["targets"] == ["q_proj", "v_proj"]
+
+
+def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:
+    loaded = load_config(DEMO, ["pretrain.base={kind: path, path: models/llama}"])
+    assert loaded.pretrain.base == PathBase(path=Path("models/llama"))
+    one_by_one = ["pretrain.base.kind=path", "pretrain.base.path=models/llama"]
+    assert load_config(DEMO, one_by_one) == loaded
 
 
 @pytest.mark.parametrize(
