@@ -17,13 +17,12 @@ from safetensors.torch import load_file
 
 from tasks import schemas, tables
 from tasks.launch import LaunchConfig, Progress, launch
-from tasks.model.base import scratch_llama
 from tasks.model.lora import LoraSettings
 from tasks.pretrain.corpus import CorpusWriter, of_notes, patients_of
 from tasks.pretrain.jobs import AdapterJob, TrainJob
 from tasks.pretrain.tokenizer import LoadedTokenizer, train_bpe
 from tasks.training.config import TrainingConfig
-from tests.pretrain.conftest import write_notes, write_splits, write_text
+from tests.pretrain.conftest import write_base, write_notes, write_splits, write_text
 
 MODULE = "tasks.pretrain.train"
 TWO = LaunchConfig(ranks=2, threads_per_rank=1)
@@ -41,17 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notes = of_notes([write_notes(root)], patients_of(write_splits(root), "train"))
     tokenizer = LoadedTokenizer.load(root / "tokenizer")
     CorpusWriter(root / "corpus", tokenizer, 64, seed=0).write(notes)
-    torch.manual_seed(0)
-    scratch_llama(
-        vocabulary_size=300,
-        hidden_size=32,
-        layers=2,
-        heads=2,
-        max_positions=64,
-        pad=0,
-        bos=1,
-        eos=2,
-    ).save_pretrained(root / "base")
+    write_base(root / "base")
     return root
 
 

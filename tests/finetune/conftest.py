@@ -18,7 +18,7 @@ from tasks.finetune.config import FinetuneConfig, HeadConfig
 from tasks.finetune.encode import encode
 from tasks.finetune.jobs import FinetuneJob
 from tasks.model.lora import LoraSettings
-from tests.pretrain.conftest import sentence, write_text
+from tests.pretrain.conftest import sentence, write_base, write_text
 
 LABELS = (  # code_system, code, title, the word that tells it
     ("icd9cm", "428", "Heart failure", "heart"),
@@ -158,22 +158,11 @@ def _write_models(inputs: Inputs) -> None:
     from transformers import AutoModelForCausalLM
 
     from tasks.model.adapters import add_new_adapter, write_adapter
-    from tasks.model.base import scratch_llama
     from tasks.pretrain.tokenizer import train_bpe
 
     train_bpe(write_text(inputs.root / "general.txt"), 300, inputs.tokenizer)
+    causal = AutoModelForCausalLM.from_pretrained(write_base(inputs.base))
     torch.manual_seed(0)
-    scratch_llama(
-        vocabulary_size=300,
-        hidden_size=32,
-        layers=2,
-        heads=2,
-        max_positions=64,
-        pad=0,
-        bos=1,
-        eos=2,
-    ).save_pretrained(inputs.base)
-    causal = AutoModelForCausalLM.from_pretrained(inputs.base)
     adapted = add_new_adapter(causal, LoraSettings(rank=4), "default")
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:

@@ -71,6 +71,26 @@ def write_text(path: Path, documents: int = 60) -> Path:
     return path
 
 
+def write_base(place: Path) -> Path:
+    """A LLaMA with random weights for a tokenizer of 300 pieces."""
+    import torch
+
+    from tasks.model.base import scratch_llama
+
+    torch.manual_seed(0)
+    scratch_llama(
+        vocabulary_size=300,
+        hidden_size=32,
+        layers=2,
+        heads=2,
+        max_positions=64,
+        pad=0,
+        bos=1,
+        eos=2,
+    ).save_pretrained(place)
+    return place
+
+
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with notes/, splits/ and general.txt."""
