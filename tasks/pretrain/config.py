@@ -15,8 +15,9 @@ class ScratchBase(Config):
 
     kind: Literal["scratch"] = "scratch"
     corpus: Path = Field(
-        description="Plain text without clinical notes, documents parted by blank lines: what "
-        "the base is trained on. Clinical notes reach the clinical adapter only"
+        description="Text without clinical notes, which the base is trained on: a file whose "
+        "documents are parted by blank lines, or a folder of datasets' save_to_disk with a column "
+        "'text'. Clinical notes reach the clinical adapter only"
     )
     vocabulary_size: int = Field(
         default=2000, ge=260, description="Tokens of the byte-level BPE, the 3 special ones too"

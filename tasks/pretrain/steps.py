@@ -16,7 +16,8 @@ from tasks.pretrain.config import HubBase, PathBase, PretrainConfig, ScratchBase
 from tasks.pretrain.corpus import CorpusWriter, of_notes, of_texts, patients_of
 from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob, TrainJob
 from tasks.pretrain.sentencepiece import convert
-from tasks.pretrain.tokenizer import FILE, LoadedTokenizer, documents, train_bpe
+from tasks.pretrain.texts import documents
+from tasks.pretrain.tokenizer import FILE, LoadedTokenizer, train_bpe
 from tasks.step import Counts, progress, step
 from tasks.training.config import TrainingConfig
 

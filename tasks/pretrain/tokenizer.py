@@ -10,6 +10,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from tasks.errors import ConfigError, ModelError
+from tasks.pretrain.texts import documents
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 FILE = "tokenizer.json"
@@ -17,7 +18,7 @@ MAX_TRAINING_CHARACTERS = 20_000_000  # BPE needs no more, and holds all distinc
 
 
 def train_bpe(corpus: Path, vocabulary_size: int, out: Path) -> Tokenizer:
-    """Train a byte-level BPE on a text file and save it as a Hugging Face tokenizer directory.
+    """Train a byte-level BPE on a general corpus and save it as a Hugging Face tokenizer directory.
 
     Every text can be encoded and decoded exactly. A document begins with BOS; who packs documents
     adds EOS. Raises ConfigError where the corpus is missing or too small for the vocabulary.
@@ -95,27 +96,6 @@ class LoadedTokenizer:
             eos=eos,
             bos=eos if bos is None else bos,
         )
-
-
-def documents(corpus: Path) -> Iterator[str]:
-    """The documents of a plain-text file: what lies between its blank lines."""
-    try:
-        with corpus.open(encoding="utf-8") as file:
-            lines: list[str] = []
-            for line in file:
-                if line.strip():
-                    lines.append(line)
-                elif lines:
-                    yield "".join(lines).strip()
-                    lines = []
-            if lines:
-                yield "".join(lines).strip()
-    except OSError as error:
-        raise ConfigError(
-            f"{corpus} cannot be read ({error.strerror}); correct pretrain.base.corpus"
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{corpus} is not UTF-8 text; convert it") from None
 
 
 def _beginning(texts: Iterator[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import ConfigError, ModelError
 from tasks.pretrain.sentencepiece import convert
-from tasks.pretrain.tokenizer import LoadedTokenizer, documents, train_bpe
+from tasks.pretrain.tokenizer import LoadedTokenizer, train_bpe
 
 SIZE = 300
 
@@ -48,12 +48,6 @@ def test_the_same_text_gives_the_same_bytes(trained: Path, inputs: Path, tmp_pat
     train_bpe(inputs / "general.txt", SIZE, tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
-
-
-def test_documents_are_parted_by_blank_lines(tmp_path: Path) -> None:
-    path = tmp_path / "text.txt"
-    path.write_text("\none\ntwo\n\n\nthree\n \nfour")
-    assert list(documents(path)) == ["one\ntwo", "three", "four"]
 
 
 def test_too_little_text_for_the_vocabulary_is_said_so(tmp_path: Path) -> None:
