@@ -17,7 +17,8 @@ from tasks.training.loop import Batch, train
 from tasks.training.program import Preempted, World
 from tests.training.toy import Toy, ToyArm, ToyJob, ToyLesson, rate_of, row_of, train_toy
 
-ZERO3 = Path(__file__).parents[2] / "configs" / "deepspeed" / "zero3.json"
+DEEPSPEED = Path(__file__).parents[2] / "configs" / "deepspeed"
+ZERO0, ZERO3 = DEEPSPEED / "zero0.json", DEEPSPEED / "zero3.json"
 SETTINGS = {"batch_size": 8, "clip": 0.5, "weight_decay": 0.1, "warmup_share": 0.25}
 
 
@@ -68,17 +69,19 @@ def test_it_is_adamw_with_warmup_decay_and_clipping(world: World) -> None:
 
 @pytest.mark.slow
 def test_ranks_stages_and_micro_batches_agree(tmp_path: Path, world: World) -> None:
-    """One launch trains three arms on two ranks; here is the same on one rank."""
+    """One launch trains four arms on two ranks; here is the same on one rank."""
     halves = TrainingConfig(**SETTINGS, micro_batch_size=4)
     arms = {
         "zero2": halves,
+        "zero0": TrainingConfig(**SETTINGS, micro_batch_size=4, deepspeed=ZERO0),
         "zero3": TrainingConfig(**SETTINGS, micro_batch_size=4, deepspeed=ZERO3),
         # 3 + 3 + 2 rows: the second round has one micro-batch for two ranks
         "uneven": TrainingConfig(**SETTINGS, micro_batch_size=3),
     }
     jobs = tuple(ToyArm(name=name, training=training) for name, training in arms.items())
     launch("tests.training.toy", ToyJob(arms=jobs), tmp_path, LaunchConfig(ranks=2))
-    for name, training in (("zero2", halves), ("zero3", halves), ("uneven", arms["uneven"])):
+    for name in arms:
+        training = arms["uneven"] if name == "uneven" else halves
         alone, _ = train_toy(ToyArm(name=f"{name}-alone", training=training), world)
         expected = torch.tensor([row["loss"] for row in alone.history])
         found = load_file(tmp_path / f"{name}.losses")["losses"]
@@ -87,8 +90,9 @@ def test_ranks_stages_and_micro_batches_agree(tmp_path: Path, world: World) -> N
             torch.testing.assert_close(tensor, alone.state[key], rtol=1e-4, atol=1e-5)
 
 
-def test_a_stopped_training_goes_on_exactly(world: World) -> None:
-    training = TrainingConfig(**SETTINGS, checkpoint_every_steps=5)
+@pytest.mark.parametrize("deepspeed", [None, ZERO0], ids=["zero2", "zero0"])
+def test_a_stopped_training_goes_on_exactly(world: World, deepspeed: Path | None) -> None:
+    training = TrainingConfig(**SETTINGS, checkpoint_every_steps=5, deepspeed=deepspeed)
     whole, _ = train_toy(ToyArm(name="whole", training=training), world)
 
     world.told_to_stop = True  # stops after each single step, having saved
