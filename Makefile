@@ -39,7 +39,8 @@ $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PIP) install -q -c $(LOCK) torch==2.13.0
 	$(PIP) install -q -c $(LOCK) --no-build-isolation deepspeed
 	$(PIP) install -q -c $(LOCK) --no-build-isolation -e ".[dev]"
-	DS_ACCELERATOR=cpu $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as B; B().load(verbose=False)" >$(VENV)/operator.log 2>&1 || (tail -20 $(VENV)/operator.log; exit 1)
+	mkdir -p $(VENV)/torch_extensions
+	TORCH_EXTENSIONS_DIR=$(CURDIR)/$(VENV)/torch_extensions DS_ACCELERATOR=cpu $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as B; B().load(verbose=False)" >$(VENV)/operator.log 2>&1 || (tail -20 $(VENV)/operator.log; exit 1)
 	touch $@
 
 # write the lock anew from what is installed

@@ -155,6 +155,11 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0))
     threads = config.threads_per_rank or max(1, cores // config.ranks)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    operators = Path(sys.prefix) / "torch_extensions"
+    if operators.is_dir():
+        # `make setup` compiled DeepSpeed's there; the cache in the home directory is compiled
+        # again (30 s, 1.5 GiB) whenever another environment has used it
+        kept.setdefault("TORCH_EXTENSIONS_DIR", str(operators))
     root = str(Path(__file__).parents[1])
     chosen = {
         "OMP_NUM_THREADS": str(threads),
