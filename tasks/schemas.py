@@ -46,7 +46,7 @@ ADMISSIONS = pa.schema(
         pa.field("insurance", pa.string()),
         pa.field("language", pa.string()),
         pa.field("admission_type", pa.string()),
-        pa.field("admission_note", pa.large_string(), nullable=False),
+        pa.field("note", pa.large_string(), nullable=False),  # as the view makes it
     ]
 )
 
@@ -72,6 +72,7 @@ LABELS = pa.schema(
         pa.field("code_system", pa.string(), nullable=False),
         pa.field("code", pa.string(), nullable=False),
         pa.field("title", pa.string()),  # null: no title was given
+        pa.field("one_of", pa.bool_(), nullable=False),  # an admission has exactly one: classes
         pa.field("train", pa.int64(), nullable=False),  # admissions with the label, a split
         pa.field("validation", pa.int64(), nullable=False),
         pa.field("test", pa.int64(), nullable=False),

@@ -44,9 +44,9 @@ def load_tokenizer(place: Path) -> Tokenizer:
 def _encoded(
     encoder: Tokenizer, cohort: Path, max_tokens: int, counts: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
-    columns = ["hadm_id", "split", "admission_note"]
+    columns = ["hadm_id", "split", "note"]
     for batch in tables.stream(cohort / "admissions", schemas.ADMISSIONS, columns, BATCH_ROWS):
-        notes = batch.column("admission_note").to_pylist()
+        notes = batch.column("note").to_pylist()
         found = [encoding.ids for encoding in encoder.encode_batch_fast(notes)]
         kept = [ids[:max_tokens] for ids in found]
         counts["admissions"] += len(found)

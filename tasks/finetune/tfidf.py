@@ -50,13 +50,11 @@ def write_tfidf(
     Learns from the same training admissions as the adapters (`most` of them, drawn by `seed`); the
     test split is only scored.
     """
-    table = tables.read(
-        cohort / "admissions", schemas.ADMISSIONS, ["hadm_id", "split", "admission_note"]
-    )
+    table = tables.read(cohort / "admissions", schemas.ADMISSIONS, ["hadm_id", "split", "note"])
     hadm_ids, splits = table["hadm_id"].to_numpy(), tuple(table["split"].to_pylist())
     known = [read_outcome(name, place, hadm_ids) for name, place in outcomes.items()]
     train = training_rows(hadm_ids, splits, known, most, seed)
-    notes = table["admission_note"].to_pylist()
+    notes = table["note"].to_pylist()
     found = Cohort(hadm_ids, splits, _terms(notes, train, tfidf), train)
     counts: dict[str, int | float] = {
         "terms": found.terms.shape[1],

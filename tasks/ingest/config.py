@@ -1,13 +1,18 @@
 """What the ingest stage reads, how it splits the patients, and which outcomes it makes."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from tasks.config import Config
-
-OutcomeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+from tasks.ingest.outcomes.config import (
+    DiagnosesConfig,
+    MortalityConfig,
+    OutcomeConfig,
+    ProceduresConfig,
+)
 
 
 class SplitConfig(Config):
@@ -45,60 +50,54 @@ class SplitConfig(Config):
         return self
 
 
-class _CodesConfig(Config):
-    min_count: int = Field(
-        default=10,  # Edin et al. drop codes seen fewer than 10 times
-        ge=1,
-        description="A code becomes a label if at least so many training admissions have it",
-    )
-    icd_versions: Literal["both", "9", "10"] = Field(
-        default="both",
-        description="both: one label space of both versions, an admission being observed only in "
-        "the one that it was coded in; 9 or 10: the other version's admissions are unobserved",
-    )
-    grouping: Literal["category", "full"] = Field(
-        default="category",
-        description="category: the first characters of a code (diagnoses 3, ICD-9 V and E codes 4; "
-        "ICD-9 procedures 3, ICD-10 procedures 4); full: the code as it stands",
-    )
+class AdmissionView(Config):
+    """The eight sections of the discharge summary that are known at admission."""
+
+    kind: Literal["admission"] = "admission"
+
+    @property
+    def known_after_hours(self) -> float:
+        """Hours after admission at which all of the text is known."""
+        return 0.0
 
 
-class DiagnosesConfig(_CodesConfig):
-    """Every diagnosis that the admission was coded with."""
+class FullView(Config):
+    """The whole discharge summary, for coding."""
 
-    kind: Literal["diagnoses"] = "diagnoses"
-    name: OutcomeName = Field(default="diagnoses", description="The outcome's name in reports")
+    kind: Literal["full"] = "full"
+
+    @property
+    def known_after_hours(self) -> float:
+        """Infinite: it is written at discharge."""
+        return math.inf
 
 
-class ProceduresConfig(_CodesConfig):
-    """Every procedure that the admission was coded with."""
+class RadiologyView(Config):
+    """The radiology reports of the admission's first hours."""
 
-    kind: Literal["procedures"] = "procedures"
-    name: OutcomeName = Field(default="procedures", description="The outcome's name in reports")
-    no_codes: Literal["negative", "exclude"] = Field(
-        default="negative",
-        description="An admission without procedure rows is negative for every label, or is left "
-        "out as in the paper",
+    kind: Literal["radiology"] = "radiology"
+    before_hours: float = Field(
+        default=24,
+        gt=0,
+        description="Reports stored within so many hours after admission (taken, where the time "
+        "of storing is not known)",
     )
 
-
-class MortalityConfig(Config):
-    """Death in the hospital."""
-
-    kind: Literal["mortality"] = "mortality"
-    name: OutcomeName = Field(default="mortality", description="The outcome's name in reports")
+    @property
+    def known_after_hours(self) -> float:
+        """Hours after admission at which all of the text is known."""
+        return self.before_hours
 
 
-OutcomeConfig = Annotated[
-    DiagnosesConfig | ProceduresConfig | MortalityConfig, Field(discriminator="kind")
-]
+View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind")]
 
 
 class IngestConfig(Config):
-    """From MIMIC-IV's files to notes, patient splits, admissions and outcomes."""
+    """From MIMIC's files to notes, patient splits, admissions and outcomes."""
 
     source: Path = Field(
-        description="Folder in MIMIC-IV's layout: note/, hosp/ with .csv.gz or .csv files"
+        description="Folder of .csv.gz or .csv files: MIMIC-IV's note/, hosp/ and icu/, or "
+        "MIMIC-III's tables, told by NOTEEVENTS"
     )
     note_source: Path | None = Field(
         default=None,
@@ -117,6 +116,20 @@ class IngestConfig(Config):
     split: SplitConfig = Field(
         default_factory=SplitConfig, description="How patients are split, for all stages alike"
     )
+    view: View = Field(
+        default_factory=AdmissionView,
+        description="The text of an admission that outcomes are predicted from",
+    )
+    allow_leak: bool = Field(
+        default=False,
+        description="Predict from a view that knows more than there is at an outcome's time of "
+        "prediction; the report says so at its top",
+    )
+    exclude_admission_types: tuple[str, ...] = Field(
+        default=("NEWBORN",),  # CORE leaves them out of MIMIC-III; MIMIC-IV has none
+        description="Types of admission left out of the cohort, case aside; * stands for anything, "
+        "as in *OBSERVATION*",
+    )
     outcomes: tuple[OutcomeConfig, ...] = Field(
         default=(DiagnosesConfig(), ProceduresConfig(), MortalityConfig()),
         min_length=1,
@@ -129,3 +142,29 @@ class IngestConfig(Config):
         if len(set(names)) < len(names):
             raise ValueError("two outcomes have the same name; give one of them another 'name'")
         return self
+
+    @model_validator(mode="after")
+    def _view_does_not_leak(self) -> "IngestConfig":
+        if self.leaks and not self.allow_leak:
+            raise ValueError(
+                f"{self.leaks[0]}; set the outcome's predict_at, take another view, or set "
+                "allow_leak"
+            )
+        return self
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """For each outcome that the view knows too much for: what it knows, and when."""
+        view = self.view
+        return tuple(
+            f"the view '{view.kind}' is known {_time(view.known_after_hours)}, outcome "
+            f"'{outcome.name}' is predicted {_time(outcome.predicted_after_hours)}"
+            for outcome in self.outcomes
+            if view.known_after_hours > outcome.predicted_after_hours
+        )
+
+
+def _time(hours: float) -> str:
+    if not hours:
+        return "at admission"
+    return "at discharge" if math.isinf(hours) else f"{hours:g} hours after admission"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +45,7 @@ class Reader:
     unique: str | None = None
     rules: Sequence[Rule] = ()
     block_bytes: int = BLOCK_BYTES
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _header: list[str] = field(init=False, repr=False)
     _seen: set[object] = field(init=False, repr=False, default_factory=set)
 
@@ -54,7 +55,7 @@ class Reader:
         Raises SourceError where the file cannot be read, a column is missing, or, at the end,
         more rows than allowed were rejected.
         """
-        self._header = _named(self.path, self.schema)
+        self._header = _named(self.path, self.schema, self.aliases)
         for block in ahead(read_blocks(self.path, self.block_bytes)):
             yield from self._good(block).to_batches()
         self.rejects.check()
@@ -132,13 +133,15 @@ class Reader:
         return table.filter(pa.array(~mask)), lines[~mask]
 
 
-def _named(path: Path, schema: pa.Schema) -> list[str]:
-    """The header, with the schema's own spelling of the columns in it.
+def _named(path: Path, schema: pa.Schema, aliases: Mapping[str, Sequence[str]]) -> list[str]:
+    """The header, with the schema's own names of the columns in it.
 
-    The real demo has some columns in upper case. Raises SourceError where one is missing or
-    stands twice.
+    The real demo has some columns in upper case; `aliases` are other names of a column. Raises
+    SourceError where one is missing or stands twice.
     """
-    wanted = {name.casefold(): name for name in schema.names}
+    wanted = {
+        found.casefold(): name for name in schema.names for found in (name, *aliases.get(name, ()))
+    }
     found = enumerate(read_header(path))
     header = [wanted.get(name.casefold(), f"\0{place}") for place, name in found]
     for name in schema.names:

@@ -60,4 +60,4 @@ class Rejects:
 
 def gather(*rejects: Rejects) -> pa.Table:
     """The rejected rows of several files in one table, of schema REJECTS."""
-    return pa.concat_tables([each.table() for each in rejects])
+    return pa.concat_tables([REJECTS.empty_table(), *(each.table() for each in rejects)])

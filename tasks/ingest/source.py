@@ -1,159 +1,115 @@
-"""Where a source keeps its tables, and which columns of which types each must have."""
+"""A source folder: which release it is, where its tables lie, and what it lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import pyarrow as pa
-
+from tasks.config import Config
 from tasks.errors import SourceError
+from tasks.ingest import mimic_iii, mimic_iv
 from tasks.ingest.blocks import read_header
+from tasks.ingest.layout import Layout, OpenTable
 
-_date_time = pa.timestamp("us")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A table of MIMIC-IV: its place, and the columns that we read (others are passed over).
-
-    A column that is not nullable must have a value in every row; `unique` names the key.
-    """
-
-    name: str
-    schema: pa.Schema
-    unique: str | None = None
-
-
-def _schema(required: dict[str, pa.DataType], optional: dict[str, pa.DataType]) -> pa.Schema:
-    return pa.schema(
-        [pa.field(name, kind, nullable=False) for name, kind in required.items()]
-        + [pa.field(name, kind) for name, kind in optional.items()]
-    )
-
-
-_NOTE_IDS = {"note_id": pa.string(), "subject_id": pa.int64()}
-_NOTE_REST = {"note_type": pa.string(), "text": pa.large_string()}
-_NOTE_TIMES = {"note_seq": pa.int32(), "charttime": _date_time, "storetime": _date_time}
-
-DISCHARGE = Layout(
-    "note/discharge",
-    _schema(_NOTE_IDS | {"hadm_id": pa.int64()} | _NOTE_REST, _NOTE_TIMES),
-    unique="note_id",
-)
-RADIOLOGY = Layout(  # hadm_id: null for reports outside any admission
-    "note/radiology",
-    _schema(_NOTE_IDS | _NOTE_REST, _NOTE_TIMES | {"hadm_id": pa.int64()}),
-    unique="note_id",
-)
-PATIENTS = Layout(
-    "hosp/patients",
-    _schema(
-        {"subject_id": pa.int64()},
-        {"gender": pa.string(), "anchor_age": pa.int32(), "anchor_year": pa.int32()},
-    ),
-    unique="subject_id",
-)
-ADMISSIONS = Layout(
-    "hosp/admissions",
-    _schema(
-        {
-            "subject_id": pa.int64(),
-            "hadm_id": pa.int64(),
-            "admittime": _date_time,
-            "dischtime": _date_time,
-        },
-        {
-            "race": pa.string(),
-            "insurance": pa.string(),
-            "language": pa.string(),
-            "admission_type": pa.string(),
-            "hospital_expire_flag": pa.int32(),
-        },
-    ),
-    unique="hadm_id",
-)
-_CODES = _schema(
-    {
-        "subject_id": pa.int64(),
-        "hadm_id": pa.int64(),
-        "icd_code": pa.string(),  # a string: leading zeros live
-        "icd_version": pa.int32(),
-    },
-    {},
-)
-_TITLES = _schema({"icd_code": pa.string(), "icd_version": pa.int32()}, {"long_title": pa.string()})
-DIAGNOSES = Layout("hosp/diagnoses_icd", _CODES)
-PROCEDURES = Layout("hosp/procedures_icd", _CODES)
-DIAGNOSIS_TITLES = Layout("hosp/d_icd_diagnoses", _TITLES)
-PROCEDURE_TITLES = Layout("hosp/d_icd_procedures", _TITLES)
-LAYOUTS = {
-    layout.name: layout
-    for layout in (
-        DISCHARGE,
-        RADIOLOGY,
-        PATIENTS,
-        ADMISSIONS,
-        DIAGNOSES,
-        PROCEDURES,
-        DIAGNOSIS_TITLES,
-        PROCEDURE_TITLES,
-    )
+Release = Literal["mimic-iv", "mimic-iii"]
+RELEASES: Mapping[Release, Mapping[str, Layout]] = {
+    "mimic-iv": {layout.name: layout for layout in mimic_iv.LAYOUTS},
+    "mimic-iii": {layout.name: layout for layout in mimic_iii.LAYOUTS},
 }
+
+
+class Reading(Config):
+    """How a source's tables are read."""
+
+    release: Release
+    max_reject_share: float
 
 
 @dataclass(frozen=True)
 class Source:
     """The files of a source; MIMIC-IV-Note may lie in a folder of its own."""
 
+    release: Release
     folder: Path
     note_folder: Path
 
-    def find(self, layout: Layout) -> Path | None:
-        """The table's file, or None where there is none."""
-        folder = self.note_folder if layout.name.startswith("note/") else self.folder
-        for ending in (".csv.gz", ".csv"):
-            path = folder / f"{layout.name}{ending}"
-            if path.is_file():
-                return path
+    def find(self, table: str) -> Path | None:
+        """The table's file, or None where there is none, or the release knows no such table."""
+        layout = RELEASES[self.release].get(table)
+        if layout is None:
+            return None
+        for file in layout.files:
+            folder = self.note_folder if file.startswith("note/") else self.folder
+            if found := _find(folder / file):
+                return found
         return None
 
-    def path(self, layout: Layout) -> Path:
+    def path(self, table: str) -> Path:
         """The table's file; SourceError where there is none."""
-        if found := self.find(layout):
+        if found := self.find(table):
             return found
-        folder = self.note_folder if layout.name.startswith("note/") else self.folder
-        raise SourceError(
-            f"the table {layout.name} is missing in {folder}: expected {layout.name}.csv.gz or "
-            f"{layout.name}.csv; put it there, or correct ingest.source"
-        )
+        raise SourceError(f"{self.folder} lacks {self._name(table)}; correct ingest.source")
 
-    def check(self, required: Sequence[Layout], optional: Sequence[Layout]) -> None:
+    def check(self, required: Iterable[str], optional: Iterable[str]) -> None:
         """Raise one SourceError that names everything missing: tables, and columns of tables."""
-        faults = []
-        for layout in (*required, *optional):
-            path = self.find(layout)
+        faults: dict[str, None] = {}
+        needed = list(required)
+        for table in (*needed, *optional):
+            path = self.find(table)
             if path is not None:
-                faults += missing_columns(path, layout.schema)
-            elif layout in required:
-                faults.append(f"the table {layout.name} (.csv.gz or .csv)")
+                faults |= dict.fromkeys(missing_columns(path, RELEASES[self.release][table]))
+            elif table in needed:
+                faults[self._name(table)] = None
         if faults:
             raise SourceError(
                 f"{self.folder} lacks {'; '.join(faults)}; add what is missing, or correct "
                 "ingest.source"
             )
 
+    def _name(self, table: str) -> str:
+        layout = RELEASES[self.release].get(table)
+        if layout is None:
+            return f"what {self.release} has no table for: {table}"
+        return f"the table {layout.files[0]} (.csv.gz or .csv)"
+
 
 def open_source(folder: Path, note_folder: Path | None) -> Source:
-    """The source in that folder. Raises SourceError where there is no such folder."""
+    """The source in that folder: MIMIC-III if it has NOTEEVENTS, else MIMIC-IV.
+
+    Raises SourceError where there is no such folder.
+    """
     for place, key in ((folder, "ingest.source"), (note_folder, "ingest.note_source")):
         if place is not None and not place.is_dir():
             raise SourceError(f"the folder {place} is not there; correct {key}")
-    return Source(folder, note_folder or folder)
+    notes = note_folder or folder
+    return Source("mimic-iii" if _find(notes / "NOTEEVENTS") else "mimic-iv", folder, notes)
 
 
-def missing_columns(path: Path, schema: pa.Schema) -> list[str]:
+def open_table(reading: Reading, table: str, path: Path) -> OpenTable:
+    """A table of the release, to be read from that file."""
+    return OpenTable(RELEASES[reading.release][table], path, reading.max_reject_share)
+
+
+def missing_columns(path: Path, layout: Layout) -> list[str]:
     """Which columns the file's header lacks, in words; names are compared without case."""
     found = {name.casefold() for name in read_header(path)}
-    return [f"the column {name} of {path.name}" for name in schema.names if name not in found]
+    return [
+        f"the column {name} of {path.name}"
+        for name in layout.schema.names
+        if found.isdisjoint((name, *layout.found_as.get(name, ())))
+    ]
+
+
+def _find(stem: Path) -> Path | None:
+    """The file of that name, with .csv.gz or .csv behind it, in whatever case."""
+    if not stem.parent.is_dir():
+        return None
+    wanted = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
+    there = {
+        path.name.casefold(): path
+        for path in sorted(stem.parent.iterdir())
+        if path.name.casefold() in wanted and path.is_file()
+    }
+    return next((there[name] for name in wanted if name in there), None)

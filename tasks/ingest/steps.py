@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.ingest import source, write
-from tasks.ingest.config import IngestConfig, OutcomeConfig, SplitConfig
+from tasks.ingest.config import IngestConfig, SplitConfig, View
+from tasks.ingest.outcomes.config import OutcomeConfig
+from tasks.ingest.outcomes.make import tables_of, titles_of
+from tasks.ingest.source import Reading, Source
+from tasks.ingest.views import NoteView
+from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.step import Counts, step
 
@@ -33,80 +38,89 @@ def ingest(config: IngestConfig) -> Ingested:
     Raises SourceError, before any step, where a required table or column is missing.
     """
     files = source.open_source(config.source, config.note_source)
-    needed = {layout.name: layout for layout in _needed(config)}
-    titles = [layout for outcome in config.outcomes for layout in write.titles_of(outcome)]
-    files.check(list(needed.values()), titles)
-    share = config.max_reject_share
-    patients, admissions = files.path(source.PATIENTS), files.path(source.ADMISSIONS)
+    files.check(_needed(config), [name for each in config.outcomes for name in titles_of(each)])
+    reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
 
-    discharge = read_notes(table=files.path(source.DISCHARGE), max_reject_share=share)
-    radiology = None
-    if config.include_radiology:
-        radiology = read_notes(table=files.path(source.RADIOLOGY), max_reject_share=share)
-    splits = assign_splits(patients=patients, config=config.split, max_reject_share=share)
+    notes = {
+        table: read_notes(table=table, file=files.path(table), reading=reading)
+        for table in _note_tables(config)
+    }
+    splits = assign_splits(sources=_paths(files, "patients"), config=config.split, reading=reading)
     cohort = build_cohort(
-        notes=discharge,
+        notes=notes[NoteView(config.view).table],
         splits=splits,
-        admissions=admissions,
-        patients=patients,
-        max_reject_share=share,
+        sources=_paths(files, "admissions", "patients"),
+        view=config.view,
+        exclude_admission_types=config.exclude_admission_types,
+        reading=reading,
     )
     outcomes = {
         outcome.name: build_outcome(
             outcome=outcome.name,
             config=outcome,
             cohort=cohort,
-            sources=_sources(files, outcome),
-            max_reject_share=share,
+            sources=_paths(files, *tables_of(outcome), *titles_of(outcome)),
+            reading=reading,
         )
         for outcome in config.outcomes
     }
-    return Ingested(discharge, radiology, splits, cohort, outcomes)
+    return Ingested(notes["discharge"], notes.get("radiology"), splits, cohort, outcomes)
 
 
 @step("notes", version=1)
-def read_notes(out: Path, table: Path, max_reject_share: float) -> Counts:
-    """Read a table of notes."""
-    return write.write_notes(out, table, max_reject_share)
+def read_notes(out: Path, table: str, file: Path, reading: Reading) -> Counts:
+    """Read a table of notes; `table`, its name, also names the task run."""
+    return write.write_notes(out, source.open_table(reading, table, file))
 
 
 @step("splits", version=1)
 def assign_splits(
-    out: Path, patients: Path, config: SplitConfig, max_reject_share: float
+    out: Path, sources: dict[str, Path], config: SplitConfig, reading: Reading
 ) -> Counts:
     """Split the patients."""
-    return write.write_splits(out, patients, config, max_reject_share)
+    return write.write_splits(out, Files(reading, sources), config)
 
 
-@step("cohort", version=1)
+@step("cohort", version=2)
 def build_cohort(
-    out: Path, notes: Path, splits: Path, admissions: Path, patients: Path, max_reject_share: float
+    out: Path,
+    notes: Path,
+    splits: Path,
+    sources: dict[str, Path],
+    view: View,
+    exclude_admission_types: tuple[str, ...],
+    reading: Reading,
 ) -> Counts:
     """Build the cohort of admissions."""
-    return write.write_cohort(out, notes, splits, admissions, patients, max_reject_share)
+    files = Files(reading, sources)
+    return write.write_cohort(out, notes, splits, files, view, exclude_admission_types)
 
 
-@step("outcome", version=1)
+@step("outcome", version=2)
 def build_outcome(
     out: Path,
     outcome: str,
     config: OutcomeConfig,
     cohort: Path,
     sources: dict[str, Path],
-    max_reject_share: float,
+    reading: Reading,
 ) -> Counts:
     """Make an outcome of the cohort's admissions; `outcome`, its name, also names the task run."""
-    return write.write_outcome(out, config, cohort, sources, max_reject_share)
+    return write.write_outcome(out, config, cohort, Files(reading, sources))
 
 
-def _needed(config: IngestConfig) -> list[source.Layout]:
-    radiology = [source.RADIOLOGY] if config.include_radiology else []
-    of_outcomes = [layout for outcome in config.outcomes for layout in write.tables_of(outcome)]
-    return [source.DISCHARGE, *radiology, source.PATIENTS, source.ADMISSIONS, *of_outcomes]
+def _note_tables(config: IngestConfig) -> list[str]:
+    """The tables of notes to read: radiology for pretraining, or because the view is of it."""
+    of_radiology = config.include_radiology or NoteView(config.view).table == "radiology"
+    return ["discharge", "radiology"] if of_radiology else ["discharge"]
 
 
-def _sources(files: source.Source, outcome: OutcomeConfig) -> dict[str, Path]:
-    """The outcome's tables that are there; those of titles need not be."""
-    found = {layout.name: files.path(layout) for layout in write.tables_of(outcome)}
-    optional = {layout.name: files.find(layout) for layout in write.titles_of(outcome)}
-    return found | {name: path for name, path in optional.items() if path is not None}
+def _needed(config: IngestConfig) -> list[str]:
+    of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
+    return [*_note_tables(config), "patients", "admissions", *of_outcomes]
+
+
+def _paths(files: Source, *tables: str) -> dict[str, Path]:
+    """The files of those tables that are there; required ones were checked before."""
+    found = {table: files.find(table) for table in tables}
+    return {table: path for table, path in found.items() if path is not None}

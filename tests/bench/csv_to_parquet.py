@@ -25,7 +25,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from isal import igzip_threaded
 
-from tasks.ingest.source import DISCHARGE
+from tasks.ingest.source import RELEASES, Reading, open_table
 from tasks.ingest.write import write_notes
 
 _PEERS = ("pyarrow open_csv", "pandas", "csv module")
@@ -89,7 +89,8 @@ def _measure(name: str, source: Path, out: Path) -> dict[str, Any]:
 
 
 def _ours(source: Path, out: Path) -> Path:
-    write_notes(out / "ours", source, 0.0)
+    reading = Reading(release="mimic-iv", max_reject_share=0.0)
+    write_notes(out / "ours", open_table(reading, "discharge", source))
     return out / "ours" / "notes" / "part-0.parquet"
 
 
@@ -98,7 +99,9 @@ def _pyarrow(source: Path, out: Path) -> Path:
         source,
         pacsv.ReadOptions(block_size=16 << 20),
         pacsv.ParseOptions(newlines_in_values=True),
-        pacsv.ConvertOptions(column_types=DISCHARGE.schema, strings_can_be_null=False),
+        pacsv.ConvertOptions(
+            column_types=RELEASES["mimic-iv"]["discharge"].schema, strings_can_be_null=False
+        ),
     )
     with pq.ParquetWriter(out / "pyarrow.parquet", reader.schema, compression="zstd") as writer:
         for batch in reader:

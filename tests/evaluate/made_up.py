@@ -126,7 +126,7 @@ def _write_cohort(
         "insurance": random.choice(["Medicare", "Other"], n),
         "language": pa.nulls(n, pa.string()),
         "admission_type": random.choice(["URGENT", "EW EMER."], n),
-        "admission_note": text,
+        "note": text,
     }
     tables.write(
         place / "admissions" / "part-0.parquet",

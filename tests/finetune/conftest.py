@@ -103,7 +103,7 @@ def _write_cohort(place: Path) -> dict[int, set[str]]:
                 "hadm_id": hadm_id,
                 "subject_id": hadm_id + 1000,
                 "split": split_of(hadm_id),
-                "admission_note": " ".join([note, *sorted(words[hadm_id]), note]),
+                "note": " ".join([note, *sorted(words[hadm_id]), note]),
             }
         )
     table = pa.Table.from_pylist(rows, schemas.ADMISSIONS)

@@ -18,7 +18,7 @@ from tests.finetune.conftest import Inputs
 def test_every_note_is_encoded_in_order_and_cut(inputs: Inputs, tmp_path: Path) -> None:
     notes = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS).to_pylist()
     tokenizer = Tokenizer.from_file(str(inputs.tokenizer / "tokenizer.json"))
-    whole = [tokenizer.encode(note["admission_note"]).ids for note in notes]
+    whole = [tokenizer.encode(note["note"]).ids for note in notes]
     most = sorted(map(len, whole))[len(whole) // 2]  # about half are longer
     counts = encode(tmp_path, inputs.cohort, inputs.tokenizer, most)
     found = tables.read(tmp_path / "encoded", schemas.ENCODED).to_pylist()

@@ -40,7 +40,7 @@ def test_a_labels_scores_are_scikit_learns_on_its_own_code_systems_admissions(
     inputs: Inputs, fitted: Path
 ) -> None:
     rows = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS).to_pylist()
-    notes = {row["hadm_id"]: row["admission_note"] for row in rows}
+    notes = {row["hadm_id"]: row["note"] for row in rows}
     train = [h for h in notes if split_of(h) == "train" and system_of(h)]
     vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
     vectorizer.fit([notes[h] for h in train])
@@ -79,7 +79,7 @@ def test_what_the_test_patients_have_and_say_moves_nothing(
     """Other test notes and outcomes give the same scores on validation, to the bit."""
     table = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS)
     changed = [
-        {**row, "admission_note": "quite other words"} if row["split"] == "test" else row
+        {**row, "note": "quite other words"} if row["split"] == "test" else row
         for row in table.to_pylist()
     ]
     cohort = tmp_path / "cohort"

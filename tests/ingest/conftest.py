@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from tasks.ingest.source import Reading, open_source
+from tasks.ingest.write import Files
+
 Row = dict[str, Any]
 
 COLUMNS = {
@@ -24,6 +27,8 @@ COLUMNS = {
     "hosp/procedures_icd": "subject_id hadm_id seq_num chartdate icd_code icd_version",
     "hosp/d_icd_diagnoses": "icd_code icd_version long_title",
     "hosp/d_icd_procedures": "icd_code icd_version long_title",
+    "icu/icustays": "subject_id hadm_id stay_id first_careunit last_careunit intime outtime los",
+    "icu/procedureevents": "subject_id hadm_id stay_id starttime endtime itemid value",
 }
 
 
@@ -86,6 +91,12 @@ class SmallSource:
 
     def path(self, table: str) -> Path:
         return self.folder / f"{table}.csv.gz"
+
+    def files(self, *names: str, share: float = 0.5) -> Files:
+        """The tables of those names that are there, as a step reads them."""
+        found = open_source(self.folder, None)
+        paths = {name: path for name in names if (path := found.find(name))}
+        return Files(Reading(release=found.release, max_reject_share=share), paths)
 
     def write(self) -> Path:
         for table, rows in self.rows.items():

@@ -13,23 +13,32 @@ from hypothesis import strategies as st
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest import cohort as reasons
-from tasks.ingest.config import SplitConfig
+from tasks.ingest.config import AdmissionView, SplitConfig, View
 from tasks.ingest.rejects import Rejects
 from tasks.ingest.splits import split_patients
+from tasks.ingest.views import NoteView
 from tasks.ingest.write import write_cohort, write_notes, write_splits
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, SPLITS
 from tests.ingest.conftest import SmallSource
 
+ADMISSION = AdmissionView()
+
 
 def build(
-    source: SmallSource, out: Path, config: SplitConfig | None = None
+    source: SmallSource,
+    out: Path,
+    config: SplitConfig | None = None,
+    *,
+    view: View = ADMISSION,
+    excluded: tuple[str, ...] = (),
 ) -> tuple[pa.Table, dict[int, str], dict[str, int]]:
     source.write()
-    patients, admissions = source.path("hosp/patients"), source.path("hosp/admissions")
-    write_notes(out / "notes", source.path("note/discharge"), 0.5)
-    write_splits(out / "splits", patients, config or SplitConfig(), 0.5)
-    parts = out / "notes", out / "splits", admissions, patients
-    counts = write_cohort(out / "cohort", *parts, 0.5)
+    files = source.files("discharge", "radiology", "patients", "admissions")
+    table = NoteView(view).table
+    write_notes(out / "notes", files.open(table))
+    write_splits(out / "splits", files, config or SplitConfig())
+    parts = out / "notes", out / "splits", files
+    counts = write_cohort(out / "cohort", *parts, view, excluded)
     left_out = tables.read(out / "cohort" / "exclusions", EXCLUSIONS).to_pylist()
     kept = tables.read(out / "cohort" / "admissions", ADMISSIONS)
     return kept, {row["hadm_id"]: row["reason"] for row in left_out}, counts
@@ -52,8 +61,8 @@ def test_every_admission_is_in_the_cohort_or_left_out_for_one_reason(
     kept, left_out, counts = build(source, tmp_path)
     assert kept["hadm_id"].to_pylist() == [101]
     assert left_out == {
-        102: reasons.NO_NOTE,
-        103: reasons.EMPTY_NOTE,
+        102: "no discharge note",
+        103: "no chief complaint, present illness or history",
         104: reasons.NO_STAY,
         105: reasons.NO_PATIENT,
         106: reasons.OTHER_PATIENT,
@@ -75,7 +84,7 @@ def test_what_an_admission_says_of_itself(source: SmallSource, tmp_path: Path) -
     assert {key: row["age"] for key, row in rows.items()} == {101: 62, 102: 91, 103: 91}
     assert rows[101]["sex"] == "M"
     assert rows[101]["race"] == "WHITE"
-    assert rows[101]["admission_note"] == "CHIEF COMPLAINT: pain"
+    assert rows[101]["note"] == "CHIEF COMPLAINT: pain"
 
 
 def test_notes_of_an_admission_are_joined_summaries_first(
@@ -87,7 +96,7 @@ def test_notes_of_an_admission_are_joined_summaries_first(
     source.note(1, 101, "Chief Complaint:\nsecond\n", seq=3)
     source.note(1, 101, "Chief Complaint:\nfirst\n", seq=2)
     kept, _, counts = build(source, tmp_path)
-    assert kept["admission_note"].to_pylist() == ["CHIEF COMPLAINT: first second late addition"]
+    assert kept["note"].to_pylist() == ["CHIEF COMPLAINT: first second late addition"]
     assert counts["admissions_with_several_notes"] == 1
 
 

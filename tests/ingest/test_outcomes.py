@@ -10,9 +10,15 @@ import pytest
 
 from tasks import tables
 from tasks.errors import ConfigError
-from tasks.ingest.config import DiagnosesConfig, MortalityConfig, OutcomeConfig, ProceduresConfig
-from tasks.ingest.titles import category_title
-from tasks.ingest.write import tables_of, titles_of, write_outcome
+from tasks.ingest.outcomes.config import (
+    DiagnosesConfig,
+    MortalityConfig,
+    OutcomeConfig,
+    ProceduresConfig,
+)
+from tasks.ingest.outcomes.make import tables_of, titles_of
+from tasks.ingest.outcomes.titles import category_title
+from tasks.ingest.write import write_outcome
 from tasks.schemas import ADMISSIONS, LABELS, OUTCOMES
 from tests.ingest.conftest import SmallSource
 
@@ -29,16 +35,15 @@ def make(
                 "hadm_id": stay["hadm_id"],
                 "subject_id": stay["subject_id"],
                 "split": stay.get("split", split),
-                "admission_note": stay.get("admission_note", note),
+                "note": stay.get("note", note),
             }
             for stay in stays
         ],
         ADMISSIONS,
     )
     tables.write(out / "cohort" / "admissions" / "part-0.parquet", ADMISSIONS, cohort)
-    layouts = (*tables_of(config), *titles_of(config))
-    sources = {layout.name: source.path(layout.name) for layout in layouts}
-    counts = write_outcome(out / "outcome", config, out / "cohort", sources, 0.5)
+    files = source.files(*tables_of(config), *titles_of(config))
+    counts = write_outcome(out / "outcome", config, out / "cohort", files)
     outcomes = tables.read(out / "outcome" / "outcomes", OUTCOMES).to_pylist()
     labels = tables.read(out / "outcome" / "labels", LABELS).to_pylist()
     return {row["hadm_id"]: row for row in outcomes}, labels, counts
@@ -226,7 +231,7 @@ def test_mortality_and_the_notes_that_give_it_away(source: SmallSource, tmp_path
         stay["hospital_expire_flag"] = notes[stay["hadm_id"]][0]
     source.write()
     for stay in stays:
-        stay["admission_note"] = notes[stay["hadm_id"]][1]
+        stay["note"] = notes[stay["hadm_id"]][1]
     outcomes, labels, counts = _without_rewriting(source, tmp_path, MortalityConfig())
     observed = {key: row["labels"] for key, row in outcomes.items() if row["observed"]}
     assert observed == {101: [0], 102: []}

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from tasks import tables
 from tasks.errors import SourceError
-from tasks.ingest.config import DiagnosesConfig, IngestConfig, MortalityConfig, SplitConfig
-from tasks.ingest.source import DISCHARGE, RADIOLOGY, open_source
+from tasks.ingest.config import IngestConfig, SplitConfig
+from tasks.ingest.outcomes.config import DiagnosesConfig, MortalityConfig
+from tasks.ingest.source import open_source
 from tasks.ingest.steps import Ingested, ingest
 from tasks.keys import Artifact
 from tasks.schemas import NOTES, REJECTS
@@ -24,9 +25,9 @@ DIGESTS = {
     "discharge": (1, "d3e960b319fe1ac1"),
     "radiology": (1, "3547e2dd02c0012d"),
     "splits": (1, "1ccda7a350c773b0"),
-    "cohort": (1, "5d47d4961c404fa6"),
-    "diagnoses": (1, "b86e7d9f5200cd4a"),
-    "mortality": (1, "9d70c68462990a29"),
+    "cohort": (2, "f9de7d6855b5247e"),
+    "diagnoses": (2, "9bf71573b9db3049"),
+    "mortality": (2, "b434f94dd4a8e459"),
 }
 
 
@@ -135,8 +136,8 @@ def test_notes_may_lie_in_a_folder_of_their_own(usual: SmallSource, tmp_path: Pa
     usual.write()
     (usual.folder / "note").rename(tmp_path / "note")
     files = open_source(usual.folder, tmp_path)
-    assert files.find(DISCHARGE) == tmp_path / "note" / "discharge.csv.gz"
-    assert open_source(usual.folder, None).find(RADIOLOGY) is None
+    assert files.find("discharge") == tmp_path / "note" / "discharge.csv.gz"
+    assert open_source(usual.folder, None).find("radiology") is None
 
 
 def test_a_configuration_that_contradicts_itself_is_refused() -> None:

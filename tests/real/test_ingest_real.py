@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from tasks import tables
-from tasks.ingest.config import DiagnosesConfig, MortalityConfig, ProceduresConfig, SplitConfig
-from tasks.ingest.source import open_source
+from tasks.ingest.config import AdmissionView, SplitConfig
+from tasks.ingest.outcomes.config import (
+    DiagnosesConfig,
+    MortalityConfig,
+    OutcomeConfig,
+    ProceduresConfig,
+)
+from tasks.ingest.outcomes.make import tables_of, titles_of
+from tasks.ingest.source import Reading, open_source
 from tasks.ingest.write import (
-    tables_of,
-    titles_of,
+    Files,
     write_cohort,
     write_notes,
     write_outcome,
@@ -21,25 +27,26 @@ from tasks.ingest.write import (
 from tasks.schemas import ADMISSIONS, LABELS, NOTES, OUTCOMES
 from tasks.synth.overlay import overlay
 
-Outcome = DiagnosesConfig | ProceduresConfig | MortalityConfig
-
 
 class Stage:
     """The stage's parts, one after the other, without Prefect."""
 
     def __init__(self, folder: Path, out: Path, split: SplitConfig) -> None:
         self.folder, self.out = folder, out
-        hosp = folder / "hosp"
-        files = hosp / "admissions.csv.gz", hosp / "patients.csv.gz"
-        self.notes = write_notes(out / "notes", folder / "note" / "discharge.csv.gz", 0.0)
-        self.splits = write_splits(out / "splits", files[1], split, 0.0)
-        self.cohort = write_cohort(out / "cohort", out / "notes", out / "splits", *files, 0.0)
+        files = self.files("discharge", "patients", "admissions")
+        self.notes = write_notes(out / "notes", files.open("discharge"))
+        self.splits = write_splits(out / "splits", files, split)
+        parts = out / "notes", out / "splits", files
+        self.cohort = write_cohort(out / "cohort", *parts, AdmissionView(), ())
 
-    def outcome(self, config: Outcome) -> dict[str, int]:
-        files = open_source(self.folder, None)
-        layouts = (*tables_of(config), *titles_of(config))
-        sources = {layout.name: path for layout in layouts if (path := files.find(layout))}
-        return write_outcome(self.out / config.name, config, self.out / "cohort", sources, 0.0)
+    def outcome(self, config: OutcomeConfig) -> dict[str, int]:
+        files = self.files(*tables_of(config), *titles_of(config))
+        return write_outcome(self.out / config.name, config, self.out / "cohort", files)
+
+    def files(self, *names: str) -> Files:
+        found = open_source(self.folder, None)
+        paths = {name: path for name in names if (path := found.find(name))}
+        return Files(Reading(release=found.release, max_reject_share=0.0), paths)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +74,9 @@ def test_codiesp_keeps_the_words_of_its_cases(codiesp: Stage) -> None:
     """A case's text stands under one heading; none of its own headings may lose a part of it."""
     columns = ["hadm_id", "text"]
     notes = tables.read(codiesp.out / "notes" / "notes", NOTES, columns).to_pylist()
-    columns = ["hadm_id", "admission_note"]
+    columns = ["hadm_id", "note"]
     cohort = tables.read(codiesp.out / "cohort" / "admissions", ADMISSIONS, columns).to_pylist()
-    kept = {row["hadm_id"]: len(row["admission_note"].split()) for row in cohort}
+    kept = {row["hadm_id"]: len(row["note"].split()) for row in cohort}
     shares = [kept[note["hadm_id"]] / len(note["text"].split()) for note in notes]
     assert sum(share > 0.95 for share in shares) >= 990
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.ingest.codes import Kind, category, clean
+from tasks.ingest.outcomes.codes import Kind, category
+from tasks.ingest.rules import clean
 
 # Words at which a common beginning is not cut off: "Type 2 diabetes mellitus with"
 _DANGLING = frozenset(

@@ -10,25 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.ingest.cohort import row_of
-from tasks.ingest.reader import Rule
+from tasks.ingest.rows import row_of
+from tasks.ingest.rules import clean
 
 Kind = Literal["diagnoses", "procedures"]
 SYSTEMS: dict[Kind, dict[int, str]] = {
     "diagnoses": {9: "icd9cm", 10: "icd10cm"},
     "procedures": {9: "icd9pcs", 10: "icd10pcs"},
 }
-
-
-def clean(codes: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Codes without blanks and dots, in upper case: " 250.00 " becomes "25000"."""
-    return pc.utf8_upper(pc.replace_substring_regex(codes, r"[\s.]", ""))
-
-
-RULES = (
-    Rule("icd_version", "is neither 9 nor 10", lambda table: _is_no_version(table["icd_version"])),
-    Rule("icd_code", "is blank", lambda table: pc.equal(clean(table["icd_code"]), "")),
-)
 
 
 def category(codes: pa.ChunkedArray, versions: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
@@ -93,7 +82,3 @@ def versions_of(diagnoses: CodedRows, admissions: int) -> tuple[NDArray[np.int64
     )
     versions = np.where(nine + ten == 0, 0, np.where(nine > ten, 9, 10))
     return versions, int(((nine > 0) & (ten > 0)).sum())
-
-
-def _is_no_version(versions: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.invert(pc.is_in(versions, pa.array([9, 10], versions.type)))

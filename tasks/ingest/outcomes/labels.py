@@ -1,9 +1,9 @@
-"""Make an outcome's label vocabulary, and write its tables."""
+"""An outcome: its label vocabulary, which admissions have which labels, and its tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from tasks import tables
 from tasks.patients import SPLITS
 from tasks.schemas import LABELS, OUTCOMES, REJECTS
+
+Flags = NDArray[np.bool_]
 
 _SEPARATOR = "\x1f"  # below every character of a code, so that the order is by system, then code
 
@@ -32,6 +34,32 @@ class Outcome:
     label: NDArray[np.int64]
     labels: Sequence[tuple[str, str]]
     titles: Sequence[str | None]
+    one_of: bool = False  # an observed admission has exactly one of the labels: classes
+
+    @classmethod
+    def yes_or_no(
+        cls, label: tuple[str, str], title: str, observed: Flags, positive: Flags
+    ) -> Outcome:
+        """One label that an observed admission has or has not; observed, positive [admissions]."""
+        rows = np.flatnonzero(observed & positive)
+        return cls(
+            systems=[label[0] if seen else None for seen in observed.tolist()],
+            admission=rows,
+            label=np.zeros(len(rows), np.int64),
+            labels=[label],
+            titles=[title],
+        )
+
+    def within(self, usable: Flags) -> Outcome:
+        """The same outcome with the other admissions unobserved; usable [admissions]."""
+        kept = usable[self.admission]
+        systems = [
+            system if use else None
+            for system, use in zip(self.systems, usable.tolist(), strict=True)
+        ]
+        return replace(
+            self, systems=systems, admission=self.admission[kept], label=self.label[kept]
+        )
 
     def write(self, out: Path, cohort: pa.Table, rejects: pa.Table) -> dict[str, int]:
         """Write the tables outcomes, labels and rejects; return the counts."""
@@ -77,6 +105,7 @@ class Outcome:
                 "code_system": pa.array([system for system, _ in self.labels], pa.string()),
                 "code": pa.array([code for _, code in self.labels], pa.string()),
                 "title": pa.array(self.titles, pa.string()),
+                "one_of": pa.repeat(self.one_of, len(self.labels)),
             }
             | counts
         ).cast(LABELS)

@@ -1,0 +1,85 @@
+"""What a table of a source looks like: where it lies, its columns and types, and what its rows say.
+
+A source is a table of layouts (`mimic_iv.py`, `mimic_iii.py`); whatever differs between releases
+stands there, and what is read has the same columns under the same names, whatever the release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.ingest.reader import Reader, Rule
+from tasks.ingest.rejects import Rejects
+
+DATE_TIME = pa.timestamp("us")  # MIMIC's shifted local time, no zone
+Shape = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table as a release keeps it.
+
+    name: what the stage calls it, whatever the release.
+    files: its place in the source without .csv or .csv.gz, older places behind newer ones.
+    schema: the columns that are read, others are passed over; one that is not nullable must have a
+        value in every row.
+    found_as: other names under which a column is found; case never matters.
+    unique: the key, which occurs once.
+    rules: what else a row must obey.
+    shape: from the columns as read to those that the table has in every release; it may leave out
+        rows that are not the table's.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    schema: pa.Schema
+    found_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unique: str | None = None
+    rules: tuple[Rule, ...] = ()
+    shape: Shape | None = None
+
+
+def columns(required: dict[str, pa.DataType], optional: dict[str, pa.DataType]) -> pa.Schema:
+    """A schema of columns that every row must fill, and of others."""
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in required.items()]
+        + [pa.field(name, kind) for name, kind in optional.items()]
+    )
+
+
+@dataclass
+class OpenTable:
+    """A file read in the columns that its table has in every release."""
+
+    layout: Layout
+    path: Path
+    max_reject_share: float
+    rejects: Rejects = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rejects = Rejects.of(self.path, self.max_reject_share)
+
+    def batches(self) -> Iterator[pa.Table]:
+        """Yield the good rows; see Reader.batches."""
+        layout = self.layout
+        reader = Reader(
+            self.path,
+            layout.schema,
+            self.rejects,
+            layout.unique,
+            layout.rules,
+            aliases=layout.found_as,
+        )
+        for batch in reader.batches():
+            table = pa.Table.from_batches([batch])
+            yield layout.shape(table) if layout.shape else table
+
+    def table(self) -> pa.Table:
+        """All good rows at once, for a table that fits in memory."""
+        empty = self.layout.schema.empty_table()
+        empty = self.layout.shape(empty) if self.layout.shape else empty
+        return pa.concat_tables([empty, *self.batches()])

@@ -1,0 +1,125 @@
+"""MIMIC-III 1.4: its tables in the columns of MIMIC-IV's. The paper's outcomes come from it.
+
+Columns stand in capitals, codes are ICD-9 throughout, and all notes lie in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.ingest import mimic_iv
+from tasks.ingest.layout import DATE_TIME, Layout, columns
+from tasks.ingest.rules import CODE
+from tasks.schemas import NOTES
+
+_FOUR = {layout.name: layout for layout in mimic_iv.LAYOUTS}
+_SUMMARY = "Discharge summary"
+_RADIOLOGY = "Radiology"
+
+
+def _notes(category: str, usual: str, addendum: str) -> Callable[[pa.Table], pa.Table]:
+    """Rows of one category as MIMIC-IV's notes; notes marked as errors are left out."""
+
+    def shape(table: pa.Table) -> pa.Table:
+        wanted = pc.equal(pc.utf8_trim_whitespace(table["category"]), category)
+        sound = pc.not_equal(pc.coalesce(table["iserror"], pa.scalar("0")), "1")
+        kept = table.filter(pc.and_(pc.fill_null(wanted, False), sound))
+        added = pc.match_substring(kept["description"], "addendum", ignore_case=True)
+        made = {
+            "note_type": pc.if_else(pc.fill_null(added, False), addendum, usual),
+            "note_seq": pa.nulls(kept.num_rows, pa.int32()),
+            "charttime": pc.coalesce(kept["charttime"], kept["chartdate"]),
+        }
+        return pa.table({name: made.get(name, _of(kept, name)) for name in NOTES.names})
+
+    return shape
+
+
+def _of(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    return table[name] if name in table.column_names else None
+
+
+def _nine(table: pa.Table) -> pa.Table:
+    """The version that every code of MIMIC-III has."""
+    version = pa.repeat(pa.scalar(9, pa.int32()), table.num_rows)
+    return table.append_column("icd_version", version)
+
+
+def _born(table: pa.Table) -> pa.Table:
+    """The date of birth as it stands: 300 years before the first admission at over 89."""
+    born = pc.cast(table["dob"], pa.date32(), safe=False)
+    return table.drop_columns(["dob"]).append_column("born", born)
+
+
+def _note_layout(name: str, category: str, usual: str, addendum: str) -> Layout:
+    return Layout(
+        name,
+        ("NOTEEVENTS",),
+        columns(
+            {"note_id": pa.string(), "subject_id": pa.int64(), "text": pa.large_string()},
+            {
+                "hadm_id": pa.int64(),
+                "chartdate": DATE_TIME,
+                "charttime": DATE_TIME,
+                "storetime": DATE_TIME,
+                "category": pa.string(),
+                "description": pa.string(),
+                "iserror": pa.string(),
+            },
+        ),
+        found_as={"note_id": ("row_id",)},
+        unique="note_id",
+        shape=_notes(category, usual, addendum),
+    )
+
+
+def _codes(name: str, file: str) -> Layout:
+    schema = columns({"subject_id": pa.int64(), "hadm_id": pa.int64(), "icd_code": pa.string()}, {})
+    return Layout(name, (file,), schema, {"icd_code": ("icd9_code",)}, rules=(CODE,), shape=_nine)
+
+
+def _titles(name: str, file: str) -> Layout:
+    schema = columns({"icd_code": pa.string()}, {"long_title": pa.string()})
+    return Layout(name, (file,), schema, {"icd_code": ("icd9_code",)}, rules=(CODE,), shape=_nine)
+
+
+def _like_four(name: str, file: str) -> Layout:
+    four = _FOUR[name]
+    return Layout(
+        name,
+        (file,),
+        four.schema,
+        {"race": ("ethnicity",), "stay_id": ("icustay_id",)},
+        four.unique,
+        four.rules,
+    )
+
+
+LAYOUTS = (
+    _note_layout("discharge", _SUMMARY, "DS", "AD"),
+    _note_layout("radiology", _RADIOLOGY, "RR", "AR"),
+    Layout(
+        "patients",
+        ("PATIENTS",),
+        columns({"subject_id": pa.int64()}, {"gender": pa.string(), "dob": DATE_TIME}),
+        unique="subject_id",
+        shape=_born,
+    ),
+    _like_four("deaths", "PATIENTS"),
+    _like_four("admissions", "ADMISSIONS"),
+    _like_four("deathtimes", "ADMISSIONS"),
+    _codes("diagnoses", "DIAGNOSES_ICD"),
+    _codes("procedures", "PROCEDURES_ICD"),
+    _titles("diagnosis_titles", "D_ICD_DIAGNOSES"),
+    _titles("procedure_titles", "D_ICD_PROCEDURES"),
+    _like_four("icu_stays", "ICUSTAYS"),
+    Layout(  # mimic-code's ventilation_durations, exported as CSV
+        "ventilation",
+        ("VENTILATION_DURATIONS", "VENTDURATIONS"),
+        columns({"stay_id": pa.int64()}, {"starttime": DATE_TIME, "endtime": DATE_TIME}),
+        {"stay_id": ("icustay_id",)},
+    ),
+)

@@ -1,0 +1,120 @@
+"""MIMIC-IV 2.2 and 3.1 with MIMIC-IV-Note 2.2: its tables, their columns and types.
+
+Facts: mimic-code's create.sql of MIMIC-IV and MIMIC-IV-Note. `core/` is where 1.0 kept two tables;
+it also said ethnicity for race.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.ingest.layout import DATE_TIME, Layout, columns
+from tasks.ingest.rules import CODE, FLAG, VERSION
+
+INVASIVE_VENTILATION = 225792  # d_items: what procedureevents calls it
+
+
+def _born(table: pa.Table) -> pa.Table:
+    """anchor_age in anchor_year as a date of birth, the first of January.
+
+    Years from then on are anchor_age + (year - anchor_year), as MIMIC's documentation counts them.
+    """
+    years = pc.subtract(table["anchor_year"], table["anchor_age"])
+    text = pc.binary_join_element_wise(pc.cast(years, pa.string()), "-01-01", "")
+    return table.drop_columns(["anchor_age", "anchor_year"]).append_column(
+        "born", pc.cast(pc.strptime(text, "%Y-%m-%d", "s"), pa.date32())
+    )
+
+
+def _invasive(table: pa.Table) -> pa.Table:
+    kept = table.filter(pc.equal(table["itemid"], INVASIVE_VENTILATION))
+    return kept.drop_columns(["itemid"])
+
+
+_NOTE_IDS = {"note_id": pa.string(), "subject_id": pa.int64()}
+_NOTE_REST = {"note_type": pa.string(), "text": pa.large_string()}
+_NOTE_TIMES = {"note_seq": pa.int32(), "charttime": DATE_TIME, "storetime": DATE_TIME}
+_IDS = {"subject_id": pa.int64(), "hadm_id": pa.int64()}
+_CODES = columns(_IDS | {"icd_code": pa.string(), "icd_version": pa.int32()}, {})
+_TITLES = columns({"icd_code": pa.string(), "icd_version": pa.int32()}, {"long_title": pa.string()})
+_RULES = (VERSION, CODE)
+
+LAYOUTS = (
+    Layout(
+        "discharge",
+        ("note/discharge",),
+        columns(_NOTE_IDS | {"hadm_id": pa.int64()} | _NOTE_REST, _NOTE_TIMES),
+        unique="note_id",
+    ),
+    Layout(  # hadm_id: null for reports outside any admission
+        "radiology",
+        ("note/radiology",),
+        columns(_NOTE_IDS | _NOTE_REST, _NOTE_TIMES | {"hadm_id": pa.int64()}),
+        unique="note_id",
+    ),
+    Layout(
+        "patients",
+        ("hosp/patients", "core/patients"),
+        columns(
+            {"subject_id": pa.int64()},
+            {"gender": pa.string(), "anchor_age": pa.int32(), "anchor_year": pa.int32()},
+        ),
+        unique="subject_id",
+        shape=_born,
+    ),
+    Layout(
+        "anchor_years",
+        ("hosp/patients", "core/patients"),
+        columns({"subject_id": pa.int64(), "anchor_year_group": pa.string()}, {}),
+        unique="subject_id",
+    ),
+    Layout(
+        "deaths",
+        ("hosp/patients", "core/patients"),
+        columns({"subject_id": pa.int64()}, {"dod": DATE_TIME}),
+        unique="subject_id",
+    ),
+    Layout(
+        "admissions",
+        ("hosp/admissions", "core/admissions"),
+        columns(
+            _IDS | {"admittime": DATE_TIME, "dischtime": DATE_TIME},
+            {
+                "race": pa.string(),
+                "insurance": pa.string(),
+                "language": pa.string(),
+                "admission_type": pa.string(),
+                "hospital_expire_flag": pa.int32(),
+            },
+        ),
+        found_as={"race": ("ethnicity",)},
+        unique="hadm_id",
+        rules=(FLAG,),
+    ),
+    Layout(
+        "deathtimes",
+        ("hosp/admissions", "core/admissions"),
+        columns({"hadm_id": pa.int64()}, {"deathtime": DATE_TIME}),
+        unique="hadm_id",
+    ),
+    Layout("diagnoses", ("hosp/diagnoses_icd",), _CODES, rules=_RULES),
+    Layout("procedures", ("hosp/procedures_icd",), _CODES, rules=_RULES),
+    Layout("diagnosis_titles", ("hosp/d_icd_diagnoses",), _TITLES, rules=_RULES),
+    Layout("procedure_titles", ("hosp/d_icd_procedures",), _TITLES, rules=_RULES),
+    Layout(
+        "icu_stays",
+        ("icu/icustays",),
+        columns(_IDS | {"stay_id": pa.int64(), "intime": DATE_TIME}, {"outtime": DATE_TIME}),
+        unique="stay_id",
+    ),
+    Layout(
+        "ventilation",
+        ("icu/procedureevents",),
+        columns(
+            {"stay_id": pa.int64(), "itemid": pa.int32()},
+            {"starttime": DATE_TIME, "endtime": DATE_TIME},
+        ),
+        shape=_invasive,
+    ),
+)

@@ -1,0 +1,157 @@
+"""Group ICD codes: by category, as they stand, or by a table that the user names."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import ConfigError
+from tasks.ingest.outcomes.codes import CodedRows, Kind, category
+from tasks.ingest.outcomes.config import DiagnosesConfig, ProceduresConfig
+from tasks.ingest.outcomes.titles import titles_of
+
+Titles = dict[tuple[int, str], str]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Code rows of which the code is the group's, the groups' titles, and what was counted."""
+
+    rows: CodedRows
+    titles: Titles
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def grouped(
+    rows: CodedRows,
+    kind: Kind,
+    titles: pa.Table | None,
+    config: DiagnosesConfig | ProceduresConfig,
+) -> Grouped:
+    """Put each code's group in the code's place; with a table, a code may have several or none."""
+    listed: Titles = {}
+    match config.grouping:
+        case "category" | "full" as grouping:
+            if titles is not None:
+                listed = titles_of(titles, kind, grouping)
+            if grouping == "category":
+                rows = replace(rows, code=category(rows.code, pa.array(rows.version), kind))
+            return Grouped(rows, listed)
+        case "ccs" | "file":
+            assert config.grouping_file is not None, "the config was checked"
+            return _by_table(rows, read_groups(config.grouping_file))
+
+
+def _by_table(rows: CodedRows, groups: pa.Table) -> Grouped:
+    """Rows of a code without a group are left out and counted."""
+    listed = pa.table(
+        {
+            "admission": pa.array(rows.admission),
+            "version": pa.array(rows.version, pa.int64()),
+            "code": rows.code,
+        }
+    )
+    of_both = pc.equal(groups["version"], 0)
+    several = groups.filter(of_both).drop_columns(["version"])
+    ours = pa.concat_tables(
+        [
+            groups.filter(pc.invert(of_both)),
+            *(
+                several.append_column("version", pa.repeat(version, several.num_rows)).select(
+                    groups.column_names
+                )
+                for version in (9, 10)
+            ),
+        ]
+    )
+    found = listed.join(ours, ["code", "version"], join_type="inner")
+    known = listed.join(ours.select(["code", "version"]), ["code", "version"], "left semi")
+    titles = {
+        (row["version"], row["group"]): row["title"] for row in ours.to_pylist() if row["title"]
+    }
+    kept = replace(
+        rows,
+        admission=found["admission"].to_numpy().astype(np.int64),
+        version=found["version"].to_numpy().astype(np.int64),
+        code=found["group"],
+    )
+    return Grouped(kept, titles, {"code_rows_without_a_group": len(listed) - len(known)})
+
+
+def read_groups(path: Path) -> pa.Table:
+    """The table of groups: code, version (0: both), group, title.
+
+    Takes a CSV with the columns code and group (version and title if they are there), HCUP's CCS
+    for ICD-9 ('ICD-9-CM CODE', 'CCS CATEGORY') and HCUP's CCSR for ICD-10 ('ICD-10-CM CODE',
+    'CCSR CATEGORY 1' to 6). Raises ConfigError where it is none of them.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_groups(file.read()))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise ConfigError(f"{path} cannot be read as CSV; correct grouping_file") from None
+    if not rows:
+        raise ConfigError(
+            f"{path} has no columns code and group, nor HCUP's 'ICD-9-CM CODE' and 'CCS CATEGORY', "
+            "nor 'ICD-10-CM CODE' and 'CCSR CATEGORY 1'; correct grouping_file"
+        )
+    codes, versions, groups, titles = zip(*sorted(set(rows)), strict=True)
+    return pa.table(
+        {
+            "code": pa.array(codes, pa.string()),
+            "version": pa.array(versions, pa.int64()),
+            "group": pa.array(groups, pa.string()),
+            "title": pa.array(titles, pa.string()),
+        }
+    )
+
+
+def _groups(text: str) -> Iterator[tuple[str, int, str, str]]:
+    quote = "'" if text.lstrip("\n").find("'ICD-") >= 0 else '"'  # HCUP quotes with apostrophes
+    lines = csv.reader(text.splitlines(), quotechar=quote)
+    where: _Columns | None = None
+    for line in lines:
+        cells = [cell.strip() for cell in line]
+        if where is None:  # HCUP puts a line of remarks before the header
+            where = _columns([cell.lower() for cell in cells])
+            continue
+        code_at, version, pairs, version_at = where
+        if len(cells) <= max(at for pair in pairs for at in pair if at) or not cells[code_at]:
+            continue
+        code = re.sub(r"[\s.]", "", cells[code_at]).upper()
+        of = int(cells[version_at]) if version_at is not None and cells[version_at] else version
+        for group_at, title_at in pairs:
+            if cells[group_at]:
+                title = cells[title_at] if title_at is not None else ""
+                yield code, of, cells[group_at], title
+
+
+_Columns = tuple[int, int, list[tuple[int, int | None]], int | None]
+
+
+def _columns(names: list[str]) -> _Columns | None:
+    """The places of code, groups and titles, and the codes' version; None if unknown."""
+
+    def at(name: str) -> int | None:
+        return names.index(name) if name in names else None
+
+    if "code" in names and "group" in names:
+        return names.index("code"), 0, [(names.index("group"), at("title"))], at("version")
+    if "icd-9-cm code" in names and "ccs category" in names:
+        pair = names.index("ccs category"), at("ccs category description")
+        return names.index("icd-9-cm code"), 9, [pair], None
+    if "icd-10-cm code" in names and "ccsr category 1" in names:
+        pairs = [
+            (names.index(f"ccsr category {number}"), at(f"ccsr category {number} description"))
+            for number in range(1, 7)
+            if f"ccsr category {number}" in names
+        ]
+        return names.index("icd-10-cm code"), 10, pairs, None
+    return None

@@ -1,0 +1,39 @@
+"""Length of stay in four classes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.ingest.outcomes.inputs import DAY, Counted, Inputs, times
+from tasks.ingest.outcomes.labels import Outcome
+
+SYSTEM = "length_of_stay"
+CLASSES = (
+    ("<=3", "At most 3 days"),
+    ("3-7", "More than 3 and at most 7 days"),
+    ("7-14", "More than 7 and at most 14 days"),
+    (">14", "More than 14 days"),
+)
+_BOUNDS = np.array([3, 7, 14]) * DAY
+
+
+def length_of_stay(inputs: Inputs) -> Counted:
+    """Days from admittime to dischtime in four classes: <=3, (3, 7], (7, 14], >14.
+
+    The classes are CORE's (van Aken et al. 2021), which rounds to tenths of a day first; here the
+    times count as they stand. An admission that ended in death is unobserved, as in CORE: its
+    length says how long it took to die. Stays of no positive length are not in the cohort.
+    """
+    stay = times(inputs.cohort["dischtime"]) - times(inputs.cohort["admittime"])
+    died, known = inputs.died(), ~np.isnat(stay)
+    observed = known & ~died
+    rows = np.flatnonzero(observed)
+    outcome = Outcome(
+        systems=[SYSTEM if seen else None for seen in observed.tolist()],
+        admission=rows,
+        label=np.searchsorted(_BOUNDS, stay[rows]),  # a stay of exactly 3 days is of the first
+        labels=[(SYSTEM, code) for code, _ in CLASSES],
+        titles=[title for _, title in CLASSES],
+        one_of=True,
+    )
+    return outcome, {"ended_in_death": int(died.sum()), "times_missing": int((~known).sum())}

@@ -1,0 +1,88 @@
+"""Which tables an outcome needs, and how it is made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.ingest.outcomes.after_discharge import death_after_discharge, readmission
+from tasks.ingest.outcomes.config import (
+    DeathAfterDischargeConfig,
+    DiagnosesConfig,
+    LengthOfStayConfig,
+    MortalityConfig,
+    OutcomeConfig,
+    OwnOutcomeConfig,
+    ProceduresConfig,
+    ReadmissionConfig,
+    VentilationConfig,
+)
+from tasks.ingest.outcomes.diagnoses import diagnoses
+from tasks.ingest.outcomes.inputs import HOUR, Counted, Inputs, times
+from tasks.ingest.outcomes.length_of_stay import length_of_stay
+from tasks.ingest.outcomes.mortality import mortality
+from tasks.ingest.outcomes.own import own
+from tasks.ingest.outcomes.procedures import procedures
+from tasks.ingest.outcomes.ventilation import ventilation
+
+
+def make(inputs: Inputs, config: OutcomeConfig) -> Counted:
+    """The outcome of the cohort's admissions, and what was counted on the way.
+
+    Where it is predicted hours after admission, admissions that ended before are unobserved.
+    """
+    outcome, counts = _made(inputs, config)
+    hours = config.predicted_after_hours
+    if 0 < hours < np.inf:
+        stay = times(inputs.cohort["dischtime"]) - times(inputs.cohort["admittime"])
+        lasting = stay > hours * HOUR
+        outcome = outcome.within(lasting)
+        counts = counts | {"ended_before_prediction": int((~lasting).sum())}
+    return outcome, counts
+
+
+def tables_of(config: OutcomeConfig) -> tuple[str, ...]:
+    """The source tables without which the outcome cannot be made."""
+    match config:
+        case DiagnosesConfig():
+            return ("diagnoses",)
+        case ProceduresConfig():
+            return ("procedures", "diagnoses")
+        case MortalityConfig() | LengthOfStayConfig() | ReadmissionConfig():
+            return ("admissions",)
+        case VentilationConfig():
+            return ("icu_stays", "ventilation", "diagnoses", "deathtimes")
+        case DeathAfterDischargeConfig():
+            return ("admissions", "deaths")
+        case OwnOutcomeConfig():
+            return ()
+
+
+def titles_of(config: OutcomeConfig) -> tuple[str, ...]:
+    """The table of titles that the outcome uses if it is there."""
+    match config:
+        case DiagnosesConfig():
+            return ("diagnosis_titles",)
+        case ProceduresConfig():
+            return ("procedure_titles",)
+        case _:
+            return ()
+
+
+def _made(inputs: Inputs, config: OutcomeConfig) -> Counted:
+    match config:
+        case DiagnosesConfig():
+            return diagnoses(inputs, config)
+        case ProceduresConfig():
+            return procedures(inputs, config)
+        case MortalityConfig():
+            return mortality(inputs)
+        case LengthOfStayConfig():
+            return length_of_stay(inputs)
+        case VentilationConfig():
+            return ventilation(inputs, config)
+        case DeathAfterDischargeConfig():
+            return death_after_discharge(inputs, config)
+        case ReadmissionConfig():
+            return readmission(inputs, config)
+        case OwnOutcomeConfig():
+            return own(inputs, config)

@@ -1,0 +1,40 @@
+"""Death in the hospital."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from tasks.ingest.outcomes.inputs import Counted, Inputs
+from tasks.ingest.outcomes.labels import Outcome
+
+DIED = ("mortality", "died")
+_GIVEN_AWAY = re.compile(
+    r"\b(?:patient|pt)\s(?:had\s|has\s)?(?:expired|died|passed away|deceased)\b"
+    r"|\bpronounced (?:dead|expired)\b|\btime of death\b",
+    re.IGNORECASE,
+)
+_EXPIRED = re.compile(r"\bs?he expired\b", re.IGNORECASE)
+_OF_OTHERS = re.compile(r"^(?:FAMILY|SOCIAL) HISTORY: .*$", re.MULTILINE)
+
+
+def mortality(inputs: Inputs) -> Counted:
+    """hospital_expire_flag of the admission (van Aken et al. 2021).
+
+    An admission of which the note itself says that the patient died is unobserved, so that nothing
+    is learned from the answer: CORE's phrases. (In the exam and the medications they are cut out
+    as the note is made, see `sections.py`.)
+    """
+    told = np.array([tells_of_death(note) for note in inputs.notes()], bool)
+    known = inputs.of_admissions("admissions")["hospital_expire_flag"].is_valid().to_numpy()
+    outcome = Outcome.yes_or_no(DIED, "Died in the hospital", known & ~told, inputs.died())
+    return outcome, {"death_told_in_note": int(told.sum()), "flag_missing": int((~known).sum())}
+
+
+def tells_of_death(note: str) -> bool:
+    """Whether an admission note gives the death away, by CORE's phrases.
+
+    What its family and social history say of others who expired does not count.
+    """
+    return bool(_GIVEN_AWAY.search(note) or _EXPIRED.search(_OF_OTHERS.sub("", note)))
