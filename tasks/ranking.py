@@ -41,6 +41,25 @@ def auroc_by_label(
     return auroc
 
 
+def class_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return log(p / (1 - p)) of each class, p being the softmax over the row's classes.
+
+    Logits of classes are known up to a constant a row only; these scores are not changed by one.
+
+    Args:
+        logits: [admissions, classes].
+
+    >>> class_scores(np.array([[0.0, np.log(3.0)], [7.0, 7.0]])).round(3).tolist()
+    [[-1.099, 1.099], [0.0, 0.0]]
+    """
+    exact = logits.astype(np.float64)
+    scores = np.empty_like(exact)
+    for each in range(exact.shape[1]):
+        others = np.delete(exact, each, axis=1)
+        scores[:, each] = exact[:, each] - np.logaddexp.reduce(others, axis=1)
+    return scores
+
+
 def macro_auroc(
     scores: NDArray[np.floating],
     positives: NDArray[np.bool_],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ranking import auroc_by_label, macro_auroc
+from tasks.ranking import auroc_by_label, class_scores, macro_auroc
 
 
 @settings(deadline=None)  # the first example imports scikit-learn
@@ -36,3 +36,12 @@ def test_an_undefined_label_is_left_out_of_the_macro_average() -> None:
     observed = np.ones_like(positives)
     assert macro_auroc(scores, positives, observed) == 1.0
     assert np.isnan(macro_auroc(scores, positives, ~observed))
+
+
+def test_the_scores_of_classes_are_the_softmaxs_and_know_no_constant() -> None:
+    draw = np.random.default_rng(5)
+    logits = draw.normal(0, 4, (50, 4))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(class_scores(logits), np.log(p / (1 - p)), atol=1e-9)
+    shifted = logits + draw.normal(0, 100, (50, 1))
+    np.testing.assert_allclose(class_scores(shifted), class_scores(logits), atol=1e-9)

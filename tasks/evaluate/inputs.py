@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
+from tasks.ranking import class_scores
 
 COHORT_COLUMNS = (
     "hadm_id",
@@ -42,6 +43,7 @@ class Known:
     group: NDArray[np.int64]  # [labels]; index into code_systems
     codes: tuple[str, ...]  # [labels]
     admissions: pa.Table  # the cohort's columns, row by row as above
+    one_of: bool = False  # the labels are classes, of which each admission has one
 
     @property
     def labels(self) -> int:
@@ -110,6 +112,7 @@ def read_known(outcome: str, place: Path, admissions: pa.Table) -> Known:
         group=group,
         codes=tuple(labels["code"].to_pylist()),
         admissions=test,
+        one_of=pc.any(labels["one_of"]).as_py(),
     )
 
 
@@ -118,6 +121,7 @@ def read_scores(
 ) -> NDArray[np.float32]:
     """Read a variant's test logits, [admissions of `known`, labels].
 
+    Of classes they become log-odds by the softmax over each admission's classes.
     Raises EvaluationError on another width, NaN or infinite logits, duplicates, admissions that
     are not in the cohort or not in its test split, and observed admissions without a prediction.
     """
@@ -150,7 +154,7 @@ def read_scores(
             f"{what}: {bad} of {len(ids)} rows hold NaN or infinite logits; the training "
             "diverged: lower finetune.learning_rate and run finetune anew"
         )
-    return scores
+    return class_scores(scores).astype(np.float32) if known.one_of else scores
 
 
 def _case_matrix(outcome: str, labels: pa.ChunkedArray, width: int) -> NDArray[np.bool_]:

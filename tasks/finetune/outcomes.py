@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import TrainingError
+from tasks.ranking import class_scores
 
 Rows = NDArray[np.int64]
 
@@ -31,6 +33,7 @@ class Outcome:
     admission_system: NDArray[np.int64]  # [admissions], the same index; -1: unobserved
     offsets: NDArray[np.int64]  # [admissions + 1]: whose positives are where
     values: NDArray[np.int64]  # label indices
+    one_of: bool = False  # an observed admission has exactly one of the labels: classes
 
     def positives(self, rows: Rows) -> NDArray[np.bool_]:
         """Which labels these admissions have, [rows, labels]."""
@@ -45,9 +48,18 @@ class Outcome:
         """Which labels are known of these admissions, [rows, labels]."""
         return self.admission_system[rows][:, None] == self.label_system[None, :]
 
+    def rankable(self, logits: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Scores that may be compared between admissions, [rows, labels]."""
+        return class_scores(logits) if self.one_of else logits
+
     def observed_cells(self, rows: Rows) -> int:
-        """How many (admission, label) pairs are known among these admissions."""
+        """How many (admission, label) pairs are known among these admissions.
+
+        Of classes, which are known together, an admission counts once.
+        """
         systems = self.admission_system[rows]
+        if self.one_of:
+            return int((systems >= 0).sum())
         by_system = np.bincount(self.label_system)
         return int(by_system[systems[systems >= 0]].sum())
 
@@ -84,6 +96,7 @@ def read_outcome(name: str, place: Path, hadm_ids: NDArray[np.int64]) -> Outcome
         admission_system=np.where(where >= 0, known[where], -1).astype(np.int64),
         offsets=offsets,
         values=lists.values.to_numpy()[picked].astype(np.int64),
+        one_of=pc.any(labels["one_of"]).as_py(),
     )
 
 

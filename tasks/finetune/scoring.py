@@ -51,7 +51,11 @@ def mean_macro_auroc(
     Raises TrainingError where it is defined for none.
     """
     found = [
-        macro_auroc(logits[outcome.name], outcome.positives(rows), outcome.observed(rows))
+        macro_auroc(
+            outcome.rankable(logits[outcome.name]),
+            outcome.positives(rows),
+            outcome.observed(rows),
+        )
         for outcome in outcomes
     ]
     defined = [value for value in found if not np.isnan(value)]

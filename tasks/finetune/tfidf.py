@@ -23,6 +23,7 @@ from tasks.ranking import macro_auroc
 
 LABELS_AT_ONCE = 32  # of one process's turn
 JOBS = 2
+RARE = -20.0  # the logit of a class that no training admission has
 
 Scores = NDArray[np.float32]
 
@@ -82,7 +83,7 @@ def fit_best(
             split: np.asarray(cohort.terms[places] @ weights + biases, np.float32)
             for split, places in rows.items()
         }
-        value = macro_auroc(scores["validation"], *truth)
+        value = macro_auroc(outcome.rankable(scores["validation"]), *truth)
         value = -1.0 if np.isnan(value) else value
         if best is None or value > best[0]:
             best = value, strength, scores
@@ -112,6 +113,8 @@ def _fit(
 
     positives, observed = outcome.positives(cohort.train), outcome.observed(cohort.train)
     terms = cohort.terms[cohort.train]
+    if outcome.one_of:
+        return _fit_classes(terms, positives, observed, strength)
     labels = np.arange(len(outcome.labels))
     parts = np.array_split(labels, max(1, len(labels) // LABELS_AT_ONCE))
     # processes: most of a fit is Python, which threads would take turns at
@@ -121,6 +124,34 @@ def _fit(
     )
     weights = np.concatenate([part[0] for part in found])
     return weights.T, np.concatenate([part[1] for part in found])
+
+
+def _fit_classes(
+    terms: Any, positives: NDArray[np.bool_], observed: NDArray[np.bool_], strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One regression over all classes; weights [terms, classes] and biases [classes].
+
+    A class without a training admission gets the lowest bias.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.flatnonzero(observed.any(axis=1))
+    classes = positives[rows].argmax(axis=1)
+    weights = np.zeros((terms.shape[1], positives.shape[1]))
+    biases = np.full(positives.shape[1], RARE)
+    present = np.unique(classes)
+    if len(present) < 2:
+        return weights, biases
+    model = LogisticRegression(C=strength, solver="lbfgs", max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(terms[rows], classes)
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(present) == 2:  # scikit-learn then gives the second class alone
+        coefficients = np.vstack([-coefficients, coefficients]) / 2
+        intercepts = np.concatenate([-intercepts, intercepts]) / 2
+    weights[:, present], biases[present] = coefficients.T, intercepts
+    return weights, biases
 
 
 def _fit_labels(

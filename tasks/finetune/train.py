@@ -37,7 +37,7 @@ from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.start import start_heads
 from tasks.model.base import load_backbone
 from tasks.model.fusion import FusedModel, Fusion, check_first_gradients
-from tasks.model.heads import HeadShape, masked_bce
+from tasks.model.heads import HeadShape, masked_bce, masked_cross_entropy
 from tasks.training.engine import precision_of, seed_all
 from tasks.training.loop import Batch, Trained, Validation, train
 from tasks.training.program import World, run
@@ -195,12 +195,13 @@ class _Lesson:
     def loss(self, model: nn.Module, micro: Rows) -> Tensor:
         """The cross-entropy summed over the observed cells of all outcomes.
 
-        So every (admission, label) pair that is known counts the same, whichever the outcome.
+        So every (admission, label) pair that is known counts the same, whichever the outcome;
+        classes, of which an admission has exactly one, count once together.
         """
         device = self.world.device
         logits = model(*self.notes.padded(micro, device))
         parts = [
-            masked_bce(
+            (masked_cross_entropy if outcome.one_of else masked_bce)(
                 logits[outcome.name],
                 torch.from_numpy(outcome.positives(micro)).to(device),
                 torch.from_numpy(outcome.observed(micro)).to(device),

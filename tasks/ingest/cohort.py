@@ -26,7 +26,7 @@ OTHER_PATIENT = "note of another patient"
 ONLY_ADDENDA = "an addendum without its discharge note"  # CORE asks for a report too
 _OLDEST = 91  # years; stands for everyone over 89
 
-Order = tuple[bool, int, Any]  # of an admission's notes
+Order = tuple[bool, int, int]  # of an admission's notes
 Held = list[tuple[Order, Any]]
 
 
@@ -75,7 +75,7 @@ class Cohort:
                     done.append((row, self.view.join([found])))
                     continue
                 notes = held.setdefault(row, [])
-                notes.append((_order(batch, place), found))
+                notes.append((self._order(batch, place), found))
                 if len(notes) == self._notes_of[row]:
                     done.append((row, self._joined(held.pop(row))))
             yield self._finished(done)
@@ -116,6 +116,14 @@ class Cohort:
             self._summarized[rows[own & is_summary]] = True
             found.append(np.where(own, rows, -1))
         return np.concatenate(found)
+
+    def _order(self, batch: pa.RecordBatch, place: int) -> Order:
+        """Summaries before addenda, each in the order of note_seq; reports in that of time."""
+        time = batch["charttime"][place].value or 0  # microseconds; null without
+        sequence = batch["note_seq"][place].as_py() or 0
+        if self.view.table == "radiology":
+            return False, time, sequence
+        return batch["note_type"][place].as_py() != SUMMARY, sequence, time
 
     def _joined(self, notes: Held) -> str:
         return self.view.join([found for _, found in sorted(notes, key=lambda note: note[0])])
@@ -177,13 +185,6 @@ def _matching(types: pa.ChunkedArray, patterns: Sequence[str]) -> list[str]:
         for kind in pc.unique(types).drop_null().to_pylist()
         if any(fnmatch.fnmatchcase(kind.upper(), pattern.upper()) for pattern in patterns)
     ]
-
-
-def _order(batch: pa.RecordBatch, place: int) -> Order:
-    """Discharge summaries before addenda, each in the order of note_seq, then of time."""
-    time = batch["charttime"][place].value  # microseconds; null without
-    sequence = batch["note_seq"][place].as_py() or 0
-    return batch["note_type"][place].as_py() != SUMMARY, sequence, time or 0
 
 
 def _times(column: pa.Array) -> NDArray[np.datetime64]:

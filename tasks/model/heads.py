@@ -120,6 +120,16 @@ def masked_bce(logits: Tensor, positives: Tensor, observed: Tensor) -> Tensor:
     return torch.where(observed, by_cell, 0.0).sum()
 
 
+def masked_cross_entropy(logits: Tensor, positives: Tensor, observed: Tensor) -> Tensor:
+    """Cross-entropy over classes, summed over the observed rows.
+
+    Args:
+        logits, positives, observed: [batch, classes]; an observed row has exactly one positive.
+    """
+    of_class = -torch.log_softmax(logits, dim=1)
+    return torch.where(positives & observed, of_class, 0.0).sum()
+
+
 def _pooled(hidden: Tensor, present: Tensor, pool: Pool) -> Tensor:
     """One state [batch, hidden] from the states of the present tokens."""
     match pool:

@@ -173,6 +173,7 @@ def _write_outcome(
         "code_system": [systems[one] for one in group],
         "code": [f"C{index:02}" for index in range(width)],
         "title": [f"Condition <{index}> & others" if index % 5 else None for index in range(width)],
+        "one_of": [False] * width,
         **{name: cases[split == name].sum(axis=0) for name in ("train", "validation", "test")},
     }
     tables.write(

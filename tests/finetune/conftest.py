@@ -26,6 +26,11 @@ LABELS = (  # code_system, code, title, the word that tells it
     ("icd10cm", "I50", "Heart failure", "heart"),
     ("icd10cm", "N20", "Calculus of kidney", "stone"),
 )
+CLASSES = (  # of which every admission has the first that its words tell
+    ("triage", "cardiac", None, "heart"),
+    ("triage", "renal", None, "stone"),
+    ("triage", "other", None, ""),
+)
 DIED = ("mortality", "died", None, "collapse")
 HADM_IDS = range(9000, 9400)
 UNCODED = HADM_IDS[5]  # no diagnosis rows: nothing is known of it
@@ -78,6 +83,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     positives = _write_cohort(found.cohort)
     _write_outcome(found.diagnoses, LABELS, positives)
     _write_outcome(found.mortality, (DIED,), positives)
+    _write_outcome(found.triage, CLASSES, positives)
     _write_models(found)
     encode(found.encoded, found.cohort, found.tokenizer, max_tokens=64)
     return found
@@ -118,17 +124,18 @@ def _write_outcome(
 ) -> None:
     rows = []
     for hadm_id, said in words.items():
-        system = "mortality" if labels == (DIED,) else system_of(hadm_id)
+        of_labels = labels[0][0] if labels in ((DIED,), CLASSES) else system_of(hadm_id)
         has = [
             index
             for index, (of_system, _, _, word) in enumerate(labels)
-            if word in said and of_system == system
+            if (word in said or not word) and of_system == of_labels
         ]
+        has = has[:1] if labels == CLASSES else has
         rows.append(
             {
                 "hadm_id": hadm_id,
-                "observed": system is not None,
-                "code_system": system,
+                "observed": of_labels is not None,
+                "code_system": of_labels,
                 "labels": has,
             }
         )
@@ -138,6 +145,7 @@ def _write_outcome(
             "code_system": system,
             "code": code,
             "title": title,
+            "one_of": labels == CLASSES,
             "train": 1,
             "validation": 1,
             "test": 1,

@@ -23,8 +23,8 @@ from tests.finetune.conftest import LABELS, Inputs, split_of, system_of
 SETTINGS = TfidfConfig(strengths=(0.01, 1.0, 100.0))
 
 
-def logits(place: Path, split: str) -> tuple[list[int], np.ndarray[Any, Any]]:
-    table = pq.read_table(place / "tfidf" / "diagnoses" / f"{split}.parquet")
+def logits(place: Path, split: str, outcome: str = "diagnoses") -> tuple[list[int], Any]:
+    table = pq.read_table(place / "tfidf" / outcome / f"{split}.parquet")
     return table["hadm_id"].to_pylist(), np.array(table["logits"].to_pylist())
 
 
@@ -100,6 +100,23 @@ def test_what_the_test_patients_have_and_say_moves_nothing(
     write_tfidf(tmp_path / "out", cohort, {"diagnoses": outcome}, SETTINGS, None, 0)
     expected, found = logits(fitted, "validation"), logits(tmp_path / "out", "validation")
     assert np.array_equal(expected[1], found[1])
+
+
+def test_classes_are_fitted_together_as_scikit_learn_does(inputs: Inputs, tmp_path: Path) -> None:
+    settings = TfidfConfig(strengths=(10.0,))
+    write_tfidf(tmp_path, inputs.cohort, {"triage": inputs.triage}, settings, None, 0)
+    rows = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS).to_pylist()
+    notes = {row["hadm_id"]: row["note"] for row in rows}
+    outcome = read_outcome("triage", inputs.triage, np.array(list(notes)))
+    classes = outcome.positives(np.arange(len(notes))).argmax(axis=1)
+    train = [place for place, hadm_id in enumerate(notes) if split_of(hadm_id) == "train"]
+    vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
+    texts = list(notes.values())
+    terms = vectorizer.fit_transform([texts[place] for place in train])
+    model = LogisticRegression(C=10.0, max_iter=200).fit(terms, classes[train])
+    ids, found = logits(tmp_path, "test", "triage")
+    expected = model.decision_function(vectorizer.transform([notes[h] for h in ids]))
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
 
 
 def test_a_label_without_cases_in_training_gets_no_opinion(inputs: Inputs, tmp_path: Path) -> None:

@@ -232,3 +232,24 @@ def test_a_fall_back_to_chance_is_a_collapse_and_a_dip_is_not() -> None:
     with pytest.raises(TrainingError, match="collapsed"):
         refuse_collapse("fused", [0.51, 0.54], settings, last=True)
     refuse_collapse("fused", [0.6, 0.8, 0.5], config(collapse_below=0), last=True)
+
+
+def test_classes_are_learned_together_and_ranked_by_their_softmax(
+    inputs: Inputs, process_group: None, tmp_path: Path
+) -> None:
+    job = inputs.job(tmp_path, epochs=10, arms=("fused",))
+    job = job.model_copy(update={"outcomes": {"triage": inputs.triage}})
+    train.main(job, one_rank(tmp_path))
+    predict_from(job, inputs, tmp_path)
+    hadm_ids, logits = predicted(tmp_path, "fused", "triage", "test")
+    outcome = read_outcome("triage", inputs.triage, hadm_ids)
+    rows = np.arange(len(hadm_ids))
+    assert outcome.one_of
+    assert outcome.observed_cells(rows) == len(rows)
+    right = outcome.positives(rows)[rows, logits.argmax(axis=1)]
+    assert right.mean() > 0.9
+    constant = np.linspace(-50, 50, len(rows), dtype=np.float32)[:, None]
+    truth = outcome.positives(rows), outcome.observed(rows)
+    ranked = [macro_auroc(outcome.rankable(each), *truth) for each in (logits, logits + constant)]
+    assert ranked[0] == pytest.approx(ranked[1], abs=1e-4)
+    assert macro_auroc(logits + constant, *truth) < ranked[0] - 0.1

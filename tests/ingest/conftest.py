@@ -101,7 +101,9 @@ class SmallSource:
     def write(self) -> Path:
         for table, rows in self.rows.items():
             text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, COLUMNS[table].split(), lineterminator="\n")
+            writer = csv.DictWriter(
+                text, COLUMNS[table].split(), lineterminator="\n", extrasaction="ignore"
+            )
             writer.writeheader()
             writer.writerows(rows)
             self.path(table).parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def make(
                 "hadm_id": stay["hadm_id"],
                 "subject_id": stay["subject_id"],
                 "split": stay.get("split", split),
+                "admittime": _time(stay["admittime"]),
+                "dischtime": _time(stay["dischtime"]),
+                "admission_type": stay["admission_type"],
+                "age": stay.get("age"),
                 "note": stay.get("note", note),
             }
             for stay in stays
@@ -47,6 +52,10 @@ def make(
     outcomes = tables.read(out / "outcome" / "outcomes", OUTCOMES).to_pylist()
     labels = tables.read(out / "outcome" / "labels", LABELS).to_pylist()
     return {row["hadm_id"]: row for row in outcomes}, labels, counts
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def names(row: dict[str, Any], labels: list[dict[str, Any]]) -> set[tuple[str, str]]:

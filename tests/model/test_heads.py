@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from tasks.model.heads import HeadShape, LabelAttentionHead, LinearHead, masked_bce, start_bias
+from tasks.model.heads import (
+    HeadShape,
+    LabelAttentionHead,
+    LinearHead,
+    masked_bce,
+    masked_cross_entropy,
+    start_bias,
+)
 
 HIDDEN = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
 PRESENT = torch.tensor([[True] * 4, [True, True, False, False]])
@@ -73,3 +80,13 @@ def test_an_unobserved_cell_gives_no_loss_and_no_gradient() -> None:
     assert loss.item() == pytest.approx(expected)
     assert torch.equal(logits.grad[:, 1], torch.zeros(2))
     assert (logits.grad[:, 0] != 0).all()
+
+
+def test_cross_entropy_counts_observed_rows_alone() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0)], [5.0, 1.0]], requires_grad=True)
+    positives = torch.tensor([[False, True], [True, False]])
+    observed = torch.tensor([[True, True], [False, False]])
+    loss = masked_cross_entropy(logits, positives, observed)
+    loss.backward()
+    assert loss.item() == pytest.approx(-math.log(0.75))
+    assert torch.equal(logits.grad[1], torch.zeros(2))
