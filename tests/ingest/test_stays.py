@@ -219,9 +219,8 @@ def write_own(path: Path, labels: object, kind: pa.DataType) -> OwnOutcomeConfig
 def test_an_outcome_of_ones_own(source: SmallSource, tmp_path: Path) -> None:
     for hadm_id in (101, 102, 103, 104):
         source.admission(1, hadm_id, note=None)
-    several = write_own(
-        tmp_path / "s.parquet", [["b", "a"], [], None, ["c"]], pa.list_(pa.string())
-    )
+    given = [["b", "a"], [], None, ["c"]]
+    several = write_own(tmp_path / "s.parquet", given, pa.list_(pa.string()))
     outcomes, labels, counts = make(source, tmp_path, several)
     assert [label["code"] for label in labels] == ["a", "b"]
     assert found(outcomes) == {101: [0, 1], 102: [], 103: None, 104: None}
@@ -240,9 +239,8 @@ def test_a_file_of_ones_own_that_is_wrong_is_refused(source: SmallSource, tmp_pa
     with pytest.raises(SourceError, match=r"wrong\.parquet cannot be read as Parquet"):
         make(source, tmp_path, config)
     two = write_own(path, [["a", "b"], [], None, []], pa.list_(pa.string()))
+    source.admission(1, 102, note=None)
     with pytest.raises(SourceError, match="2 admissions have not exactly one"):
-        for hadm_id in (102,):
-            source.admission(1, hadm_id, note=None)
         make(source, tmp_path, two.model_copy(update={"one_of": True}))
     with pytest.raises(ConfigError, match="no label is held by 5"):
         make(source, tmp_path, two.model_copy(update={"min_count": 5}))

@@ -80,7 +80,7 @@ def test_types_of_admission_are_left_out_by_pattern(source: SmallSource, tmp_pat
         (
             FullView(),
             DiagnosesConfig(),
-            "known at discharge.*'diagnoses' is predicted at admission",
+            "at discharge.*'diagnoses' is predicted at admission",
         ),
         (RadiologyView(), MortalityConfig(), "24 hours after admission.*at admission"),
         (RadiologyView(), LengthOfStayConfig(predict_at=12), "predicted 12 hours after"),

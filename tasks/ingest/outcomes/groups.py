@@ -72,7 +72,9 @@ def _by_table(rows: CodedRows, groups: pa.Table) -> Grouped:
         ]
     )
     found = listed.join(ours, ["code", "version"], join_type="inner")
-    known = listed.join(ours.select(["code", "version"]), ["code", "version"], "left semi")
+    known = listed.join(
+        ours.select(["code", "version"]), ["code", "version"], join_type="left semi"
+    )
     titles = {
         (row["version"], row["group"]): row["title"] for row in ours.to_pylist() if row["title"]
     }
@@ -95,8 +97,10 @@ def read_groups(path: Path) -> pa.Table:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(_groups(file.read()))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise ConfigError(f"{path} cannot be read as CSV; correct grouping_file") from None
+    except (OSError, ValueError, csv.Error):
+        raise ConfigError(
+            f"{path} is no readable CSV, or has a version that is no number; correct grouping_file"
+        ) from None
     if not rows:
         raise ConfigError(
             f"{path} has no columns code and group, nor HCUP's 'ICD-9-CM CODE' and 'CCS CATEGORY', "
@@ -123,7 +127,10 @@ def _groups(text: str) -> Iterator[tuple[str, int, str, str]]:
             where = _columns([cell.lower() for cell in cells])
             continue
         code_at, version, pairs, version_at = where
-        if len(cells) <= max(at for pair in pairs for at in pair if at) or not cells[code_at]:
+        if (
+            len(cells) <= max(at for pair in pairs for at in pair if at is not None)
+            or not cells[code_at]
+        ):
             continue
         code = re.sub(r"[\s.]", "", cells[code_at]).upper()
         of = int(cells[version_at]) if version_at is not None and cells[version_at] else version
