@@ -43,6 +43,8 @@ def run_to_report(config: AdaptConfig) -> Evaluated:
         predictions=finetuned.predictions,
         histories=histories,
         perplexity=pretrained.perplexity,
+        quality=ingested.quality,
+        leaks=config.ingest.leaks,
         settings=config.model_dump(mode="json", exclude={"launch"}),
         lineage=Lineage(artifacts=tuple(Origin(**each.model_dump()) for each in reached())),
     )

@@ -57,6 +57,17 @@ EXCLUSIONS = pa.schema(
     ]
 )
 
+QUALITY = pa.schema(
+    [
+        pa.field("release", pa.string(), nullable=False),  # mimic-iv, mimic-iii
+        pa.field("table", pa.string(), nullable=False),
+        pa.field("column", pa.string()),  # null: the row as a whole
+        pa.field("check", pa.string(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),  # rows that the check hit
+        pa.field("rows", pa.int64(), nullable=False),  # rows of the table, rejected ones too
+    ]
+)
+
 OUTCOMES = pa.schema(
     [
         pa.field("hadm_id", pa.int64(), nullable=False),

@@ -125,6 +125,12 @@ def read_difficulty(path: Path | None) -> dict[str, Any]:
     return dict(flattened(first | found))
 
 
+def read_quality(place: Path) -> list[dict[str, Any]]:
+    """The checks that hit a row of the source, by table."""
+    found = tables.read(place / "quality", schemas.QUALITY)
+    return found.filter(pc.greater(found["count"], 0)).to_pylist()
+
+
 def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
     """Pairs of a dotted name and a plain value.
 

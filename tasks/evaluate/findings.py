@@ -30,6 +30,10 @@ SYSTEMS = {
     "icd9pcs": "ICD-9-CM vol. 3",
     "icd10pcs": "ICD-10-PCS",
     "mortality": "one label",
+    "ventilation": "one label",
+    "death_after_discharge": "one label",
+    "readmission": "one label",
+    "length_of_stay": "four classes",
     None: "all codes",
 }
 _Row = dict[str, Any]

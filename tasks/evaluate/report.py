@@ -47,6 +47,8 @@ class Story:
     arms: Sequence[Arm]
     curves: Path  # roc.parquet
     difficulty: Mapping[str, Any]
+    quality: Sequence[Mapping[str, Any]]  # checks of the source that hit a row
+    leaks: Sequence[str]  # sentences: what was known too early
     settings: Mapping[str, Any]
     lineage: Lineage
     config: EvaluateConfig

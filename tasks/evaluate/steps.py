@@ -34,6 +34,8 @@ def evaluate(
     predictions: Mapping[str, Mapping[str, Artifact]],
     histories: Mapping[str, Artifact],
     perplexity: Artifact | None,
+    quality: Artifact,
+    leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
 ) -> Evaluated:
@@ -47,6 +49,8 @@ def evaluate(
             one whose labels and subgroups the report shows first.
         histories: a title of the stage, as the report shows it -> artifact with its training
             history.
+        quality: what was counted as odd about the source.
+        leaks: for each outcome that is predicted from more than was known, what and when.
         settings: the whole configuration, as plain values, to be printed.
         lineage: the artifacts that the run came to so far.
     """
@@ -70,6 +74,8 @@ def evaluate(
         outcomes=dict(outcomes),
         histories=dict(histories),
         difficulty=difficulty if difficulty and difficulty.is_file() else None,
+        quality=quality,
+        leaks=leaks,
         settings=dict(settings),
         lineage=lineage,
     )
@@ -77,7 +83,7 @@ def evaluate(
     return Evaluated(measured, written, json.loads((place / "headline.json").read_text()))
 
 
-@step("metrics", version=1)
+@step("metrics", version=2)
 def metrics(
     out: Path,
     run: str,
@@ -97,7 +103,7 @@ def metrics(
     return write_metrics(out, work, run=run, seed=seed)
 
 
-@step("report", version=1)
+@step("report", version=2)
 def report(
     out: Path,
     run: str,
@@ -107,11 +113,19 @@ def report(
     outcomes: Mapping[str, Path],
     histories: Mapping[str, Path],
     difficulty: Path | None,
+    quality: Path,
+    leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
 ) -> Counts:
     """Write the report: `report.html`, `report.md` and `headline.json`."""
-    from tasks.evaluate.facts import read_arms, read_cohort, read_difficulty, read_labels
+    from tasks.evaluate.facts import (
+        read_arms,
+        read_cohort,
+        read_difficulty,
+        read_labels,
+        read_quality,
+    )
     from tasks.evaluate.findings import Findings
     from tasks.evaluate.report import Story, write_report
 
@@ -123,6 +137,8 @@ def report(
         arms=read_arms(histories),
         curves=metrics / "roc.parquet",
         difficulty=read_difficulty(difficulty),
+        quality=read_quality(quality),
+        leaks=leaks,
         settings=settings,
         lineage=lineage,
         config=config,

@@ -167,14 +167,19 @@ class Cohort:
         return table.combine_chunks()
 
 
-def _age(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Full years from birth to admission; from 90 on they are 91, as MIMIC-IV has them."""
+def years_between(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Full years from birth to admission."""
 
     def day(times: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.add(pc.multiply(pc.month(times), 100), pc.day(times))
 
     years = pc.subtract(pc.year(admitted), pc.year(born))
-    years = pc.subtract(years, pc.cast(pc.less(day(admitted), day(born)), pa.int64()))
+    return pc.subtract(years, pc.cast(pc.less(day(admitted), day(born)), pa.int64()))
+
+
+def _age(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Full years at admission; from 90 on they are 91, as MIMIC-IV has them."""
+    years = years_between(born, admitted)
     return pc.if_else(pc.greater_equal(years, 90), _OLDEST, years).cast(pa.int32())
 
 

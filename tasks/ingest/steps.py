@@ -25,6 +25,7 @@ class Ingested:
     splits: Artifact
     cohort: Artifact
     outcomes: dict[str, Artifact]  # by the outcome's name
+    quality: Artifact
 
     @property
     def notes(self) -> tuple[Artifact, ...]:
@@ -64,7 +65,12 @@ def ingest(config: IngestConfig) -> Ingested:
         )
         for outcome in config.outcomes
     }
-    return Ingested(notes["discharge"], notes.get("radiology"), splits, cohort, outcomes)
+    quality = check_quality(
+        notes=notes,
+        sources=_paths(files, "admissions", "patients", "diagnoses", "procedures"),
+        reading=reading,
+    )
+    return Ingested(notes["discharge"], notes.get("radiology"), splits, cohort, outcomes, quality)
 
 
 @step("notes", version=1)
@@ -107,6 +113,14 @@ def build_outcome(
 ) -> Counts:
     """Make an outcome of the cohort's admissions; `outcome`, its name, also names the task run."""
     return write.write_outcome(out, config, cohort, Files(reading, sources))
+
+
+@step("quality", version=1)
+def check_quality(
+    out: Path, notes: dict[str, Path], sources: dict[str, Path], reading: Reading
+) -> Counts:
+    """Count what is odd about the source."""
+    return write.write_quality(out, notes, Files(reading, sources))
 
 
 def _note_tables(config: IngestConfig) -> list[str]:

@@ -17,12 +17,13 @@ from tasks.ingest.layout import OpenTable
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
+from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
 from tasks.ingest.source import Reading, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import SPLITS as SPLIT_NAMES
-from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, REJECTS, SPLITS
+from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
 
 Counts = dict[str, int]
 
@@ -95,6 +96,14 @@ def write_cohort(
         "rejected_admissions": len(stays.rejects.found),
         **cohort.counts,
     }
+
+
+def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
+    """Check the source: the table quality."""
+    opened = {name: files.open(name) for name in files.paths}
+    found = quality(files.reading.release, notes, opened)
+    tables.write(_part(out, "quality"), QUALITY, found)
+    return {"checks": found.num_rows, "hit": pc.sum(pc.greater(found["count"], 0)).as_py() or 0}
 
 
 def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) -> Counts:

@@ -24,6 +24,7 @@ class MadeUp:
     predictions: dict[str, dict[str, Path]]
     truth: Path
     perplexity: Path
+    quality: Path
     histories: dict[str, Path]
     test_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
 
@@ -82,6 +83,8 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
     tables.write(folder / "truth.parquet", schemas.TRUTH, truth_rows)
     (folder / "synth.json").write_text('{"labels": 12, "shares": {"unmentioned": 0.31}}')
     _write_perplexity(folder / "perplexity", random)
+    checks = schemas.QUALITY.empty_table()
+    tables.write(folder / "quality" / "quality" / "part-0.parquet", schemas.QUALITY, checks)
     histories = {"pretrain": folder / "clinical-adapter", "finetune": folder / "task-adapter"}
     _write_history(histories["pretrain"], ["base", "clinical"], 40.0)
     _write_history(histories["finetune"], ["fused", "unfused"], 0.5)
@@ -92,6 +95,7 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
         predictions,
         folder / "truth.parquet",
         folder / "perplexity",
+        folder / "quality",
         histories,
         np.sort(hadm[split == "test"]),
     )

@@ -48,6 +48,11 @@ def folder(run: MadeUp) -> Path:
         arms=read_arms(run.histories),
         curves=run.folder / "roc.parquet",
         difficulty=read_difficulty(run.folder / "synth.json"),
+        quality=[
+            {"release": "mimic-iv", "table": "radiology", "column": "hadm_id"}
+            | {"check": "is empty", "count": 4321, "rows": 9876}
+        ],
+        leaks=("the view 'full' is known at discharge, outcome 'x' is predicted at admission",),
         settings={"name": "made-up", "finetune": {"epochs": 3}},
         lineage=Lineage(artifacts=(origin,)),
         config=EvaluateConfig(published=True),
@@ -65,6 +70,14 @@ def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!#|data:)[^\s"')>]+""", page)
     assert "<script" not in page
     assert "@import" not in page
+
+
+def test_a_leak_stands_at_the_top_and_the_source_is_described(folder: Path, page: str) -> None:
+    text = (folder / "report.md").read_text()
+    for written in (page.replace("&#39;", "'"), text):
+        leak = written.index("the view 'full' is known at discharge")
+        assert leak < written.index("Cohort flow" if written is not text else "## Data")
+        assert "4,321" in written
 
 
 def test_every_drawing_has_a_text_alternative(page: str) -> None:

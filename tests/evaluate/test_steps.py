@@ -43,6 +43,8 @@ def measure(run: MadeUp, how: str) -> Evaluated:
         predictions={name: taken(found) for name, found in run.predictions.items()},
         histories=taken(run.histories),
         perplexity=take_in(source=run.perplexity),
+        quality=take_in(source=run.quality),
+        leaks=(),
         settings={"name": "made-up", "ingest": {"source": "somewhere"}},
         lineage=Lineage(artifacts=(origin,)),
     )
