@@ -139,6 +139,9 @@ def test_some_die_on_the_ventilator_before_day_seven(source: Path, admissions: R
         and spans[-1][1] - spans[0][0] < 7 * 1440
     ]
     assert len(early) >= 3
+    events = lines_of(source / "icu/procedureevents.csv.gz")
+    extubated = {row["hadm_id"] for row in events if row["itemid"] == "227194"}
+    assert not {hadm for hadm in early if len(_spans(source, hadm)) == 1} & extubated
 
 
 def test_second_icu_stays_follow_the_first_within_the_admission(
@@ -209,6 +212,10 @@ def _courses(source: Path) -> dict[tuple[str, str], list[tuple[int, int]]]:
             assert int(row["value"]) == span[1] - span[0]
             found[row["hadm_id"], row["stay_id"]].append(span)
     return found
+
+
+def _spans(source: Path, hadm: str) -> list[tuple[int, int]]:
+    return [span for (of, _), spans in _courses(source).items() if of == hadm for span in spans]
 
 
 def _admission(state: int, present: tuple[bool, ...]) -> Admissions:
