@@ -39,6 +39,13 @@ class Stage(StrEnum):
     evaluate = "evaluate"
 
 
+class Layout(StrEnum):
+    """Whose files the synthetic source looks like."""
+
+    mimic_iv = "mimic-iv"
+    mimic_iii = "mimic-iii"
+
+
 StoreOption = Annotated[
     Path,
     typer.Option(
@@ -55,6 +62,17 @@ def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
     patients: Annotated[int, typer.Option(help="How many patients.", min=20)] = 7000,
     seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = DEMO_SEED,
+    layout: Annotated[
+        Layout, typer.Option(help="Whose files: MIMIC-IV's with its notes, or MIMIC-III 1.4's.")
+    ] = Layout.mimic_iv,
+    shared: Annotated[
+        int,
+        typer.Option(
+            help="With --layout mimic-iii: so many patients of the MIMIC-IV source of this seed "
+            "come first, with the same notes under other ids and dates.",
+            min=0,
+        ),
+    ] = 0,
     over: Annotated[
         Path | None,
         typer.Option(help="Make no patients up: lay notes over the MIMIC-IV tables in this folder"),
@@ -62,15 +80,22 @@ def synth(
 ) -> None:
     """Write a synthetic MIMIC-IV: DIR/mimic, DIR/truth.parquet, DIR/general.txt.
 
-    The files have MIMIC-IV's names, columns and layout; the patients are made up. `truth.parquet`
+    With `--layout mimic-iii`, DIR/mimic-iii in the layout of MIMIC-III in its place.
+
+    The files have MIMIC's names, columns and layout; the patients are made up. `truth.parquet`
     holds the best prediction that the admission sections allow, so a report can say how far a
     model got.
     """
     from tasks.synth.overlay import overlay
     from tasks.synth.write import synthesize, write_general
 
+    if over is not None and layout is not Layout.mimic_iv:
+        raise typer.BadParameter("--over takes MIMIC-IV tables; leave --layout out")
+    if shared and layout is not Layout.mimic_iii:
+        raise typer.BadParameter("--shared needs --layout mimic-iii")
     if over is None:
-        rows = synthesize(folder, patients=patients, seed=seed).rows
+        made = synthesize(folder, patients=patients, seed=seed, layout=layout.value, shared=shared)
+        rows = made.rows
         typer.echo(", ".join(f"{count} {table}" for table, count in rows.items()))
     else:
         overlay(over, folder / "mimic", seed=seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from isal import igzip
 
 from tasks.synth import draws
 from tasks.synth.catalog import SEXES, Catalog, Code
-from tasks.synth.latent import Admissions, Floats, Patients
+from tasks.synth.latent import Admissions, Patients
 from tasks.synth.stays import Stays
 
 _NOTE = "note_id subject_id hadm_id note_type note_seq charttime storetime text"
@@ -46,16 +46,24 @@ _ITEMS = (
     (225459, "Chest X-Ray", "5-Imaging"),
     (225752, "Arterial Line", "Access Lines - Invasive"),
 )
-_UNITS = (
-    "Medical Intensive Care Unit (MICU)",
-    "Surgical Intensive Care Unit (SICU)",
-    "Coronary Care Unit (CCU)",
-    "Medical/Surgical Intensive Care Unit (MICU/SICU)",
-    "Trauma SICU (TSICU)",
+_TYPES = (
+    *("EW EMER.",) * 9,
+    *("OBSERVATION ADMIT",) * 4,
+    *("URGENT",) * 3,
+    *("SURGICAL SAME DAY ADMISSION",) * 2,
+    *("DIRECT EMER.", "ELECTIVE"),
 )
-_TYPES = ("EW EMER.", "EW EMER.", "OBSERVATION ADMIT", "URGENT", "DIRECT EMER.", "ELECTIVE")
-_FROM = ("EMERGENCY ROOM", "EMERGENCY ROOM", "PHYSICIAN REFERRAL", "TRANSFER FROM HOSPITAL")
+# stays of two days or less that never come to a full admission, as often as any other
+_OBSERVATION = (
+    *("EU OBSERVATION",) * 14,
+    *("DIRECT OBSERVATION",) * 4,
+    *("AMBULATORY OBSERVATION",) * 2,
+)
+_OBSERVED_FOR = np.timedelta64(2 * 1440, "m")
+_BY_EMERGENCY = ("EW EMER.", "EU OBSERVATION", "OBSERVATION ADMIT")
+_FROM = ("PHYSICIAN REFERRAL", "PHYSICIAN REFERRAL", "TRANSFER FROM HOSPITAL", "CLINIC REFERRAL")
 _HOME = ("HOME", "HOME", "HOME HEALTH CARE", "SKILLED NURSING FACILITY", "REHAB", "")
+_HOSPICE_DAYS, _HOSPICE_SHARE = 30, 0.4  # of those who die so soon after
 _INSURANCE = ("Other", "Other", "Medicare", "Medicare", "Medicaid")
 _LANGUAGE = ("ENGLISH",) * 9 + ("?",)
 _MARRIED = ("SINGLE", "MARRIED", "MARRIED", "WIDOWED", "DIVORCED", "")
@@ -72,21 +80,27 @@ Row = Sequence[Any]
 class Tables:
     """The open source folder: one gzipped CSV a table, written as it comes, with no time in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, columns: Mapping[str, str] = COLUMNS) -> None:
         self._open = ExitStack()
         self._writers: dict[str, Any] = {}
         self.rows: dict[str, int] = {}
-        for name, columns in COLUMNS.items():
-            path = folder / f"{name}.csv.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            raw = self._open.enter_context(path.open("wb"))
-            packed = igzip.IGzipFile(fileobj=raw, filename="", mode="wb", compresslevel=1, mtime=0)  # type: ignore[no-untyped-call]
-            self._open.callback(packed.close)
-            text = io.TextIOWrapper(packed, encoding="utf-8", newline="", write_through=False)
-            self._open.callback(text.flush)
-            self._writers[name] = csv.writer(text, lineterminator="\n")
-            self._writers[name].writerow(columns.split())
+        for name, header in columns.items():
+            file = self._file(folder / (name if name.endswith(".csv") else f"{name}.csv.gz"))
+            self._writers[name] = csv.writer(file, lineterminator="\n")
+            self._writers[name].writerow(header.split())
             self.rows[name] = 0
+
+    def _file(self, path: Path) -> io.TextIOWrapper:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw: Any = self._open.enter_context(path.open("wb"))
+        if path.suffix == ".gz":
+            raw = igzip.IGzipFile(  # type: ignore[no-untyped-call]
+                fileobj=raw, filename="", mode="wb", compresslevel=1, mtime=0
+            )
+            self._open.callback(raw.close)
+        text = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=False)
+        self._open.callback(text.flush)
+        return text
 
     def add(self, name: str, rows: Iterable[Row]) -> None:
         """Write rows to a table; None is an empty field."""
@@ -142,13 +156,17 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
     person = draws.uniforms(
         seed, "register", admissions.key - admissions.place.astype(np.uint64), 3
     )
+    short = stays.discharged - stays.admitted <= _OBSERVED_FOR
     for row in range(len(admissions)):
         visit, kept = uniform[row], person[row]
         admitted, discharged = stays.admitted[row], stays.discharged[row]
         died = bool(stays.died[row])
-        kind = _of(_TYPES, visit[0])
-        emergency = kind == "EW EMER."
+        types = _OBSERVATION if _is_observed(stays, row, short[row], visit[0]) else _TYPES
+        kind = one_of(types, visit[0] * 2 % 1)
+        emergency = kind in _BY_EMERGENCY
         registered = admitted - np.timedelta64(60 + int(visit[4] * 400), "m")
+        if admissions.place[row]:  # back on the day of discharge: not registered before it
+            registered = max(registered, stays.discharged[row - 1])
         yield (
             int(stays.subject_id[admissions.patient[row]]),
             int(stays.hadm_id[row]),
@@ -157,12 +175,12 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
             clock(discharged) if died else None,
             kind,
             f"P{int(visit[5] * 36**4) % 10000:04d}A",
-            "EMERGENCY ROOM" if emergency else _of(_FROM, visit[1]),
-            "DIED" if died else _of(_HOME, visit[2]),
-            _of(_INSURANCE, kept[0]),
-            _of(_LANGUAGE, kept[1]),
-            _of(_MARRIED, visit[3]),
-            _of(_RACE, kept[2]),
+            "EMERGENCY ROOM" if emergency else one_of(_FROM, visit[1]),
+            "DIED" if died else _goes_to(admissions, stays, row, visit[2]),
+            one_of(_INSURANCE, kept[0]),
+            one_of(_LANGUAGE, kept[1]),
+            one_of(_MARRIED, visit[3]),
+            one_of(_RACE, kept[2]),
             clock(registered) if emergency else None,
             clock(admitted + np.timedelta64(45, "m")) if emergency else None,
             int(died),
@@ -180,56 +198,25 @@ def code_rows(
             yield subject, hadm, place, day, code.code, version
 
 
-def intensive_rows(seed: int, admissions: Admissions, stays: Stays) -> tuple[list[Row], list[Row]]:
-    """Rows of icu/icustays and icu/procedureevents."""
-    uniform = draws.uniforms(seed, "unit", admissions.key, 6)
-    stay_rows: list[Row] = []
-    event_rows: list[Row] = []
-    for row in np.flatnonzero(stays.intensive):
-        ids = (
-            int(stays.subject_id[admissions.patient[row]]),
-            int(stays.hadm_id[row]),
-            int(stays.stay_id[row]),
-        )
-        start = stays.admitted[row] + np.timedelta64(15, "m")
-        minutes = int(stays.intensive_minutes[row])
-        end = start + np.timedelta64(minutes, "m")
-        unit = _of(_UNITS, uniform[row, 0])
-        stay_rows.append((*ids, unit, unit, clock(start), clock(end), round(minutes / 1440, 10)))
-        tube = int(stays.ventilated_minutes[row]) if stays.ventilated[row] else 0
-        event_rows += _events(ids, start, minutes, tube, uniform[row])
-    return stay_rows, event_rows
-
-
 def clock(minute: np.datetime64) -> str:
     """A minute as MIMIC writes it: 2180-05-06 22:23:00."""
     return f"{str(minute).replace('T', ' ')}:00"
 
 
-def _events(
-    ids: tuple[int, int, int], start: np.datetime64, minutes: int, tube: int, uniform: Floats
-) -> Iterator[Row]:
-    caregiver, weight = 10_000 + int(uniform[1] * 89_999), round(50 + 60 * float(uniform[2]), 1)
-    planned = [(225459, 1, "None", "Imaging", "Task", 20)]
-    if tube:
-        planned.append((225792, tube, "min", "Ventilation", "ContinuousProcess", 30))
-        planned.append((227194, 1, "None", "Intubation/Extubation", "Task", 30 + tube))
-    elif uniform[3] < 0.2:
-        planned.append(
-            (225794, min(240, minutes - 60), "min", "Ventilation", "ContinuousProcess", 40)
-        )
-    if uniform[4] < 0.3:
-        planned.append((225752, minutes - 60, "min", "Invasive Lines", "ContinuousProcess", 50))
-    for place, (item, value, unit, category, kind, after) in enumerate(planned):
-        begin = start + np.timedelta64(after, "m")
-        end = begin + np.timedelta64(value, "m")
-        order = (ids[2] * 8 + place) % 9_999_991
-        site = ("Left Radial", "Invasive Arterial") if item == 225752 else (None, None)
-        times = (clock(begin), clock(end), clock(end))
-        order_columns = (order, order, category, kind, weight)
-        state = (int(kind != "Task"), 0, "FinishedRunning", value, int(kind != "Task"))
-        yield (*ids, caregiver, *times, item, value, unit, *site, *order_columns, *state)
+def _is_observed(stays: Stays, row: int, short: bool, uniform: float) -> bool:
+    """Half of the short stays outside the ICU are observation stays."""
+    return short and not stays.intensive[row] and not stays.died[row] and uniform < 0.5
 
 
-def _of(options: Sequence[str], uniform: float) -> str | None:
+def _goes_to(admissions: Admissions, stays: Stays, row: int, uniform: float) -> str | None:
+    dod = stays.dod[admissions.patient[row]]
+    if admissions.last[row] and not np.isnat(dod) and uniform < _HOSPICE_SHARE:
+        days = dod - stays.discharged[row].astype("datetime64[D]")
+        if days <= np.timedelta64(_HOSPICE_DAYS, "D"):
+            return "HOSPICE"
+    return one_of(_HOME, uniform)
+
+
+def one_of(options: Sequence[str], uniform: float) -> str | None:
+    """The option at that place between 0 and 1; an empty one is None."""
     return options[int(uniform * len(options))] or None

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.patients import split_of
-from tasks.synth import coding, draws, truth
-from tasks.synth.catalog import SEXES, VENTILATION, Catalog
+from tasks.synth import coding, draws, lengths, truth, ventilation
+from tasks.synth.catalog import SEXES, Catalog
 from tasks.synth.coding import LabelSpace
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.evidence import Channel, Evidence, Said, channel, draw_evidence
@@ -26,7 +26,8 @@ from tasks.synth.latent import (
     prior,
 )
 from tasks.synth.notes import AdmissionSections, Told, admission_sections
-from tasks.synth.stays import Stays, draw_stays, subject_ids
+from tasks.synth.release import MIMIC_IV, Patientele
+from tasks.synth.stays import Stays, draw_stays
 
 SPLIT_KEY, VALIDATION_SHARE, TEST_SHARE = "clinfuse", 0.1, 0.2  # ingest's defaults
 
@@ -72,6 +73,10 @@ class Chunk:
     labels: list[SpaceOutcome]
     death_full: Floats  # [admissions]
     death_best: Floats  # [admissions]
+    length_full: Floats  # [admissions, classes], had they been discharged alive
+    length_best: Floats  # [admissions, classes]
+    prolonged_full: Floats  # [admissions], had they been ventilated long enough to ask
+    prolonged_best: Floats  # [admissions]
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -79,61 +84,89 @@ class Chunk:
         return self.stays.noted & self.stays.coded
 
 
-def chunks(world: World, seed: int, patients: int, chunk_patients: int = 1000) -> Iterator[Chunk]:
-    """Generate the population, in order of the patients' index."""
-    for start in range(0, patients, chunk_patients):
-        index = np.arange(start, min(start + chunk_patients, patients))
-        yield _chunk(world, seed, index)
+def chunks(
+    world: World, seed: int, source: Patientele | int, chunk_patients: int = 1000
+) -> Iterator[Chunk]:
+    """Generate the source's patients in order of their place; a number: so many of MIMIC-IV's."""
+    if isinstance(source, int):
+        source = Patientele(MIMIC_IV, source)
+    for start in range(0, source.patients, chunk_patients):
+        place = np.arange(start, min(start + chunk_patients, source.patients))
+        yield _chunk(world, seed, source, place)
 
 
-def _chunk(world: World, seed: int, index: Ints) -> Chunk:
+def _chunk(world: World, seed: int, source: Patientele, place: Ints) -> Chunk:
     catalog, knobs = world.catalog, world.difficulty
-    patients = draw_patients(seed, index, world.prior, knobs)
+    patients = draw_patients(seed, source.index(seed, place), world.prior, knobs)
     admissions = draw_admissions(seed, patients, world.prior)
     evidence = draw_evidence(seed, admissions, world.channel)
-    ventilation = _ventilation(world, admissions)
-    stays = draw_stays(seed, patients, admissions, catalog, knobs, ventilation)
-    split = split_of(
-        subject_ids(seed, index).tolist(),
-        key=SPLIT_KEY,
-        validation=VALIDATION_SHARE,
-        test=TEST_SHARE,
-    )
-    labels, death_best = _outcomes(world, seed, admissions, evidence, stays)
+    stays = draw_stays(seed, source, place, patients, admissions, catalog, knobs)
+    written_in = _split(source.written_for(seed, place))
+    best = _best(world, admissions, evidence)
     return Chunk(
         patients=patients,
         admissions=admissions,
         evidence=evidence,
         stays=stays,
-        split=split,
-        sections=_sections(world, seed, admissions, evidence, split),
-        labels=labels,
+        split=_split(stays.subject_id),
+        sections=_sections(world, seed, admissions, evidence, written_in),
+        labels=_labels(world, seed, admissions, stays, best.spaces),
         death_full=truth.full_of_death(admissions, catalog, knobs),
-        death_best=death_best,
+        death_best=best.death,
+        length_full=lengths.full_of_length(admissions, catalog),
+        length_best=best.length,
+        prolonged_full=ventilation.full_of_prolonged(admissions),
+        prolonged_best=best.prolonged,
     )
 
 
-def _outcomes(
-    world: World, seed: int, admissions: Admissions, evidence: Evidence, stays: Stays
-) -> tuple[list[SpaceOutcome], Floats]:
-    """Draw the labels, and compute the best prediction of them and of death."""
-    best = [np.zeros((len(admissions), len(space.labels))) for space in world.spaces]
-    death = np.zeros(len(admissions))
+def _split(subject_ids: Ints) -> list[str]:
+    return split_of(
+        subject_ids.tolist(), key=SPLIT_KEY, validation=VALIDATION_SHARE, test=TEST_SHARE
+    )
+
+
+class _Best(NamedTuple):
+    """The best prediction of every outcome; the rows are admissions."""
+
+    spaces: list[Floats]  # of each label space, [admissions, labels]
+    death: Floats
+    length: Floats
+    prolonged: Floats
+
+
+def _best(world: World, admissions: Admissions, evidence: Evidence) -> _Best:
+    count, catalog, knobs = len(admissions), world.catalog, world.difficulty
+    best = _Best(
+        [np.zeros((count, len(space.labels))) for space in world.spaces],
+        np.zeros(count),
+        np.zeros((count, len(lengths.CLASSES))),
+        np.zeros(count),
+    )
     for sex in range(len(SEXES)):
         rows = np.flatnonzero(admissions.sex == sex)
         known = truth.posterior(world.prior, world.channel, evidence, sex, rows)
-        death[rows] = truth.best_of_death(known, world.catalog, world.difficulty)
-        for space, table in zip(world.spaces, best, strict=True):
+        best.death[rows] = truth.best_of_death(known, catalog, knobs)
+        best.length[rows] = lengths.best_of_length(known, catalog, knobs)
+        best.prolonged[rows] = ventilation.best_of_prolonged(known, catalog)
+        for space, table in zip(world.spaces, best.spaces, strict=True):
             for place, label in enumerate(space.labels):
                 miscoded = float(space.miscoded[place])
                 table[rows, place] = truth.best_of_label(known, label, miscoded)
+    return best
+
+
+def _labels(
+    world: World, seed: int, admissions: Admissions, stays: Stays, best: list[Floats]
+) -> list[SpaceOutcome]:
+    """Draw the labels of the admissions that are coded in each space."""
     labels = []
     for space, table in zip(world.spaces, best, strict=True):
         rows = np.flatnonzero((stays.version == space.version) & stays.coded)
         drawn = coding.draw_labels(seed, space, admissions, rows)
         full = coding.full(space, admissions.present[rows])
         labels.append(SpaceOutcome(space, rows, drawn, full, table[rows]))
-    return labels, death
+    return labels
 
 
 def _sections(
@@ -152,12 +185,3 @@ def _sections(
         sex = sexes[admissions.sex[row]]
         written.append(admission_sections(world.catalog, Told(said, *cue), sex, held_out, draw))
     return written
-
-
-def _ventilation(world: World, admissions: Admissions) -> Floats:
-    """P(mechanical ventilation | conditions), [admissions]."""
-    (procedure,) = (p for p in world.catalog.procedures if p.name == VENTILATION)
-    without = np.ones(len(admissions))
-    for condition, chance in procedure.causes:
-        without *= np.where(admissions.present[:, condition], 1 - chance, 1.0)
-    return 1 - without

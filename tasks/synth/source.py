@@ -7,9 +7,10 @@ from random import Random
 
 import numpy as np
 
-from tasks.synth import coding, draws, hospital
+from tasks.synth import coding, draws, hospital, intensive
 from tasks.synth.catalog import SEXES, Code
 from tasks.synth.hospital import Row, Tables, clock
+from tasks.synth.mimic_iii import MimicThree
 from tasks.synth.notes import Course, discharge_note
 from tasks.synth.population import Chunk, World
 from tasks.synth.radiology import radiology_report
@@ -18,8 +19,8 @@ _MOST_CONDITIONS_A_REPORT = 4
 _OUTSIDE_SHARE = 0.35  # radiology reports outside any admission
 
 
-def write_chunk(out: Tables, world: World, seed: int, chunk: Chunk) -> None:
-    """Append the rows of these patients to every table of the source."""
+def write_chunk(out: Tables | MimicThree, world: World, seed: int, chunk: Chunk) -> None:
+    """Append the rows of these patients to every table of the source, patients first."""
     admissions, stays = chunk.admissions, chunk.stays
     out.add("hosp/patients", hospital.patient_rows(chunk.patients, stays))
     out.add("hosp/admissions", hospital.admission_rows(seed, admissions, stays))
@@ -27,7 +28,7 @@ def write_chunk(out: Tables, world: World, seed: int, chunk: Chunk) -> None:
     procedures = _codes(world, seed, chunk, "procedures")
     out.add("hosp/diagnoses_icd", _code_rows(chunk, diagnoses, dated=False))
     out.add("hosp/procedures_icd", _code_rows(chunk, procedures, dated=True))
-    unit_rows, event_rows = hospital.intensive_rows(seed, admissions, stays)
+    unit_rows, event_rows = intensive.intensive_rows(seed, admissions, stays)
     out.add("icu/icustays", unit_rows)
     out.add("icu/procedureevents", event_rows)
     out.add("note/discharge", _discharge_rows(world, seed, chunk, diagnoses, procedures))

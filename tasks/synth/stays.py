@@ -7,16 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.synth import draws
-from tasks.synth.catalog import VENTILATION, Catalog
+from tasks.synth import draws, lengths, ventilation
+from tasks.synth.catalog import Catalog
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.latent import MOST_ADMISSIONS, Admissions, Floats, Ints, Patients
+from tasks.synth.latent import Admissions, Floats, Ints, Patients
+from tasks.synth.release import Patientele, first_year
 from tasks.synth.truth import survival
 
-_PRIME = 9_999_991  # the largest prime below 10^7: multiplying modulo it never meets an id twice
 _ICD10_FROM = 2015.75  # October 2015
 _MINUTES_A_DAY = 1440
 _DAYS_A_YEAR = 365.2425
+_SECOND_UNIT_SHARE = 0.25  # of the ICU stays that leave room for another
+_LEAST_ROOM = 1440  # minutes between two ICU stays and after
+_ON_TUBE_SHARE = 0.6  # of the deaths of ventilated patients: the ventilator runs to the end
+_UNIT_BY_SEVERITY = (0.03, 0.12, 0.45)
+_SOON_BY_SEVERITY = (0.25, 0.45, 0.7)  # share of the returns that fall within 30 days
+_SAME_DAY_SHARE = 0.08  # of those
+_DEATH_LATER_BY_SEVERITY = (0.03, 0.08, 0.25)  # within a year after the last discharge
 
 
 @dataclass(frozen=True)
@@ -35,97 +42,107 @@ class Stays:
     died: NDArray[np.bool_]  # [admissions]
     coded: NDArray[np.bool_]  # [admissions], has diagnosis rows
     noted: NDArray[np.bool_]  # [admissions], has a discharge note
+    length: Ints  # [admissions], its class
     ventilated: NDArray[np.bool_]  # [admissions]
     intensive: NDArray[np.bool_]  # [admissions], has an ICU stay
     intensive_minutes: Ints  # [admissions]
-    ventilated_minutes: Ints  # [admissions]
+    second_minutes: Ints  # [admissions], of another ICU stay a day or more after; 0: none
+    ventilated_minutes: Ints  # [admissions], from first start to last end
+    on_tube: NDArray[np.bool_]  # [admissions], died on the ventilator
 
     @property
-    def stay_id(self) -> Ints:
-        """The ICU stay's id, were there one, [admissions]."""
-        return self.hadm_id + 10_000_000
+    def long_enough(self) -> NDArray[np.bool_]:
+        """Admissions of which to ask whether ventilation was prolonged."""
+        return self.ventilated_minutes >= ventilation.COHORT_DAYS * _MINUTES_A_DAY
 
-
-def subject_ids(seed: int, index: Ints) -> Ints:
-    """The id of each patient, 1xxxxxxx, a one-to-one function of the index."""
-    return 10_000_000 + (index * 7_368_787 + seed * 104_729) % _PRIME
+    @property
+    def prolonged(self) -> NDArray[np.bool_]:
+        """Admissions ventilated for more than a week."""
+        return self.ventilated_minutes >= ventilation.LONG_DAYS * _MINUTES_A_DAY
 
 
 def draw_stays(
     seed: int,
+    source: Patientele,
+    place: Ints,
     patients: Patients,
     admissions: Admissions,
     catalog: Catalog,
     difficulty: Difficulty,
-    ventilation: Floats,
 ) -> Stays:
-    """Draw the administrative facts; ventilation is its chance, [admissions]."""
+    """Draw the administrative facts of the patients at these places of the source."""
     person = draws.uniforms(seed, "person", patients.index.astype(np.uint64), 6)
     visit = draws.uniforms(seed, "visit", admissions.key, 8)
-    length, ventilated = _lengths(seed, admissions, catalog, ventilation)
+    chances = ventilation.chance(catalog, admissions.present)
+    ventilated, tube_days = ventilation.draw(seed, admissions, chances)
+    length = lengths.draw(seed, admissions, catalog, tube_days)
     died = admissions.last & (visit[:, 0] >= survival(admissions, catalog, difficulty))
-    real, shift = _starts(patients, admissions, person, visit, length)
+    since = _since_first(seed, admissions, visit, length)
+    first = first_year(seed, patients.index)
+    shift = 100 + (person[:, source.release.shift] * 90).astype(np.int64)
     origin = np.datetime64("1970-01-01T00:00", "m")
-    minutes = (real[0] + shift[admissions.patient] - 1970) * _DAYS_A_YEAR * _MINUTES_A_DAY
+    minutes = ((first + shift - 1970)[admissions.patient] + since) * _DAYS_A_YEAR * _MINUTES_A_DAY
+    stay_minutes = (length * _MINUTES_A_DAY).astype(np.int64)
     admitted = origin + minutes.astype(np.int64)
-    discharged = admitted + (length * _MINUTES_A_DAY).astype(np.int64)
-    unit = ventilated | (visit[:, 5] < np.array([0.03, 0.12, 0.45])[admissions.severity])
-    unit_minutes = np.maximum(length * (0.35 + 0.5 * visit[:, 6]) * _MINUTES_A_DAY, 180)
-    unit_minutes = np.minimum(unit_minutes, length * _MINUTES_A_DAY - 30).astype(np.int64)
-    year = np.floor(real[1]).astype(np.int64)
-    age = np.clip(
-        63 + 17 * draws.normals(seed, "age", patients.index.astype(np.uint64), 1)[:, 0], 18, 100
-    )
-    first_group = 2008 + (year - 2008) // 3 * 3
+    discharged = admitted + stay_minutes
+    tube = (tube_days * _MINUTES_A_DAY).astype(np.int64)
+    on_tube = died & ventilated & (visit[:, 4] < _ON_TUBE_SHARE)
+    unit = ventilated | (visit[:, 5] < np.array(_UNIT_BY_SEVERITY)[admissions.severity])
+    in_unit, again = _units(visit, stay_minutes, tube, on_tube)
+    year = np.floor(first).astype(np.int64)
+    age = 63 + 17 * draws.normals(seed, "age", patients.index.astype(np.uint64), 1)[:, 0]
+    age = np.clip(age, 18, 100)
+    tenth = first[admissions.patient] + since >= _ICD10_FROM
     return Stays(
-        subject_id=subject_ids(seed, patients.index),
+        subject_id=source.release.subject_ids(seed, place),
         anchor_age=np.where(age >= 90, 91, age).astype(np.int64),
         anchor_year=year + shift,
-        year_group=[f"{start} - {start + 2}" for start in first_group],
-        dod=_deaths(patients, admissions, discharged, died, person),
-        hadm_id=20_000_000
-        + (admissions.key.astype(np.int64) * 6_153_721 + seed * 15_485_863) % _PRIME,
-        version=np.where(real[0] >= _ICD10_FROM, 10, 9),
+        year_group=[f"{start} - {start + 2}" for start in 2008 + (year - 2008) // 3 * 3],
+        dod=_deaths(admissions, discharged, died, person),
+        hadm_id=source.release.admission_ids(seed, place, admissions),
+        version=np.where(tenth & (not source.release.icd9_only), 10, 9),
         admitted=admitted,
         discharged=discharged,
         died=died,
         coded=visit[:, 2] >= difficulty.without_diagnoses,
         noted=visit[:, 3] >= difficulty.without_note,
+        length=lengths.class_of(stay_minutes / _MINUTES_A_DAY),
         ventilated=ventilated,
         intensive=unit,
-        intensive_minutes=unit_minutes,
-        ventilated_minutes=((unit_minutes - 60) * (0.3 + 0.7 * visit[:, 7])).astype(np.int64),
+        intensive_minutes=in_unit,
+        second_minutes=np.where(unit, again, 0),
+        ventilated_minutes=tube,
+        on_tube=on_tube,
     )
 
 
-def _lengths(
-    seed: int, admissions: Admissions, catalog: Catalog, ventilation: Floats
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Length of stay in days, and who was ventilated, [admissions] each."""
-    acute = np.array([not condition.chronic for condition in catalog.conditions])
-    # the same draw as the procedure's code: who is ventilated is coded so
-    ventilated = draws.uniforms(seed, VENTILATION, admissions.key, 1)[:, 0] < ventilation
-    mean = 1.6 + 1.3 * admissions.severity + 0.8 * (admissions.present & acute).sum(1)
-    noise = draws.normals(seed, "length", admissions.key, 1)[:, 0]
-    return np.maximum(mean * np.exp(0.5 * noise) + 4.0 * ventilated, 0.3), ventilated
+def _units(visit: Floats, stay: Ints, tube: Ints, on_tube: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Minutes of the first ICU stay and of a second, were there any, [admissions] each."""
+    wanted = np.maximum(stay * (0.35 + 0.5 * visit[:, 6]), 180)
+    # a ventilated patient is in the unit for the whole course; who dies on it, to the end
+    first = np.minimum(np.maximum(wanted, np.where(tube > 0, tube + 90, 0)), stay - 30)
+    first = np.where(on_tube, stay - 15, first).astype(np.int64)
+    room = stay - first - 2 * _LEAST_ROOM
+    again = (room > 0) & (visit[:, 7] < _SECOND_UNIT_SHARE)
+    return first, np.where(again, np.minimum(room, 4 * _LEAST_ROOM), 0)
 
 
-def _starts(
-    patients: Patients, admissions: Admissions, person: Floats, visit: Floats, length: Floats
-) -> tuple[tuple[Floats, Floats], Ints]:
-    """The real start of each admission and of each patient, in years, and the years shifted."""
-    start = 2008 + 11.6 * person[:, 0]
-    gap = np.where(admissions.place > 0, 0.02 - 0.55 * np.log1p(-visit[:, 1]), 0.0)
-    step = gap + np.concatenate([[0.0], length[:-1] / _DAYS_A_YEAR]) * (admissions.place > 0)
+def _since_first(seed: int, admissions: Admissions, visit: Floats, length: Floats) -> Floats:
+    """Years from the patient's first admission to each, [admissions]; the sick are back sooner."""
+    back = draws.uniforms(seed, "return", admissions.key, 3)
+    before = np.roll(admissions.severity, 1)
+    soon = back[:, 0] < np.array(_SOON_BY_SEVERITY)[before]
+    same_day = back[:, 1] < _SAME_DAY_SHARE
+    days = np.where(same_day, (1 + 4 * back[:, 2]) / 24, 0.5 + 29 * back[:, 2])
+    usual = 0.02 - 0.55 * np.log1p(-visit[:, 1])
+    gap = np.where(soon, days / _DAYS_A_YEAR, usual)
+    step = (gap + np.roll(length, 1) / _DAYS_A_YEAR) * (admissions.place > 0)
     total = np.cumsum(step)
-    first = np.flatnonzero(admissions.place == 0)
-    since = total - total[first][admissions.patient]
-    shift = 100 + (person[:, 1] * 90).astype(np.int64)
-    return (start[admissions.patient] + since, start), shift
+    since: Floats = total - total[admissions.place == 0][admissions.patient]
+    return since
 
 
 def _deaths(
-    patients: Patients,
     admissions: Admissions,
     discharged: NDArray[np.datetime64],
     died: NDArray[np.bool_],
@@ -134,12 +151,9 @@ def _deaths(
     """The day of death: of a last admission, or within the year after it, else not known."""
     last = np.flatnonzero(admissions.last)
     day = discharged[last].astype("datetime64[D]")
-    later = day + (1 + person[:, 3] * 364).astype(np.int64)
-    dod = np.where(person[:, 2] < 0.08, later, np.datetime64("NaT", "D"))
+    # more than a third of the year's deaths come in its first month
+    later = day + (1 + 364 * person[:, 3] ** 2.5).astype(np.int64)
+    dies = person[:, 2] < np.array(_DEATH_LATER_BY_SEVERITY)[admissions.severity[last]]
+    dod = np.where(dies, later, np.datetime64("NaT", "D"))
     deaths: NDArray[np.datetime64] = np.where(died[last], day, dod)
     return deaths
-
-
-def admission_limit() -> int:
-    """How many patients have ids of their own."""
-    return _PRIME // MOST_ADMISSIONS

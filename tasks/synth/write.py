@@ -1,4 +1,4 @@
-"""Writes a synthetic MIMIC-IV: the source folder, the truth beside it, and a general corpus."""
+"""Writes a synthetic MIMIC: the source folder, the truth beside it, and a general corpus."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks import schemas, tables
-from tasks.synth import hospital, truth
+from tasks.errors import ConfigError
+from tasks.synth import hospital, lengths, truth, ventilation
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.facts import Tally
 from tasks.synth.general import general_corpus
-from tasks.synth.population import World, chunks
+from tasks.synth.mimic_iii import MimicThree
+from tasks.synth.population import Chunk, World, chunks
+from tasks.synth.release import MIMIC_III, MIMIC_IV, RELEASES, Patientele, Release
 from tasks.synth.source import write_chunk
 
-VERSION = 1  # of the generator: the same version, patients and seed give the same bytes
+VERSION = 2  # of the generator: the same version, patients and seed give the same bytes
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class SynthSummary:
     """What was written where."""
 
     folder: Path
-    source: Path  # the MIMIC-IV folder
+    source: Path  # the folder of MIMIC's tables
     truth: Path
     general: Path
     facts: Path
@@ -38,29 +41,35 @@ def synthesize(
     *,
     patients: int = 7000,
     seed: int = 7,
+    layout: str = MIMIC_IV.name,
+    shared: int = 0,
     difficulty: Difficulty | None = None,
     general_characters: int = 600_000,
     chunk_patients: int = 1000,
 ) -> SynthSummary:
-    """Write folder/mimic, folder/truth.parquet, folder/general.txt and folder/synth.json.
+    """Write folder/mimic (or folder/mimic-iii), truth.parquet, general.txt and synth.json.
 
     Memory does not grow with the number of patients; a patient's content depends on the seed and
-    on the patient's place alone.
+    on the patient's place alone. Of a MIMIC-III source the first `shared` patients are also in the
+    MIMIC-IV source of that seed, under other ids and dates.
     """
     knobs = difficulty or Difficulty()
+    population = Patientele(RELEASES[layout], patients, shared)
+    _refuse_another(folder, population.release)
     world = World.of(load(), knobs)
     tally = Tally(world)
-    source, truth_file = folder / "mimic", folder / "truth.parquet"
+    source, truth_file = folder / population.release.folder, folder / "truth.parquet"
     folder.mkdir(parents=True, exist_ok=True)
-    with hospital.Tables(source) as out:
+    with _tables(source, population, seed) as out:
         for name, rows in hospital.dictionaries(world.catalog).items():
             out.add(name, rows)
-        stream = _written(out, tally, world, seed, patients, chunk_patients)
+        stream = _written(out, tally, world, seed, population, chunk_patients)
         written = tables.write(truth_file, schemas.TRUTH, stream)
         counts = {**out.rows, "truth": written}
     general = write_general(folder, seed=seed, characters=general_characters)
     facts = folder / "synth.json"
     about = {"version": VERSION, "patients": patients, "seed": seed, "rows": counts}
+    about |= {"layout": layout, "shared": population.shared}
     about |= {"difficulty": knobs.model_dump(mode="json"), "measured": tally.facts()}
     facts.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return SynthSummary(folder, source, truth_file, general, facts, counts)
@@ -73,19 +82,55 @@ def write_general(folder: Path, *, seed: int = 7, characters: int = 600_000) -> 
     return path
 
 
+def _tables(source: Path, population: Patientele, seed: int) -> hospital.Tables | MimicThree:
+    if population.release is MIMIC_III:
+        return MimicThree(source, seed, population.shared)
+    return hospital.Tables(source)
+
+
+def _refuse_another(folder: Path, release: Release) -> None:
+    for other in RELEASES.values():
+        if other is not release and (folder / other.folder).exists():
+            raise ConfigError(
+                f"{folder} has the source and the truth of {other.name}; write {release.name} "
+                "into a folder of its own"
+            )
+
+
 def _written(
-    out: hospital.Tables, tally: Tally, world: World, seed: int, patients: int, chunk_patients: int
+    out: hospital.Tables | MimicThree,
+    tally: Tally,
+    world: World,
+    seed: int,
+    population: Patientele,
+    chunk_patients: int,
 ) -> Iterator[pa.Table]:
     """Write the source rows of each chunk as it passes; yield its truth."""
-    for chunk in chunks(world, seed, patients, chunk_patients):
+    for chunk in chunks(world, seed, population, chunk_patients):
         write_chunk(out, world, seed, chunk)
         tally.add(chunk)
-        noted = chunk.stays.noted
-        for space, rows, _, full, best in chunk.labels:
-            codes = [label.code for label in space.labels]
-            told = noted[rows]  # without a note there is no evidence
-            ids = chunk.stays.hadm_id[rows[told]]
-            yield truth.rows(ids, space.outcome, space.system, codes, full[told], best[told])
-        ids = chunk.stays.hadm_id[noted]
-        full, best = chunk.death_full[noted, None], chunk.death_best[noted, None]
-        yield truth.rows(ids, "mortality", "mortality", ["died"], full, best)
+        yield from _truth(chunk)
+
+
+def _truth(chunk: Chunk) -> Iterator[pa.Table]:
+    """The truth of a chunk's admissions; without a note there is no evidence."""
+    stays = chunk.stays
+    hadm_id, noted = stays.hadm_id, stays.noted
+    for space, rows, _, full, best in chunk.labels:
+        codes = [label.code for label in space.labels]
+        told = noted[rows]
+        ids = hadm_id[rows[told]]
+        yield truth.rows(ids, space.outcome, space.system, codes, full[told], best[told])
+    for outcome, codes, asked, full, best in (
+        ("mortality", ["died"], noted, chunk.death_full, chunk.death_best),
+        (
+            *(lengths.OUTCOME, list(lengths.CLASSES), noted & ~stays.died),
+            *(chunk.length_full, chunk.length_best),
+        ),
+        (
+            *(ventilation.OUTCOME, [ventilation.PROLONGED], noted & stays.long_enough),
+            *(chunk.prolonged_full, chunk.prolonged_best),
+        ),
+    ):
+        rows_full, rows_best = (p[asked].reshape(-1, len(codes)) for p in (full, best))
+        yield truth.rows(hadm_id[asked], outcome, outcome, codes, rows_full, rows_best)

@@ -53,8 +53,8 @@ def test_best_equals_enumeration_of_every_latent_state(tiny: Catalog) -> None:
 
 def test_best_is_calibrated_by_decile(population: Population) -> None:
     for system, table in population.tables.items():
-        _check_calibration(system, table.best.ravel(), table.drawn.ravel())
-    _check_calibration("mortality", population.death_best, population.died)
+        check_calibration(system, table.best.ravel(), table.drawn.ravel())
+    check_calibration("mortality", population.death_best, population.died)
 
 
 def test_best_never_ranks_better_than_the_latent_state(population: Population) -> None:
@@ -84,7 +84,7 @@ def test_truth_covers_what_the_coding_of_an_admission_can_tell(small: SynthSumma
     assert pc.max(rows["p_full"]).as_py() < 1
 
 
-def _check_calibration(name: str, best: np.ndarray, drawn: np.ndarray) -> None:
+def check_calibration(name: str, best: np.ndarray, drawn: np.ndarray) -> None:
     """The mean forecast of each decile is within four standard errors of what happened."""
     for decile in np.array_split(np.argsort(best, kind="stable"), 10):
         expected, seen = best[decile].mean(), drawn[decile].mean()

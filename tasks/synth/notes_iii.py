@@ -1,0 +1,110 @@
+"""Notes as MIMIC-III has them: bracketed placeholders, headings in capitals, addenda, nursing."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+# the headings of our notes; "In the ED, initial vitals:" is none, it stands inside a section
+_HEADINGS = (
+    *("Service", "Allergies", "Attending", "Chief Complaint"),
+    *("Major Surgical or Invasive Procedure", "History of Present Illness"),
+    *("Past Medical History", "Social History", "Family History", "Physical Exam"),
+    *("DISCHARGE PHYSICAL EXAM", "Pertinent Results", "Brief Hospital Course"),
+    *("Medications on Admission", "Discharge Medications", "Discharge Disposition"),
+    *("Discharge Diagnosis", "Discharge Condition", "Discharge Instructions"),
+    "Followup Instructions",
+)
+_HEADING = re.compile(rf"^({'|'.join(_HEADINGS)}):[ ]*\n?", re.MULTILINE)
+_DATED = re.compile(r"(Admission Date|Discharge Date|Date of Birth): {2,3}___")
+_AGE = re.compile(r"___(?= year old| yo )")
+_DICTATED_SHARE = 0.4  # of the summaries: capitals, the body on the heading's line
+_OLDER = {  # what dictated summaries call the same sections
+    "MAJOR SURGICAL OR INVASIVE PROCEDURE": "PROCEDURES",
+    "BRIEF HOSPITAL COURSE": "HOSPITAL COURSE",
+    "PHYSICAL EXAM": "PHYSICAL EXAMINATION",
+    "DISCHARGE PHYSICAL EXAM": "PHYSICAL EXAMINATION ON DISCHARGE",
+}
+_PLACEHOLDERS = (
+    *("[**Known lastname {n}**]", "[**Hospital1 {n}**]", "[**First Name3 (LF) {n}**]"),
+    *(
+        "[**Last Name (un) **]",
+        "[**Name (NI) **]",
+        "[**Hospital 1281**]",
+        "[**Doctor Last Name **]",
+    ),
+)
+_NURSING = (
+    "Resp: {state} on current settings, sx'd for scant secretions.",
+    "CV: HR {hr}, SBP {sbp}. Peripheral pulses {state}.",
+    "Neuro: {state}, moves all extremities.",
+    "GU: foley draining clear yellow urine, {hr} cc/hr.",
+    "Social: family in to visit, spoke with Dr. [**Last Name (STitle) **].",
+    "A/P: {state}. Continue to monitor, wean as tolerated.",
+)
+_STATES = ("stable", "unchanged", "improving", "tolerating well", "comfortable")
+
+
+def summary_iii(text: str, age: int, admitted: str, discharged: str, draw: Random) -> str:
+    """A discharge note of MIMIC-IV's layout as MIMIC-III would have it; dates are days."""
+    days = {"Admission Date": plain_day(admitted), "Discharge Date": plain_day(discharged)}
+    text = _DATED.sub(lambda m: f"{m[1]}:  [**{days.get(m[1]) or _year(draw)}**]", text)
+    return placeholders(text, age, draw).replace("\n \n", "\n\n")
+
+
+def restyled(text: str, draw: Random) -> str:
+    """The summary as it stands, or as it was dictated in older years."""
+    return _HEADING.sub(_dictated, text) if draw.random() < _DICTATED_SHARE else text
+
+
+def placeholders(text: str, age: int, draw: Random) -> str:
+    """Put an age or a bracketed placeholder wherever the text has ___.
+
+    >>> placeholders("___ yo man", 64, Random(1)), placeholders("___ yo man", 91, Random(1))
+    ('64 yo man', '[**Age over 90 **] yo man')
+    """
+    text = _AGE.sub(str(age) if age < 90 else "[**Age over 90 **]", text)
+    return re.sub("___", lambda _: _placeholder(draw), text)
+
+
+def addendum(draw: Random) -> str:
+    """What is added to a summary later: nothing that was known at admission."""
+    return placeholders(
+        "Name:  ___                     Unit No:   ___\n\nAddendum:\n"
+        "The patient was seen again on the day of discharge.\n\n"
+        f"Discharge Disposition:\nHome\n\nCompleted by:[**{_year(draw)}**]",
+        age=0,
+        draw=draw,
+    )
+
+
+def nursing_note(draw: Random) -> str:
+    """A note of the category Nursing/other."""
+    lines = draw.sample(_NURSING, 4)
+    values = {"hr": 60 + int(draw.random() * 60), "sbp": 90 + int(draw.random() * 70)}
+    return "NPN 7p-7a\n\n" + "\n".join(
+        line.format(state=_STATES[int(draw.random() * len(_STATES))], **values) for line in lines
+    )
+
+
+def plain_day(day: str) -> str:
+    """A day as the notes have it: 2150-1-9.
+
+    >>> plain_day("2150-01-09")
+    '2150-1-9'
+    """
+    return "-".join(str(int(part)) for part in day.split("-"))
+
+
+def _dictated(found: re.Match[str]) -> str:
+    name = found[1].upper()
+    return f"{_OLDER.get(name, name)}:  "
+
+
+def _placeholder(draw: Random) -> str:
+    option = _PLACEHOLDERS[int(draw.random() * len(_PLACEHOLDERS))]
+    return option.format(n=1 + int(draw.random() * 28))
+
+
+def _year(draw: Random) -> str:
+    return str(2020 + int(draw.random() * 60))
