@@ -49,4 +49,4 @@ def test_each_oddity_is_counted_where_it_is(source: SmallSource, tmp_path: Path)
     assert {key: found.get(key) for key in expected} == expected
     assert next(
         (row["table"], row["rows"]) for row in rows if row["check"] == "occurs twice (rejected)"
-    ) == ("discharge", 4)
+    ) == ("discharge", 5)

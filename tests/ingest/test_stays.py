@@ -48,7 +48,7 @@ def test_length_of_stay_has_four_classes_and_no_deaths(source: SmallSource, tmp_
         106: [0],
         107: None,
     }
-    assert [label["code"] for label in labels] == ["<=3", "3-7", "7-14", ">14"]
+    assert [label["code"] for label in labels] == ["<=3", "(3,7]", "(7,14]", ">14"]
     assert all(label["one_of"] for label in labels)
     assert counts["ended_in_death"] == 1
     later, _, counts = make(source, tmp_path, LengthOfStayConfig(predict_at=24))

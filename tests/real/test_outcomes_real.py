@@ -69,7 +69,7 @@ def test_87_of_the_demos_admissions_are_observation_stays(folder: Path) -> None:
 
 def test_length_of_stay(demo: Stage, folder: Path) -> None:
     demo.outcome(LengthOfStayConfig())
-    found = labels_of(demo, "length-of-stay")
+    found = labels_of(demo, "length_of_stay")
     for row in rows(folder, "hosp/admissions"):
         days = (time(row["dischtime"]) - time(row["admittime"])) / DAY
         expected = [0 if days <= 3 else 1 if days <= 7 else 2 if days <= 14 else 3]
@@ -79,7 +79,7 @@ def test_length_of_stay(demo: Stage, folder: Path) -> None:
 
 def test_death_after_discharge(demo: Stage, folder: Path) -> None:
     demo.outcome(DeathAfterDischargeConfig())
-    found = labels_of(demo, "death-after-discharge")
+    found = labels_of(demo, "death_after_discharge")
     deaths = {row["subject_id"]: row["dod"] for row in rows(folder, "hosp/patients")}
     for row in rows(folder, "hosp/admissions"):
         left, dod = time(row["dischtime"]).date(), deaths[row["subject_id"]]

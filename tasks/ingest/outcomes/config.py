@@ -139,7 +139,7 @@ class LengthOfStayConfig(_OutcomeConfig):
     """How long the stay lasts, in four classes."""
 
     kind: Literal["length_of_stay"] = "length_of_stay"
-    name: OutcomeName = Field(default="length-of-stay", description="The name in reports")
+    name: OutcomeName = Field(default="length_of_stay", description="The name in reports")
     predict_at: Early = Field(
         default="admission",
         description="When the prediction is made: at admission, or so many hours after it",
@@ -171,7 +171,7 @@ class DeathAfterDischargeConfig(_OutcomeConfig):
     """Death within days of leaving the hospital alive."""
 
     kind: Literal["death_after_discharge"] = "death_after_discharge"
-    name: OutcomeName = Field(default="death-after-discharge", description="The name in reports")
+    name: OutcomeName = Field(default="death_after_discharge", description="The name in reports")
     days: int = Field(
         default=30, ge=1, le=365, description="Days after discharge; MIMIC-IV knows of 365"
     )

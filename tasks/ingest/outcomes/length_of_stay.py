@@ -10,8 +10,8 @@ from tasks.ingest.outcomes.labels import Outcome
 SYSTEM = "length_of_stay"
 CLASSES = (
     ("<=3", "At most 3 days"),
-    ("3-7", "More than 3 and at most 7 days"),
-    ("7-14", "More than 7 and at most 14 days"),
+    ("(3,7]", "More than 3 and at most 7 days"),
+    ("(7,14]", "More than 7 and at most 14 days"),
     (">14", "More than 14 days"),
 )
 _BOUNDS = np.array([3, 7, 14]) * DAY

@@ -15,7 +15,7 @@ from tasks.ingest.outcomes.inputs import DAY, HOUR, Counted, Inputs, Times, time
 from tasks.ingest.outcomes.labels import Outcome
 from tasks.ingest.rows import row_of
 
-LABEL = ("ventilation", ">=7d")
+LABEL = ("ventilation", "prolonged")
 _LONG, _SHORT = 7 * DAY, 2 * DAY
 _SLACK = DAY // 4  # of the published rule, added to the last end
 _SAME_EPISODE = 14 * HOUR  # mimic-code's gap in MIMIC-IV's ventilation concept
