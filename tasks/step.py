@@ -16,14 +16,15 @@ import functools
 import inspect
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import prefect
+from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_run_logger
@@ -38,6 +39,7 @@ from tasks.runs import Reached, Run
 from tasks.store import RECORD, Store
 
 Counts = Mapping[str, int | float | str]
+Made = TypeVar("Made")
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 5
@@ -115,16 +117,7 @@ class Step:
         return key_of(self.kind, self.version, arguments, store.fingerprints)
 
     def _make(self, arguments: dict[str, Any]) -> Artifact:
-        failure: ClinfuseError
-        try:
-            return self._find_or_make(arguments)
-        except ClinfuseError as error:
-            failure = error
-        except Exception as error:
-            failure = StepFailed.at(self.kind, type(error).__name__, _place(error))
-        # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
-        failure.__cause__ = failure.__context__ = None
-        raise failure.with_traceback(None)
+        return _guarded(self.kind, lambda: self._find_or_make(arguments))
 
     def _find_or_make(self, arguments: dict[str, Any]) -> Artifact:
         store = current_store()
@@ -187,6 +180,23 @@ def step(
     return decorate
 
 
+def in_shards(function: Callable[..., Counts], shards: Sequence[Mapping[str, Any]]) -> list[Counts]:
+    """Call the function with each shard's arguments, under the flow's task runner.
+
+    Within a step; the function, of a module and not of another function, writes files and returns
+    counts. One shard alone is not worth a task run.
+    """
+    if len(shards) < 2:
+        return [function(**shard) for shard in shards]
+    futures = [_shard.submit(function, dict(shard)) for shard in shards]
+    return [future.result() for future in futures]
+
+
+@prefect.task(name="shard", persist_result=False, cache_policy=NO_CACHE)
+def _shard(function: Callable[..., Counts], arguments: dict[str, Any]) -> Counts:
+    return _guarded(function.__name__, lambda: function(**arguments))
+
+
 @contextmanager
 def steering(
     *, refresh: Collection[str] = (), makers: Collection[str] | None = None
@@ -227,6 +237,20 @@ def current_store() -> Store:
     if place is None or Path(place).expanduser() == Path(settings.home) / "storage":
         raise StoreError("no store is set; pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH")
     return Store(Path(place).expanduser())
+
+
+def _guarded(what: str, work: Callable[[], Made]) -> Made:
+    """Do it; of an unexpected exception only its type and place get out, never its message."""
+    failure: ClinfuseError
+    try:
+        return work()
+    except ClinfuseError as error:
+        failure = error
+    except Exception as error:
+        failure = StepFailed.at(what, type(error).__name__, _place(error))
+    # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
+    failure.__cause__ = failure.__context__ = None
+    raise failure.with_traceback(None)
 
 
 def _resolved(value: Any, store: Store) -> Any:

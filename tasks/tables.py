@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tasks.errors import StoreError
 
@@ -60,16 +63,28 @@ def stream(
     Raises StoreError where a part is missing, damaged, or of another schema.
     """
     for part in parts(place):
-        try:
-            with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                _check_schema(part, file.schema_arrow, schema)
-                yield from file.iter_batches(batch_rows, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            # the library's own message may quote a value
-            raise StoreError(
-                f"{part.parent.name}/{part.name} is damaged or unreadable "
-                f"({type(error).__name__}); delete its artifact and run again"
-            ) from None
+        with _opened(part, schema) as file:
+            yield from file.iter_batches(batch_rows, columns=columns)
+
+
+def stream_rows(
+    place: Path, schema: pa.Schema, columns: Sequence[str], wanted: NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
+    """Read the wanted rows, numbered from 0 over all parts and given in rising order, in batches.
+
+    Row groups without a wanted row are not read. Raises as `stream` does.
+    """
+    first = 0
+    for part in parts(place):
+        with _opened(part, schema) as file:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                begin, end = np.searchsorted(wanted, [first, first + rows])
+                if end > begin:
+                    here = wanted[begin:end] - first
+                    table = file.read_row_group(group, columns=columns).combine_chunks()
+                    yield from table.take(pa.array(here)).to_batches()
+                first += rows
 
 
 def parts(place: Path) -> list[Path]:
@@ -83,6 +98,20 @@ def parts(place: Path) -> list[Path]:
 def rows(place: Path) -> int:
     """The number of rows of a table, from the footers alone."""
     return sum(pq.read_metadata(part).num_rows for part in parts(place))
+
+
+@contextmanager
+def _opened(part: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+            _check_schema(part, file.schema_arrow, schema)
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        # the library's own message may quote a value
+        raise StoreError(
+            f"{part.parent.name}/{part.name} is damaged or unreadable "
+            f"({type(error).__name__}); delete its artifact and run again"
+        ) from None
 
 
 def _check_schema(part: Path, found: pa.Schema, wanted: pa.Schema) -> None:

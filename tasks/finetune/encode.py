@@ -10,20 +10,33 @@ from tokenizers import Tokenizer
 
 from tasks import schemas, tables
 from tasks.errors import ModelError
+from tasks.shards import Spread, one_by_one
 
 BATCH_ROWS = 1024
+COUNTED = ("admissions", "tokens", "notes_cut", "tokens_cut")
 
 
-def encode(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
+def encode(
+    out: Path, cohort: Path, tokenizer: Path, max_tokens: int, spread: Spread = one_by_one
+) -> dict[str, int]:
     """Write out/encoded: every admission's note as token ids, cut after `max_tokens`.
 
     Returns counts of admissions and tokens, and of the notes and tokens that were cut.
     Raises ModelError where there is no tokenizer.
     """
+    load_tokenizer(tokenizer)
+    given = {"out": out, "tokenizer": tokenizer, "max_tokens": max_tokens}
+    parts = tables.parts(cohort / "admissions")
+    found = spread(encode_part, [{**given, "part": part} for part in parts])
+    return {name: sum(counts[name] for counts in found) for name in COUNTED}
+
+
+def encode_part(out: Path, part: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
+    """Encode one part of the cohort's admissions into the part of the same name."""
     encoder = load_tokenizer(tokenizer)
-    counts = {"admissions": 0, "tokens": 0, "notes_cut": 0, "tokens_cut": 0}
-    rows = _encoded(encoder, cohort, max_tokens, counts)
-    tables.write(out / "encoded" / "part-0.parquet", schemas.ENCODED, rows)
+    counts = dict.fromkeys(COUNTED, 0)
+    rows = _encoded(encoder, part, max_tokens, counts)
+    tables.write(out / "encoded" / part.name, schemas.ENCODED, rows)
     return counts
 
 
@@ -42,10 +55,10 @@ def load_tokenizer(place: Path) -> Tokenizer:
 
 
 def _encoded(
-    encoder: Tokenizer, cohort: Path, max_tokens: int, counts: dict[str, int]
+    encoder: Tokenizer, part: Path, max_tokens: int, counts: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
     columns = ["hadm_id", "split", "note"]
-    for batch in tables.stream(cohort / "admissions", schemas.ADMISSIONS, columns, BATCH_ROWS):
+    for batch in tables.stream(part, schemas.ADMISSIONS, columns, BATCH_ROWS):
         notes = batch.column("note").to_pylist()
         found = [encoding.ids for encoding in encoder.encode_batch_fast(notes)]
         kept = [ids[:max_tokens] for ids in found]

@@ -11,7 +11,7 @@ from tasks.finetune.config import FinetuneConfig, TfidfConfig
 from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch
-from tasks.step import Counts, progress, step
+from tasks.step import Counts, in_shards, progress, step
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def finetune(
     return Finetuned(adapters, predictions)
 
 
-@step("encoded", version=1)
+@step("encoded", version=2)
 def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> Counts:
     """Turn admission notes into token ids."""
     from tasks.finetune.encode import encode
 
-    return encode(out, cohort, tokenizer, max_tokens)
+    return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
 @step("task-adapter", version=1, resumable=True)

@@ -1,17 +1,20 @@
-"""The cohort: admissions with a text to predict from, and why each of the others is left out."""
+"""The cohort: admissions with a text to predict from, and why each of the others is left out.
+
+Notes are matched with admissions first, by their ids alone. The texts are made in shards of so
+many notes, each by itself, from its admissions and its notes' numbers.
+"""
 
 from __future__ import annotations
 
 import fnmatch
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks import tables
@@ -24,147 +27,144 @@ NO_SPLIT = "patient not in the splits file"
 NO_STAY = "stay of no positive length"  # organ donors' accounts, among others
 OTHER_PATIENT = "note of another patient"
 ONLY_ADDENDA = "an addendum without its discharge note"  # CORE asks for a report too
+SHARD_NOTES = 1 << 16
 _OLDEST = 91  # years; stands for everyone over 89
 
-Order = tuple[bool, int, int]  # of an admission's notes
-Held = list[tuple[Order, Any]]
+Rows = NDArray[np.int64]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Shard:
+    """Some admissions and the notes that make their texts.
+
+    admissions: of schema ADMISSIONS without the note.
+    notes: [notes], their numbers in the notes table, rising.
+    owner: [notes], the row in `admissions` that each belongs to.
+    """
+
+    admissions: pa.Table
+    notes: Rows
+    owner: Rows
+
+    def save(self, place: Path) -> Path:
+        """Leave it in a folder, for whoever works on it."""
+        place.mkdir(parents=True)
+        pq.write_table(self.admissions, place / "admissions.parquet")
+        np.save(place / "notes.npy", np.stack([self.notes, self.owner]))
+        return place
+
+    @classmethod
+    def load(cls, place: Path) -> Shard:
+        """Read what `save` left."""
+        notes, owner = np.load(place / "notes.npy")
+        return cls(pq.read_table(place / "admissions.parquet"), notes, owner)
+
+
 class Cohort:
-    """Lays notes over admissions; what it left out is there once the batches are taken.
+    """Which notes make the text of which admission, and which admissions have none.
 
     `admissions`, `patients` and `splits` have the columns of `mimic_iv.py` and SPLITS; `excluded`
     are the patterns of admission types that are left out.
     """
 
-    notes: Path
-    view: NoteView
-    admissions: pa.Table
-    patients: pa.Table
-    splits: pa.Table
-    excluded: Sequence[str] = ()
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self._described = self._describe()
-        self._usable = self._described["reason"].is_null().to_numpy()
+    def __init__(
+        self,
+        notes: Path,
+        view: NoteView,
+        admissions: pa.Table,
+        patients: pa.Table,
+        splits: pa.Table,
+        excluded: Sequence[str] = (),
+    ) -> None:
+        self._view = view
+        self._described = _describe(admissions, patients, splits, excluded)
         rows = self._described.num_rows
         self._mistaken = np.zeros(rows, bool)  # has a note of another patient
         self._summarized = np.zeros(rows, bool)  # has more than addenda
-        self._kept = np.zeros(rows, bool)
-        self._row_of_note = self._match()
-        self._notes_of = np.bincount(self._row_of_note[self._row_of_note >= 0], minlength=rows)
-
-    def batches(self) -> Iterator[pa.Table]:
-        """Yield the cohort's admissions, of schema ADMISSIONS.
-
-        An admission is done as the last of its notes passes by; until then the others are held.
-        """
-        held: dict[int, Held] = {}
-        columns = ["note_type", "note_seq", "charttime", "text"]
-        passed = 0
-        for batch in tables.stream(self.notes, NOTES, columns, batch_rows=512):
-            rows = self._row_of_note[passed : passed + batch.num_rows]
-            passed += batch.num_rows
-            done: list[tuple[int, str]] = []
-            for place in np.flatnonzero(rows >= 0).tolist():
-                row = int(rows[place])
-                found = self.view.read(batch["text"][place].as_py())
-                if self._notes_of[row] == 1:
-                    done.append((row, self.view.join([found])))
-                    continue
-                notes = held.setdefault(row, [])
-                notes.append((self._order(batch, place), found))
-                if len(notes) == self._notes_of[row]:
-                    done.append((row, self._joined(held.pop(row))))
-            yield self._finished(done)
-        self.counts["admissions_with_several_notes"] = int((self._notes_of > 1).sum())
-
-    def exclusions(self) -> pa.Table:
-        """The admissions left out, of schema EXCLUSIONS, one reason each, in the source's order."""
-        view = self.view
-        only_addenda = np.zeros(len(self._kept), bool)
+        matched = self._match(notes)
+        self._noted = np.zeros(rows, bool)
+        self._noted[matched[matched >= 0]] = True
         if view.table == "discharge":
-            only_addenda = (self._notes_of > 0) & ~self._summarized
+            matched = np.where((matched >= 0) & self._summarized[matched], matched, -1)
+        self._row_of_note = matched
+        self.several = int((np.bincount(matched[matched >= 0], minlength=rows) > 1).sum())
+
+    def shards(self) -> Iterator[Shard]:
+        """The admissions with notes; each is in the shard in which the first of its notes lies."""
+        notes = np.flatnonzero(self._row_of_note >= 0)
+        rows = self._row_of_note[notes]
+        first = np.full(self._described.num_rows, len(self._row_of_note))
+        np.minimum.at(first, rows, notes)
+        shard = first[rows] // SHARD_NOTES
+        columns = [name for name in ADMISSIONS.names if name != "note"]
+        for number in np.unique(shard):
+            mine = shard == number
+            own, owner = np.unique(rows[mine], return_inverse=True)
+            admissions = self._described.select(columns).take(pa.array(own))
+            yield Shard(admissions, notes[mine], owner)
+
+    def exclusions(self, kept: Rows) -> pa.Table:
+        """The admissions left out, of schema EXCLUSIONS, one reason each, in the source's order.
+
+        Args:
+            kept: the hadm_id of those with a text.
+        """
+        only_addenda = self._noted & ~self._summarized & (self._view.table == "discharge")
         late = np.select(
-            [only_addenda, self._notes_of > 0, self._mistaken],
-            [ONLY_ADDENDA, view.nothing_said, OTHER_PATIENT],
-            default=view.no_note,
+            [only_addenda, self._noted, self._mistaken],
+            [ONLY_ADDENDA, self._view.nothing_said, OTHER_PATIENT],
+            default=self._view.no_note,
         )
         reasons = pc.coalesce(self._described["reason"], pa.array(late.tolist(), pa.string()))
         out = pa.table({"hadm_id": self._described["hadm_id"], "reason": reasons}, EXCLUSIONS)
-        return out.filter(pa.array(~self._kept))
+        return out.filter(pc.invert(pc.is_in(out["hadm_id"], pa.array(kept))))
 
-    def _match(self) -> NDArray[np.int64]:
+    def _match(self, notes: Path) -> Rows:
         """Each note's row in the admissions, -1 where it is not used [notes]."""
         hadm_ids = self._described["hadm_id"].to_numpy()
         subject_ids = self._described["subject_id"].to_numpy()
+        usable = self._described["reason"].is_null().to_numpy()
         admitted = _times(self._described["admittime"])
         columns = ["subject_id", "hadm_id", "note_type", "charttime", "storetime"]
         found = [np.empty(0, np.int64)]
-        for batch in tables.stream(self.notes, NOTES, columns, 1 << 16):
+        for batch in tables.stream(notes, NOTES, columns, 1 << 16):
             rows = row_of(pc.fill_null(batch["hadm_id"], -1).to_numpy(), hadm_ids)
-            there = rows >= 0
-            at = np.where(there, rows, 0)
-            own = there & (subject_ids[at] == batch["subject_id"].to_numpy() if len(at) else there)
-            self._mistaken[rows[there & ~own]] = True
-            if len(admitted):
-                taken, stored = _times(batch["charttime"]), _times(batch["storetime"])
-                own &= self.view.in_time(admitted[at], taken, stored) & self._usable[at]
+            there = np.flatnonzero(rows >= 0)
+            at = rows[there]
+            own = subject_ids[at] == batch["subject_id"].to_numpy()[there]
+            self._mistaken[at[~own]] = True
+            taken, stored = (_times(batch[name])[there] for name in ("charttime", "storetime"))
+            used = own & usable[at] & self._view.in_time(admitted[at], taken, stored)
             is_summary = pc.equal(batch["note_type"], SUMMARY).to_numpy(zero_copy_only=False)
-            self._summarized[rows[own & is_summary]] = True
-            found.append(np.where(own, rows, -1))
+            self._summarized[at[used & is_summary[there]]] = True
+            matched = np.full(len(rows), -1, np.int64)
+            matched[there[used]] = at[used]
+            found.append(matched)
         return np.concatenate(found)
 
-    def _order(self, batch: pa.RecordBatch, place: int) -> Order:
-        """Summaries before addenda, each in the order of note_seq; reports in that of time."""
-        time = batch["charttime"][place].value or 0  # microseconds; null without
-        sequence = batch["note_seq"][place].as_py() or 0
-        if self.view.table == "radiology":
-            return False, time, sequence
-        return batch["note_type"][place].as_py() != SUMMARY, sequence, time
 
-    def _joined(self, notes: Held) -> str:
-        return self.view.join([found for _, found in sorted(notes, key=lambda note: note[0])])
+def texts_of(shard: Shard, notes: Path, view: NoteView) -> Iterator[pa.Table]:
+    """Yield a shard's admissions of which the text says something, of schema ADMISSIONS.
 
-    def _finished(self, notes: list[tuple[int, str]]) -> pa.Table:
-        """The admissions of which the text says something, with all their columns."""
-        addenda = self.view.table == "discharge"
-        said = [
-            (row, note) for row, note in notes if note and (self._summarized[row] or not addenda)
-        ]
-        rows = [row for row, _ in said]
-        self._kept[rows] = True
-        table = self._described.take(pa.array(rows, pa.int64())).drop_columns(["reason"])
-        texts = pa.array([note for _, note in said], pa.large_string())
-        return table.append_column("note", texts).select(ADMISSIONS.names)
-
-    def _describe(self) -> pa.Table:
-        """The admissions with their patients' columns, and `reason` where they cannot be used."""
-        admissions = self.admissions
-        subjects = admissions["subject_id"].to_numpy()
-        patient = looked_up(self.patients, "subject_id", subjects)
-        split = looked_up(self.splits, "subject_id", subjects)["split"]
-        no_stay = pc.less_equal(admissions["dischtime"], admissions["admittime"])
-        types = admissions["admission_type"]
-        wrong_type = pc.is_in(types, pa.array(_matching(types, self.excluded), pa.string()))
-        reason = pc.case_when(
-            pc.make_struct(patient["subject_id"].is_null(), split.is_null(), no_stay, wrong_type),
-            NO_PATIENT,
-            NO_SPLIT,
-            NO_STAY,
-            pc.binary_join_element_wise("admission of type", types, " "),
-        )
-        table = admissions.drop_columns(["hospital_expire_flag"])
-        for name, column in (
-            ("age", _age(patient["born"], admissions["admittime"])),
-            ("sex", patient["gender"]),
-            ("split", split),
-            ("reason", reason),
-        ):
-            table = table.append_column(name, column)
-        return table.combine_chunks()
+    An admission is done as the last of its notes passes by; until then the others are held.
+    """
+    expected = np.bincount(shard.owner, minlength=shard.admissions.num_rows)
+    held: dict[int, list[tuple[tuple[bool, int, int], object]]] = {}
+    columns = ["note_type", "note_seq", "charttime", "text"]
+    passed = 0
+    for batch in tables.stream_rows(notes, NOTES, columns, shard.notes):
+        done: list[tuple[int, str]] = []
+        for place, row in enumerate(shard.owner[passed : passed + batch.num_rows].tolist()):
+            order = _order(batch, place, view)
+            held.setdefault(row, []).append((order, view.read(batch["text"][place].as_py())))
+            if len(held[row]) == expected[row]:
+                pieces = sorted(held.pop(row), key=lambda piece: piece[0])
+                done.append((row, view.join([piece for _, piece in pieces])))
+        passed += batch.num_rows
+        said = [(row, text) for row, text in done if text]
+        kept = shard.admissions.take(pa.array([row for row, _ in said], pa.int64()))
+        texts = pa.array([text for _, text in said], pa.large_string())
+        yield kept.append_column("note", texts).select(ADMISSIONS.names)
 
 
 def years_between(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -175,6 +175,34 @@ def years_between(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.Chunke
 
     years = pc.subtract(pc.year(admitted), pc.year(born))
     return pc.subtract(years, pc.cast(pc.less(day(admitted), day(born)), pa.int64()))
+
+
+def _describe(
+    admissions: pa.Table, patients: pa.Table, splits: pa.Table, excluded: Sequence[str]
+) -> pa.Table:
+    """The admissions with their patients' columns, and `reason` where they cannot be used."""
+    subjects = admissions["subject_id"].to_numpy()
+    patient = looked_up(patients, "subject_id", subjects)
+    split = looked_up(splits, "subject_id", subjects)["split"]
+    no_stay = pc.less_equal(admissions["dischtime"], admissions["admittime"])
+    types = admissions["admission_type"]
+    wrong_type = pc.is_in(types, pa.array(_matching(types, excluded), pa.string()))
+    reason = pc.case_when(
+        pc.make_struct(patient["subject_id"].is_null(), split.is_null(), no_stay, wrong_type),
+        NO_PATIENT,
+        NO_SPLIT,
+        NO_STAY,
+        pc.binary_join_element_wise("admission of type", types, " "),
+    )
+    table = admissions.drop_columns(["hospital_expire_flag"])
+    for name, column in (
+        ("age", _age(patient["born"], admissions["admittime"])),
+        ("sex", patient["gender"]),
+        ("split", split),
+        ("reason", reason),
+    ):
+        table = table.append_column(name, column)
+    return table.combine_chunks()
 
 
 def _age(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -190,6 +218,15 @@ def _matching(types: pa.ChunkedArray, patterns: Sequence[str]) -> list[str]:
         for kind in pc.unique(types).drop_null().to_pylist()
         if any(fnmatch.fnmatchcase(kind.upper(), pattern.upper()) for pattern in patterns)
     ]
+
+
+def _order(batch: pa.RecordBatch, place: int, view: NoteView) -> tuple[bool, int, int]:
+    """Summaries before addenda, each in the order of note_seq; reports in that of time."""
+    time = batch["charttime"][place].value or 0  # microseconds; null without
+    sequence = batch["note_seq"][place].as_py() or 0
+    if view.table == "radiology":
+        return False, time, sequence
+    return batch["note_type"][place].as_py() != SUMMARY, sequence, time
 
 
 def _times(column: pa.Array) -> NDArray[np.datetime64]:

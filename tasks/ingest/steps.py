@@ -13,7 +13,7 @@ from tasks.ingest.source import Reading, Source
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
-from tasks.step import Counts, step
+from tasks.step import Counts, in_shards, step
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def build_cohort(
 ) -> Counts:
     """Build the cohort of admissions."""
     files = Files(reading, sources)
-    return write.write_cohort(out, notes, splits, files, view, exclude_admission_types)
+    excluded = exclude_admission_types
+    return write.write_cohort(out, notes, splits, files, view, excluded, in_shards)
 
 
 @step("outcome", version=2)

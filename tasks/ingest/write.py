@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest.ahead import ahead
-from tasks.ingest.cohort import Cohort
+from tasks.ingest.cohort import Cohort, Shard, texts_of
 from tasks.ingest.config import SplitConfig, View
 from tasks.ingest.layout import OpenTable
 from tasks.ingest.outcomes.config import OutcomeConfig
@@ -24,6 +26,7 @@ from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import SPLITS as SPLIT_NAMES
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
+from tasks.shards import Spread, one_by_one, part_of
 
 Counts = dict[str, int]
 
@@ -67,7 +70,13 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
 
 
 def write_cohort(
-    out: Path, notes: Path, splits: Path, files: Files, view: View, excluded: tuple[str, ...]
+    out: Path,
+    notes: Path,
+    splits: Path,
+    files: Files,
+    view: View,
+    excluded: tuple[str, ...],
+    spread: Spread = one_by_one,
 ) -> Counts:
     """Lay notes over the admissions: the tables admissions, exclusions, rejects.
 
@@ -77,11 +86,14 @@ def write_cohort(
     stays, people = files.open("admissions"), files.open("patients")
     split = tables.read(splits / "splits", SPLITS)
     cohort = Cohort(notes / "notes", NoteView(view), stays.table(), people.table(), split, excluded)
-    kept = tables.write(_part(out, "admissions"), ADMISSIONS, cohort.batches())
-    left_out = cohort.exclusions()
+    shards = [shard.save(out / "work" / str(n)) for n, shard in enumerate(cohort.shards())]
+    given = {"out": out, "notes": notes, "view": view}
+    spread(write_texts, [{**given, "shard": place} for place in shards])
+    kept = _kept(out / "admissions")
+    left_out = cohort.exclusions(kept)
     reasons = pc.value_counts(left_out["reason"]).to_pylist()
     lost = {each["values"]: each["counts"] for each in reasons}
-    if not kept:
+    if not len(kept):
         why = ", ".join(f"{count} {reason}" for reason, count in lost.items())
         raise SourceError(
             f"{stays.path.name} and the notes: no admission remains ({why or 'no rows'}); "
@@ -91,11 +103,18 @@ def write_cohort(
     tables.write(_part(out, "rejects"), REJECTS, gather(stays.rejects, people.rejects))
     return {
         "source_admissions": stays.rejects.rows,
-        "admissions": kept,
+        "admissions": len(kept),
         **{f"excluded: {reason}": lost[reason] for reason in sorted(lost)},
         "rejected_admissions": len(stays.rejects.found),
-        **cohort.counts,
+        "admissions_with_several_notes": cohort.several,
     }
+
+
+def write_texts(out: Path, notes: Path, view: View, shard: Path) -> Counts:
+    """Write the shard's part of the table admissions; `shard` is where it was saved."""
+    texts = texts_of(Shard.load(shard), notes / "notes", NoteView(view))
+    part = part_of(out / "admissions", int(shard.name))
+    return {"admissions": tables.write(part, ADMISSIONS, texts)}
 
 
 def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
@@ -123,6 +142,12 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
     outcome, counts = make(inputs, config)
     rejects = gather(*(table.rejects for table in opened.values()))
     return outcome.write(out, of_cohort, rejects) | counts
+
+
+def _kept(admissions: Path) -> NDArray[np.int64]:
+    if not admissions.is_dir():  # no admission has a note
+        return np.empty(0, np.int64)
+    return tables.read(admissions, ADMISSIONS, ["hadm_id"])["hadm_id"].to_numpy()
 
 
 def _notes(admissions: Path) -> Iterator[str]:

@@ -25,7 +25,7 @@ DIGESTS = {
     "discharge": (1, "d3e960b319fe1ac1"),
     "radiology": (1, "3547e2dd02c0012d"),
     "splits": (1, "1ccda7a350c773b0"),
-    "cohort": (2, "f9de7d6855b5247e"),
+    "cohort": (2, "1014803f42ffa0d9"),
     "diagnoses": (2, "9bf71573b9db3049"),
     "mortality": (2, "b434f94dd4a8e459"),
 }

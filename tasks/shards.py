@@ -1,0 +1,29 @@
+"""How a step's work is cut into shards, whoever does them: bounds are fixed, so bytes are too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+Counts = Mapping[str, Any]
+
+
+class Spread(Protocol):
+    """Calls a function with each shard's arguments and returns what it returned, in order."""
+
+    def __call__(
+        self, function: Callable[..., Counts], shards: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Counts]: ...
+
+
+def one_by_one(
+    function: Callable[..., Counts], shards: Sequence[Mapping[str, Any]]
+) -> list[Counts]:
+    """Do the shards here, one after another."""
+    return [function(**shard) for shard in shards]
+
+
+def part_of(table: Path, number: int) -> Path:
+    """Where a shard's part of a table lies; in name order the parts are in shard order."""
+    return table / f"part-{number:05d}.parquet"
