@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.config import Config
 
@@ -43,6 +43,43 @@ class SplitConfig(Config):
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no patient to train on")
         return self
+
+
+class GuardConfig(Config):
+    """Which notes leave pretraining because they are nearly those of a held-out patient."""
+
+    mode: Literal["off", "report", "drop"] = Field(
+        default="drop",
+        description="drop: notes of training patients, and of a release that has no splits, that "
+        "are nearly the same as a validation or test patient's discharge note leave pretraining; "
+        "report: they are only counted; off: nothing is compared",
+    )
+    threshold: float = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="Notes are nearly the same from this Jaccard similarity of their shingles on",
+    )
+    shingle_words: int = Field(
+        default=5, ge=1, le=20, description="Words of a shingle, the unit that is compared"
+    )
+    permutations: int = Field(
+        default=128,
+        ge=16,
+        le=1024,
+        description="Places of a signature; four times as many halve the similarity's error, "
+        "which is 0.035 at 0.8 with 128",
+    )
+    count_radiology: bool = Field(
+        default=False,
+        description="Compare radiology reports too, and count them; they are never dropped, for "
+        "their templates make strangers' reports alike",
+    )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _yaml_off(cls, given: object) -> object:
+        return "off" if given is False else given  # YAML 1.1 reads a bare off as false
 
 
 class _CodesConfig(Config):
