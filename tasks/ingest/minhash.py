@@ -62,8 +62,8 @@ def shingles(texts: pa.Array, shingle_words: int) -> tuple[NDArray[np.uint64], N
 def _words(texts: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The hash of each word of the texts, and where each text's begin."""
     plain = pc.utf8_lower(pc.replace_substring_regex(texts, _PLACEHOLDERS, " _ "))
-    # not utf8_split_whitespace: pyarrow 26.0.1 looks behind the end of its data there, and once
-    # in a thousand times leaves the last line end on the last word
+    # not utf8_split_whitespace: pyarrow 26.0.1 reads on behind the last text there, and where that
+    # memory is no UTF-8 leaves the text's last line end on its last word
     split = pc.ascii_split_whitespace(plain.cast(pa.large_string()))
     offsets = split.offsets.to_numpy()
     words = split.values[offsets[0] : offsets[-1]]
