@@ -13,33 +13,64 @@ OutcomeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 class SplitConfig(Config):
     """Which patients train, which choose between models, and which are only tested on."""
 
-    method: Literal["hash", "file"] = Field(
+    method: Literal["hash", "stratified", "temporal", "file"] = Field(
         default="hash",
         description="hash: by a keyed hash of subject_id, so that a patient never changes split "
-        "when others are added; file: as a CSV file says",
+        "when others are added; stratified: so that each code category keeps its shares in each "
+        "split (it changes when patients are added); temporal: the latest anchor_year_group is "
+        "the test, the only calendar time that MIMIC has, as its dates are shifted; file: as a "
+        "file says",
     )
     key: str = Field(
-        default="clinfuse", min_length=1, description="The hash's key; another key, another split"
+        default="clinfuse",
+        min_length=1,
+        description="The hash's key; another key, another split (methods hash and stratified)",
     )
     # 70/10/20 by patient, as CORE's lists have it
     validation: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of patients for validation (method hash)"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of patients for validation; temporal: the nearest in whole groups",
     )
     test: float = Field(
-        default=0.2, ge=0, lt=1, description="Share of patients for the test (method hash)"
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Share of patients for the test; temporal: the nearest in whole groups",
+    )
+    min_patients: int = Field(
+        default=5,  # fewer, and a share of 0.2 is less than one patient
+        ge=1,
+        description="The patients with a label that fewer patients have train (method stratified)",
+    )
+    test_groups: tuple[str, ...] = Field(
+        default=(),
+        description="The test's groups, such as '2017 - 2019'; empty: by share (method temporal)",
+    )
+    validation_groups: tuple[str, ...] = Field(
+        default=(), description="The groups for validation, beside test_groups (method temporal)"
     )
     file: Path | None = Field(
         default=None,
-        description="CSV file with the columns subject_id and split (train, validation or val or "
-        "dev, test); its other columns are not read (method file)",
+        description="CSV, Parquet or Feather file with the columns split (train, validation or val "
+        "or dev, test) and subject_id, or hadm_id or _id for a list of admissions; its other "
+        "columns are not read. Or a folder with a file a split, its name saying which (method "
+        "file)",
     )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SplitConfig":
         if self.method == "file" and self.file is None:
             raise ValueError("method 'file' needs the key 'file'")
-        if self.method == "hash" and self.file is not None:
+        if self.method != "file" and self.file is not None:
             raise ValueError("a file is given; set method to 'file', or leave the file out")
+        if self.method != "temporal" and (self.test_groups or self.validation_groups):
+            raise ValueError("groups are given; set method to 'temporal', or leave the groups out")
+        if self.validation_groups and not self.test_groups:
+            raise ValueError("validation_groups needs test_groups")
+        if both := set(self.test_groups) & set(self.validation_groups):
+            raise ValueError(f"the group {min(both)!r} is of the test and of validation")
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no patient to train on")
         return self
