@@ -12,10 +12,23 @@ from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.step import reached
 
 
+def run_to_pretrain(config: AdaptConfig) -> tuple[Ingested, Pretrained]:
+    """Ingest and pretrain."""
+    ingested = ingest(config.ingest)
+    pretrained = pretrain(
+        config.pretrain,
+        config.launch,
+        notes=ingested.notes,
+        splits=ingested.splits,
+        others=ingested.others,
+        guard=ingested.guard,
+    )
+    return ingested, pretrained
+
+
 def run_to_finetune(config: AdaptConfig) -> tuple[Ingested, Pretrained, Finetuned]:
     """Ingest, pretrain and finetune."""
-    ingested = ingest(config.ingest)
-    pretrained = pretrain(config.pretrain, config.launch, ingested.notes, ingested.splits)
+    ingested, pretrained = run_to_pretrain(config)
     finetuned = finetune(
         config.finetune,
         config.launch,
@@ -44,6 +57,7 @@ def run_to_report(config: AdaptConfig) -> Evaluated:
         histories=histories,
         perplexity=pretrained.perplexity,
         quality=ingested.quality,
+        contamination=dict(ingested.guard.counts) if ingested.guard else {},
         leaks=config.ingest.leaks,
         settings=config.model_dump(mode="json", exclude={"launch"}),
         lineage=Lineage(artifacts=tuple(Origin(**each.model_dump()) for each in reached())),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.chain import run_to_pretrain
 from flows.config import AdaptConfig
-from tasks.ingest.steps import ingest
-from tasks.pretrain import steps
 from tasks.step import steering
 
 
@@ -20,5 +19,4 @@ def pretrain(config: AdaptConfig, refresh: tuple[str, ...] = (), make_missing: b
         make_missing: whether artifacts of earlier stages that are missing are made, or refused.
     """
     with steering(refresh=refresh, makers=None if make_missing else ("pretrain",)):
-        ingested = ingest(config.ingest)
-        steps.pretrain(config.pretrain, config.launch, ingested.notes, ingested.splits)
+        run_to_pretrain(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+OWN_RELEASE = "source"  # the release whose patients are split, beside others by their names
 SPLITS = ("train", "validation", "test")
 
 
@@ -18,8 +19,13 @@ def split_of(subject_ids: Iterable[int], *, key: str, validation: float, test: f
     >>> split_of([10000032, 10000980], key="clinfuse", validation=0.1, test=0.2)
     ['validation', 'train']
     """
+    return [_split(place, validation, test) for place in place_of(subject_ids, key=key)]
+
+
+def place_of(subject_ids: Iterable[int], *, key: str) -> list[float]:
+    """Return each patient's place in [0, 1), which the key decides."""
     keyed = hashlib.blake2b(key=key.encode()[:64], digest_size=8)
-    return [_split(_place(keyed, subject_id), validation, test) for subject_id in subject_ids]
+    return [_place(keyed, subject_id) for subject_id in subject_ids]
 
 
 def _place(keyed: hashlib.blake2b, subject_id: int) -> float:

@@ -33,6 +33,25 @@ SPLITS = pa.schema(
     ]
 )
 
+GUARD_PAIRS = pa.schema(  # discharge notes nearly the same across splits or releases
+    [
+        pa.field("note_id", pa.string(), nullable=False),  # the one that is more of training
+        pa.field("split", pa.string(), nullable=False),  # pretraining, train, validation, test
+        pa.field("release", pa.string(), nullable=False),
+        pa.field("other_note_id", pa.string(), nullable=False),
+        pa.field("other_split", pa.string(), nullable=False),
+        pa.field("other_release", pa.string(), nullable=False),
+        pa.field("similarity", pa.float32(), nullable=False),  # Jaccard of shingles, estimated
+    ]
+)
+
+GUARD_DROPPED = pa.schema(  # notes that pretraining leaves out
+    [
+        pa.field("note_id", pa.string(), nullable=False),
+        pa.field("release", pa.string(), nullable=False),
+    ]
+)
+
 ADMISSIONS = pa.schema(
     [
         pa.field("hadm_id", pa.int64(), nullable=False),

@@ -48,6 +48,7 @@ class Story:
     curves: Path  # roc.parquet
     difficulty: Mapping[str, Any]
     quality: Sequence[Mapping[str, Any]]  # checks of the source that hit a row
+    contamination: Mapping[str, Any]  # what the guard counted; empty where nothing was compared
     leaks: Sequence[str]  # sentences: what was known too early
     settings: Mapping[str, Any]
     lineage: Lineage

@@ -35,6 +35,7 @@ def evaluate(
     histories: Mapping[str, Artifact],
     perplexity: Artifact | None,
     quality: Artifact,
+    contamination: Mapping[str, Any],
     leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
@@ -50,6 +51,8 @@ def evaluate(
         histories: a title of the stage, as the report shows it -> artifact with its training
             history.
         quality: what was counted as odd about the source.
+        contamination: what the guard counted of notes nearly those of held-out patients; empty
+            where nothing was compared.
         leaks: for each outcome that is predicted from more than was known, what and when.
         settings: the whole configuration, as plain values, to be printed.
         lineage: the artifacts that the run came to so far.
@@ -75,6 +78,7 @@ def evaluate(
         histories=dict(histories),
         difficulty=difficulty if difficulty and difficulty.is_file() else None,
         quality=quality,
+        contamination=contamination,
         leaks=leaks,
         settings=dict(settings),
         lineage=lineage,
@@ -114,6 +118,7 @@ def report(
     histories: Mapping[str, Path],
     difficulty: Path | None,
     quality: Path,
+    contamination: Mapping[str, Any],
     leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
@@ -138,6 +143,7 @@ def report(
         curves=metrics / "roc.parquet",
         difficulty=read_difficulty(difficulty),
         quality=read_quality(quality),
+        contamination=contamination,
         leaks=leaks,
         settings=settings,
         lineage=lineage,

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.config import Config
 from tasks.ingest.outcomes.config import (
@@ -18,36 +18,104 @@ from tasks.ingest.outcomes.config import (
 class SplitConfig(Config):
     """Which patients train, which choose between models, and which are only tested on."""
 
-    method: Literal["hash", "file"] = Field(
+    method: Literal["hash", "stratified", "temporal", "file"] = Field(
         default="hash",
         description="hash: by a keyed hash of subject_id, so that a patient never changes split "
-        "when others are added; file: as a CSV file says",
+        "when others are added; stratified: so that each code category keeps its shares in each "
+        "split (it changes when patients are added); temporal: the latest anchor_year_group is "
+        "the test, the only calendar time that MIMIC has, as its dates are shifted; file: as a "
+        "file says",
     )
     key: str = Field(
-        default="clinfuse", min_length=1, description="The hash's key; another key, another split"
+        default="clinfuse",
+        min_length=1,
+        description="The hash's key; another key, another split (methods hash and stratified)",
     )
     # 70/10/20 by patient, as CORE's lists have it
     validation: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of patients for validation (method hash)"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of patients for validation; temporal: the nearest in whole groups",
     )
     test: float = Field(
-        default=0.2, ge=0, lt=1, description="Share of patients for the test (method hash)"
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Share of patients for the test; temporal: the nearest in whole groups",
+    )
+    min_patients: int = Field(
+        default=5,  # fewer, and a share of 0.2 is less than one patient
+        ge=1,
+        description="The patients with a label that fewer patients have train (method stratified)",
+    )
+    test_groups: tuple[str, ...] = Field(
+        default=(),
+        description="The test's groups, such as '2017 - 2019'; empty: by share (method temporal)",
+    )
+    validation_groups: tuple[str, ...] = Field(
+        default=(), description="The groups for validation, beside test_groups (method temporal)"
     )
     file: Path | None = Field(
         default=None,
-        description="CSV file with the columns subject_id and split (train, validation or val or "
-        "dev, test); its other columns are not read (method file)",
+        description="CSV, Parquet or Feather file with the columns split (train, validation or val "
+        "or dev, test) and subject_id, or hadm_id or _id for a list of admissions; its other "
+        "columns are not read. Or a folder with a file a split, its name saying which (method "
+        "file)",
     )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SplitConfig":
         if self.method == "file" and self.file is None:
             raise ValueError("method 'file' needs the key 'file'")
-        if self.method == "hash" and self.file is not None:
+        if self.method != "file" and self.file is not None:
             raise ValueError("a file is given; set method to 'file', or leave the file out")
+        if self.method != "temporal" and (self.test_groups or self.validation_groups):
+            raise ValueError("groups are given; set method to 'temporal', or leave the groups out")
+        if self.validation_groups and not self.test_groups:
+            raise ValueError("validation_groups needs test_groups")
+        if both := set(self.test_groups) & set(self.validation_groups):
+            raise ValueError(f"the group {min(both)!r} is of the test and of validation")
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no patient to train on")
         return self
+
+
+class GuardConfig(Config):
+    """Which notes leave pretraining because they are nearly those of a held-out patient."""
+
+    mode: Literal["off", "report", "drop"] = Field(
+        default="drop",
+        description="drop: notes of training patients, and of a release that has no splits, that "
+        "are nearly the same as a validation or test patient's discharge note leave pretraining; "
+        "report: they are only counted; off: nothing is compared",
+    )
+    threshold: float = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="Notes are nearly the same from this Jaccard similarity of their shingles on",
+    )
+    shingle_words: int = Field(
+        default=5, ge=1, le=20, description="Words of a shingle, the unit that is compared"
+    )
+    permutations: int = Field(
+        default=128,
+        ge=16,
+        le=1024,
+        description="Places of a signature; four times as many halve the similarity's error, "
+        "which is 0.035 at 0.8 with 128",
+    )
+    count_radiology: bool = Field(
+        default=False,
+        description="Compare radiology reports too, and count them; they are never dropped, for "
+        "their templates make strangers' reports alike",
+    )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _yaml_off(cls, given: object) -> object:
+        return "off" if given is False else given  # YAML 1.1 reads a bare off as false
 
 
 class AdmissionView(Config):
@@ -107,6 +175,12 @@ class IngestConfig(Config):
     include_radiology: bool = Field(
         default=True, description="Read the radiology reports too; only pretraining uses them"
     )
+    pretraining_sources: tuple[Path, ...] = Field(
+        default=(),
+        description="Folders of other releases of which the notes are read for pretraining only: "
+        "their patients cannot be linked with the source's, so only ingest.guard keeps held-out "
+        "patients' notes away",
+    )
     max_reject_share: float = Field(
         default=0.01,
         ge=0,
@@ -115,6 +189,10 @@ class IngestConfig(Config):
     )
     split: SplitConfig = Field(
         default_factory=SplitConfig, description="How patients are split, for all stages alike"
+    )
+    guard: GuardConfig = Field(
+        default_factory=GuardConfig,
+        description="What becomes of notes that are nearly those of a held-out patient",
     )
     view: View = Field(
         default_factory=AdmissionView,

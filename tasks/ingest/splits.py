@@ -1,76 +1,158 @@
-"""Split the patients into train, validation and test, by a keyed hash or as a file says."""
+"""Split the patients into train, validation and test: by hash, labels, time, or as a file says."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tasks.errors import SourceError
 from tasks.ingest.config import SplitConfig
-from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
+from tasks.ingest.split_files import read_splits
+from tasks.ingest.stratify import stratify
 from tasks.patients import SPLITS as SPLIT_NAMES
-from tasks.patients import split_of
+from tasks.patients import place_of, split_of
 from tasks.schemas import SPLITS
 
-_NAMES = {name: name for name in SPLIT_NAMES} | {
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-}
-_FILE = pa.schema(
-    [
-        pa.field("subject_id", pa.int64(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-    ]
-)
 
-
-def split_patients(subject_ids: pa.Array, config: SplitConfig, rejects: Rejects) -> pa.Table:
+def split_patients(
+    subject_ids: pa.Array,
+    config: SplitConfig,
+    rejects: Rejects,
+    *,
+    labels: pa.Table | None = None,
+    groups: pa.Table | None = None,
+    admissions: pa.Table | None = None,
+) -> pa.Table:
     """Return the patients' splits, of schema SPLITS, ordered by subject_id.
 
-    With a file, patients that it does not name are left out. Raises SourceError where it names
-    none of them, or puts a patient into two splits.
+    Patients that a file does not name, and those without a group of years, are left out.
+
+    Args:
+        subject_ids: the source's patients; each may occur several times.
+        config: the method and its shares.
+        rejects: takes the rows of the file that cannot be used.
+        labels: subject_id and label, for method "stratified"; those of other patients are not
+            looked at.
+        groups: subject_id and anchor_year_group, for method "temporal".
+        admissions: hadm_id and subject_id, for a file that lists admissions.
+
+    Raises SourceError where a file, or the groups, and the source do not fit together.
     """
     subjects = pc.unique(subject_ids).sort()
-    if config.method == "file" and config.file is not None:
-        return _from_file(subjects, config.file, rejects)
-    found = split_of(
-        subjects.to_pylist(), key=config.key, validation=config.validation, test=config.test
-    )
+    match config.method:
+        case "hash":
+            found = split_of(
+                subjects.to_pylist(), key=config.key, validation=config.validation, test=config.test
+            )
+        case "stratified":
+            found = _stratified(subjects, config, _given(labels, "labels of the patients"))
+        case "temporal":
+            years = _given(groups, "anchor_year_group of the patients")
+            return _temporal(subjects, config, years)
+        case "file":
+            return _from_file(subjects, config, rejects, admissions)
     return pa.table({"subject_id": subjects, "split": pa.array(found, pa.string())}, schema=SPLITS)
 
 
-def _from_file(subjects: pa.Array, path: Path, rejects: Rejects) -> pa.Table:
-    rules = [Rule("split", f"is none of {', '.join(_NAMES)}", _is_no_split)]
-    table = Reader(path, _FILE, rejects, rules=rules).table()
-    named = pa.table(
-        {
-            "subject_id": table["subject_id"],
-            "split": pa.array(map(_split, table["split"].to_pylist())),
-        }
+def tables_for(method: str) -> tuple[str, ...]:
+    """The source tables that a method of splitting reads."""
+    more = {"stratified": "diagnoses", "temporal": "anchor_years", "file": "admissions"}
+    return ("patients", more[method]) if method in more else ("patients",)
+
+
+def _stratified(subjects: pa.Array, config: SplitConfig, labels: pa.Table) -> list[str]:
+    row = pc.index_in(labels["subject_id"], subjects)
+    of_rows = pa.table({"patient": row, "label": labels["label"]}).drop_null()
+    places = np.array(place_of(subjects.to_pylist(), key=config.key))
+    shares = (1 - config.validation - config.test, config.validation, config.test)
+    chosen = stratify(places, of_rows, shares, config.min_patients)
+    return [SPLIT_NAMES[split] for split in chosen.tolist()]
+
+
+def _temporal(subjects: pa.Array, config: SplitConfig, groups: pa.Table) -> pa.Table:
+    """The latest groups of years are the test, those before them validation."""
+    known = groups.select(["subject_id", "anchor_year_group"]).drop_null()
+    known = known.filter(pc.is_in(known["subject_id"], subjects))
+    known = known.group_by("subject_id").aggregate([("anchor_year_group", "max")])
+    known = known.sort_by("subject_id")
+    group = pc.utf8_trim_whitespace(known["anchor_year_group_max"])
+    if config.test_groups:
+        test, validation = config.test_groups, config.validation_groups
+        there = set(pc.unique(group).to_pylist())
+        if missing := sorted({*test, *validation} - there):
+            raise SourceError(
+                f"no patient is of the anchor_year_group {missing[0]!r}; there are: "
+                f"{', '.join(sorted(there))}"
+            )
+    else:
+        test, validation = _latest_groups(group, config)
+    found = np.full(len(known), "train", object)
+    found[_is_one_of(group, validation)] = "validation"
+    found[_is_one_of(group, test)] = "test"
+    if "train" not in found:
+        raise SourceError("the groups of years leave no patient to train on; name fewer of them")
+    columns = {"subject_id": known["subject_id"], "split": pa.array(found, pa.string())}
+    return pa.table(columns, schema=SPLITS)
+
+
+def _latest_groups(
+    group: pa.ChunkedArray, config: SplitConfig
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The groups of the test and of validation: as many whole ones as come nearest the shares."""
+    counted = sorted(
+        ((each["values"], each["counts"]) for each in pc.value_counts(group).to_pylist()),
+        reverse=True,
     )
-    named = named.group_by(["subject_id", "split"]).aggregate([])
+    names = [name for name, _ in counted]
+    shares = np.cumsum([count for _, count in counted]) / max(len(group), 1)
+    needed = 1 + (config.test > 0) + (config.validation > 0)
+    if len(names) < needed:
+        raise SourceError(
+            f"the patients are of {len(names)} anchor_year_group, {needed} are needed to split "
+            "them by time; choose another method"
+        )
+    test = _nearest(shares, config.test, 0, len(names) - 1 - (config.validation > 0))
+    both = _nearest(shares, config.test + config.validation, test, len(names) - 1)
+    both = max(both, test + (config.validation > 0))
+    return tuple(names[:test]), tuple(names[test:both])
+
+
+def _nearest(shares: NDArray[np.float64], share: float, least: int, most: int) -> int:
+    """How many of the first groups come nearest the share; at least one if it is not 0."""
+    if share == 0:
+        return 0
+    least = max(least, 1)
+    return least + int(np.argmin(np.abs(shares[least - 1 : most] - share)))
+
+
+def _from_file(
+    subjects: pa.Array, config: SplitConfig, rejects: Rejects, admissions: pa.Table | None
+) -> pa.Table:
+    if config.file is None:
+        raise AssertionError("SplitConfig lets no method 'file' pass without a file")
+    named = read_splits(config.file, rejects, admissions)
+    name = config.file.name
     if twice := named.num_rows - pc.count_distinct(named["subject_id"]).as_py():
         raise SourceError(
-            f"{path.name} puts {twice} patients into more than one split; give each patient one"
+            f"{name} puts {twice} patients into more than one split; give each patient one"
         )
     known = named.filter(pc.is_in(named["subject_id"], subjects)).sort_by("subject_id")
     if not known.num_rows:
         raise SourceError(
-            f"{path.name} names {named.num_rows} patients, none of which is in the source; "
+            f"{name} names {named.num_rows} patients, none of which is in the source; "
             "check that its subject_id are those of the source"
         )
     return known.select(SPLITS.names).cast(SPLITS)
 
 
-def _split(word: str) -> str:
-    return _NAMES[word.strip().lower()]
+def _is_one_of(group: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    return pc.is_in(group, pa.array(names, pa.string())).to_numpy()
 
 
-def _is_no_split(table: pa.Table) -> pa.Array:
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(table["split"]))
-    return pc.invert(pc.is_in(words, pa.array(list(_NAMES))))
+def _given(table: pa.Table | None, what: str) -> pa.Table:
+    if table is None:
+        raise SourceError(f"the source has no {what}; choose another ingest.split.method")
+    return table

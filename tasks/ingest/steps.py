@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.ingest import source, write
-from tasks.ingest.config import IngestConfig, SplitConfig, View
+from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.source import Reading, Source
+from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
@@ -20,17 +21,13 @@ from tasks.step import Counts, in_shards, step
 class Ingested:
     """What the stage made."""
 
-    discharge: Artifact  # kind "notes"
-    radiology: Artifact | None  # kind "notes"; None where it was not asked for
+    notes: tuple[Artifact, ...]  # discharge summaries, and radiology reports if asked for
+    others: dict[str, tuple[Artifact, ...]]  # notes of other releases, for pretraining only
     splits: Artifact
+    guard: Artifact | None  # which notes leave pretraining; None where nothing was compared
     cohort: Artifact
     outcomes: dict[str, Artifact]  # by the outcome's name
     quality: Artifact
-
-    @property
-    def notes(self) -> tuple[Artifact, ...]:
-        """All notes, for pretraining."""
-        return (self.discharge,) if self.radiology is None else (self.discharge, self.radiology)
 
 
 def ingest(config: IngestConfig) -> Ingested:
@@ -46,7 +43,16 @@ def ingest(config: IngestConfig) -> Ingested:
         table: read_notes(table=table, file=files.path(table), reading=reading)
         for table in _note_tables(config)
     }
-    splits = assign_splits(sources=_paths(files, "patients"), config=config.split, reading=reading)
+    splits = assign_splits(
+        sources=_paths(files, *tables_for(config.split.method)),
+        config=config.split,
+        reading=reading,
+    )
+    others = _of_other_releases(config)
+    guard = None
+    if config.guard.mode != "off":
+        own = tuple(notes.values())
+        guard = guard_held_out(notes=own, splits=splits, others=others, config=config.guard)
     cohort = build_cohort(
         notes=notes[NoteView(config.view).table],
         splits=splits,
@@ -70,7 +76,7 @@ def ingest(config: IngestConfig) -> Ingested:
         sources=_paths(files, "admissions", "patients", "diagnoses", "procedures"),
         reading=reading,
     )
-    return Ingested(notes["discharge"], notes.get("radiology"), splits, cohort, outcomes, quality)
+    return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
 
 
 @step("notes", version=1)
@@ -85,6 +91,18 @@ def assign_splits(
 ) -> Counts:
     """Split the patients."""
     return write.write_splits(out, Files(reading, sources), config)
+
+
+@step("guard", version=1)
+def guard_held_out(
+    out: Path,
+    notes: tuple[Path, ...],
+    splits: Path,
+    others: dict[str, tuple[Path, ...]],
+    config: GuardConfig,
+) -> Counts:
+    """Find the notes that are nearly those of held-out patients."""
+    return write.write_guard(out, notes, splits, others, config)
 
 
 @step("cohort", version=2)
@@ -124,6 +142,21 @@ def check_quality(
     return write.write_quality(out, notes, Files(reading, sources))
 
 
+def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
+    """The notes of releases that are read for pretraining only, by a name for each."""
+    found = {}
+    for place in config.pretraining_sources:
+        files = source.open_source(place, None)
+        tables = ["discharge", "radiology"] if config.include_radiology else ["discharge"]
+        files.check(tables, [])
+        reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
+        name = f"{files.release} in {place.name}"
+        found[name] = tuple(
+            read_notes(table=table, file=files.path(table), reading=reading) for table in tables
+        )
+    return found
+
+
 def _note_tables(config: IngestConfig) -> list[str]:
     """The tables of notes to read: radiology for pretraining, or because the view is of it."""
     of_radiology = config.include_radiology or NoteView(config.view).table == "radiology"
@@ -132,7 +165,8 @@ def _note_tables(config: IngestConfig) -> list[str]:
 
 def _needed(config: IngestConfig) -> list[str]:
     of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
-    return [*_note_tables(config), "patients", "admissions", *of_outcomes]
+    of_split = tables_for(config.split.method)
+    return [*_note_tables(config), "admissions", *of_split, *of_outcomes]
 
 
 def _paths(files: Source, *tables: str) -> dict[str, Path]:

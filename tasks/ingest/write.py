@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -14,16 +15,20 @@ from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest.ahead import ahead
 from tasks.ingest.cohort import Cohort, Shard, texts_of
-from tasks.ingest.config import SplitConfig, View
+from tasks.ingest.config import GuardConfig, SplitConfig, View
 from tasks.ingest.layout import OpenTable
+from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
+from tasks.ingest.outcomes.codes import category
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
+from tasks.ingest.rules import clean
 from tasks.ingest.source import Reading, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
+from tasks.patients import OWN_RELEASE
 from tasks.patients import SPLITS as SPLIT_NAMES
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
 from tasks.shards import Spread, one_by_one, part_of
@@ -56,17 +61,46 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
 
 
 def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
-    """Split the patients of the source: the tables splits and rejects."""
-    patients = files.open("patients")
+    """Split the patients of the source: the tables splits and rejects.
+
+    `files` are those of the tables that `tables_for` the method names.
+    """
+    opened = {name: files.open(name) for name in files.paths}
+    read = {name: table.table() for name, table in opened.items()}
+    patients = opened["patients"]
     of_file = Rejects(config.file.name if config.file else "", files.reading.max_reject_share)
-    split = split_patients(patients.table()["subject_id"], config, of_file)
+    split = split_patients(
+        read["patients"]["subject_id"],
+        config,
+        of_file,
+        labels=_categories(read["diagnoses"]) if "diagnoses" in read else None,
+        groups=read.get("anchor_years"),
+        admissions=read.get("admissions"),
+    )
     tables.write(_part(out, "splits"), SPLITS, split)
-    tables.write(_part(out, "rejects"), REJECTS, gather(patients.rejects, of_file))
+    rejects = gather(*(table.rejects for table in opened.values()), of_file)
+    tables.write(_part(out, "rejects"), REJECTS, rejects)
     counts = {
         name: int(pc.sum(pc.equal(split["split"], name)).as_py() or 0) for name in SPLIT_NAMES
     }
     missing = patients.rejects.rows - len(patients.rejects.found) - split.num_rows
     return counts | {"patients_not_in_file": missing}
+
+
+def write_guard(
+    out: Path,
+    notes: Sequence[Path],
+    splits: Path,
+    others: Mapping[str, Sequence[Path]],
+    config: GuardConfig,
+) -> Counts:
+    """Compare notes across splits and releases: the tables pairs and dropped.
+
+    `others` are notes of other releases, by name; all their patients are pretraining's.
+    """
+    sources = [NotesOf(place, OWN_RELEASE, splits) for place in notes]
+    sources += [NotesOf(place, name, None) for name, places in others.items() for place in places]
+    return find_near_duplicates(out, sources, config)
 
 
 def write_cohort(
@@ -142,6 +176,14 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
     outcome, counts = make(inputs, config)
     rejects = gather(*(table.rejects for table in opened.values()))
     return outcome.write(out, of_cohort, rejects) | counts
+
+
+def _categories(diagnoses: pa.Table) -> pa.Table:
+    """Each patient's diagnosis categories, with the version before them: subject_id, label."""
+    versions = diagnoses["icd_version"]
+    codes = category(clean(diagnoses["icd_code"]), versions, "diagnoses")
+    label = pc.binary_join_element_wise(pc.cast(versions, pa.string()), codes, " ")
+    return pa.table({"subject_id": diagnoses["subject_id"], "label": label})
 
 
 def _kept(admissions: Path) -> NDArray[np.int64]:

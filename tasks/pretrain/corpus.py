@@ -22,14 +22,33 @@ _DOCUMENTS_AT_ONCE = 512
 _SEQUENCES_AT_ONCE = 1024
 
 
-def of_notes(notes: Sequence[Path], subject_ids: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
-    """The (subject_id, text) of every note of those patients, in the tables' order."""
-    wanted = pa.array(subject_ids)
+def of_notes(
+    notes: Sequence[Path], subject_ids: NDArray[np.int64] | None, dropped: pa.Array | None = None
+) -> Iterator[tuple[int, str]]:
+    """The (subject_id, text) of every note of those patients, in the tables' order.
+
+    Args:
+        notes: `notes` artifacts.
+        subject_ids: the patients wanted, [patients]; None: all.
+        dropped: the note_ids that are left out.
+    """
     for place in notes:
-        columns = ["subject_id", "text"]
+        columns = ["note_id", "subject_id", "text"]
         for batch in tables.stream(place / "notes", schemas.NOTES, columns, _DOCUMENTS_AT_ONCE):
-            kept = batch.filter(pc.is_in(batch["subject_id"], wanted))
+            kept = batch
+            if subject_ids is not None:
+                kept = kept.filter(pc.is_in(kept["subject_id"], pa.array(subject_ids)))
+            if dropped is not None:
+                kept = kept.filter(pc.invert(pc.is_in(kept["note_id"], dropped)))
             yield from zip(kept["subject_id"].to_pylist(), kept["text"].to_pylist(), strict=True)
+
+
+def dropped_by(guard: Path | None, release: str) -> pa.Array | None:
+    """The note_ids of a release that a guard keeps out of pretraining; none without a guard."""
+    if guard is None:
+        return None
+    dropped = tables.read(guard / "dropped", schemas.GUARD_DROPPED)
+    return dropped.filter(pc.equal(dropped["release"], release))["note_id"].combine_chunks()
 
 
 def of_texts(texts: Iterable[str]) -> Iterator[tuple[int, str]]:

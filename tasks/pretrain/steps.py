@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tasks.config import Config
@@ -12,8 +13,9 @@ from tasks.errors import ModelError
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch
 from tasks.model.lora import LoraSettings
+from tasks.patients import OWN_RELEASE
 from tasks.pretrain.config import HubBase, PathBase, PretrainConfig, ScratchBase
-from tasks.pretrain.corpus import CorpusWriter, of_notes, of_texts, patients_of
+from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
 from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob, TrainJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
@@ -37,9 +39,20 @@ class Pretrained:
 
 
 def pretrain(
-    config: PretrainConfig, launch: LaunchConfig, notes: Sequence[Artifact], splits: Artifact
+    config: PretrainConfig,
+    launch: LaunchConfig,
+    *,
+    notes: Sequence[Artifact],
+    splits: Artifact,
+    others: Mapping[str, tuple[Artifact, ...]],
+    guard: Artifact | None,
 ) -> Pretrained:
     """From notes to the clinical adapter and its held-out perplexity.
+
+    Args:
+        notes, splits: of the release whose patients are split.
+        others: notes of other releases by name; all of them are trained on.
+        guard: which notes are left out, because they are nearly those of held-out patients.
 
     Raises ConfigError, ModelError, TrainingError or RanksDied: one sentence each.
     """
@@ -48,6 +61,8 @@ def pretrain(
         split: pack_notes(
             notes=tuple(notes),
             splits=splits,
+            others=dict(others) if split == "train" else {},
+            guard=guard if split == "train" else None,
             tokenizer=tokens,
             split=split,
             sequence_length=config.sequence_length,
@@ -167,14 +182,19 @@ def pack_notes(
     out: Path,
     notes: tuple[Path, ...],
     splits: Path,
+    others: dict[str, tuple[Path, ...]],
+    guard: Path | None,
     tokenizer: Path,
     split: str,
     sequence_length: int,
     seed: int,
     patients: int | None,
 ) -> Counts:
-    """Pack the notes of the patients of a split."""
+    """Pack the notes of the patients of a split, and of other releases."""
     chosen = patients_of(splits, split, patients)
+    documents = of_notes(notes, chosen, dropped_by(guard, OWN_RELEASE))
+    for name, places in others.items():
+        documents = chain(documents, of_notes(places, None, dropped_by(guard, name)))
     training = split == "train"
     writer = CorpusWriter(
         out,
@@ -183,7 +203,7 @@ def pack_notes(
         seed=seed if training else None,
         overlap=0 if training else 1,  # so that perplexity scores every token but the first
     )
-    return writer.write(of_notes(notes, chosen))
+    return writer.write(documents)
 
 
 @step("base", version=1, resumable=True)

@@ -52,6 +52,12 @@ def folder(run: MadeUp) -> Path:
             {"release": "mimic-iv", "table": "radiology", "column": "hadm_id"}
             | {"check": "is empty", "count": 4321, "rows": 9876}
         ],
+        contamination={
+            "test_characters": 7_654_321,
+            "test_characters_seen_unguarded": 54_321,
+            "test_characters_seen": 0,
+            "dropped": 33,
+        },
         leaks=("the view 'full' is known at discharge, outcome 'x' is predicted at admission",),
         settings={"name": "made-up", "finetune": {"epochs": 3}},
         lineage=Lineage(artifacts=(origin,)),
@@ -78,6 +84,8 @@ def test_a_leak_stands_at_the_top_and_the_source_is_described(folder: Path, page
         leak = written.index("the view 'full' is known at discharge")
         assert leak < written.index("Cohort flow" if written is not text else "## Data")
         assert "4,321" in written
+        assert "Of the 7,654,321 characters" in written
+        assert "54,321 stand in notes" in written
 
 
 def test_every_drawing_has_a_text_alternative(page: str) -> None:

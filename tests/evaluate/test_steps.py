@@ -44,6 +44,7 @@ def measure(run: MadeUp, how: str) -> Evaluated:
         histories=taken(run.histories),
         perplexity=take_in(source=run.perplexity),
         quality=take_in(source=run.quality),
+        contamination={},
         leaks=(),
         settings={"name": "made-up", "ingest": {"source": "somewhere"}},
         lineage=Lineage(artifacts=(origin,)),

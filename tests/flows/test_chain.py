@@ -34,7 +34,7 @@ def test_the_first_run_makes_every_artifact_and_prints_where_they_lie(world: Wor
     first = load_runs(world.store.root)[0]
     kinds = {reached.kind for reached in first.artifacts}
     assert kinds == {
-        "notes", "splits", "cohort", "outcome", "quality", "tokenizer", "base", "corpus",
+        "notes", "splits", "cohort", "outcome", "quality", "guard", "tokenizer", "base", "corpus",
         "clinical-adapter", "perplexity", "encoded", "task-adapter", "predictions",
         "metrics", "report",
     }  # fmt: skip
@@ -56,7 +56,7 @@ def test_one_key_changed_makes_only_what_follows(world: World) -> None:
 
 def test_a_stage_is_made_anew_and_equal_bytes_rerun_nothing_after_it(world: World) -> None:
     world.clinfuse("run", str(world.config), "--refresh", "ingest")
-    assert set(made_kinds(world)) == {"notes", "splits", "cohort", "outcome", "quality"}
+    assert set(made_kinds(world)) == {"notes", "splits", "cohort", "outcome", "quality", "guard"}
 
 
 def test_a_deleted_artifact_is_made_again(world: World) -> None:

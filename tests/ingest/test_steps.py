@@ -90,14 +90,14 @@ def test_the_notes_and_their_rejects_lie_in_the_store(
     usual: SmallSource, prefect_store: Store
 ) -> None:
     made = run(config_of(usual, include_radiology=True))
-    assert made.radiology is not None
-    place = prefect_store.path(made.discharge.kind, made.discharge.key)
+    discharge, radiology = made.notes
+    place = prefect_store.path(discharge.kind, discharge.key)
     assert tables.read(place / "notes", NOTES).num_rows == 20
     rejects = tables.read(place / "rejects", REJECTS).to_pylist()
     assert [(row["file"], row["column"], row["reason"]) for row in rejects] == [
         ("discharge.csv.gz", "note_id", "occurs twice")
     ]
-    reports = prefect_store.path(made.radiology.kind, made.radiology.key)
+    reports = prefect_store.path(radiology.kind, radiology.key)
     assert tables.read(reports / "notes", NOTES)["hadm_id"].null_count == 20
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
 from tasks.errors import SourceError
-from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes, of_texts, patients_of
+from tasks.pretrain.corpus import Corpus, CorpusWriter, dropped_by, of_notes, of_texts, patients_of
 from tasks.pretrain.packing import NO_PATIENT, PADDING, pieces
 from tasks.pretrain.tokenizer import LoadedTokenizer, train_bpe
 from tests.pretrain.conftest import TRAIN, VALIDATION
@@ -57,6 +58,18 @@ def test_it_holds_the_training_patients_notes_whole(
     assert counts["patients"] == len(TRAIN)
     assert counts["sequences"] == -(-counts["tokens"] // LENGTH)
     assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_what_the_guard_drops_is_left_out(tmp_path: Path, inputs: Path) -> None:
+    patients = patients_of(inputs / "splits", "train")
+    rows = [{"note_id": f"{TRAIN[3]}-DS-2", "release": "source"}]
+    table = pa.Table.from_pylist(rows, schemas.GUARD_DROPPED)
+    tables.write(tmp_path / "dropped" / "part-0.parquet", schemas.GUARD_DROPPED, table)
+    everything = list(of_notes([inputs / "notes"], patients))
+    kept = list(of_notes([inputs / "notes"], patients, dropped_by(tmp_path, "source")))
+    (gone,) = (each for each in everything if each not in kept)
+    assert gone[0] == TRAIN[3]
+    assert kept == [each for each in everything if each != gone]
 
 
 def test_it_is_shuffled_by_the_seed_alone(

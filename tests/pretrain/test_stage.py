@@ -53,7 +53,8 @@ def some_splits(out: Path) -> Counts:
 
 @flow(persist_result=False, result_serializer="json")
 def stage(config: PretrainConfig, launch: LaunchConfig) -> Pretrained:
-    return pretrain(config, launch, (some_notes(),), some_splits())
+    notes = (some_notes(),)
+    return pretrain(config, launch, notes=notes, splits=some_splits(), others={}, guard=None)
 
 
 @dataclass
