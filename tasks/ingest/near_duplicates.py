@@ -50,7 +50,7 @@ def find_near_duplicates(out: Path, sources: Sequence[NotesOf], config: GuardCon
 
     `pairs` lists discharge notes, the one that is more of training first, each with at most
     MOST_PARTNERS others. `dropped` names those that pretraining is to leave out (mode "drop").
-    In memory are one band of the signatures and, a note, its identifier and 150 bytes.
+    In memory are, of each note, its identifier and about 200 bytes; the signatures are on disk.
     """
     releases = tuple(dict.fromkeys(source.release for source in sources))
     discharge = _Signed(out / "work" / "discharge", config)

@@ -46,6 +46,7 @@ class Partners:
     def __init__(self, sides: Sides, *, listed: bool) -> None:
         self.more = np.zeros(len(sides.values), bool)  # has more partners than are listed
         self._sides = sides
+        self._bits = np.left_shift(1, sides.splits).astype(np.uint8)
         self._listed = listed
         self._met = np.zeros(len(sides.values), np.uint8)  # a bit for each split of its partners
         self._kept: list[Pairs] = []
@@ -53,9 +54,8 @@ class Partners:
 
     def add(self, pairs: Pairs) -> None:
         """Take pairs; one that was taken before changes nothing."""
-        bits = np.left_shift(1, self._sides.splits).astype(np.uint8)
-        np.bitwise_or.at(self._met, pairs.left, bits[pairs.right])
-        np.bitwise_or.at(self._met, pairs.right, bits[pairs.left])
+        np.bitwise_or.at(self._met, pairs.left, self._bits[pairs.right])
+        np.bitwise_or.at(self._met, pairs.right, self._bits[pairs.left])
         if self._listed and len(pairs.left):
             self._kept.append(self._ordered(pairs))
             self._pending += len(pairs.left)
