@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,9 @@ import pyarrow.parquet as pq
 from tasks.errors import StoreError
 
 ROW_GROUP_ROWS = 4096
+ROW_GROUP_BYTES = 16 << 20  # as Arrow holds them: 1,600 discharge notes
+PART_BYTES = 64 << 20
+_WRITERS = 2  # compressing takes as long as all before it; memory holds a part for each
 
 
 def write(
@@ -18,13 +23,14 @@ def write(
 ) -> int:
     """Write the batches as one Parquet file of that schema; return the number of rows.
 
-    Rows are gathered into row groups of ROW_GROUP_ROWS, so memory does not grow with the file.
+    Rows are gathered into row groups of ROW_GROUP_ROWS or about ROW_GROUP_BYTES, whichever is
+    less, so memory does not grow with the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
     waiting: list[pa.RecordBatch] = []
-    rows = held = 0
+    rows = held = held_bytes = 0
     with pq.ParquetWriter(
         path, schema, compression="zstd", write_page_checksum=True, store_schema=True
     ) as writer:
@@ -33,13 +39,42 @@ def write(
             for piece in table.select(schema.names).cast(schema).to_batches():
                 waiting.append(piece)
                 held += piece.num_rows
+                held_bytes += piece.nbytes
                 rows += piece.num_rows
-            if held >= ROW_GROUP_ROWS:
+            if held >= ROW_GROUP_ROWS or held_bytes >= ROW_GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(waiting, schema), ROW_GROUP_ROWS)
-                waiting, held = [], 0
+                waiting, held, held_bytes = [], 0, 0
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema), ROW_GROUP_ROWS)
     return rows
+
+
+def write_parts(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write the batches as parts of about PART_BYTES, two at a time; return the number of rows.
+
+    For a table of which the texts take longer to compress than to read.
+    """
+    rows, writing = 0, deque[Future[int]]()
+    with ThreadPoolExecutor(_WRITERS) as threads:
+        for number, part in enumerate(_portions(batches)):
+            if len(writing) == _WRITERS:
+                rows += writing.popleft().result()
+            place = folder / f"part-{number}.parquet"
+            writing.append(threads.submit(write, place, schema, part))
+        return rows + sum(each.result() for each in writing)
+
+
+def _portions(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """The batches in lists of about PART_BYTES; one at least, be it empty."""
+    held, held_bytes, yielded = [], 0, False
+    for batch in batches:
+        held.append(batch)
+        held_bytes += batch.nbytes
+        if held_bytes >= PART_BYTES:
+            yield held
+            held, held_bytes, yielded = [], 0, True
+    if held or not yielded:
+        yield held
 
 
 def read(place: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
@@ -73,8 +108,15 @@ def stream(
 
 
 def parts(place: Path) -> list[Path]:
-    """The Parquet files of a table, in name order. Raises StoreError where there is none."""
-    found = [place] if place.is_file() else sorted(place.glob("part-*.parquet"))
+    """The Parquet files of a table, in the order of their numbers. Raises StoreError where there is none."""
+    found = (
+        [place]
+        if place.is_file()
+        else sorted(
+            place.glob("part-*.parquet"),
+            key=lambda part: (len(part.name), part.name),  # 2 before 10
+        )
+    )
     if not found:
         raise StoreError(f"no Parquet part at {place}; delete its artifact and run again")
     return found

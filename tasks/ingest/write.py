@@ -48,7 +48,7 @@ def write_notes(out: Path, table: Path, max_reject_share: float) -> Counts:
     layout = source.RADIOLOGY if table.name.startswith("radiology") else source.DISCHARGE
     rejects = Rejects.of(table, max_reject_share)
     reader = Reader(table, layout.schema, rejects, layout.unique)
-    kept = tables.write(_part(out, "notes"), NOTES, ahead(reader.batches()))
+    kept = tables.write_parts(out / "notes", NOTES, ahead(reader.batches()))
     tables.write(_part(out, "rejects"), REJECTS, rejects.table())
     return {"rows": rejects.rows, "notes": kept, "rejected": len(rejects.found)}
 
