@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from tasks.errors import StoreError
 
 ROW_GROUP_ROWS = 4096
-ROW_GROUP_BYTES = 16 << 20  # as Arrow holds them: 1,600 discharge notes
-PART_BYTES = 64 << 20
+PART_BYTES = 32 << 20  # as Arrow holds them: 3,000 discharge notes, 12 MB of file
 _WRITERS = 2  # compressing takes as long as all before it; memory holds a part for each
 
 
@@ -23,14 +22,13 @@ def write(
 ) -> int:
     """Write the batches as one Parquet file of that schema; return the number of rows.
 
-    Rows are gathered into row groups of ROW_GROUP_ROWS or about ROW_GROUP_BYTES, whichever is
-    less, so memory does not grow with the file.
+    Rows are gathered into row groups of ROW_GROUP_ROWS, so memory does not grow with the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(batches, pa.Table):
         batches = batches.to_batches()
     waiting: list[pa.RecordBatch] = []
-    rows = held = held_bytes = 0
+    rows = held = 0
     with pq.ParquetWriter(
         path, schema, compression="zstd", write_page_checksum=True, store_schema=True
     ) as writer:
@@ -39,11 +37,10 @@ def write(
             for piece in table.select(schema.names).cast(schema).to_batches():
                 waiting.append(piece)
                 held += piece.num_rows
-                held_bytes += piece.nbytes
                 rows += piece.num_rows
-            if held >= ROW_GROUP_ROWS or held_bytes >= ROW_GROUP_BYTES:
+            if held >= ROW_GROUP_ROWS:
                 writer.write_table(pa.Table.from_batches(waiting, schema), ROW_GROUP_ROWS)
-                waiting, held, held_bytes = [], 0, 0
+                waiting, held = [], 0
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting, schema), ROW_GROUP_ROWS)
     return rows
@@ -108,7 +105,10 @@ def stream(
 
 
 def parts(place: Path) -> list[Path]:
-    """The Parquet files of a table, in the order of their numbers. Raises StoreError where there is none."""
+    """The Parquet files of a table, in the order of their numbers.
+
+    Raises StoreError where there is none.
+    """
     found = (
         [place]
         if place.is_file()

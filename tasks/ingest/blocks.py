@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import pyarrow as pa
 from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
@@ -50,8 +51,8 @@ class Block:
 
     def lines(self) -> NDArray[np.int64]:
         """The line numbers [records] on which the records start, found when one is rejected."""
-        feeds = _find(self.content, _NEWLINE)
-        return np.searchsorted(feeds, self.starts) + self.first_line
+        feeds, starts = _find(self.content, _NEWLINE), np.asarray(self.starts)
+        return np.searchsorted(feeds, starts) + self.first_line
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ def _filled(file: IO[bytes], carried: Bytes, block_bytes: int) -> tuple[Bytes, b
     A last line without a line feed gets one.
     """
     size = len(carried) + block_bytes
-    content = np.empty(size + 1, np.uint8)
+    # of pyarrow's pool, which keeps memory: what numpy asks for is cleared anew for each block
+    content = np.frombuffer(pa.allocate_buffer(size + 1), np.uint8)
     content[: len(carried)] = carried
     filled = len(carried)
     while filled < size and (read := file.readinto(content[filled:size].data)):  # type: ignore[attr-defined]
@@ -262,7 +264,10 @@ def _state(file: IO[bytes]) -> tuple[int, int]:
 
 def _header(path: Path, file: IO[bytes]) -> list[str]:
     first = file.readline(_MAX_HEADER_BYTES).removeprefix(_BOM)
-    names = next(csv.reader([first.decode("utf-8", "replace")]), [])
+    try:
+        names = next(csv.reader([first.decode("utf-8", "replace")]), [])
+    except csv.Error:  # a carriage return outside quotes
+        raise SourceError(f"{path.name}: its first line is no CSV; fetch the file again") from None
     if not names:
         raise SourceError(f"{path.name} is empty: it has no header line; fetch the file again")
     return [name.strip() for name in names]
