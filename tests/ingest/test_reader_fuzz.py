@@ -54,6 +54,16 @@ def test_rows_of_another_encoding_are_rejected_and_the_others_kept(tmp_path: Pat
     assert rejects.found == [(2, "text", "is not UTF-8"), (4, "note_id", "is not UTF-8")]
 
 
+def test_rows_rejected_for_several_reasons_keep_their_own_lines(tmp_path: Path) -> None:
+    _, rejects = _read(_write(tmp_path, b'n1,1,\nn2,,"a\nb"\nn3,3,t\n\nn3,4,t\nn4,4,\n'))
+    assert sorted(rejects.found) == [
+        (2, "text", "is empty"),
+        (3, "subject_id", "is empty"),
+        (7, "note_id", "occurs twice"),
+        (8, "text", "is empty"),
+    ]
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(_GOOD)), st.sampled_from(_JUNK), st.integers(0, 9))),
