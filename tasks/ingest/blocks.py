@@ -23,9 +23,9 @@ from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from tasks.errors import SourceError
+from tasks.ingest.records import MAX_RECORD_BYTES, records
 
 BLOCK_BYTES = 4 << 20  # the caches and the allocator like it better than 16 MiB
-MAX_RECORD_BYTES = 64 << 20  # a 5 MB note passes; a quote without a partner does not eat the file
 _MAX_HEADER_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 18
 _BOM = b"\xef\xbb\xbf"
@@ -33,8 +33,6 @@ _QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]  # bytes counted from the start of a block
-
-csv.field_size_limit(MAX_RECORD_BYTES)
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,6 @@ class Block:
         """The line numbers [records] on which the records start, found when one is rejected."""
         feeds, starts = _find(self.content, _NEWLINE), np.asarray(self.starts)
         return np.searchsorted(feeds, starts) + self.first_line
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record as the csv module reads it: fields are None where it cannot, [] on a blank line."""
-
-    line: int  # 0 is the first line of the data
-    end: int  # byte behind the record
-    fields: list[str] | None
 
 
 def read_header(path: Path) -> list[str]:
@@ -96,50 +85,6 @@ def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
                     f"{path.name}: the quoted field in the record at line {line} does not end; "
                     "the file was cut off there, or a quote is missing; fetch the file again"
                 )
-
-
-def records(data: bytes) -> Iterator[Record]:
-    """The whole records of the data as the csv module splits them.
-
-    Bytes that are not UTF-8 become lone surrogates. A last record whose quotes do not close is
-    not yielded.
-    """
-    lines = _Lines(data)
-    reader = csv.reader(lines)
-    while True:
-        start = lines.count
-        fields: list[str] | None
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            fields = None
-        if lines.exhausted:
-            return
-        yield Record(start, lines.position, fields)
-
-
-class _Lines:
-    """The lines of some bytes as text, counting what the csv module took."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.position = self.count = 0
-        self.exhausted = False
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        end = self.data.find(b"\n", self.position) + 1
-        if not end:
-            self.exhausted = True
-            raise StopIteration
-        line = self.data[self.position : end]
-        self.position = end
-        self.count += 1
-        return line.decode("utf-8", "surrogateescape")
 
 
 def _filled(file: IO[bytes], carried: Bytes, block_bytes: int) -> tuple[Bytes, bool]:

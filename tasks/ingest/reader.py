@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from tasks.errors import SourceError
 from tasks.ingest.ahead import ahead
-from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header, records
+from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
+from tasks.ingest.records import records
 from tasks.ingest.rejects import Rejects
 from tasks.ingest.seen import Seen
 
