@@ -25,5 +25,5 @@ def one_by_one(
 
 
 def part_of(table: Path, number: int) -> Path:
-    """Where a shard's part of a table lies; in name order the parts are in shard order."""
-    return table / f"part-{number:05d}.parquet"
+    """Where a shard's part of a table lies."""
+    return table / f"part-{number}.parquet"

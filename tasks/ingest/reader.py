@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from tasks.errors import SourceError
 from tasks.ingest.ahead import ahead
-from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header, records
+from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
+from tasks.ingest.records import records
 from tasks.ingest.rejects import Rejects
+from tasks.ingest.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Reader:
     block_bytes: int = BLOCK_BYTES
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _header: list[str] = field(init=False, repr=False)
-    _seen: set[object] = field(init=False, repr=False, default_factory=set)
+    _seen: Seen = field(init=False, repr=False, default_factory=Seen)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the good rows, in the file's order; rows = kept + rejected.
@@ -65,22 +67,23 @@ class Reader:
         return pa.Table.from_batches(self.batches(), self.schema)
 
     def _good(self, block: Block) -> pa.Table:
-        table, lines = None, block.lines
-        if lines is not None:
-            table = _parse(block.data, self._header, self.schema)
-        if table is None or lines is None or table.num_rows != len(lines):
-            table, lines = self._row_by_row(block)
+        table = None
+        if block.starts is not None:
+            table = _parse(block.content, self._header, self.schema, len(block.starts))
+        if table is None:
+            rows = _Rows(*self._row_by_row(block), self.rejects)
         else:
-            self.rejects.rows += len(lines)
-        return self._obeying(table, lines)
+            self.rejects.rows += table.num_rows
+            rows = _Rows(table, block.lines, self.rejects)
+        return self._obeying(rows).cast(self.schema)
 
-    def _row_by_row(self, block: Block) -> tuple[pa.Table, NDArray[np.int64]]:
+    def _row_by_row(self, block: Block) -> tuple[pa.Table, Callable[[], NDArray[np.int64]]]:
         """The rows of a block that pyarrow refused which it takes, and their lines [rows]."""
         places = [(self._header.index(name), self.schema.field(name)) for name in self.schema.names]
         text = io.StringIO(newline="")
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
         lines = []
-        for record in records(block.data):
+        for record in records(block.content.tobytes()):
             if record.fields == []:
                 continue
             line = block.first_line + record.line
@@ -90,47 +93,47 @@ class Reader:
             elif record.fields is not None:
                 writer.writerow([record.fields[place] for place, _ in places])
                 lines.append(line)
-        table = _parse(text.getvalue().encode(), self.schema.names, self.schema)
-        if table is None or table.num_rows != len(lines):
+        data = np.frombuffer(text.getvalue().encode(), np.uint8)
+        table = _parse(data, self.schema.names, self.schema, len(lines))
+        if table is None:
             raise AssertionError("rows found good one by one do not parse together")
-        return table, np.array(lines, np.int64)
+        return table, lambda: np.array(lines, np.int64)
 
-    def _obeying(self, table: pa.Table, lines: NDArray[np.int64]) -> pa.Table:
+    def _obeying(self, rows: _Rows) -> pa.Table:
         """The rows with a value in every required column, a new key, and no rule broken."""
         for name in self.schema.names:
-            if not self.schema.field(name).nullable and table[name].null_count:
-                table, lines = self._reject(table, lines, name, "is empty", table[name].is_null())
+            if not self.schema.field(name).nullable and rows.table[name].null_count:
+                rows.reject(name, "is empty", _mask(rows.table[name].is_null()))
         for rule in self.rules:
-            bad = pc.fill_null(rule.bad(table), False)
-            table, lines = self._reject(table, lines, rule.column, rule.reason, bad)
+            rows.reject(rule.column, rule.reason, _mask(rule.bad(rows.table)))
         if self.unique:
-            keys = table[self.unique].to_pylist()
-            if len(set(keys)) == len(keys) and self._seen.isdisjoint(keys):
-                self._seen.update(keys)
-            else:
-                bad = pa.array([self._was_seen(key) for key in keys], pa.bool_())
-                table, lines = self._reject(table, lines, self.unique, "occurs twice", bad)
-        return table.cast(self.schema)
+            rows.reject(self.unique, "occurs twice", self._seen.add(rows.table[self.unique]))
+        return rows.table
 
-    def _was_seen(self, key: object) -> bool:
-        before = len(self._seen)
-        self._seen.add(key)
-        return len(self._seen) == before
 
-    def _reject(
-        self,
-        table: pa.Table,
-        lines: NDArray[np.int64],
-        column: str,
-        reason: str,
-        bad: pa.Array | pa.ChunkedArray,
-    ) -> tuple[pa.Table, NDArray[np.int64]]:
-        mask = bad.to_numpy(zero_copy_only=False).astype(bool)
-        if not mask.any():
-            return table, lines
-        for line in lines[mask].tolist():
-            self.rejects.add(line, column, reason)
-        return table.filter(pa.array(~mask)), lines[~mask]
+class _Rows:
+    """The rows of a block that are good so far."""
+
+    def __init__(
+        self, table: pa.Table, lines: Callable[[], NDArray[np.int64]], rejects: Rejects
+    ) -> None:
+        self.table = table
+        self._lines = lines  # of all rows of the block, worked out when one is rejected
+        self._rows = np.arange(table.num_rows)
+        self._rejects = rejects
+
+    def reject(self, column: str, reason: str, bad: NDArray[np.bool_]) -> None:
+        """Leave out the rows that are bad [rows]."""
+        if not bad.any():
+            return
+        for line in self._lines()[self._rows[bad]].tolist():
+            self._rejects.add(line, column, reason)
+        self.table = self.table.filter(pa.array(~bad))
+        self._rows = self._rows[~bad]
+
+
+def _mask(bad: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    return pc.fill_null(bad, False).to_numpy(zero_copy_only=False).astype(bool)
 
 
 def _named(path: Path, schema: pa.Schema, aliases: Mapping[str, Sequence[str]]) -> list[str]:
@@ -151,16 +154,21 @@ def _named(path: Path, schema: pa.Schema, aliases: Mapping[str, Sequence[str]]) 
     return header
 
 
-def _parse(data: bytes, header: list[str], schema: pa.Schema) -> pa.Table | None:
-    """The data as pyarrow reads it, in one block; None where it refuses a row."""
-    if not data.strip():
+def _parse(
+    data: NDArray[np.uint8], header: list[str], schema: pa.Schema, rows: int
+) -> pa.Table | None:
+    """The data as pyarrow reads it, in one block; None where it refuses a row or miscounts them.
+
+    `newlines_in_values` would only have it look for the end of the block, which is known here:
+    line feeds within quotes are values either way.
+    """
+    if not rows:
         return schema.empty_table()
     try:
-        return pacsv.read_csv(
-            pa.BufferReader(data),
+        table = pacsv.read_csv(
+            pa.BufferReader(pa.py_buffer(data)),
             pacsv.ReadOptions(column_names=header, block_size=len(data) + 1, use_threads=False),
-            pacsv.ParseOptions(newlines_in_values=True),
-            pacsv.ConvertOptions(
+            convert_options=pacsv.ConvertOptions(
                 column_types=schema,
                 include_columns=schema.names,
                 null_values=[""],
@@ -169,6 +177,7 @@ def _parse(data: bytes, header: list[str], schema: pa.Schema) -> pa.Table | None
         )
     except pa.ArrowInvalid:  # its message quotes the row
         return None
+    return table if table.num_rows == rows else None
 
 
 def _fault(
@@ -205,4 +214,5 @@ def _parses(cell: str, kind: pa.DataType) -> bool:
         return True
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow([cell])
-    return _parse(text.getvalue().encode(), ["cell"], pa.schema([("cell", kind)])) is not None
+    data = np.frombuffer(text.getvalue().encode(), np.uint8)
+    return _parse(data, ["cell"], pa.schema([("cell", kind)]), 1) is not None

@@ -79,7 +79,7 @@ def ingest(config: IngestConfig) -> Ingested:
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
 
 
-@step("notes", version=1)
+@step("notes", version=2)
 def read_notes(out: Path, table: str, file: Path, reading: Reading) -> Counts:
     """Read a table of notes; `table`, its name, also names the task run."""
     return write.write_notes(out, source.open_table(reading, table, file))

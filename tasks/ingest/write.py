@@ -52,7 +52,7 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
 
     rows = notes + rejected + of_other_kinds. Memory holds a few blocks and the note_ids.
     """
-    kept = tables.write(_part(out, "notes"), NOTES, ahead(table.batches()))
+    kept = tables.write_parts(out / "notes", NOTES, ahead(table.batches()))
     tables.write(_part(out, "rejects"), REJECTS, table.rejects.table())
     rows, rejected = table.rejects.rows, len(table.rejects.found)
     others = rows - kept - rejected
