@@ -6,7 +6,11 @@ import re
 from collections.abc import Callable
 from random import Random
 
-LINES = ("MEDICAL HISTORY", "MEDICATION ON ADMISSION", "PHYSICAL EXAM", "SOCIAL HISTORY")
+# Sections of lines; in the others empty lines part paragraphs
+LINES = (
+    *("MEDICAL HISTORY", "MEDICATION ON ADMISSION", "PHYSICAL EXAM"),
+    *("FAMILY HISTORY", "SOCIAL HISTORY", "PERTINENT RESULTS"),
+)
 
 _CONDITIONS = (
     *("hypertension", "COPD on 2L home oxygen", "type 2 diabetes (A1c 8.1%)", "CKD stage III"),

@@ -131,7 +131,7 @@ def test_an_exam_at_discharge_is_cut_from_the_exam(heading: str) -> None:
 
 def test_an_exam_that_begins_with_the_discharge_keeps_the_admission() -> None:
     note = "Physical Exam:\nOn discharge:\nlate\nOn admission:\nearly\nAt discharge:\nlate\n"
-    assert sections_of(note) == {"PHYSICAL EXAM": "On admission: early"}
+    assert sections_of(note) == {"PHYSICAL EXAM": "early"}
     note = "Physical Exam:\nDISCHARGE EXAM:\nlate\nADMISSION EXAM:\nearly\n"
     assert sections_of(note) == {"PHYSICAL EXAM": "early"}
 
