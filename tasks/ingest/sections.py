@@ -20,18 +20,21 @@ HEADER = "HEADER"  # what stands before the first heading
 _NEEDED = SECTIONS[:3]  # a note without any of them says nothing about the admission
 
 # From one of these on, nothing but the admission's medications is known early
-_LATE = frozenset(("HOSPITAL COURSE", "DISCHARGE MEDICATIONS", "DISCHARGE INSTRUCTIONS", "FOLLOWUP"))
-_ALSO_LATE = _LATE | {
-    *("DISCHARGE EXAM", "DISCHARGE DISPOSITION", "DISCHARGE DIAGNOSIS", "DISCHARGE CONDITION"),
-    *("FACILITY", "MEDICATION ON ADMISSION"),
-}
+_LATE = frozenset(
+    (
+        *("HOSPITAL COURSE", "DISCHARGE MEDICATIONS", "DISCHARGE DISPOSITION"),
+        *("DISCHARGE CONDITION", "DISCHARGE INSTRUCTIONS", "FOLLOWUP"),
+    )
+)
+_AFTER_COURSE = _LATE | {"DISCHARGE EXAM", "DISCHARGE DIAGNOSIS", "FACILITY"}
 _EXAMS = ("PHYSICAL EXAM", "DISCHARGE EXAM")
 _TELLS = ("PRESENT ILLNESS", "REVIEW OF SYSTEMS")  # goes on over paragraphs under words and a colon
 _LISTS = ("MEDICAL HISTORY", "PERTINENT RESULTS", "MEDICATION ON ADMISSION")
 
 # A line's marks and its words up to a colon. Bounded and possessive: linear in the text
 _OPENING = re.compile(r"\n([^\w\n]{0,40}+)(([A-Za-z]++)[^\n:]{0,70}+)")
-_BEFORE_DASH = re.compile(r"[^\n]{2,50}?(?=[ \t]+[-–—]+[ \t])")
+_BEFORE_DASH = re.compile(r"[^\n]{2,50}?(?=[ \t]+[-\u2013\u2014]+[ \t])")
+_NOTHING_BESIDE = re.compile(r"[ \t\r]*+:?+[ \t\r]*+(?![^\n])")
 _ABBREVIATED = re.compile(r"\.[A-Za-z]\.$")
 _REST = re.compile(r"[ \t]*:?+(?:[ \t\r]*\n[ \t]*[-=*#~]{3,}+[ \t\r]*(?![^\n]))?+")
 # CORE's rule: in these two sections the phrase goes, elsewhere the admission (`outcomes.py`)
@@ -99,6 +102,7 @@ class _Look(NamedTuple):
 
     mark: str  # what stands before it in its line: "#", "-"
     parted: bool  # an empty line stands before it
+    below: bool = True  # its body begins in the next line
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -112,8 +116,6 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
         if heading is None or (heading.part and section not in _EXAMS):
             continue
         seen = _look(text, opening)
-        if heading.short and section in _LISTS and not seen.parted and text[end : end + 1] != "\n":
-            continue  # "PE: in 2010": an entry of the list
         if not _begins(heading, seen, section, look, course):
             continue
         yield section, text[start : opening.start()]
@@ -160,7 +162,7 @@ def _stands_alone(text: str, opening: re.Match[str], heading: Heading) -> bool:
 def _look(text: str, opening: re.Match[str]) -> _Look:
     above = text.rfind("\n", 0, opening.start())
     parted = text[above + 1 : opening.start()].isspace() or above + 1 == opening.start()
-    return _Look(opening[1].strip(), parted)
+    return _Look(opening[1].strip(), parted, _NOTHING_BESIDE.match(text, opening.end()) is not None)
 
 
 def _begins(
@@ -169,14 +171,18 @@ def _begins(
     """Whether a heading begins a section where it stands, or is a line of the one around it."""
     weak = heading.bare or heading.short
     if course is not None:
-        sure = heading.section != "MEDICATION ON ADMISSION" and not weak
-        return heading.section in _ALSO_LATE and (sure or _like(look, course))
+        if heading.section == "MEDICATION ON ADMISSION" and heading.of_admission:
+            return _like(look, course) and (look.below or not course.below)
+        return heading.section in _AFTER_COURSE and (not weak or _like(look, course))
     if heading.section == "REVIEW OF SYSTEMS":
         return section not in _TELLS and section not in _EXAMS
     if section == "DISCHARGE EXAM" and heading.section == "PHYSICAL EXAM":
         return heading.of_admission
     if section in _TELLS and heading.bare:
-        return heading.section == "PROCEDURE"
+        is_course = heading.section == "HOSPITAL COURSE" and look.below and _like(look, of_section)
+        return is_course or heading.section == "PROCEDURE"
+    if section == "MEDICAL HISTORY" and heading.short and not (look.parted or look.below):
+        return False  # "PE: in 2010": an entry of the list
     return not (section in _LISTS and weak) or _like(look, of_section)
 
 

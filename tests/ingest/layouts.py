@@ -213,9 +213,9 @@ class _Writer:
         return gap.join(told)
 
     def _led(self, name: str, words: str, paragraph: str) -> str:
-        # An issue's heading; medications stand in the course under no other, as nothing else
-        # would tell them from the section after it
+        # An issue's heading; medications stand in the course under no other, and under another
+        # mark than the note's headings, as nothing else would tell them from the section after it
         if name == "HOSPITAL COURSE" and ("edication" in words or self.draw.random() < 0.5):
-            return f"# {words}: {paragraph}"
+            return f"{'*' if '#' in self.mark else '#'} {words}: {paragraph}"
         words = words.upper() if name == "PHYSICAL EXAM" and self.draw.random() < 0.3 else words
         return f"{words}: {paragraph}"

@@ -152,7 +152,7 @@ BODIES: dict[str, Callable[[Random], str | list[str]]] = {
     "DISCHARGE MEDICATIONS": lambda draw: "\n".join(draw.sample(_DRUGS, 8)),
     "DISCHARGE DISPOSITION": _one(("Home With Service", "Extended Care\n\nFacility:\n___")),
     "DISCHARGE DIAGNOSIS": lambda draw: lines(draw, 4),
-    "DISCHARGE CONDITION": _one(("Mental Status: Clear and coherent.\nLevel of Consciousness: Alert",)),
+    "DISCHARGE CONDITION": _one(("Mental Status: Clear and coherent.\nActivity: bed", "Stable")),
     "DISCHARGE INSTRUCTIONS": lambda draw: "\n".join(_paragraphs(draw, 1, 3)),
     "FOLLOWUP": _one(("___",)),
 }
