@@ -197,6 +197,17 @@ def test_an_exam_that_begins_with_the_discharge_keeps_the_admission() -> None:
     assert sections_of(note) == {"PHYSICAL EXAM": "early"}
 
 
+def test_an_exam_named_again_under_the_discharge_is_of_the_discharge() -> None:
+    note = "Physical Exam:\nearly\n \nDischarge:\nVitals: 98\nPhysical Exam:\nlate\n"
+    assert sections_of(note) == {"PHYSICAL EXAM": "early"}
+
+
+@pytest.mark.parametrize("rule", ["======", "----------", "***"])
+def test_a_rule_under_a_heading_belongs_to_the_heading(rule: str) -> None:
+    assert sections_of(f"Physical Exam:\n{rule}\nwell\n___\n") == {"PHYSICAL EXAM": "well ___"}
+    assert sections_of("Social History:\n___\n") == {"SOCIAL HISTORY": "___"}
+
+
 def test_a_note_with_nothing_but_the_present_illness() -> None:
     sections = sections_of("History of Present Illness:\nPain.\nTreatment: none\n")
     assert sections == {"PRESENT ILLNESS": "Pain. Treatment: none"}
