@@ -78,7 +78,7 @@ def assign_splits(
     return write.write_splits(out, patients, config, max_reject_share)
 
 
-@step("cohort", version=1)
+@step("cohort", version=3)
 def build_cohort(
     out: Path, notes: Path, splits: Path, admissions: Path, patients: Path, max_reject_share: float
 ) -> Counts:

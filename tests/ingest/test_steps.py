@@ -24,7 +24,7 @@ DIGESTS = {
     "discharge": (1, "d3e960b319fe1ac1"),
     "radiology": (1, "3547e2dd02c0012d"),
     "splits": (1, "1ccda7a350c773b0"),
-    "cohort": (1, "5d47d4961c404fa6"),
+    "cohort": (3, "5d47d4961c404fa6"),
     "diagnoses": (1, "b86e7d9f5200cd4a"),
     "mortality": (1, "9d70c68462990a29"),
 }
