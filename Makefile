@@ -10,7 +10,7 @@ STORE ?= build/store
 export DO_NOT_TRACK = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test lint bench setup lock clean
+.PHONY: demo test lint bench fuzz setup lock clean
 
 demo: setup
 	$(BIN)/clinfuse synth $(DEMO)
@@ -28,6 +28,11 @@ lint: setup
 # one bench: make bench NAME=auroc
 bench: setup
 	$(BIN)/python -m tests.bench $(NAME)
+
+# a minute of coverage-guided fuzzing of the section parser; atheris is no part of the lock
+fuzz: setup
+	$(PIP) install -q "atheris>=3"
+	$(BIN)/python -m tests.fuzz.sections_atheris -max_total_time=60
 
 setup: $(VENV)/installed
 

@@ -1,122 +1,43 @@
-"""Cut a discharge summary into the eight sections that are known at admission.
+"""Cut a discharge summary into its sections; eight of them are known at admission.
 
-A heading is a line's beginning up to a colon that stands in the table below. The published rules
-take any words before a colon for a heading, which cuts the present illness at "In the ED, initial
+A heading is a line's beginning, up to a colon, that `headings.py` knows. The published rules take
+any words before a colon for a heading, which cuts the present illness at "In the ED, initial
 vitals:", or ask for an empty line before it, which MIMIC-IV's whitespace-only lines are not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-# The name under which a section stands in an admission note, in CORE's order
-SECTIONS = (
-    "CHIEF COMPLAINT",
-    "PRESENT ILLNESS",
-    "MEDICAL HISTORY",
-    "MEDICATION ON ADMISSION",
-    "ALLERGIES",
-    "PHYSICAL EXAM",
-    "FAMILY HISTORY",
-    "SOCIAL HISTORY",
-)
+from tasks.ingest.headings import FIRST_WORDS, SECTIONS, Heading, read_heading
+
+__all__ = ["HEADER", "SECTIONS", "admission_note", "all_sections", "sections_of"]
+
+HEADER = "HEADER"  # what stands before the first heading
+
 _NEEDED = SECTIONS[:3]  # a note without any of them says nothing about the admission
-_ELSEWHERE = ""  # a heading that ends a section and begins none of the eight
-_COURSE = "hospital course"  # from here on, nothing but the admission's medications is known early
 
-_HEADINGS = {
-    "CHIEF COMPLAINT": ("chief complaint", "chief complaints", "cc", "reason for admission"),
-    "PRESENT ILLNESS": (
-        "history of present illness",
-        "history of the present illness",
-        "present illness",
-        "hpi",
-    ),
-    "MEDICAL HISTORY": (
-        "past medical history",
-        "past medical and surgical history",
-        "past medical/surgical history",
-        "past surgical history",
-        "medical history",
-        "pmh",
-        "pmhx",
-        "pmh/psh",
-        "psh",
-    ),
-    "MEDICATION ON ADMISSION": (
-        "medications on admission",
-        "medication on admission",
-        "meds on admission",
-        "admission medications",
-        "preadmission medications",
-        "home medications",
-        "home meds",
-        "medications prior to admission",
-    ),
-    "ALLERGIES": ("allergies", "allergies/adverse drug reactions", "allergy"),
-    "PHYSICAL EXAM": (
-        "physical exam",
-        "physical examination",
-        "admission physical exam",
-        "admission physical examination",
-        "admission exam",
-        "physical exam on admission",
-        "exam on admission",
-    ),
-    "FAMILY HISTORY": ("family history", "fhx", "family hx"),
-    "SOCIAL HISTORY": ("social history", "shx", "social hx"),
-    _COURSE: (
-        "brief hospital course",
-        "hospital course",
-        "summary of hospital course",
-        "course in hospital",
-        "hospital course by system",
-        "hospital course by problem",
-    ),
-    _ELSEWHERE: (
-        "attending",
-        "service",
-        "major surgical or invasive procedure",
-        "pertinent results",
-        "pertinent labs",
-        "laboratory data",
-        "admission labs",
-        "discharge labs",
-        "discharge physical exam",
-        "discharge physical examination",
-        "discharge exam",
-        "discharge medications",
-        "discharge disposition",
-        "discharge diagnosis",
-        "discharge diagnoses",
-        "final diagnosis",
-        "discharge condition",
-        "discharge instructions",
-        "followup instructions",
-        "follow-up instructions",
-        "facility",
-    ),
-}
-_SECTION_OF = {words: section for section, all_words in _HEADINGS.items() for words in all_words}
-
-# Both are anchored at a line feed and bounded, so their time is linear in the text
-_HEADING = re.compile(r"\n[ \t]*([A-Za-z][A-Za-z /&-]{1,60}?)[ \t]*:")
-_EXAM_PART = re.compile(
-    r"""\n[^\w\n]{0,20}
-    (?: (?P<discharge> (?:discharge|d/c|dc)\b (?=[ \t]*(?:[-:=/(\n]|$
-            |(?:day|physical|exam|examination|pe|vitals?|vs|weight|labs)\b))
-        | (?:physical|exam|examination|pe|vitals?|vs|vital\ signs)\b [^.:\n]{0,40}
-          \b(?:on|at|upon|prior\ to|of|before)\ (?:the\ )?(?:day\ of\ )?(?:discharge|d/c|dc)\b
-        | (?:on|at|upon|prior\ to)\ (?:discharge|d/c)\b (?=[ \t]*[:\n]) )
-    | (?P<admission> (?:admission|admit)\b (?=[ \t]*(?:[-:=/(\n]
-            |(?:day|physical|exam|examination|pe|vitals?|vs)\b))
-        | (?:physical|exam|examination|pe|vitals?|vs|vital\ signs)\b [^.:\n]{0,40}
-          \b(?:on|at|upon)\ (?:admission|presentation|arrival)\b
-        | (?:on|at|upon)\ admission\b (?=[ \t]*[:\n]) ) )""",
-    re.IGNORECASE | re.VERBOSE,
+# From one of these on, nothing but the admission's medications is known early
+_LATE = frozenset(
+    (
+        *("HOSPITAL COURSE", "DISCHARGE MEDICATIONS", "DISCHARGE DISPOSITION"),
+        *("DISCHARGE CONDITION", "DISCHARGE INSTRUCTIONS", "FOLLOWUP"),
+    )
 )
-# CORE's rule: in these two sections the phrase goes, elsewhere the admission (`mortality.py`)
+_AFTER_COURSE = _LATE | {"DISCHARGE EXAM", "DISCHARGE DIAGNOSIS", "FACILITY"}
+_EXAMS = ("PHYSICAL EXAM", "DISCHARGE EXAM")
+_TELLS = ("PRESENT ILLNESS", "REVIEW OF SYSTEMS")  # goes on over paragraphs under words and a colon
+_LISTS = ("MEDICAL HISTORY", "PERTINENT RESULTS", "MEDICATION ON ADMISSION")
+
+# A line's marks and its words up to a colon. Bounded and possessive: linear in the text
+_OPENING = re.compile(r"\n([^\w\n]{0,40}+)(([A-Za-z]++)[^\n:]{0,70}+)")
+_BEFORE_DASH = re.compile(r"[^\n]{2,50}?(?=[ \t]+[-\u2013\u2014]+[ \t])")
+_NOTHING_BESIDE = re.compile(r"[ \t\r]*+:?+[ \t\r]*+(?![^\n])")
+_ABBREVIATED = re.compile(r"\.[A-Za-z]\.$")
+_REST = re.compile(r"[ \t]*:?+(?:[ \t\r]*\n[ \t]*[-=*#~]{3,}+[ \t\r]*(?![^\n]))?+")
+# CORE's rule: in these two sections the phrase goes, elsewhere the admission (`outcomes.py`)
 _DEATH = re.compile(
     r"\b(?:patient|pt)\s{1,3}(?:had\s|has\s)?(?:expired|died|passed\saway|deceased)\b",
     re.IGNORECASE,
@@ -125,24 +46,37 @@ _WITHOUT_DEATH = ("MEDICATION ON ADMISSION", "PHYSICAL EXAM")
 
 
 def sections_of(text: str) -> dict[str, str]:
-    r"""The sections of one note that are there and not empty, white space made single blanks.
+    r"""The eight sections of one note that are there and not empty, white space made single blanks.
 
     A section that occurs twice is joined. After the hospital course began, only the medications
-    on admission are taken. In the physical exam, what stands under a discharge heading is left
-    out.
+    on admission are taken. An exam at discharge, in the physical exam or after it, is left out.
 
     >>> sections_of("Allergies: \nnone\n \nSocial History:\n___\nFamily History:\ngout")
     {'ALLERGIES': 'none', 'FAMILY HISTORY': 'gout', 'SOCIAL HISTORY': '___'}
     """
     found: dict[str, list[str]] = {}
-    for section, body in _pieces("\n" + text):
-        if section == "PHYSICAL EXAM":
-            body = _at_admission(body)
-        if section in _WITHOUT_DEATH:
-            body = _DEATH.sub(" ", body)
-        if body := " ".join(body.split()):
+    for section, body in all_sections(text):
+        if section in SECTIONS and body:
             found.setdefault(section, []).append(body)
     return {section: " ".join(found[section]) for section in SECTIONS if section in found}
+
+
+def all_sections(text: str) -> list[tuple[str, str]]:
+    r"""Every section of a note, in its order: the canonical name, and the body in single blanks.
+
+    What stands before the first heading is HEADER. A section that occurs twice is there twice.
+
+    >>> all_sections("Sex: F\nHPI: pain\n\nHospital Course:\n# PMH: gout\n")
+    [('HEADER', 'Sex: F'), ('PRESENT ILLNESS', 'pain'), ('HOSPITAL COURSE', '# PMH: gout')]
+    """
+    found = []
+    for section, body in _pieces("\n" + text):
+        if section in _WITHOUT_DEATH:
+            body = _DEATH.sub(" ", body)
+        body = " ".join(body.split())
+        if body or section != HEADER:
+            found.append((section, body))
+    return found
 
 
 def admission_note(notes: Iterable[dict[str, str]]) -> str:
@@ -163,33 +97,95 @@ def admission_note(notes: Iterable[dict[str, str]]) -> str:
     )
 
 
-def _pieces(text: str) -> Iterable[tuple[str, str]]:
-    """Each section's name and body, in the note's order; other parts are passed over."""
-    section, start, after_course = _ELSEWHERE, 0, False
-    for heading in _HEADING.finditer(text):
-        words = " ".join(heading[1].lower().split())
-        following = _SECTION_OF.get(words)
-        if following is None:
+class _Look(NamedTuple):
+    """How a heading stands out of the lines around it."""
+
+    mark: str  # what stands before it in its line: "#", "-"
+    parted: bool  # an empty line stands before it
+    below: bool = True  # its body begins in the next line
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Each section's name and body, in the note's order."""
+    section, start, look = HEADER, 0, _Look("", False)
+    course: _Look | None = None  # the look of the first of the late headings
+    for opening in _OPENING.finditer(text):
+        if opening[3].lower() not in FIRST_WORDS:
             continue
-        if section in SECTIONS:
-            yield section, text[start : heading.start()]
-        after_course |= following == _COURSE
-        if after_course and following != "MEDICATION ON ADMISSION":
-            following = _ELSEWHERE
-        section, start = following, heading.end()
-    if section in SECTIONS:
-        yield section, text[start:]
+        heading, end = _heading(text, opening)
+        if heading is None or (heading.part and section not in _EXAMS):
+            continue
+        seen = _look(text, opening)
+        if not _begins(heading, seen, section, look, course):
+            continue
+        yield section, text[start : opening.start()]
+        section, start, look = heading.section, end, seen
+        if course is None and section in _LATE:
+            course = seen
+    yield section, text[start:]
 
 
-def _at_admission(exam: str) -> str:
-    """The exam without the parts that stand under a heading of the discharge."""
-    kept, start, at_discharge = [], 0, False
-    exam = "\n" + exam
-    for part in _EXAM_PART.finditer(exam):
-        if not at_discharge:
-            kept.append(exam[start : part.start()])
-        at_discharge = part["discharge"] is not None
-        start = part.start()
-    if not at_discharge:
-        kept.append(exam[start:])
-    return "".join(kept)
+def _heading(text: str, opening: re.Match[str]) -> tuple[Heading | None, int]:
+    """The heading at the beginning of a line, and where its body begins."""
+    line, end = opening[2], opening.end()
+    ended = text[end : end + 1]
+    heading = read_heading(line)
+    if heading is not None and not heading.whole:
+        return heading, opening.start(2)
+    if ended == ":":
+        return heading, _body_from(text, end)
+    if heading is not None and ended in ("\n", "") and _stands_alone(text, opening, heading):
+        return heading, _body_from(text, end)
+    if dash := _BEFORE_DASH.match(line):
+        heading = read_heading(dash[0])
+        if heading is not None and not heading.bare and (dash[0].isupper() or heading.part):
+            return heading, opening.start(2) + dash.end()
+    return None, end
+
+
+def _body_from(text: str, end: int) -> int:
+    rest = _REST.match(text, end)
+    return end if rest is None else rest.end()
+
+
+def _stands_alone(text: str, opening: re.Match[str], heading: Heading) -> bool:
+    """Whether words that fill their line without a colon are a heading."""
+    line = opening[2].strip()
+    if line.endswith((".", ",", ";")) and not _ABBREVIATED.search(line):
+        return False
+    parted = _look(text, opening).parted
+    if heading.bare or heading.short:
+        return line.isupper() and parted
+    return line.isupper() or parted or (heading.part and line[0].isupper())
+
+
+def _look(text: str, opening: re.Match[str]) -> _Look:
+    above = text.rfind("\n", 0, opening.start())
+    parted = text[above + 1 : opening.start()].isspace() or above + 1 == opening.start()
+    return _Look(opening[1].strip(), parted, _NOTHING_BESIDE.match(text, opening.end()) is not None)
+
+
+def _begins(
+    heading: Heading, look: _Look, section: str, of_section: _Look, course: _Look | None
+) -> bool:
+    """Whether a heading begins a section where it stands, or is a line of the one around it."""
+    weak = heading.bare or heading.short
+    if course is not None:
+        if heading.section == "MEDICATION ON ADMISSION" and heading.of_admission:
+            return _like(look, course) and (look.below or not course.below)
+        return heading.section in _AFTER_COURSE and (not weak or _like(look, course))
+    if heading.section == "REVIEW OF SYSTEMS":
+        return section not in _TELLS and section not in _EXAMS
+    if section == "DISCHARGE EXAM" and heading.section == "PHYSICAL EXAM":
+        return heading.of_admission
+    if section in _TELLS and heading.bare:
+        is_course = heading.section == "HOSPITAL COURSE" and look.below and _like(look, of_section)
+        return is_course or heading.section == "PROCEDURE"
+    if section == "MEDICAL HISTORY" and heading.short and not (look.parted or look.below):
+        return False  # "PE: in 2010": an entry of the list
+    return not (section in _LISTS and weak) or _like(look, of_section)
+
+
+def _like(look: _Look, other: _Look) -> bool:
+    """Whether a heading stands out as much as another one of its note does."""
+    return look.mark == other.mark and (look.parted or not other.parted)

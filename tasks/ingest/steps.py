@@ -105,7 +105,7 @@ def guard_held_out(
     return write.write_guard(out, notes, splits, others, config)
 
 
-@step("cohort", version=2)
+@step("cohort", version=3)
 def build_cohort(
     out: Path,
     notes: Path,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.ingest.sections import SECTIONS, admission_note, sections_of
+from tasks.ingest.sections import HEADER, SECTIONS, admission_note, all_sections, sections_of
 
 NOTE = """ 
 Name:  ___                     Unit No:   ___
@@ -103,6 +103,67 @@ def test_nothing_of_the_stay_gets_into_the_admission_note() -> None:
         assert word not in note
 
 
+def test_all_sections_in_their_order_under_their_canonical_names() -> None:
+    found = all_sections(NOTE)
+    assert [section for section, _ in found] == [
+        *(HEADER, "SERVICE", "ALLERGIES", "ATTENDING", "CHIEF COMPLAINT", "PROCEDURE"),
+        *("PRESENT ILLNESS", "MEDICAL HISTORY", "SOCIAL HISTORY", "FAMILY HISTORY"),
+        *(
+            "PHYSICAL EXAM",
+            "PHYSICAL EXAM",
+            "DISCHARGE EXAM",
+            "PERTINENT RESULTS",
+            "PERTINENT RESULTS",
+        ),
+        *("HOSPITAL COURSE", "MEDICATION ON ADMISSION", "DISCHARGE MEDICATIONS"),
+        *("DISCHARGE DISPOSITION", "DISCHARGE DIAGNOSIS", "FOLLOWUP"),
+    ]
+    bodies = dict(found)
+    assert bodies["DISCHARGE EXAM"] == "Vitals: 97.0, walks"
+    assert bodies["HOSPITAL COURSE"] == (
+        "# NSTEMI: treated. Physical Exam: improved by then Allergies: none found"
+    )
+    for section, body in sections_of(NOTE).items():
+        assert body == bodies[section]
+
+
+@pytest.mark.parametrize(
+    ("line", "section"),
+    [
+        ("DISCHARGE MEDICATIONS:", "DISCHARGE MEDICATIONS"),
+        ("Discharge Diagnoses:", "DISCHARGE DIAGNOSIS"),
+        ("CONDITION ON DISCHARGE:", "DISCHARGE CONDITION"),
+        ("Discharge Instructions:", "DISCHARGE INSTRUCTIONS"),
+        ("Disposition:", "DISCHARGE DISPOSITION"),
+        ("Follow-up instructions:", "FOLLOWUP"),
+        ("HOSPITAL COURSE BY SYSTEM:", "HOSPITAL COURSE"),
+    ],
+)
+def test_what_comes_after_the_course_is_named(line: str, section: str) -> None:
+    note = f"HPI: pain\n \nHospital Course:\nwell\n \n{line}\nlate\n"
+    assert all_sections(note)[-1] == (section, "late")
+
+
+def test_medications_after_the_course_must_be_said_to_be_of_the_admission() -> None:
+    course = "HPI:\npain\n \nHospital Course:\nwell\n"
+    for later in (
+        " \nMedications:\nnew\n",
+        " \n# Home medications: held\n",
+        "Home medications: held\n",
+        " \nMedication list:\nnew\n",
+    ):
+        assert sections_of(course + later) == {"PRESENT ILLNESS": "pain"}
+    assert "MEDICATION ON ADMISSION" in sections_of(course + " \nHome Medications:\nold\n")
+
+
+def test_a_disease_in_the_history_is_no_exam() -> None:
+    note = "Past Medical History:\n- CAD\nPE: in 2010\n- gout\n \nPE:\nwell\n"
+    assert sections_of(note) == {
+        "MEDICAL HISTORY": "- CAD PE: in 2010 - gout",
+        "PHYSICAL EXAM": "well",
+    }
+
+
 def test_windows_line_ends_make_no_difference() -> None:
     assert sections_of(NOTE.replace("\n", "\r\n")) == sections_of(NOTE)
 
@@ -131,9 +192,20 @@ def test_an_exam_at_discharge_is_cut_from_the_exam(heading: str) -> None:
 
 def test_an_exam_that_begins_with_the_discharge_keeps_the_admission() -> None:
     note = "Physical Exam:\nOn discharge:\nlate\nOn admission:\nearly\nAt discharge:\nlate\n"
-    assert sections_of(note) == {"PHYSICAL EXAM": "On admission: early"}
+    assert sections_of(note) == {"PHYSICAL EXAM": "early"}
     note = "Physical Exam:\nDISCHARGE EXAM:\nlate\nADMISSION EXAM:\nearly\n"
     assert sections_of(note) == {"PHYSICAL EXAM": "early"}
+
+
+def test_an_exam_named_again_under_the_discharge_is_of_the_discharge() -> None:
+    note = "Physical Exam:\nearly\n \nDischarge:\nVitals: 98\nPhysical Exam:\nlate\n"
+    assert sections_of(note) == {"PHYSICAL EXAM": "early"}
+
+
+@pytest.mark.parametrize("rule", ["======", "----------", "***"])
+def test_a_rule_under_a_heading_belongs_to_the_heading(rule: str) -> None:
+    assert sections_of(f"Physical Exam:\n{rule}\nwell\n___\n") == {"PHYSICAL EXAM": "well ___"}
+    assert sections_of("Social History:\n___\n") == {"SOCIAL HISTORY": "___"}
 
 
 def test_a_note_with_nothing_but_the_present_illness() -> None:
@@ -168,6 +240,12 @@ def test_the_phrase_that_the_patient_died_goes_from_exam_and_medications() -> No
         "Physical Exam:\n" + "\nphysical exam " * 200_000,
         "Physical Exam:\n" + "patient " * 300_000,
         "Chief Complaint:\n" * 100_000,
+        "Physical Exam:\n" + " " * 5_000_000,
+        "Physical Exam" + ":" * 5_000_000,
+        "HPI:\n" + '"' * 5_000_000,
+        "\n" * 5_000_000,
+        "Allergies - - - " * 300_000,
+        "PE\n" + "\t\n" * 1_000_000,
     ],
 )
 def test_no_text_takes_more_than_linear_time(trap: str) -> None:

@@ -1,0 +1,133 @@
+"""Read the words of a heading: which section they begin, whoever wrote them and however.
+
+The table (`heading_words.py`) holds no phrases but the words that make a heading (`past` and
+`history`) and those that may stand beside them (`medical`, `surgical`), so that their order, their
+number, abbreviations and what binds them make no difference. Any other word (`In the ED, initial
+vitals`) makes it prose.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
+
+from tasks.ingest.heading_words import (
+    AT_ADMISSION,
+    AT_HOME,
+    BARE,
+    BINDING,
+    EXAM_WORDS,
+    MEANING,
+    PREPOSITIONS,
+    QUALIFIERS,
+    ROWS,
+    SHORT,
+    TIME_WORDS,
+)
+
+# The name under which a section stands in an admission note, in CORE's order
+SECTIONS = (
+    "CHIEF COMPLAINT",
+    "PRESENT ILLNESS",
+    "MEDICAL HISTORY",
+    "MEDICATION ON ADMISSION",
+    "ALLERGIES",
+    "PHYSICAL EXAM",
+    "FAMILY HISTORY",
+    "SOCIAL HISTORY",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a line's first words are the heading of."""
+
+    section: str
+    bare: bool = False  # one word that many a sentence begins with: "Labs", "Exam"
+    short: bool = False  # an abbreviation of a disease too: PE, ALL
+    of_admission: bool = False  # says that it was so at the admission, or at home before it
+    part: bool = False  # only in an exam a heading: "On discharge"
+    whole: bool = True  # False: words of a sentence follow
+
+
+@lru_cache(maxsize=1 << 16)
+def read_heading(line: str) -> Heading | None:
+    """The heading that a line's words are, from their beginning up to a colon or the line's end.
+
+    >>> read_heading("Hx of Present Illness").section, read_heading("PMHx/PSHx").section
+    ('PRESENT ILLNESS', 'MEDICAL HISTORY')
+    >>> read_heading("Past history is notable for") is None
+    True
+    """
+    words = _words(line)
+    if not words or len(words) > _MOST_WORDS:
+        return None
+    there = frozenset(words) - BINDING
+    if words[0] not in PREPOSITIONS and not re.search(r"\d", line):
+        for section, cores, beside in _TABLE:
+            if any(core <= there and there - core <= beside for core in cores):
+                letters = "".join(re.findall("[a-z]", line.lower()))
+                return Heading(
+                    section,
+                    bare=there - QUALIFIERS <= BARE,
+                    short=letters in SHORT,
+                    of_admission=bool(there & (AT_ADMISSION | AT_HOME)),
+                )
+    return _part_of_exam(words)
+
+
+_PLURAL = re.compile(r"(?<=[a-z]{4})(?<![siu])s$")  # complaints, but not illness or status
+_MOST_WORDS = 14
+_OF_EXAM = EXAM_WORDS | TIME_WORDS | AT_ADMISSION | BINDING | {"discharge"}
+
+
+def _part_of_exam(words: list[str]) -> Heading | None:
+    """A subheading of the exam; a sentence may follow one that names both exam and time."""
+    said = set(takewhile(_OF_EXAM.__contains__, words))
+    whole = said == set(words)
+    discharge, admission = "discharge" in said, bool(said & AT_ADMISSION)
+    if discharge == admission or not (whole or said & (EXAM_WORDS | TIME_WORDS)):
+        return None
+    section = "DISCHARGE EXAM" if discharge else "PHYSICAL EXAM"
+    return Heading(section, of_admission=admission, part=True, whole=whole)
+
+
+def _words(line: str) -> list[str]:
+    """The line's words in the table's spelling.
+
+    >>> _words("P.E. on D/C")
+    ['physical', 'exam', 'on', 'discharge']
+    """
+    line = re.sub(r"\bd[./]c\b", "discharge", line.lower())
+    line = re.sub(r"^a\s?[&/]\s?p\b", "assessment plan", line)
+    line = re.sub(r"\b([a-z])\.(?=[a-z]\b)|(?<=\.[a-z])\.", r"\1", line)  # h.p.i.
+    line = re.sub(r"follow[- ]?up", "followup", line)
+    line = re.sub(r"\bpre-?\s?(?=admi|hosp)", "pre", line)
+    line = re.sub(r"\bmed(?= (?:hx|history|hist|problem)s?\b)", "medical", line)
+    found: list[str] = []
+    for word in re.findall("[a-z]+", line):
+        word = MEANING[word] if word in MEANING else _PLURAL.sub("", word)
+        found += word.split()
+    return found
+
+
+_TABLE = [
+    (
+        section,
+        [frozenset(core.split()) for core in cores.split("|")],
+        frozenset(beside.split()) | QUALIFIERS,
+    )
+    for section, cores, beside in ROWS
+]
+_VOCABULARY = frozenset(
+    word for _, cores, beside in _TABLE for words in (*cores, beside) for word in words
+)
+# Most lines begin with another word, and are no further looked at
+FIRST_WORDS = (
+    _VOCABULARY
+    | {word + "s" for word in _VOCABULARY}
+    | frozenset(MEANING)
+    | frozenset(("on", "at", "upon", "day", "follow", *"acdfhps"))
+)
