@@ -193,3 +193,32 @@ def _at_admission(exam: str) -> str:
     if not at_discharge:
         kept.append(exam[start:])
     return "".join(kept)
+
+
+_LATER = {
+    "brief hospital course": "HOSPITAL COURSE",
+    "hospital course": "HOSPITAL COURSE",
+    "pertinent results": "PERTINENT RESULTS",
+    "discharge medications": "DISCHARGE MEDICATIONS",
+    "discharge diagnosis": "DISCHARGE DIAGNOSIS",
+    "discharge condition": "DISCHARGE CONDITION",
+    "discharge disposition": "DISCHARGE DISPOSITION",
+    "discharge instructions": "DISCHARGE INSTRUCTIONS",
+    "followup instructions": "FOLLOWUP",
+    "major surgical or invasive procedure": "PROCEDURE",
+    "discharge physical exam": "DISCHARGE EXAM",
+    "service": "SERVICE",
+}
+
+
+def all_sections(text: str) -> list[tuple[str, str]]:
+    """Every section of a note under its name, in the note's order; a stand-in."""
+    names = {words: name for words, name in _SECTION_OF.items() if name in SECTIONS} | _LATER
+    found, section, start = [], "HEADER", 0
+    for heading in _HEADING.finditer("\n" + text):
+        following = names.get(" ".join(heading[1].lower().split()))
+        if following is not None:
+            found.append((section, text[start : max(heading.start() - 1, 0)]))
+            section, start = following, heading.end() - 1
+    found.append((section, text[start:]))
+    return [(name, " ".join(body.split())) for name, body in found if body.strip()]
