@@ -41,11 +41,13 @@ def synthesize(
     difficulty: Difficulty | None = None,
     general_characters: int = 600_000,
     chunk_patients: int = 1000,
+    leaks: bool = True,
 ) -> SynthSummary:
     """Write folder/mimic, folder/truth.parquet, folder/general.txt and folder/synth.json.
 
     Memory does not grow with the number of patients; a patient's content depends on the seed and
-    on the patient's place alone.
+    on the patient's place alone. Without `leaks` the later sections of a note tell of another
+    patient's stay, so that they say nothing of the note's own outcomes.
     """
     knobs = difficulty or Difficulty()
     world = World.of(load(), knobs)
@@ -55,7 +57,7 @@ def synthesize(
     with hospital.Tables(source) as out:
         for name, rows in hospital.dictionaries(world.catalog).items():
             out.add(name, rows)
-        stream = _written(out, tally, world, seed, patients, chunk_patients)
+        stream = _written(out, tally, world, seed, patients, chunk_patients, leaks)
         written = tables.write(truth_file, schemas.TRUTH, stream)
         counts = {**out.rows, "truth": written}
     general = write_general(folder, seed=seed, characters=general_characters)
@@ -74,11 +76,17 @@ def write_general(folder: Path, *, seed: int = 7, characters: int = 600_000) -> 
 
 
 def _written(
-    out: hospital.Tables, tally: Tally, world: World, seed: int, patients: int, chunk_patients: int
+    out: hospital.Tables,
+    tally: Tally,
+    world: World,
+    seed: int,
+    patients: int,
+    chunk_patients: int,
+    leaks: bool,
 ) -> Iterator[pa.Table]:
     """Write the source rows of each chunk as it passes; yield its truth."""
     for chunk in chunks(world, seed, patients, chunk_patients):
-        write_chunk(out, world, seed, chunk)
+        write_chunk(out, world, seed, chunk, leaks)
         tally.add(chunk)
         noted = chunk.stays.noted
         for space, rows, _, full, best in chunk.labels:
