@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.ingest import source, write
+from tasks.ingest import parts, source, write
 from tasks.ingest.config import IngestConfig, OutcomeConfig, SplitConfig
 from tasks.keys import Artifact
 from tasks.step import Counts, step
@@ -97,6 +97,12 @@ def build_outcome(
 ) -> Counts:
     """Make an outcome of the cohort's admissions; `outcome`, its name, also names the task run."""
     return write.write_outcome(out, config, cohort, sources, max_reject_share)
+
+
+@step("sections", version=1)
+def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
+    """Cut the discharge notes of the cohort into all their sections, for the leak audit."""
+    return parts.write_sections(out, notes, cohort)
 
 
 def _needed(config: IngestConfig) -> list[source.Layout]:
