@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,20 +61,18 @@ def bag_of_words(texts: Sequence[str], told: Told, smallest_patients: int, most_
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(binary=True, dtype=np.float64, token_pattern=_TERM)
-    try:
-        uses = vectorizer.fit_transform(texts)
-    except ValueError:  # scikit-learn refuses texts without any term
-        return Bag((), np.zeros(0, np.int64), sparse.csr_matrix((len(texts), 0)))
-    there = np.array([bool(text) for text in texts], float)
-    names = np.array([*vectorizer.get_feature_names_out(), PRESENT], object)
-    uses = sparse.hstack([uses, there[:, None]]).tocsr()
+    there = np.array([bool(text) for text in texts], float)[:, None]
+    uses, terms = sparse.csr_matrix(there), np.array([PRESENT], object)
+    with suppress(ValueError):  # scikit-learn refuses texts without any term
+        uses = sparse.hstack([vectorizer.fit_transform(texts), there]).tocsr()
+        terms = np.array([*vectorizer.get_feature_names_out(), PRESENT], object)
     patients = _patients_of(uses, told)
-    without = _patients_of(sparse.csr_matrix(1 - there[:, None]), told)[0]
+    without = _patients_of(sparse.csr_matrix(1 - there), told)[0]
     order = np.argsort(-patients, kind="stable")[:most_terms]
     kept = np.sort(order[patients[order] >= smallest_patients])
     if without < smallest_patients:
-        kept = kept[kept != len(names) - 1]
-    return Bag(tuple(names[kept]), patients[kept], uses[:, kept].tocsr())
+        kept = kept[kept != len(terms) - 1]
+    return Bag(tuple(terms[kept]), patients[kept], uses[:, kept].tocsr())
 
 
 def _patients_of(uses: Any, told: Told) -> NDArray[np.int64]:
