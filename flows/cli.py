@@ -28,6 +28,8 @@ app = typer.Typer(
     "in the store and is not run again while its inputs stay the same.\n\n"
     "Begin with: `clinfuse synth build/demo` and `clinfuse run configs/demo.yaml`.",
 )
+audit_app = typer.Typer(no_args_is_help=True, help="Look at the data before trusting a model.")
+app.add_typer(audit_app, name="audit")
 
 
 class Stage(StrEnum):
@@ -131,9 +133,7 @@ def run(
     With PREFECT_API_URL set, the run is seen on that server; without, Prefect starts a temporary
     one. Relative paths in the configuration count from the current folder.
     """
-    # no telemetry, neither of the client nor of the temporary server; read at import
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    _without_telemetry()
     from flows.run import run_stage
 
     run_stage(
@@ -145,6 +145,30 @@ def run(
         store=store,
         group=group,
     )
+
+
+@audit_app.command(name="leaks")
+def audit_leaks(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key: audit.terms=20"),
+    ] = None,
+    refresh: Annotated[
+        list[str] | None,
+        typer.Option(help="Make a stage's (or a kind's) artifacts anew; may be repeated."),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Tell which sections of the notes give an outcome away.
+
+    A bag of words learns each outcome from each section alone. A section that ranks the validation
+    patients better than the admission sections together is marked LEAK.
+    """
+    _without_telemetry()
+    from flows.run import run_audit
+
+    run_audit(config, overrides=sets or [], refresh=tuple(refresh or ()), store=store)
 
 
 @app.command(name="ls")
@@ -231,6 +255,12 @@ def main() -> None:
     except ClinfuseError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]clinfuse:[/] {error}", markup=True)
         sys.exit(1)
+
+
+def _without_telemetry() -> None:
+    """Neither of the client nor of the temporary server; Prefect reads it at import."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
 def _open(store: Path):  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, ErrorDetails
 
 from tasks.config import Config
 from tasks.errors import ConfigError
-from tasks.evaluate.config import EvaluateConfig
+from tasks.evaluate.config import EvaluateConfig, LeaksConfig
 from tasks.finetune.config import FinetuneConfig
 from tasks.ingest.config import IngestConfig
 from tasks.launch import LaunchConfig
@@ -37,6 +37,9 @@ class AdaptConfig(Config):
     pretrain: PretrainConfig
     finetune: FinetuneConfig
     evaluate: EvaluateConfig
+    audit: LeaksConfig = Field(
+        default_factory=LeaksConfig, description="How `clinfuse audit leaks` looks for leaks"
+    )
     launch: LaunchConfig = Field(
         default_factory=LaunchConfig, description="How training programs are started"
     )

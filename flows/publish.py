@@ -1,4 +1,4 @@
-"""The end of a run in Prefect's UI: the result table and the report, with links into the store."""
+"""The end of a run in Prefect's UI: tables and reports, with links into the store."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prefect.artifacts import (
 )
 
 from tasks.evaluate.steps import Evaluated
+from tasks.keys import Artifact
 from tasks.step import current_store
 
 
@@ -28,3 +29,9 @@ def publish(name: str, evaluated: Evaluated) -> None:
         key=f"{key}-report",
     )
     create_link_artifact(link=page, link_text="report.html", key=f"{key}-page")
+
+
+def publish_audit(name: str, leaks: Artifact) -> None:
+    """Leave the audit's page on the flow run: aggregates, and terms that many patients use."""
+    page = current_store().path(leaks.kind, leaks.key) / "leaks.md"
+    create_markdown_artifact(markdown=page.read_text(), key=f"clinfuse-{name}-leaks")

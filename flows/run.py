@@ -34,10 +34,31 @@ def run_stage(
     """
     began = time.monotonic()
     config = load_config(path, overrides)
-    opened = Store(store.expanduser().resolve(), group=group)
-    os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(opened.root)
+    opened = _opened(store, group)
     _call(config, stage, refresh, make_missing)
     _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
+
+
+def run_audit(path: Path, *, overrides: list[str], refresh: tuple[str, ...], store: Path) -> None:
+    """Audit the notes for leaks and print what was found.
+
+    Raises a ClinfuseError where the configuration, the store or a step is at fault.
+    """
+    began = time.monotonic()
+    config = load_config(path, overrides)
+    opened = _opened(store)
+    _quiet_expected_errors()
+    from flows.audit import audit
+
+    audit(config, refresh=refresh)
+    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
+
+
+def _opened(store: Path, group: bool = False) -> Store:
+    """The store, made where it is not there, and where Prefect will write results."""
+    opened = Store(store.expanduser().resolve(), group=group)
+    os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(opened.root)
+    return opened
 
 
 def _call(
@@ -88,6 +109,11 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
         folder = store.path("report", reports[-1].key)
         console.print(_headline(folder / "headline.json"))
         console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
+    leaks = [reached for reached in run.artifacts if reached.kind == "leaks"]
+    if leaks:
+        folder = store.path("leaks", leaks[-1].key)
+        console.print(_headline(folder / "overview.json"))
+        console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True)
     console.print(f"artifacts  {store.root}", soft_wrap=True)
     console.print(
         f"{len(run.artifacts)} artifacts, {made} made, {len(run.artifacts) - made} reused, "
@@ -98,7 +124,9 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
 def _headline(path: Path) -> Table:
     """The result table that the report step left for the terminal and for Prefect."""
     rows = json.loads(path.read_text())
-    table = Table(*rows[0].keys(), box=None)
+    table = Table(*(rows[0] if rows else ()), box=None)
+    for column in table.columns[:1]:
+        column.no_wrap = True
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     return table

@@ -69,6 +69,15 @@ ADMISSIONS = pa.schema(
     ]
 )
 
+SECTIONS = pa.schema(
+    [
+        pa.field("hadm_id", pa.int64(), nullable=False),
+        pa.field("section", pa.string(), nullable=False),  # its name in ingest/sections.py
+        pa.field("at_admission", pa.bool_(), nullable=False),  # one of the admission note's eight
+        pa.field("text", pa.large_string(), nullable=False),  # several rows: of several notes
+    ]
+)
+
 EXCLUSIONS = pa.schema(
     [
         pa.field("hadm_id", pa.int64(), nullable=False),
@@ -168,6 +177,41 @@ ROC = pa.schema(
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("false_positive_rate", pa.float64(), nullable=False),
         pa.field("true_positive_rate", pa.float64(), nullable=False),  # mean over defined labels
+    ]
+)
+
+LEAKS = pa.schema(
+    [
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("code_system", pa.string(), nullable=False),
+        pa.field("section", pa.string(), nullable=False),  # "ADMISSION NOTE": the eight together
+        pa.field("at_admission", pa.bool_(), nullable=False),
+        pa.field("auroc", pa.float64(), nullable=False),  # macro, on validation
+        pa.field("low", pa.float64(), nullable=False),  # 95% interval
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field(
+            "above", pa.float64(), nullable=False
+        ),  # auroc less that of the admission note, paired
+        pa.field("above_low", pa.float64(), nullable=False),
+        pa.field("above_high", pa.float64(), nullable=False),
+        pa.field("p_value", pa.float64()),  # adjusted after Holm; null: not a later section
+        pa.field("flagged", pa.bool_(), nullable=False),
+        pa.field("labels", pa.int64(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),  # validation admissions
+        pa.field("n_patients", pa.int64(), nullable=False),
+        pa.field("positives", pa.int64(), nullable=False),  # (admission, label) pairs
+    ]
+)
+
+TERMS = pa.schema(
+    [
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("code_system", pa.string(), nullable=False),
+        pa.field("code", pa.string(), nullable=False),
+        pa.field("section", pa.string(), nullable=False),
+        pa.field("term", pa.string(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),  # added to the predicted probability
+        pa.field("patients", pa.int64(), nullable=False),  # of training, who have the term there
     ]
 )
 

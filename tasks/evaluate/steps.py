@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.config import EvaluateConfig, Lineage
+from tasks.evaluate.config import EvaluateConfig, LeaksConfig, Lineage
 from tasks.keys import Artifact
 from tasks.step import Counts, current_store, step
 
@@ -151,3 +151,13 @@ def report(
     )
     write_report(out, story)
     return {"bytes": (out / "report.html").stat().st_size}
+
+
+@step("leaks", version=1)
+def audit_leaks(
+    out: Path, sections: Path, cohort: Path, outcomes: Mapping[str, Path], config: LeaksConfig
+) -> Counts:
+    """Look for sections that give an outcome away: tables leaks and terms, and `leaks.md`."""
+    from tasks.evaluate.leaks import write_leaks
+
+    return write_leaks(out, sections, cohort, outcomes, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.ingest import source, write
+from tasks.ingest import parts, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
@@ -28,6 +28,11 @@ class Ingested:
     cohort: Artifact
     outcomes: dict[str, Artifact]  # by the outcome's name
     quality: Artifact
+
+    @property
+    def discharge(self) -> Artifact:
+        """The notes that end a stay."""
+        return self.notes[0]
 
 
 def ingest(config: IngestConfig) -> Ingested:
@@ -140,6 +145,12 @@ def check_quality(
 ) -> Counts:
     """Count what is odd about the source."""
     return write.write_quality(out, notes, Files(reading, sources))
+
+
+@step("sections", version=1)
+def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
+    """Cut the discharge notes of the cohort into all their sections, for the leak audit."""
+    return parts.write_sections(out, notes, cohort, in_shards)
 
 
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:

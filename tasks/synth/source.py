@@ -19,7 +19,9 @@ _MOST_CONDITIONS_A_REPORT = 4
 _OUTSIDE_SHARE = 0.35  # radiology reports outside any admission
 
 
-def write_chunk(out: Tables | MimicThree, world: World, seed: int, chunk: Chunk) -> None:
+def write_chunk(
+    out: Tables | MimicThree, world: World, seed: int, chunk: Chunk, leaks: bool = True
+) -> None:
     """Append the rows of these patients to every table of the source, patients first."""
     admissions, stays = chunk.admissions, chunk.stays
     out.add("hosp/patients", hospital.patient_rows(chunk.patients, stays))
@@ -31,7 +33,7 @@ def write_chunk(out: Tables | MimicThree, world: World, seed: int, chunk: Chunk)
     unit_rows, event_rows = intensive.intensive_rows(seed, admissions, stays)
     out.add("icu/icustays", unit_rows)
     out.add("icu/procedureevents", event_rows)
-    out.add("note/discharge", _discharge_rows(world, seed, chunk, diagnoses, procedures))
+    out.add("note/discharge", _discharge_rows(world, seed, chunk, diagnoses, procedures, leaks))
     out.add("note/radiology", _radiology_rows(world, seed, chunk))
 
 
@@ -62,18 +64,22 @@ def _discharge_rows(
     chunk: Chunk,
     diagnoses: list[list[Code]],
     procedures: list[list[Code]],
+    leaks: bool,
 ) -> Iterator[Row]:
+    """The discharge notes; without leaks their later sections are of someone else's stay."""
     admissions, stays = chunk.admissions, chunk.stays
     sources = draws.sources(seed, "course", admissions.key)
-    for row in np.flatnonzero(stays.noted):
+    noted = np.flatnonzero(stays.noted)
+    told = noted if leaks else np.roll(noted, len(noted) // 2)
+    for row, stay in zip(noted, told, strict=True):
         subject = int(stays.subject_id[admissions.patient[row]])
         course = Course(
-            conditions=np.flatnonzero(admissions.present[row]).tolist(),
-            diagnoses=[code.title for code in diagnoses[row]],
-            procedures=[code.title for code in procedures[row]],
-            died=bool(stays.died[row]),
-            ventilated=bool(stays.ventilated[row]),
-            days=int((stays.discharged[row] - stays.admitted[row]) / np.timedelta64(1, "D")),
+            conditions=np.flatnonzero(admissions.present[stay]).tolist(),
+            diagnoses=[code.title for code in diagnoses[stay]],
+            procedures=[code.title for code in procedures[stay]],
+            died=bool(stays.died[stay]),
+            ventilated=bool(stays.ventilated[stay]),
+            days=int((stays.discharged[stay] - stays.admitted[stay]) / np.timedelta64(1, "D")),
         )
         sex = SEXES[admissions.sex[row]]
         text = discharge_note(world.catalog, chunk.sections[row], course, sex, sources[row])

@@ -46,12 +46,15 @@ def synthesize(
     difficulty: Difficulty | None = None,
     general_characters: int = 600_000,
     chunk_patients: int = 1000,
+    leaks: bool = True,
 ) -> SynthSummary:
     """Write folder/mimic (or folder/mimic-iii), truth.parquet, general.txt and synth.json.
 
     Memory does not grow with the number of patients; a patient's content depends on the seed and
     on the patient's place alone. Of a MIMIC-III source the first `shared` patients are also in the
-    MIMIC-IV source of that seed, under other ids and dates.
+    MIMIC-IV source of that seed, under other ids and dates. Without `leaks`
+    the later sections of a note tell of another patient's stay, so that they say nothing of the
+    note's own outcomes.
     """
     knobs = difficulty or Difficulty()
     population = Patientele(RELEASES[layout], patients, shared)
@@ -63,7 +66,7 @@ def synthesize(
     with _tables(source, population, seed) as out:
         for name, rows in hospital.dictionaries(world.catalog).items():
             out.add(name, rows)
-        stream = _written(out, tally, world, seed, population, chunk_patients)
+        stream = _written(out, tally, world, seed, population, chunk_patients, leaks)
         written = tables.write(truth_file, schemas.TRUTH, stream)
         counts = {**out.rows, "truth": written}
     general = write_general(folder, seed=seed, characters=general_characters)
@@ -104,10 +107,11 @@ def _written(
     seed: int,
     population: Patientele,
     chunk_patients: int,
+    leaks: bool,
 ) -> Iterator[pa.Table]:
     """Write the source rows of each chunk as it passes; yield its truth."""
     for chunk in chunks(world, seed, population, chunk_patients):
-        write_chunk(out, world, seed, chunk)
+        write_chunk(out, world, seed, chunk, leaks)
         tally.add(chunk)
         yield from _truth(chunk)
 

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from flows.adapt import adapt
+from flows.audit import audit
 from flows.config import load_config
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating
 from tasks.finetune import steps as finetuning
 from tasks.ingest import steps as ingesting
 from tasks.pretrain import steps as pretraining
+from tasks.pretrain.tokenizer import train_bpe
 from tasks.step import Step
 from tests.flows.conftest import World
-from tests.flows.planted import WORDS, identifiers
+from tests.flows.planted import RARE, WORDS, identifiers
 
 STEPS = [
     found
@@ -28,6 +30,15 @@ STEPS = [
     # a scratch base's tokenizer is trained, not converted; and conversion reads no note
     if isinstance(found, Step) and found is not pretraining.convert_tokenizer
 ]
+AUDITED = (ingesting.cut_sections, evaluating.audit_leaks)  # the others are of the chain
+SECRETS = (*WORDS, RARE, RARE.lower())  # a bag of words is in lower case
+
+
+@pytest.fixture(scope="module", autouse=True)
+def audited(world: World) -> None:
+    """The leak audit of the same source, too: it names terms of the notes."""
+    done = world.clinfuse("audit", "leaks", str(world.config))
+    (world.folder / "first-run.audit").write_text(done.stdout + done.stderr)
 
 
 def hits(paths: Iterable[Path], words: Iterable[str]) -> list[tuple[str, str]]:
@@ -55,10 +66,31 @@ def test_the_words_are_where_they_should_be(world: World) -> None:
     texts = [text for part in parts for text in pq.read_table(part)["text"].to_pylist()]
     for word in WORDS:
         assert sum(word in text for text in texts) > 20
+    assert 0 < sum(RARE in text for text in texts) < 20
+
+
+def test_the_audit_names_terms_of_enough_patients_only(world: World) -> None:
+    import pyarrow.parquet as pq
+
+    [part] = world.store.root.glob("leaks/*/terms/part-0.parquet")
+    terms = pq.read_table(part)
+    assert terms.num_rows > 100
+    assert min(terms["patients"].to_pylist()) >= 20
+    [sections] = world.store.root.glob("sections/*/sections/part-0.parquet")
+    texts = pq.read_table(sections)["text"].to_pylist()
+    assert 0 < sum(RARE in text for text in texts) < 20
+
+
+def test_no_piece_of_the_tokenizer_is_of_a_note(world: World, tmp_path: Path) -> None:
+    """It follows from the general corpus alone."""
+    [made] = world.store.root.glob("tokenizer/*/tokenizer.json")
+    size = load_config(world.config).pretrain.base.vocabulary_size
+    train_bpe(world.folder / "synth" / "general.txt", size, tmp_path)
+    assert made.read_bytes() == (tmp_path / "tokenizer.json").read_bytes()
 
 
 def test_a_run_leaves_no_word_and_no_identifier_outside_the_parts(world: World) -> None:
-    words = [*WORDS, *identifiers(world.source)]
+    words = [*SECRETS, *identifiers(world.source)]
     assert world.database.stat().st_size > 0
     assert hits(outside_the_parts(world), words) == []
 
@@ -81,11 +113,12 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
     def fail(out: Path, **arguments: Any) -> dict[str, int]:
         (out / "half").mkdir()
         raise ValueError(
-            f"could not convert '{WORDS[0]} {WORDS[1]}' of {identifiers(world.source)}"
+            f"could not convert '{WORDS[0]} {WORDS[1]} {RARE}' of {identifiers(world.source)}"
         )
 
     monkeypatch.setattr(failing, "function", fail)
     monkeypatch.chdir(Path(__file__).parents[2])
+    run = audit if failing in AUDITED else adapt
     settings = {
         PREFECT_API_URL: world.environment["PREFECT_API_URL"],
         PREFECT_HOME: world.environment["PREFECT_HOME"],
@@ -96,9 +129,9 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
         caplog.at_level(logging.DEBUG),
         pytest.raises(StepFailed, match=f"'{failing.kind}' stopped with ValueError"),
     ):
-        adapt(load_config(world.config), refresh=(failing.kind,))
+        run(load_config(world.config), refresh=(failing.kind,))
     shutil.rmtree(world.store.root / ".making", ignore_errors=True)
-    words = [*WORDS, *identifiers(world.source)]
+    words = [*SECRETS, *identifiers(world.source)]
     printed = capfd.readouterr()
     for word in words:
         assert word not in caplog.text + printed.out + printed.err

@@ -88,7 +88,7 @@ def test_prefects_form_asks_for_no_key_that_a_preset_gives() -> None:
 
 def test_every_deployment_in_the_readme_and_prefect_yaml_names_a_flow() -> None:
     declared = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())["deployments"]
-    assert len(declared) == 5
+    assert len(declared) == 6
     for deployment in declared:
         module, _, name = deployment["entrypoint"].rpartition(".")
         source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
