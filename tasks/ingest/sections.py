@@ -55,8 +55,8 @@ def sections_of(text: str) -> dict[str, str]:
     {'ALLERGIES': 'none', 'FAMILY HISTORY': 'gout', 'SOCIAL HISTORY': '___'}
     """
     found: dict[str, list[str]] = {}
-    for section, body in all_sections(text):
-        if section in SECTIONS and body:
+    for section, body in _pieces("\n" + text):
+        if section in SECTIONS and (body := _in_single_blanks(section, body)):
             found.setdefault(section, []).append(body)
     return {section: " ".join(found[section]) for section in SECTIONS if section in found}
 
@@ -71,9 +71,7 @@ def all_sections(text: str) -> list[tuple[str, str]]:
     """
     found = []
     for section, body in _pieces("\n" + text):
-        if section in _WITHOUT_DEATH:
-            body = _DEATH.sub(" ", body)
-        body = " ".join(body.split())
+        body = _in_single_blanks(section, body)
         if body or section != HEADER:
             found.append((section, body))
     return found
@@ -125,6 +123,12 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
     yield section, text[start:]
 
 
+def _in_single_blanks(section: str, body: str) -> str:
+    if section in _WITHOUT_DEATH:
+        body = _DEATH.sub(" ", body)
+    return " ".join(body.split())
+
+
 def _heading(text: str, opening: re.Match[str]) -> tuple[Heading | None, int]:
     """The heading at the beginning of a line, and where its body begins."""
     line, end = opening[2], opening.end()
@@ -160,8 +164,9 @@ def _stands_alone(text: str, opening: re.Match[str], heading: Heading) -> bool:
 
 
 def _look(text: str, opening: re.Match[str]) -> _Look:
-    above = text.rfind("\n", 0, opening.start())
-    parted = text[above + 1 : opening.start()].isspace() or above + 1 == opening.start()
+    start = opening.start()
+    above = text.rfind("\n", 0, start) + 1
+    parted = above == start or text[above:start].isspace()
     return _Look(opening[1].strip(), parted, _NOTHING_BESIDE.match(text, opening.end()) is not None)
 
 
