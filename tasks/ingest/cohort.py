@@ -85,7 +85,8 @@ class Cohort:
         self._noted = np.zeros(rows, bool)
         self._noted[matched[matched >= 0]] = True
         if view.table == "discharge":
-            matched = np.where((matched >= 0) & self._summarized[matched], matched, -1)
+            used = np.flatnonzero(matched >= 0)
+            matched[used[~self._summarized[matched[used]]]] = -1
         self._row_of_note = matched
         self.several = int((np.bincount(matched[matched >= 0], minlength=rows) > 1).sum())
 

@@ -107,6 +107,13 @@ def test_a_source_of_which_nothing_remains_is_an_error(source: SmallSource, tmp_
         build(source, tmp_path)
 
 
+def test_tables_of_a_header_alone_are_an_error(source: SmallSource, tmp_path: Path) -> None:
+    source.patient(1)
+    source.note(1, 101, "Chief Complaint:\npain\n")
+    with pytest.raises(SourceError, match=r"no admission remains \(no rows\)"):
+        build(source, tmp_path)
+
+
 def test_a_patient_that_the_splits_file_does_not_name_is_left_out(
     source: SmallSource, tmp_path: Path
 ) -> None:
