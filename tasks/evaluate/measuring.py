@@ -107,9 +107,10 @@ class _Outcome:
 
     def _best(self) -> tuple[Measured | None, NDArray[np.bool_] | None]:
         """The best reachable ranking, and the cells that it is known for (None: all of them)."""
-        if self.work.truth is None:
+        found = read_best(self.work.truth, self.known) if self.work.truth else None
+        if found is None:
             return None, None
-        scores, given = read_best(self.work.truth, self.known)
+        scores, given = found
         cells = given & self.known.observed
         whole = bool((cells == self.known.observed).all())
         return measure(BEST, scores, self.known, cells), None if whole else cells

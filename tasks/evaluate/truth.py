@@ -14,13 +14,14 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known
 
 
-def read_best(path: Path, known: Known) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read p_best of an outcome's test admissions.
+def read_best(path: Path, known: Known) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    """Read p_best of an outcome's test admissions; None where the truth has no such outcome.
 
     Returns:
         [admissions, labels] p_best, 0 where there is none; [admissions, labels] whether it is
-        known. Raises EvaluationError where the file says nothing about this outcome.
+        known. Raises EvaluationError where the outcome is there, but of other admissions.
     """
+    named = False
     best = np.zeros(known.cases.shape, np.float32)
     given = np.zeros(known.cases.shape, bool)
     keys = [
@@ -30,6 +31,7 @@ def read_best(path: Path, known: Known) -> tuple[NDArray[np.float32], NDArray[np
     columns = ["hadm_id", "outcome", "code_system", "label", "p_best"]
     for batch in tables.stream(path, schemas.TRUTH, columns, batch_rows=1 << 18):
         batch = batch.filter(pc.equal(batch["outcome"], known.outcome))
+        named = named or len(batch) > 0
         row = pc.index_in(batch["hadm_id"], admissions)
         batch, row = batch.filter(row.is_valid()), row.drop_null()
         if not len(row):
@@ -41,6 +43,8 @@ def read_best(path: Path, known: Known) -> tuple[NDArray[np.float32], NDArray[np
         columns_of = label.drop_null().to_numpy(zero_copy_only=False)
         best[rows, columns_of] = batch["p_best"].to_numpy(zero_copy_only=False)[kept]
         given[rows, columns_of] = True
+    if not named:  # the generator has no truth of it, such as of readmission
+        return None
     if not (given & known.observed).any():
         raise EvaluationError(
             f"{path.name} has no p_best for the {len(known.hadm_id)} test admissions of outcome "

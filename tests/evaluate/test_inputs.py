@@ -105,9 +105,21 @@ def test_truth_of_other_data(run: MadeUp) -> None:
         _measure(run)
 
 
+def test_an_outcome_that_the_truth_does_not_know_has_no_best(run: MadeUp) -> None:
+    of_diagnoses = ["diagnoses" if one == "diagnoses" else "elsewhere" for one in _outcomes(run)]
+    _rewrite(run.truth, "outcome", lambda _: of_diagnoses)
+    _measure(run)
+    rows = pq.read_table(run.folder / "out" / "metrics.parquet").to_pylist()
+    best = {row["outcome"] for row in rows if row["variant"] == "p_best"}
+    assert best == {"diagnoses"}
+    assert {"diagnoses", "mortality"} <= {row["outcome"] for row in rows}
+
+
 def test_truth_is_laid_over_the_known_cells(run: MadeUp) -> None:
     known = read_known("diagnoses", run.outcomes["diagnoses"], read_admissions(run.cohort))
-    best, given = read_best(run.truth, known)
+    found = read_best(run.truth, known)
+    assert found is not None
+    best, given = found
     assert (given == known.observed).all()
     rows = tables.read(run.truth, schemas.TRUTH).to_pylist()
     one = next(row for row in rows if row["hadm_id"] == known.hadm_id[7])
@@ -118,6 +130,10 @@ def _measure(run: MadeUp) -> None:
     (run.folder / "out").mkdir()
     work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, run.truth)
     write_metrics(run.folder / "out", work, run="test", seed=0)
+
+
+def _outcomes(run: MadeUp) -> list[str]:
+    return pq.read_table(run.truth, columns=["outcome"])["outcome"].to_pylist()
 
 
 def _predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
