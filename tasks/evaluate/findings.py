@@ -23,6 +23,10 @@ OUTCOMES = {
     "diagnoses": "Diagnoses",
     "procedures": "Procedures",
     "mortality": "In-hospital mortality",
+    "length_of_stay": "Length of stay",
+    "ventilation": "Prolonged ventilation",
+    "death_after_discharge": "Death after discharge",
+    "readmission": "Readmission",
 }
 SYSTEMS = {
     "icd9cm": "ICD-9-CM",

@@ -107,7 +107,7 @@ def metrics(
     return write_metrics(out, work, run=run, seed=seed)
 
 
-@step("report", version=2)
+@step("report", version=3)
 def report(
     out: Path,
     run: str,
