@@ -62,7 +62,9 @@ def made(folder: Path, *, leaks: bool) -> Source:
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
     written = synthesize(folder, patients=PATIENTS, seed=5, leaks=leaks)
-    config = load_config(TINY, [f"ingest.source={written.source}", "ingest.include_radiology=no"])
+    outcomes = ", ".join(f"{{kind: {outcome}}}" for outcome in GIVEN_AWAY)
+    given = [f"ingest.source={written.source}", f"ingest.outcomes=[{outcomes}]"]
+    config = load_config(TINY, [*given, "ingest.include_radiology=no"])
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(folder / "store")}):
         audit(config)
     store = Store(folder / "store")
