@@ -34,6 +34,7 @@ class Source:
     release: Release
     folder: Path
     note_folder: Path
+    key: str = "ingest.source"  # what the config calls it
 
     def find(self, table: str) -> Path | None:
         """The table's file, or None where there is none, or the release knows no such table."""
@@ -50,7 +51,12 @@ class Source:
         """The table's file; SourceError where there is none."""
         if found := self.find(table):
             return found
-        raise SourceError(f"{self.folder} lacks {self._name(table)}; correct ingest.source")
+        raise SourceError(f"{self.folder} lacks {self._name(table)}; correct {self.key}")
+
+    def paths(self, *tables: str) -> dict[str, Path]:
+        """The files of those tables that are there, by the tables' names."""
+        found = {table: self.find(table) for table in tables}
+        return {table: path for table, path in found.items() if path is not None}
 
     def check(self, required: Iterable[str], optional: Iterable[str]) -> None:
         """Raise one SourceError that names everything missing: tables, and columns of tables."""
@@ -65,7 +71,7 @@ class Source:
         if faults:
             raise SourceError(
                 f"{self.folder} lacks {'; '.join(faults)}; add what is missing, or correct "
-                "ingest.source"
+                f"{self.key}"
             )
 
     def _name(self, table: str) -> str:
@@ -75,16 +81,16 @@ class Source:
         return f"the table {layout.files[0]} (.csv.gz or .csv)"
 
 
-def open_source(folder: Path, note_folder: Path | None) -> Source:
+def open_source(folder: Path, note_folder: Path | None, key: str = "ingest.source") -> Source:
     """The source in that folder: MIMIC-III if it has NOTEEVENTS, else MIMIC-IV.
 
     Raises SourceError where there is no such folder.
     """
-    for place, key in ((folder, "ingest.source"), (note_folder, "ingest.note_source")):
+    for place, named in ((folder, key), (note_folder, "ingest.note_source")):
         if place is not None and not place.is_dir():
-            raise SourceError(f"the folder {place} is not there; correct {key}")
+            raise SourceError(f"the folder {place} is not there; correct {named}")
     notes = note_folder or folder
-    return Source("mimic-iii" if _find(notes / "NOTEEVENTS") else "mimic-iv", folder, notes)
+    return Source("mimic-iii" if _find(notes / "NOTEEVENTS") else "mimic-iv", folder, notes, key)
 
 
 def open_table(reading: Reading, table: str, path: Path) -> OpenTable:

@@ -9,7 +9,7 @@ from tasks.ingest import parts, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.source import Reading, Source
+from tasks.ingest.source import Reading
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
@@ -49,19 +49,25 @@ def ingest(config: IngestConfig) -> Ingested:
         for table in _note_tables(config)
     }
     splits = assign_splits(
-        sources=_paths(files, *tables_for(config.split.method)),
+        sources=files.paths(*tables_for(config.split.method)),
         config=config.split,
         reading=reading,
     )
     others = _of_other_releases(config)
     guard = None
     if config.guard.mode != "off":
-        own = tuple(notes.values())
-        guard = guard_held_out(notes=own, splits=splits, others=others, config=config.guard)
+        # discharge summaries come first; radiology is compared only to be counted
+        compared = None if config.guard.count_radiology else 1
+        guard = guard_held_out(
+            notes=tuple(notes.values())[:compared],
+            splits=splits,
+            others={name: each[:compared] for name, each in others.items()},
+            config=config.guard,
+        )
     cohort = build_cohort(
         notes=notes[NoteView(config.view).table],
         splits=splits,
-        sources=_paths(files, "admissions", "patients"),
+        sources=files.paths("admissions", "patients"),
         view=config.view,
         exclude_admission_types=config.exclude_admission_types,
         reading=reading,
@@ -71,14 +77,14 @@ def ingest(config: IngestConfig) -> Ingested:
             outcome=outcome.name,
             config=outcome,
             cohort=cohort,
-            sources=_paths(files, *tables_of(outcome), *titles_of(outcome)),
+            sources=files.paths(*tables_of(outcome), *titles_of(outcome)),
             reading=reading,
         )
         for outcome in config.outcomes
     }
     quality = check_quality(
         notes=notes,
-        sources=_paths(files, "admissions", "patients", "diagnoses", "procedures"),
+        sources=files.paths("admissions", "patients", "diagnoses", "procedures"),
         reading=reading,
     )
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
@@ -156,13 +162,12 @@ def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
     """The notes of releases that are read for pretraining only, by a name for each."""
     found = {}
-    for place in config.pretraining_sources:
-        files = source.open_source(place, None)
+    for number, place in enumerate(config.pretraining_sources, 1):
+        files = source.open_source(place, None, "ingest.pretraining_sources")
         tables = ["discharge", "radiology"] if config.include_radiology else ["discharge"]
         files.check(tables, [])
         reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
-        name = f"{files.release} in {place.name}"
-        found[name] = tuple(
+        found[f"{files.release}, source {number}"] = tuple(
             read_notes(table=table, file=files.path(table), reading=reading) for table in tables
         )
     return found
@@ -178,9 +183,3 @@ def _needed(config: IngestConfig) -> list[str]:
     of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
     of_split = tables_for(config.split.method)
     return [*_note_tables(config), "admissions", *of_split, *of_outcomes]
-
-
-def _paths(files: Source, *tables: str) -> dict[str, Path]:
-    """The files of those tables that are there; required ones were checked before."""
-    found = {table: files.find(table) for table in tables}
-    return {table: path for table, path in found.items() if path is not None}

@@ -95,8 +95,8 @@ class SmallSource:
     def files(self, *names: str, share: float = 0.5) -> Files:
         """The tables of those names that are there, as a step reads them."""
         found = open_source(self.folder, None)
-        paths = {name: path for name in names if (path := found.find(name))}
-        return Files(Reading(release=found.release, max_reject_share=share), paths)
+        reading = Reading(release=found.release, max_reject_share=share)
+        return Files(reading, found.paths(*names))
 
     def write(self) -> Path:
         for table, rows in self.rows.items():

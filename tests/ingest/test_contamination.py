@@ -65,6 +65,7 @@ def test_notes_of_held_out_patients_in_another_release_are_found_and_left_out(
     assert set(across["split"].to_pylist()) == {"pretraining"}
     assert held_out.sum() >= 10
     (name,) = made.others
+    assert name == "mimic-iii, source 1"
     dropped = dropped_by(guard, name)
     assert dropped is not None
     assert set(dropped.to_pylist()) >= set(across.filter(held_out)["note_id"].to_pylist())

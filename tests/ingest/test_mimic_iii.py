@@ -107,8 +107,7 @@ def cohort(folder: Path, tmp_path: Path) -> Path:
 def files_of(folder: Path, *names: str) -> Files:
     source = open_source(folder, None)
     assert source.release == "mimic-iii"
-    paths = {name: path for name in names if (path := source.find(name))}
-    return Files(Reading(release="mimic-iii", max_reject_share=0.5), paths)
+    return Files(Reading(release="mimic-iii", max_reject_share=0.5), source.paths(*names))
 
 
 def test_notes_are_of_one_kind_and_not_in_error(folder: Path, tmp_path: Path) -> None:

@@ -24,9 +24,8 @@ def test_each_oddity_is_counted_where_it_is(source: SmallSource, tmp_path: Path)
     source.code("diagnoses_icd", 1, 103, ("I10", 10))
     source.code("diagnoses_icd", 1, 998, ("I10", 10))
     source.write()
-    files = source.files("discharge", "admissions", "patients", "diagnoses", "procedures", share=1)
-    write_notes(tmp_path / "notes", files.open("discharge"))
-    del files.paths["discharge"]  # type: ignore[attr-defined]
+    write_notes(tmp_path / "notes", source.files("discharge", share=1).open("discharge"))
+    files = source.files("admissions", "patients", "diagnoses", "procedures", share=1)
     counts = write_quality(tmp_path / "quality", {"discharge": tmp_path / "notes"}, files)
     rows = tables.read(tmp_path / "quality" / "quality", QUALITY).to_pylist()
     found = {(row["table"], row["column"], row["check"]): row["count"] for row in rows}

@@ -45,8 +45,8 @@ class Stage:
 
     def files(self, *names: str) -> Files:
         found = open_source(self.folder, None)
-        paths = {name: path for name in names if (path := found.find(name))}
-        return Files(Reading(release=found.release, max_reject_share=0.0), paths)
+        reading = Reading(release=found.release, max_reject_share=0.0)
+        return Files(reading, found.paths(*names))
 
 
 @pytest.fixture(scope="module")
