@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
-from tasks.evaluate.metrics import (
+from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, macro_roc
+from tasks.evaluate.perplexity import perplexity_rows
+from tasks.evaluate.rows import (
     BEST,
     WITHOUT,
     Measured,
@@ -25,8 +27,6 @@ from tasks.evaluate.metrics import (
     to_table,
     variant_rows,
 )
-from tasks.evaluate.perplexity import perplexity_rows
-from tasks.evaluate.roc import FALSE_POSITIVE_RATES, macro_roc
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.auroc import Estimate
 from tasks.evaluate.inputs import table_of
-from tasks.evaluate.intervals import interval
+from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.intervals import interval
 
 OUTCOME = "next token"
 _METHOD = "token-weighted ratio, delta method over patients"

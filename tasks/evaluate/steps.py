@@ -124,15 +124,15 @@ def report(
     lineage: Lineage,
 ) -> Counts:
     """Write the report: `report.html`, `report.md` and `headline.json`."""
-    from tasks.evaluate.facts import (
+    from tasks.evaluate.report.facts import (
         read_arms,
         read_cohort,
         read_difficulty,
         read_labels,
         read_quality,
     )
-    from tasks.evaluate.findings import Findings
-    from tasks.evaluate.report import Story, write_report
+    from tasks.evaluate.report.findings import Findings
+    from tasks.evaluate.report.page import Story, write_report
 
     story = Story(
         run=run,
@@ -158,6 +158,6 @@ def audit_leaks(
     out: Path, sections: Path, cohort: Path, outcomes: Mapping[str, Path], config: LeaksConfig
 ) -> Counts:
     """Look for sections that give an outcome away: tables leaks and terms, and `leaks.md`."""
-    from tasks.evaluate.leaks import write_leaks
+    from tasks.evaluate.audit.leaks import write_leaks
 
     return write_leaks(out, sections, cohort, outcomes, config)

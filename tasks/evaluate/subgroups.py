@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.metrics import measure, variant_rows
+from tasks.evaluate.rows import measure, variant_rows
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))

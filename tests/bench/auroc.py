@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluate.auroc import label_aurocs, micro
-from tasks.evaluate.intervals import interval
+from tasks.evaluate.measures.auroc import label_aurocs, micro
+from tasks.evaluate.measures.intervals import interval
 from tasks.ranking import auroc_by_label
 
 ADMISSIONS, LABELS, PATIENTS = 9_829, 1_266, 7_000

@@ -13,10 +13,10 @@ import pytest
 from flows.audit import audit
 from flows.config import load_config
 from tasks import schemas, tables
+from tasks.evaluate.audit.leaks import TOGETHER
+from tasks.evaluate.audit.leaks import audit as audit_sections
+from tasks.evaluate.audit.told import Space, Told, read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
-from tasks.evaluate.leaks import TOGETHER
-from tasks.evaluate.leaks import audit as audit_sections
-from tasks.evaluate.told import Space, Told, read_spaces, read_told
 from tasks.store import Store
 from tasks.synth.write import synthesize
 from tests.flows.conftest import TINY

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 
 from tasks import schemas, tables
-from tasks.evaluate.charts import Axis, Series, Whisker, forest, plot, swatch
-from tasks.evaluate.facts import Arm, Label
-from tasks.evaluate.findings import Findings, variant_title
-from tasks.evaluate.metrics import BEST
+from tasks.evaluate.report.charts import Axis, Series, Whisker, forest, plot, swatch
+from tasks.evaluate.report.facts import Arm, Label
+from tasks.evaluate.report.findings import Findings, variant_title
+from tasks.evaluate.rows import BEST
 
 STYLES = {"fused": 0, "unfused": 1, "tfidf": 2, BEST: 3}
 SHORT = {

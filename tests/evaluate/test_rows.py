@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
-from tasks.evaluate.findings import Findings, summary
 from tasks.evaluate.inputs import read_admissions, read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.perplexity import OUTCOME, perplexity_rows
+from tasks.evaluate.report.findings import Findings, summary
 from tasks.evaluate.subgroups import groups_of
 from tests.evaluate.made_up import MadeUp, make_run
 

@@ -12,10 +12,10 @@ import pytest
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.bags import PRESENT, Bag, bag_of_words
+from tasks.evaluate.audit.bags import PRESENT, Bag, bag_of_words
+from tasks.evaluate.audit.leaks import TOGETHER, write_leaks
+from tasks.evaluate.audit.told import read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
-from tasks.evaluate.leaks import TOGETHER, write_leaks
-from tasks.evaluate.told import read_spaces, read_told
 
 WORDS = ("alpha", "beta", "gamma", "delta")
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from tasks.evaluate.auroc import label_aurocs, micro
-from tasks.evaluate.intervals import (
+from tasks.evaluate.measures.auroc import label_aurocs, micro
+from tasks.evaluate.measures.intervals import (
     Z,
     difference,
     interval,

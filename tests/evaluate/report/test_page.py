@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
-from tasks.evaluate.facts import read_arms, read_cohort, read_difficulty, read_labels
-from tasks.evaluate.findings import Findings
 from tasks.evaluate.measuring import Work, write_metrics
-from tasks.evaluate.report import Story, write_report
+from tasks.evaluate.report.facts import read_arms, read_cohort, read_difficulty, read_labels
+from tasks.evaluate.report.findings import Findings
+from tasks.evaluate.report.page import Story, write_report
 from tests.evaluate.made_up import MadeUp, make_run
 
 CHROMIUM = shutil.which("chromium")

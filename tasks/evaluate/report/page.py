@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from tasks.evaluate import figures
 from tasks.evaluate.config import EvaluateConfig, Lineage
-from tasks.evaluate.facts import Arm, Cohort, Label
-from tasks.evaluate.findings import SYSTEMS, Findings, Space, summary, variant_title
-from tasks.evaluate.metrics import BEST, WITHOUT
 from tasks.evaluate.perplexity import OUTCOME
+from tasks.evaluate.report import figures
+from tasks.evaluate.report.facts import Arm, Cohort, Label
+from tasks.evaluate.report.findings import SYSTEMS, Findings, Space, summary, variant_title
+from tasks.evaluate.rows import BEST, WITHOUT
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_LABELS = 10  # best and worst of an outcome, above the full table

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.evaluate.metrics import BEST, WITHOUT
+from tasks.evaluate.rows import BEST, WITHOUT
 
 VARIANTS = {
     "fused": "Fused (clinical + task adapter)",

@@ -17,12 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.evaluate.auroc import Estimate, label_aurocs
-from tasks.evaluate.bags import Bag, bag_of_words
+from tasks.evaluate.audit.bags import Bag, bag_of_words
+from tasks.evaluate.audit.page import overview, report
+from tasks.evaluate.audit.told import Space, Told, read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
-from tasks.evaluate.intervals import difference, interval
-from tasks.evaluate.leak_report import overview, report
-from tasks.evaluate.told import Space, Told, read_spaces, read_told
+from tasks.evaluate.measures.auroc import Estimate, label_aurocs
+from tasks.evaluate.measures.intervals import difference, interval
 
 TOGETHER = "ADMISSION NOTE"  # the admission sections together
 ERROR_RATE = 0.05  # of any false flag in the whole audit

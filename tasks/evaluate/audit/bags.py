@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.told import Told
+from tasks.evaluate.audit.told import Told
 
 PRESENT = "(the section is there)"  # no term: it has no letter of a note
 _TERM = r"(?u)\b\w+\b"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.auroc import Estimate
+from tasks.evaluate.measures.auroc import Estimate
 
 Z = 1.959963984540054  # the normal distribution's 97.5th percentile
 METHOD = "influence function, clustered by patient"

@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas
-from tasks.evaluate.auroc import Estimate, LabelAurocs, label_aurocs, micro
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.intervals import (
+from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, micro
+from tasks.evaluate.measures.intervals import (
     METHOD,
     PAIRED_METHOD,
     Interval,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.placements import THREADS, placements, pooled_placement_sums
+from tasks.evaluate.measures.placements import THREADS, placements, pooled_placement_sums
 
 LABEL_BLOCK = 64  # labels whose columns are copied at once: 2.5 MB for 10,000 admissions
 

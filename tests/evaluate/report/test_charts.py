@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tasks.evaluate.charts import COLORS, DASHES, Axis, Series, Whisker, forest, plot
+from tasks.evaluate.report.charts import COLORS, DASHES, Axis, Series, Whisker, forest, plot
 
 
 @pytest.mark.parametrize(

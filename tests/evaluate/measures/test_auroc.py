@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.evaluate import placements as placements_module
-from tasks.evaluate.auroc import label_aurocs, micro
-from tasks.evaluate.placements import placements
-from tasks.evaluate.roc import FALSE_POSITIVE_RATES, macro_roc, roc
+from tasks.evaluate.measures import placements as placements_module
+from tasks.evaluate.measures.auroc import label_aurocs, micro
+from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, macro_roc, roc
+from tasks.evaluate.measures.placements import placements
 from tasks.ranking import auroc_by_label
 
 
