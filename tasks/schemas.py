@@ -154,12 +154,12 @@ METRICS = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),  # fused, unfused, tfidf, p_best, ...
-        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64()),  # null: over several seeds
         pa.field("split", pa.string(), nullable=False),
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("code_system", pa.string()),  # null: pooled over code systems
         pa.field("code", pa.string()),  # null: an aggregate over labels
-        pa.field("group", pa.string(), nullable=False),  # "all", or a subgroup
+        pa.field("group", pa.string(), nullable=False),  # "all", "sex=F", "cases=25-99", ...
         pa.field("metric", pa.string(), nullable=False),  # auroc_macro, auroc_micro, auroc, ...
         pa.field("method", pa.string(), nullable=False),  # how the interval was made
         pa.field("value", pa.float64()),  # null: undefined
@@ -171,12 +171,16 @@ METRICS = pa.schema(
     ]
 )
 
-ROC = pa.schema(
+CURVES = pa.schema(  # points of a variant's curves on test, in the order of x
     [
         pa.field("variant", pa.string(), nullable=False),
         pa.field("outcome", pa.string(), nullable=False),
-        pa.field("false_positive_rate", pa.float64(), nullable=False),
-        pa.field("true_positive_rate", pa.float64(), nullable=False),  # mean over defined labels
+        pa.field("curve", pa.string(), nullable=False),  # roc, precision_recall, ...
+        pa.field("x", pa.float64(), nullable=False),
+        pa.field("y", pa.float64(), nullable=False),  # roc: mean over defined labels
+        pa.field("low", pa.float64()),  # 95% interval; null: none is known
+        pa.field("high", pa.float64()),
+        pa.field("n", pa.int64()),  # cells in the point; null: the curve is not of bins
     ]
 )
 

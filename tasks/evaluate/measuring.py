@@ -47,7 +47,7 @@ class Work:
 
 
 def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, int]:
-    """Write `metrics.parquet` and `roc.parquet`; nothing unless all of it could be measured."""
+    """Write `metrics.parquet` and `curves.parquet`; nothing unless all of it could be measured."""
     admissions = read_admissions(work.cohort)
     rows: _Rows = []
     curves: _Rows = []
@@ -60,7 +60,7 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
         rows += perplexity_rows(work.perplexity)
     table = to_table(rows, run, seed)
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
-    tables.write(out / "roc.parquet", schemas.ROC, pa.Table.from_pylist(curves, schemas.ROC))
+    tables.write(out / "curves.parquet", schemas.CURVES, pa.Table.from_pylist(curves, schemas.CURVES))
     return {"rows": len(table), "outcomes": len(work.outcomes), "variants": len(work.predictions)}
 
 
@@ -137,6 +137,7 @@ class _Outcome:
                 yield {
                     "variant": variant,
                     "outcome": self.known.outcome,
-                    "false_positive_rate": float(across),
-                    "true_positive_rate": float(up),
+                    "curve": "roc",
+                    "x": float(across),
+                    "y": float(up),
                 }

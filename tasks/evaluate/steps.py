@@ -87,7 +87,7 @@ def evaluate(
     return Evaluated(measured, written, json.loads((place / "headline.json").read_text()))
 
 
-@step("metrics", version=2)
+@step("metrics", version=3)
 def metrics(
     out: Path,
     run: str,
@@ -100,7 +100,7 @@ def metrics(
     subgroups: bool,
     smallest_cell: int,
 ) -> Counts:
-    """Measure every variant on test: `metrics.parquet` and `roc.parquet`."""
+    """Measure every variant on test: `metrics.parquet` and `curves.parquet`."""
     from tasks.evaluate.measuring import Work, write_metrics
 
     work = Work(cohort, outcomes, predictions, perplexity, truth, subgroups, smallest_cell)
@@ -140,7 +140,7 @@ def report(
         cohort=read_cohort(cohort),
         labels=read_labels(outcomes),
         arms=read_arms(histories),
-        curves=metrics / "roc.parquet",
+        curves=metrics / "curves.parquet",
         difficulty=read_difficulty(difficulty),
         quality=read_quality(quality),
         contamination=contamination,

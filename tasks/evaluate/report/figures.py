@@ -61,16 +61,16 @@ def forests(findings: Findings) -> list[Figure]:
 
 def roc_figures(path: Path, findings: Findings) -> list[Figure]:
     """The macro-averaged ROC curve of every variant; a chart an outcome."""
-    rows = tables.read(path, schemas.ROC).to_pylist()
+    rows = tables.read(path, schemas.CURVES).to_pylist()
     axes = Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1)
     found = []
     for outcome in findings.outcomes:
         series = []
         for variant in findings.variants:
             points = [
-                (row["false_positive_rate"], row["true_positive_rate"])
+                (row["x"], row["y"])
                 for row in rows
-                if (row["outcome"], row["variant"]) == (outcome, variant)
+                if (row["outcome"], row["variant"], row["curve"]) == (outcome, variant, "roc")
             ]
             if points:
                 series.append(Series(short(variant), points, style_of(findings, variant)))

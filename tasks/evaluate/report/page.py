@@ -45,7 +45,7 @@ class Story:
     cohort: Cohort
     labels: Sequence[Label]
     arms: Sequence[Arm]
-    curves: Path  # roc.parquet
+    curves: Path  # curves.parquet
     difficulty: Mapping[str, Any]
     quality: Sequence[Mapping[str, Any]]  # checks of the source that hit a row
     contamination: Mapping[str, Any]  # what the guard counted; empty where nothing was compared

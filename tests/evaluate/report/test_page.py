@@ -46,7 +46,7 @@ def folder(run: MadeUp) -> Path:
         cohort=read_cohort(run.cohort),
         labels=read_labels(run.outcomes),
         arms=read_arms(run.histories),
-        curves=run.folder / "roc.parquet",
+        curves=run.folder / "curves.parquet",
         difficulty=read_difficulty(run.folder / "synth.json"),
         quality=[
             {"release": "mimic-iv", "table": "radiology", "column": "hadm_id"}
