@@ -53,14 +53,15 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
     curves: _Rows = []
     for outcome, place in work.outcomes.items():
         known = read_known(outcome, place, admissions)
-        found, drawn = _Outcome(work, known, admissions).measured()
+        found, points = _Outcome(work, known, admissions).measured()
         rows += found
-        curves += drawn
+        curves += points
     if work.perplexity is not None:
         rows += perplexity_rows(work.perplexity)
     table = to_table(rows, run, seed)
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
-    tables.write(out / "curves.parquet", schemas.CURVES, pa.Table.from_pylist(curves, schemas.CURVES))
+    drawn = pa.Table.from_pylist(curves, schemas.CURVES)
+    tables.write(out / "curves.parquet", schemas.CURVES, drawn)
     return {"rows": len(table), "outcomes": len(work.outcomes), "variants": len(work.predictions)}
 
 
