@@ -1,9 +1,14 @@
-"""AUROC within groups of patients, no group being so small that it points at someone."""
+"""AUROC within groups of patients, no group being so small that it points at someone.
+
+A label counts in a group where at least FEWEST_CASES of its patients have it: of fewer, the AUROC
+is noise whose size its own influences hide, and two groups could not be compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,31 +16,65 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.evaluate.audit.leaks import holm
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.rows import measure, variant_rows
+from tasks.evaluate.measures.grouped import GroupedAurocs, grouped_aurocs
+from tasks.evaluate.measures.intervals import (
+    METHOD,
+    PAIRED_METHOD,
+    Interval,
+    difference,
+    interval,
+)
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))
 OTHER, UNKNOWN = "other", "unknown"
-_AGGREGATES = ("auroc_macro", "auroc_micro", "labels_defined")
+FEWEST_CASES = 10  # patients with the label, and admissions without it, of a group
+SHARE_OF_LABELS = 0.5  # of the labels of the pair that shares most: with less a pair is left out,
+# for its gap would be the largest by chance
+_METHOD = "{}, labels of {} patients or more of the group"
+_ROWS = 4096  # of a matrix of admissions and labels, at once
+_NONE = Interval(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Two groups of a column, the first above the second over the labels that both have."""
+
+    first: str
+    second: str
+    labels: int
+    found: Interval  # first minus second
 
 
 def subgroup_rows(
     variant: str, scores: NDArray[np.float32], known: Known, smallest: int
 ) -> Iterator[dict[str, Any]]:
-    """Pooled macro and micro AUROC of a variant within each group of each column.
+    """Macro AUROC of a variant within each group of each column, and the column's largest gap.
 
     A column with one group only says nothing and is left out.
     """
+    names, partitions = [], []
     for column in COLUMNS:
         groups = groups_of(known.admissions[column], column, known.patients, smallest)
-        names = sorted(set(groups))
-        for name in names if len(names) > 1 else ():
-            rows = np.flatnonzero(groups == name)
-            part = _part(known, rows)
-            for row in variant_rows(measure(variant, scores[rows], part), part):
-                if row["metric"] in _AGGREGATES and row["code_system"] is None:
-                    yield row | {"group": f"{column}={name}"}
+        found, codes = np.unique(groups.astype(str), return_inverse=True)
+        if len(found) > 1:
+            names.append((column, found.tolist()))
+            partitions.append(codes.astype(np.int64))
+    fewest = max(smallest, FEWEST_CASES)
+    ranked = grouped_aurocs(scores, known.cases, known.observed, known.patients, partitions, fewest)
+    cases = _cases_of(known)
+    for (column, found), aurocs in zip(names, ranked, strict=True):
+        for group, name in enumerate(found):
+            base = _counts(variant, known, cases, aurocs.group == group)
+            base["group"] = f"{column}={name}"
+            found_in = interval(aurocs.macro(group), known.patients)
+            yield base | _valued("auroc_macro", found_in, _METHOD.format(METHOD, fewest))
+            defined = float(aurocs.shared(group, group).sum())
+            yield base | {"metric": "labels_defined", "method": "count", "value": defined}
+        base = _counts(variant, known, cases, np.ones(len(cases), bool)) | {"group": column}
+        yield from _gap_rows(base, largest_gaps(aurocs, found, known.patients))
 
 
 def groups_of(
@@ -44,33 +83,90 @@ def groups_of(
     """Name each admission's group; [admissions].
 
     Groups of fewer than `smallest` patients join "other". Where that is still too small, the next
-    smallest group joins too, or its size would follow by subtraction from the total.
+    smallest group joins too, or its size would follow by subtraction from the total. A group that
+    is called so itself ("OTHER") joins them.
     """
     if name == "age":
         column = pa.chunked_array([pa.array([_band(age) for age in column.to_pylist()])])
     groups = np.array(pc.fill_null(column, UNKNOWN).to_pylist(), object)
-    sizes = {group: len(np.unique(patients[groups == group])) for group in set(groups)}
-    order = sorted(sizes, key=lambda group: (sizes[group], str(group)))
-    joined: list[str] = []
-    for group in order:
-        together = len(np.unique(patients[np.isin(groups, joined)])) if joined else 0
-        if sizes[group] < smallest or 0 < together < smallest:
-            joined.append(group)
-    groups[np.isin(groups, joined)] = OTHER
-    if joined and len(np.unique(patients[groups == OTHER])) < smallest:
-        groups[:] = OTHER
+    values, codes = np.unique(groups.astype(str), return_inverse=True)
+    members = [np.unique(patients[codes == code]) for code in range(len(values))]
+    order = sorted(range(len(values)), key=lambda code: (len(members[code]), values[code]))
+    joined: list[int] = []
+    together = np.empty(0, patients.dtype)
+    for code in order:
+        if len(members[code]) < smallest or 0 < len(together) < smallest:
+            joined.append(code)
+            together = np.union1d(together, members[code])
+    if joined:
+        joined += [code for code in order if values[code].lower() == OTHER]
+        groups[np.isin(codes, joined)] = OTHER
+        if len(together) < smallest:
+            groups[:] = OTHER
     return groups
 
 
-def _part(known: Known, rows: NDArray[np.int64]) -> Known:
-    return replace(
-        known,
-        hadm_id=known.hadm_id[rows],
-        patients=np.unique(known.patients[rows], return_inverse=True)[1],
-        cases=known.cases[rows],
-        observed=known.observed[rows],
-        admissions=known.admissions.take(rows),
+def largest_gaps(aurocs: GroupedAurocs, names: list[str], patients: NDArray[np.int64]) -> list[Gap]:
+    """The pairs of groups that can be compared, the largest difference first."""
+    pairs = list(combinations(range(len(names)), 2))
+    labels = [int(aurocs.shared(*pair).sum()) for pair in pairs]
+    fewest = max(1.0, SHARE_OF_LABELS * max(labels, default=0))
+    gaps = []
+    for (one, other), count in zip(pairs, labels, strict=True):
+        if count < fewest:
+            continue
+        found = difference(aurocs.macro(one, other), aurocs.macro(other, one), patients)
+        if found.value < 0:
+            one, other = other, one
+            found = Interval(-found.value, -found.high, -found.low, found.p_value)
+        gaps.append(Gap(names[one], names[other], count, found))
+    return sorted(gaps, key=lambda gap: -gap.found.value)
+
+
+def _gap_rows(base: dict[str, Any], gaps: list[Gap]) -> Iterator[dict[str, Any]]:
+    """The largest gap, its p-value adjusted after Holm for all pairs, and as it stands alone."""
+    if not gaps:
+        yield base | _valued("auroc_macro_gap", _NONE, "no two groups could be compared")
+        return
+    top = gaps[0]
+    words = (
+        f"{top.first} minus {top.second}; {top.labels} labels; chosen after looking at "
+        f"{len(gaps)} {'pair' if len(gaps) == 1 else 'pairs'}"
     )
+    adjusted = holm([gap.found.p_value for gap in gaps])[0]
+    yield base | _valued("auroc_macro_gap", top.found, f"{words}; {PAIRED_METHOD}")
+    for metric, value, how in (
+        ("auroc_macro_gap_p", adjusted, "Holm over all pairs"),
+        ("auroc_macro_gap_p_unadjusted", top.found.p_value, "normal, two-sided, unadjusted"),
+    ):
+        yield base | {"metric": metric, "method": f"{words}; {how}", "value": value}
+
+
+def _cases_of(known: Known) -> NDArray[np.int64]:
+    """How many observed labels each admission has; [admissions]."""
+    found = np.empty(len(known.cases), np.int64)
+    for start in range(0, len(found), _ROWS):
+        rows = slice(start, start + _ROWS)
+        found[rows] = np.count_nonzero(known.cases[rows] & known.observed[rows], axis=1)
+    return found
+
+
+def _counts(
+    variant: str, known: Known, cases: NDArray[np.int64], rows: NDArray[np.bool_]
+) -> dict[str, Any]:
+    return {
+        "variant": variant,
+        "outcome": known.outcome,
+        "code_system": None,
+        "n": int(rows.sum()),
+        "n_patients": len(np.unique(known.patients[rows])),
+        "positives": int(cases[rows].sum()),
+    }
+
+
+def _valued(metric: str, found: Interval, method: str) -> dict[str, Any]:
+    bounds = {"low": found.low, "high": found.high}
+    return {"metric": metric, "method": method, "value": found.value, **bounds}
 
 
 def _band(age: int | None) -> str:
