@@ -129,6 +129,7 @@ def _made_up() -> tuple[Known, np.ndarray]:
         code_systems=("icd10cm",),
         group=np.zeros(10, np.int64),
         codes=tuple(f"C{label}" for label in range(10)),
+        train=np.full(10, 50),
         admissions=pa.table(columns),
     )
     return known, scores
@@ -141,4 +142,5 @@ def _columns(known: Known, labels: list[int]) -> Known:
         observed=known.observed[:, labels],
         group=known.group[labels],
         codes=tuple(known.codes[label] for label in labels),
+        train=known.train[labels],
     )
