@@ -7,7 +7,7 @@ is noise whose size its own influences hide, and two groups could not be compare
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -118,7 +118,7 @@ def largest_gaps(aurocs: GroupedAurocs, names: list[str], patients: NDArray[np.i
         found = difference(aurocs.macro(one, other), aurocs.macro(other, one), patients)
         if found.value < 0:
             one, other = other, one
-            found = Interval(-found.value, -found.high, -found.low, found.p_value)
+            found = replace(found, value=-found.value, low=-found.high, high=-found.low)
         gaps.append(Gap(names[one], names[other], count, found))
     return sorted(gaps, key=lambda gap: -gap.found.value)
 
@@ -137,7 +137,7 @@ def _gap_rows(base: dict[str, Any], gaps: list[Gap]) -> Iterator[dict[str, Any]]
     yield base | _valued("auroc_macro_gap", top.found, f"{words}; {PAIRED_METHOD}")
     for metric, value, how in (
         ("auroc_macro_gap_p", adjusted, "Holm over all pairs"),
-        ("auroc_macro_gap_p_unadjusted", top.found.p_value, "normal, two-sided, unadjusted"),
+        ("auroc_macro_gap_p_unadjusted", top.found.p_value, "two-sided, unadjusted"),
     ):
         yield base | {"metric": metric, "method": f"{words}; {how}", "value": value}
 
