@@ -53,6 +53,7 @@ def class_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     [[-1.099, 1.099], [0.0, 0.0]]
     """
     exact = logits.astype(np.float64)
+    exact -= exact.max(axis=1, keepdims=True)  # so that a constant added changes no bit of them
     scores = np.empty_like(exact)
     for each in range(exact.shape[1]):
         others = np.delete(exact, each, axis=1)

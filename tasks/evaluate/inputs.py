@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.errors import EvaluationError
+from tasks.evaluate.reading import columns_of, read_table, refused, stream_table
+from tasks.evaluate.reading import table_of as table_of
 from tasks.ranking import class_scores
 
 COHORT_COLUMNS = (
@@ -33,7 +34,7 @@ COHORT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Known:
-    """An outcome of the observed test admissions, in rising order of hadm_id."""
+    """An outcome of a split's observed admissions, in rising order of hadm_id."""
 
     outcome: str
     hadm_id: NDArray[np.int64]  # [admissions]
@@ -66,100 +67,110 @@ class Known:
         return np.count_nonzero(self.cases & self.observed, axis=0)
 
 
-def table_of(place: Path, name: str) -> Path:
-    """Where an artifact keeps a table: a folder of parts, or a single file."""
-    folder = place / name
-    return folder if folder.is_dir() else place / f"{name}.parquet"
-
-
-def predictions_of(place: Path, variant: str, outcome: str) -> Path:
-    """Where an artifact keeps a variant's test predictions: alone, or among others by name."""
-    alone = place / "test.parquet"
-    return alone if alone.is_file() else place / variant / outcome / "test.parquet"
+def predictions_of(place: Path, variant: str, outcome: str, split: str = "test") -> Path:
+    """Where an artifact keeps a variant's predictions: alone, or among others by name."""
+    alone = place / f"{split}.parquet"
+    return alone if alone.is_file() else place / variant / outcome / f"{split}.parquet"
 
 
 def read_admissions(cohort: Path) -> pa.Table:
     """Read the cohort without its notes. Raises EvaluationError on duplicates or no test split."""
-    found = tables.read(table_of(cohort, "admissions"), schemas.ADMISSIONS, COHORT_COLUMNS)
+    place = table_of(cohort, "admissions")
+    found = read_table(place, schemas.ADMISSIONS, COHORT_COLUMNS)
     duplicates = len(found) - len(pc.unique(found["hadm_id"]))
     if duplicates:
-        raise EvaluationError(
-            f"the cohort repeats {duplicates} of its {len(found)} admissions; ingest anew"
+        raise refused(
+            cohort, f"the cohort repeats {duplicates} of its {len(found)} admissions; ingest anew"
         )
     if not pc.any(pc.equal(found["split"], "test")).as_py():
-        raise EvaluationError(
+        raise refused(
+            cohort,
             f"none of the cohort's {len(found)} admissions is in the test split; "
-            "raise ingest.split.test, or name test patients in the split file"
+            "raise ingest.split.test, or name test patients in the split file",
         )
     return found
 
 
-def read_known(outcome: str, place: Path, admissions: pa.Table) -> Known:
-    """Line up an outcome with the test admissions of the cohort.
+def read_known(outcome: str, place: Path, admissions: pa.Table, split: str = "test") -> Known:
+    """Line up an outcome with the split's admissions of the cohort.
 
     Raises EvaluationError where they do not fit, or a label is observed in no test admission.
     """
-    labels = tables.read(table_of(place, "labels"), schemas.LABELS).sort_by("index")
+    what = f"outcome '{outcome}'"
+    labels = read_table(table_of(place, "labels"), schemas.LABELS).sort_by("index")
+    if not len(labels):
+        raise refused(place, f"{what} has no labels (0 rows); lower its min_count and ingest anew")
     if labels["index"].to_pylist() != list(range(len(labels))):
-        raise EvaluationError(
-            f"the label table of outcome '{outcome}' ({len(labels)} rows) does not number its "
-            "labels 0, 1, 2, ...; ingest anew"
+        raise refused(
+            place,
+            f"the label table of {what} ({len(labels)} rows) does not number its "
+            "labels 0, 1, 2, ...; ingest anew",
         )
-    rows = tables.read(table_of(place, "outcomes"), schemas.OUTCOMES)
-    _refuse_duplicates(f"outcome '{outcome}'", rows["hadm_id"])
-    _refuse_strangers(f"outcome '{outcome}'", rows["hadm_id"], admissions["hadm_id"])
-    test = admissions.filter(pc.equal(admissions["split"], "test")).sort_by("hadm_id")
-    rows = rows.filter(pc.and_(rows["observed"], pc.is_in(rows["hadm_id"], test["hadm_id"])))
+    rows = read_table(table_of(place, "outcomes"), schemas.OUTCOMES)
+    _refuse_duplicates(place, what, rows["hadm_id"])
+    _refuse_strangers(place, what, rows["hadm_id"], admissions["hadm_id"])
+    own = admissions.filter(pc.equal(admissions["split"], split)).sort_by("hadm_id")
+    rows = rows.filter(pc.and_(rows["observed"], pc.is_in(rows["hadm_id"], own["hadm_id"])))
     rows = rows.sort_by("hadm_id").combine_chunks()
-    test = test.filter(pc.is_in(test["hadm_id"], rows["hadm_id"]))
+    own = own.filter(pc.is_in(own["hadm_id"], rows["hadm_id"]))
     systems = tuple(dict.fromkeys(labels["code_system"].to_pylist()))
     group = np.array([systems.index(name) for name in labels["code_system"].to_pylist()], np.int64)
     row_system = pc.index_in(rows["code_system"], pa.array(systems, pa.string()))
     row_group = row_system.fill_null(-1).to_numpy(zero_copy_only=False)
     observed = row_group[:, None] == group[None, :]
-    _refuse_never_observed(outcome, observed, len(rows))
+    if split == "test":  # elsewhere nothing is measured, only fitted where there is enough
+        _refuse_never_observed(place, outcome, observed, len(rows))
     return Known(
         outcome=outcome,
         hadm_id=rows["hadm_id"].to_numpy(),
-        patients=np.unique(test["subject_id"].to_numpy(), return_inverse=True)[1],
-        cases=_case_matrix(outcome, rows["labels"], len(labels)),
+        patients=np.unique(own["subject_id"].to_numpy(), return_inverse=True)[1],
+        cases=_case_matrix(place, outcome, rows["labels"], len(labels)),
         observed=observed,
         code_systems=systems,
         group=group,
         codes=tuple(labels["code"].to_pylist()),
         train=labels["train"].to_numpy(),
-        admissions=test,
+        admissions=own,
         one_of=pc.any(labels["one_of"]).as_py(),
     )
 
 
 def read_scores(
-    variant: str, path: Path, known: Known, admissions: pa.Table
+    variant: str, path: Path, known: Known, admissions: pa.Table, split: str = "test"
 ) -> NDArray[np.float32]:
-    """Read a variant's test logits, [admissions of `known`, labels].
+    """Read a variant's logits of a split, [admissions of `known`, labels].
 
     Of classes they become log-odds by the softmax over each admission's classes.
     Raises EvaluationError on another width, NaN or infinite logits, duplicates, admissions that
-    are not in the cohort or not in its test split, and observed admissions without a prediction.
+    are not in the cohort or not in that split, and observed admissions without a prediction.
     """
     what = f"predictions of variant '{variant}' for outcome '{known.outcome}'"
+    if split != "test":
+        what = f"{split} {what}"
+    if not path.exists():
+        raise refused(
+            path,
+            f"{what} are not there ({path.name} for {len(known.hadm_id)} admissions is missing); "
+            "run finetune anew",
+        )
     _check_width(what, path, known.labels)
     schema = schemas.predictions(known.labels)
-    ids = tables.read(path, schema, ["hadm_id"])["hadm_id"]
-    _refuse_duplicates(what, ids)
-    _refuse_strangers(what, ids, admissions["hadm_id"])
-    test = admissions.filter(pc.equal(admissions["split"], "test"))["hadm_id"]
-    _refuse_strangers(what, ids, test, "test split")
+    ids = read_table(path, schema, ["hadm_id"])["hadm_id"]
+    _refuse_duplicates(path, what, ids)
+    _refuse_strangers(path, what, ids, admissions["hadm_id"])
+    own = admissions.filter(pc.equal(admissions["split"], split))["hadm_id"]
+    _refuse_strangers(path, what, ids, own, f"{split} split")
     wanted = pa.array(known.hadm_id)
     missing = len(wanted) - pc.sum(pc.is_in(wanted, ids.combine_chunks())).as_py()
     if missing:
-        raise EvaluationError(
-            f"{what}: {missing} of {len(wanted)} observed test admissions have no "
-            f"row among {len(ids)}; predict them all, or the variants are not comparable"
+        raise refused(
+            path,
+            f"{what}: {missing} of {len(wanted)} observed {split} admissions have no "
+            f"row among {len(ids)}; predict them all, or the variants are not comparable",
         )
     scores = np.empty(known.cases.shape, np.float32)
     bad = 0
-    for batch in tables.stream(path, schema):
+    for batch in stream_table(path, schema):
         logits = batch["logits"].flatten().to_numpy(zero_copy_only=False)
         logits = logits.reshape(len(batch), known.labels)
         bad += int((~np.isfinite(logits).all(axis=1)).sum())
@@ -167,21 +178,28 @@ def read_scores(
         seen = place.is_valid().to_numpy(zero_copy_only=False)
         scores[place.drop_null().to_numpy()] = logits[seen]
     if bad:
-        raise EvaluationError(
-            f"{what}: {bad} of {len(ids)} rows hold NaN or infinite logits; the training "
-            "diverged: lower finetune.learning_rate and run finetune anew"
+        raise refused(
+            path,
+            f"{what}: {bad} of {len(ids)} rows hold NaN or infinite logits, or none at a label; "
+            "the training diverged: lower finetune.learning_rate and run finetune anew",
         )
-    return class_scores(scores).astype(np.float32) if known.one_of else scores
+    if not known.one_of:
+        return scores
+    largest = np.finfo(np.float32).max  # the difference of two finite logits may not be one
+    return np.clip(class_scores(scores), -largest, largest).astype(np.float32)
 
 
-def _case_matrix(outcome: str, labels: pa.ChunkedArray, width: int) -> NDArray[np.bool_]:
+def _case_matrix(
+    place: Path, outcome: str, labels: pa.ChunkedArray, width: int
+) -> NDArray[np.bool_]:
     """Spread the lists of label indices over a matrix, [admissions, labels]."""
     column = labels.combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False)
     if len(values) and not (values.min() >= 0 and values.max() < width):
-        raise EvaluationError(
+        raise refused(
+            place,
             f"outcome '{outcome}' ({len(column)} rows) points outside its {width} labels; "
-            "ingest anew"
+            "ingest anew",
         )
     cases = np.zeros((len(column), width), bool)
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -190,39 +208,48 @@ def _case_matrix(outcome: str, labels: pa.ChunkedArray, width: int) -> NDArray[n
 
 
 def _check_width(what: str, path: Path, labels: int) -> None:
-    from pyarrow import parquet
-
-    kind = parquet.read_schema(tables.parts(path)[0]).field("logits").type
-    width = kind.list_size if pa.types.is_fixed_size_list(kind) else None
-    if width != labels:
-        raise EvaluationError(
-            f"{what}: {width} logits a row in {tables.rows(path)} rows, but the outcome has "
-            f"{labels} labels; run finetune anew on this outcome"
+    found = columns_of(path)
+    kind = found.field("logits").type if "logits" in found.names else None
+    if kind is not None and pa.types.is_fixed_size_list(kind) and kind.list_size != labels:
+        raise refused(
+            path,
+            f"{what}: {kind.list_size} logits a row in {tables.rows(path)} rows, but the outcome "
+            f"has {labels} labels; run finetune anew on this outcome",
         )
 
 
-def _refuse_duplicates(what: str, ids: pa.ChunkedArray) -> None:
+def _refuse_duplicates(place: Path, what: str, ids: pa.ChunkedArray) -> None:
     duplicates = len(ids) - len(pc.unique(ids))
     if duplicates:
-        raise EvaluationError(f"{what}: {duplicates} of {len(ids)} rows repeat an admission")
+        raise refused(
+            place, f"{what}: {duplicates} of {len(ids)} rows repeat an admission; make it anew"
+        )
 
 
 def _refuse_strangers(
-    what: str, ids: pa.ChunkedArray, known: pa.ChunkedArray, where: str = "cohort"
+    place: Path,
+    what: str,
+    ids: pa.ChunkedArray,
+    known: pa.ChunkedArray,
+    where: str = "cohort",
 ) -> None:
     strangers = len(ids) - pc.sum(pc.is_in(ids, known)).as_py() if len(ids) else 0
     if strangers:
-        raise EvaluationError(
+        raise refused(
+            place,
             f"{what}: {strangers} of {len(ids)} rows are of admissions that are not in the "
-            f"{where}; they come from another cohort or split"
+            f"{where}; they come from another cohort or split: run again from ingest on",
         )
 
 
-def _refuse_never_observed(outcome: str, observed: NDArray[np.bool_], rows: int) -> None:
+def _refuse_never_observed(
+    place: Path, outcome: str, observed: NDArray[np.bool_], rows: int
+) -> None:
     never = int((~observed.any(axis=0)).sum())
-    if never or not observed.shape[1]:
-        raise EvaluationError(
+    if never:
+        raise refused(
+            place,
             f"outcome '{outcome}': {never} of its {observed.shape[1]} labels are observed in none "
             f"of its {rows} observed test admissions; use a larger test split, or only one ICD "
-            "version"
+            "version",
         )

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks import schemas, tables
-from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import table_of
+from tasks import schemas
 from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.intervals import interval
+from tasks.evaluate.reading import read_table, refused, table_of
 
 OUTCOME = "next token"
 _METHOD = "token-weighted ratio, delta method over patients"
@@ -25,13 +24,14 @@ def perplexity_rows(place: Path) -> Iterator[dict[str, Any]]:
     Perplexity is exp(total negative log-likelihood / total tokens). A ratio whose interval lies
     below 1 says that the clinical adapter reads unseen patients' notes better than the base.
     """
-    table = tables.read(table_of(place, "perplexity"), schemas.PERPLEXITY)
+    table = read_table(table_of(place, "perplexity"), schemas.PERPLEXITY)
     tokens = table["tokens"].to_numpy().astype(np.float64)
     before, after = table["nll_before"].to_numpy(), table["nll_after"].to_numpy()
     if not tokens.sum() > 0 or not np.isfinite(before + after).all():
-        raise EvaluationError(
+        raise refused(
+            place,
             f"the perplexity table ({len(table)} rows) has no tokens or no finite likelihoods; "
-            "run pretrain anew"
+            "run pretrain anew",
         )
     patients = np.unique(table["subject_id"].to_numpy(), return_inverse=True)[1]
     for metric, likelihood in (

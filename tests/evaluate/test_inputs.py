@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import predictions_of, read_admissions, read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.truth import read_best
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions
@@ -55,6 +56,7 @@ def test_only_the_admissions_own_code_system_is_observed(run: MadeUp) -> None:
         (lambda ids, logits: (np.append(ids[:-1], ids[0]), logits), r"1 of .* rows repeat"),
         (lambda ids, logits: (np.append(ids[:-1], 1), logits), r"1 of .* not in the cohort"),
         (lambda ids, logits: (ids[2:], logits[2:]), r"2 of .* have no row"),
+        (lambda ids, logits: (ids[:0], logits[:0]), r"have no row among 0"),
     ],
 )
 def test_predictions_that_do_not_fit(
@@ -64,7 +66,8 @@ def test_predictions_that_do_not_fit(
     write_predictions(path, *spoil(*_predictions(path)))
     with pytest.raises(EvaluationError, match=words) as error:
         _measure(run)
-    assert "variant 'unfused' for outcome 'diagnoses'" in str(error.value)
+    artifact = f"{run.folder.name}/predictions-unfused-diagnoses"
+    assert str(error.value).startswith(f"{artifact}: predictions of variant 'unfused' for outcome")
     assert not any(str(one) in str(error.value) for one in run.test_ids)
     assert not (run.folder / "out" / "metrics.parquet").exists(), "nothing half-written"
 
@@ -99,6 +102,104 @@ def test_duplicate_admissions(run: MadeUp) -> None:
         _measure(run)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda table: _as(table, pa.list_(pa.float64(), 12)),
+            r"'logits' .* double>\[12\], not .*",
+        ),
+        (lambda table: _as(table, pa.list_(pa.float16(), 12)), r"'logits' .*halffloat"),
+        (lambda table: _as(table, pa.list_(pa.float32())), r"'logits' .*list<"),
+        (lambda table: _nullable(table, [0, 3]), r"'hadm_id' .* may be null, and is in 2"),
+        (lambda table: _without_logits(table, [1]), r"1 of \d+ rows .* none at a label"),
+        (
+            lambda table: table.append_column("note", pa.array(["x"] * len(table))),
+            "'note' too many",
+        ),
+        (lambda table: table.drop_columns(["logits"]), "no column 'logits'"),
+    ],
+)
+def test_predictions_of_other_columns(
+    run: MadeUp, spoil: Callable[[pa.Table], pa.Table], words: str
+) -> None:
+    path = run.predictions["fused"]["diagnoses"] / "test.parquet"
+    table = spoil(pq.read_table(path))
+    pq.write_table(table, path)
+    error = _refused(run, words)
+    assert error.startswith(f"{run.folder.name}/predictions-fused-diagnoses: ")
+    assert re.search(rf"\b{len(table)} rows", error)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[:-9], lambda data: b"", lambda data: b"hadm_id,logits\n1,2\n"]
+)
+def test_predictions_that_are_no_parquet(run: MadeUp, spoil: Callable[[bytes], bytes]) -> None:
+    path = run.predictions["fused"]["diagnoses"] / "test.parquet"
+    path.write_bytes(spoil(path.read_bytes()))
+    error = _refused(run, "test.parquet .* no readable Parquet; delete the artifact")
+    assert error.startswith(f"{run.folder.name}/predictions-fused-diagnoses: ")
+
+
+def test_an_artifact_is_named_by_its_manifest_wherever_the_file_lies(run: MadeUp) -> None:
+    place = run.folder / "predictions" / "0123456789abcdef"
+    path = place / "fused" / "diagnoses" / "test.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    (place / "manifest.json").write_text("{}")
+    run.predictions["fused"]["diagnoses"] = place
+    assert _refused(run, "no readable").startswith("predictions/0123456789abcdef: test.parquet")
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_predictions_that_are_missing(run: MadeUp, split: str) -> None:
+    admissions = read_admissions(run.cohort)
+    known = read_known("mortality", run.outcomes["mortality"], admissions, split)
+    place = run.predictions["fused"]["mortality"]
+    (place / f"{split}.parquet").unlink()
+    path = predictions_of(place, "fused", "mortality", split)
+    with pytest.raises(EvaluationError, match=rf"are not there \({split}.parquet for \d+ adm"):
+        read_scores("fused", path, known, admissions, split)
+
+
+def test_an_empty_cohort(run: MadeUp) -> None:
+    path = run.cohort / "admissions" / "part-0.parquet"
+    tables.write(path, schemas.ADMISSIONS, schemas.ADMISSIONS.empty_table())
+    assert _refused(run, "the cohort's 0 admissions").startswith(f"{run.folder.name}/cohort: ")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda table: table.slice(0, 0), r"outcome 'diagnoses' has no labels \(0 rows\)"),
+        (
+            lambda table: table.filter(pc.not_equal(table["index"], 4)),
+            r"\(11 rows\) does not number",
+        ),
+        (lambda table: table.slice(0, 5), r"\(\d+ rows\) points outside its 5 labels"),
+        (lambda table: table.drop_columns(["one_of"]), r"\(12 rows\) has no column 'one_of'"),
+    ],
+)
+def test_label_tables_that_do_not_fit(
+    run: MadeUp, spoil: Callable[[pa.Table], pa.Table], words: str
+) -> None:
+    path = run.outcomes["diagnoses"] / "labels" / "part-0.parquet"
+    pq.write_table(spoil(pq.read_table(path)), path)
+    assert _refused(run, words).startswith(f"{run.folder.name}/outcome-diagnoses: ")
+
+
+def test_an_outcome_of_no_test_admission(run: MadeUp) -> None:
+    place = run.outcomes["diagnoses"] / "outcomes"
+    _rewrite(place, "observed", lambda column: [False] * len(column))
+    _refused(run, "12 of its 12 labels are observed in none of its 0 observed")
+
+
+def test_perplexity_without_tokens(run: MadeUp) -> None:
+    _rewrite(run.perplexity / "perplexity", "tokens", lambda column: [0] * len(column))
+    words = r"the perplexity table \(60 rows\) has no tokens"
+    assert _refused(run, words).startswith(f"{run.folder.name}/perplexity: ")
+
+
 def test_truth_of_other_data(run: MadeUp) -> None:
     _rewrite(run.truth, "hadm_id", lambda column: [one + 10**9 for one in column])
     with pytest.raises(EvaluationError, match="no p_best"):
@@ -124,6 +225,35 @@ def test_truth_is_laid_over_the_known_cells(run: MadeUp) -> None:
     rows = tables.read(run.truth, schemas.TRUTH).to_pylist()
     one = next(row for row in rows if row["hadm_id"] == known.hadm_id[7])
     assert best[7, known.codes.index(one["label"])] == np.float32(one["p_best"])
+
+
+def _refused(run: MadeUp, words: str) -> str:
+    """What the user is told; nothing was written."""
+    with pytest.raises(EvaluationError, match=words) as error:
+        _measure(run)
+    assert not list((run.folder / "out").iterdir()), "nothing half-written"
+    assert not any(str(one) in str(error.value) for one in run.test_ids)
+    assert str(run.folder) not in str(error.value)
+    return str(error.value)
+
+
+def _as(table: pa.Table, kind: pa.DataType) -> pa.Table:
+    values = pa.array(table["logits"].to_pylist(), kind)
+    return table.set_column(1, pa.field("logits", kind, nullable=False), values)
+
+
+def _nullable(table: pa.Table, rows: list[int]) -> pa.Table:
+    ids = [None if row in rows else one for row, one in enumerate(table["hadm_id"].to_pylist())]
+    return table.set_column(0, pa.field("hadm_id", pa.int64()), pa.array(ids, pa.int64()))
+
+
+def _without_logits(table: pa.Table, rows: list[int]) -> pa.Table:
+    """One logit of each of these rows is null."""
+    kind = table.schema.field("logits")
+    logits = table["logits"].to_pylist()
+    for row in rows:
+        logits[row][2] = None
+    return table.set_column(1, kind, pa.array(logits, kind.type))
 
 
 def _measure(run: MadeUp) -> None:
