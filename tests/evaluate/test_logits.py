@@ -25,7 +25,7 @@ def test_a_constant_added_to_a_row_of_classes_changes_no_bit(run: MadeUp) -> Non
     _one_of(run)
     known, before, logits = _scores(run, lambda logits: logits)
     # sixteenths, so that the sum is exact in float32
-    constants = np.random.default_rng(0).integers(-800, 800, (len(logits), 1)) / 16
+    constants = np.random.default_rng(0).integers(-(2**22), 2**22, (len(logits), 1)) / 16
     _, after, _ = _scores(run, lambda logits: logits + constants)
     np.testing.assert_array_equal(before, after)
     raw = label_aurocs(
