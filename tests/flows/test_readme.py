@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from flows.cli import app
 from flows.config import AdaptConfig, _models_in
+from tasks import schemas, tables
+from tasks.evaluate.rows import to_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -55,6 +57,43 @@ def test_the_keys_that_it_names_exist() -> None:
     assert "ingest.max_reject_share" in named
     unknown = [key for key in named if not _is_key(AdaptConfig, key.split("."))]
     assert not unknown
+
+
+@pytest.mark.parametrize("tool", ["duckdb", "pd"])
+def test_the_question_to_the_metrics_is_answered(tool: str, tmp_path: Path) -> None:
+    """As the README has it, over the metrics of two runs and what lies beside them."""
+    for seed, run in enumerate(["one", "two"]):
+        rows = [_metric("I50", "auroc", 0.7 + seed / 10), _metric("I50", "average_precision", 0.2)]
+        rows += [_metric("I48", "auroc", 0.6), _metric(None, "auroc_macro", 0.65)]
+        place = tmp_path / "metrics" / f"{seed:016}"
+        tables.write(place / "metrics.parquet", schemas.METRICS, to_table(rows, run, seed))
+        tables.write(place / "curves.parquet", schemas.CURVES, schemas.CURVES.empty_table())
+    [(imports, lines)] = re.findall(r"```python\n(.*?)\n\n(duckdb.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(imports, names)
+    [line] = [line for line in lines.splitlines() if line.startswith(f"{tool}.")]
+    found = eval(line.replace("STORE", str(tmp_path)), names)
+    answer = found.df() if tool == "duckdb" else found
+    answer = answer.sort_values("run")
+    assert answer["run"].tolist() == ["one", "two"]
+    assert answer["seed"].tolist() == [0, 1]
+    assert answer["value"].tolist() == pytest.approx([0.7, 0.8])
+    assert {"variant", "low", "high", "n_patients"} <= set(answer)
+
+
+def _metric(code: str | None, metric: str, value: float) -> dict[str, object]:
+    return {
+        "variant": "fused",
+        "outcome": "diagnoses",
+        "code_system": "icd10cm",
+        "code": code,
+        "metric": metric,
+        "method": "a method",
+        "value": value,
+        "n": 100,
+        "n_patients": 80,
+        "positives": 30,
+    }
 
 
 def _is_key(model: type[BaseModel], parts: list[str]) -> bool:
