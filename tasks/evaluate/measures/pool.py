@@ -54,7 +54,7 @@ def pooled(
     owners = np.concatenate([np.zeros(0, np.int64), *(part[0] for part in found)])
     owned = np.concatenate([np.zeros(0, np.uint32), *(part[1] for part in found)])
     distinct, place = np.unique(owned, return_inverse=True)
-    counts = np.bincount(place, weights[owners], minlength=len(distinct))
+    counts = np.bincount(place, weights[owners], minlength=len(distinct)).astype(np.float64)
     all_cases = float(counts.sum())
     before = np.concatenate(([0.0], np.cumsum(counts)))
     # a control falls between two distinct scores of cases or on one: gap 0, tie 0, gap 1, ...
