@@ -19,6 +19,7 @@ VARIANTS = {
     "fused-without-clinical": "Fused, clinical adapter zeroed",
     "fused-without-task": "Fused, task adapter zeroed",
     "clinical": "Clinical adapter",
+    "base": "Base",
 }
 OUTCOMES = {
     "diagnoses": "Diagnoses",

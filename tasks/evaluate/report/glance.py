@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tasks.evaluate.report.findings import Findings, Space, variant_title
 from tasks.evaluate.report.printing import auroc, signed, span
@@ -14,21 +15,32 @@ _NAMED = {  # within a sentence
 }
 
 
-def glance(findings: Findings) -> list[tuple[str, str]]:
-    """An outcome, and a few plain sentences about it."""
-    paragraphs = []
+@dataclass(frozen=True)
+class Glimpse:
+    """An outcome's headline number and interval, and what they say in a few plain sentences."""
+
+    title: str
+    value: str
+    interval: str
+    sentences: str
+
+
+def glance(findings: Findings) -> list[Glimpse]:
+    """The headline of the first model, an outcome at a time."""
+    found = []
     model = findings.models[0]
-    for outcome in findings.outcomes:
-        space = findings.overall(outcome)
+    for space in map(findings.overall, findings.outcomes):
         row = findings.within("auroc_macro", model, space)
         if row is None:
-            words = "no label has both cases and controls in test."
-            paragraphs.append((space.title, words))
+            words = "No label has both cases and controls in test."
+            found.append(Glimpse(space.title, auroc(None), "undefined", words))
             continue
-        words = f"{_named(model)} reaches a macro AUROC of {auroc(row)}"
+        named = _named(model)
+        words = f"{named[:1].upper()}{named[1:]} reaches a macro AUROC of {auroc(row)}"
         words += f" (95% interval {span(row)})." if row["low"] is not None else "."
-        paragraphs.append((space.title, " ".join([words, *_compared(findings, space)])))
-    return paragraphs
+        sentences = " ".join([words, *_compared(findings, space)])
+        found.append(Glimpse(space.title, auroc(row), span(row), sentences))
+    return found
 
 
 def _compared(findings: Findings, space: Space) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.evaluate.report.figures import short
-from tasks.evaluate.report.findings import Findings, Space
+from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.printing import MISSING
 
 
@@ -48,20 +48,12 @@ class Grid:
     blocks: tuple[Block, ...]
 
 
-def measured(
-    findings: Findings,
-    caption: str,
-    measures: Sequence[Measure],
-    *,
-    spaces: Sequence[Space] | None = None,
-    variants: Sequence[str] | None = None,
-) -> Grid | None:
-    """A row a model, a column a measure; None where nothing of it was measured.
+def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> Grid | None:
+    """A row a model, a column a measure, over all code systems; None where nothing was measured.
 
     Columns and rows without any value are left out.
     """
-    names = findings.models if variants is None else variants
-    chosen = findings.all_spaces if spaces is None else spaces
+    names, chosen = findings.models, [findings.overall(name) for name in findings.outcomes]
     found = {
         (space, name): [findings.within(one.metric, name, space) for one in measures]
         for space in chosen

@@ -59,6 +59,11 @@ def band_title(group: str) -> str:
     return f"{name} cases"
 
 
+def band_start(group: str) -> int:
+    """The fewest training cases of a band."""
+    return int(group.removeprefix(BAND).rstrip("+").partition("-")[0])
+
+
 def _bands(findings: Findings, outcome: str) -> list[str]:
     """The outcome's bands, the rarest labels first."""
     system = findings.overall(outcome).code_system
@@ -69,7 +74,7 @@ def _bands(findings: Findings, outcome: str) -> list[str]:
         and row["code_system"] == system
         and row["group"].startswith(BAND)
     )
-    return sorted(found, key=lambda group: int(group.removeprefix(BAND).rstrip("+").split("-")[0]))
+    return sorted(found, key=band_start)
 
 
 def _scatter(findings: Findings, outcome: str, labels: Sequence[Label]) -> Figure | None:

@@ -11,7 +11,7 @@ from tasks.evaluate.report.figures import Figure, legend, short, style_of
 from tasks.evaluate.report.findings import Findings, Space
 from tasks.evaluate.report.grids import Block, Cell, Grid, cell
 from tasks.evaluate.report.printing import MISSING
-from tasks.evaluate.report.sections.frequency import band_title
+from tasks.evaluate.report.sections.frequency import BAND, band_start, band_title
 
 _MEASURES = (  # heading, metric, form
     ("Brier score", "brier_macro", ".4f"),
@@ -19,6 +19,7 @@ _MEASURES = (  # heading, metric, form
     ("Slope", "calibration_slope_median", ".2f"),
     ("Intercept", "calibration_intercept_median", "+.2f"),
 )
+_HEADINGS = tuple(heading for heading, _, _ in _MEASURES)
 _AFTER = "_recalibrated"
 _LOG_FROM = 10.0  # axes are logarithmic where most points lie so many times below the largest
 
@@ -49,55 +50,52 @@ def probabilities(curves: Curves, findings: Findings) -> Probabilities:
 
 
 def _overall(findings: Findings) -> Grid | None:
-    """A row a model as predicted, and a row recalibrated."""
+    """A row a model; a cell says the measure as predicted and recalibrated."""
     blocks = []
-    for space in findings.all_spaces:
-        rows = [row for name in findings.models for row in _rows(findings, space, name, "all")]
+    for space in map(findings.overall, findings.outcomes):
+        rows = tuple(row for name in findings.models for row in _row(findings, space, name))
         if rows:
             count = findings.within("labels_calibrated", findings.models[0], space)
             labels = f", {_labels(count['value'])}" if count else ""
-            blocks.append(Block(space.title, f"{space.system}{labels}", tuple(rows)))
-    columns = tuple(heading for heading, _, _ in _MEASURES)
-    caption = "Calibration over the labels with at least 20 cases"
-    return Grid(caption, "Outcome", "Model", columns, tuple(blocks)) if blocks else None
+            blocks.append(Block(space.title, f"{space.system}{labels}", rows))
+    caption = "Calibration: as predicted \u2192 recalibrated"
+    return Grid(caption, "Outcome", "Model", _HEADINGS, tuple(blocks)) if blocks else None
 
 
 def _by_band(findings: Findings) -> Grid | None:
     """The first model's calibration by how often the label occurs in training."""
-    model = findings.models[0]
-    blocks = []
-    for outcome in findings.outcomes:
-        groups = dict.fromkeys(
-            (row["code_system"], row["group"])
+    model, blocks = findings.models[0], []
+    for space in map(findings.overall, findings.outcomes):
+        groups = [
+            row["group"]
             for row in findings.by_group("brier_macro")
-            if row["outcome"] == outcome and row["group"].startswith("cases=")
-        )
-        system = findings.overall(outcome).code_system
-        wanted = [group for found, group in groups if found == system]
-        for group in wanted:
-            space = Space(outcome, system)
-            rows = tuple(_rows(findings, space, model, group))
-            count = findings.within("labels_calibrated", model, space, group)
-            note = band_title(group) + (f", {_labels(count['value'])}" if count else "")
-            if rows:
-                blocks.append(Block(space.title, note, rows))
-    columns = tuple(heading for heading, _, _ in _MEASURES)
-    caption = "Calibration by training cases of the label"
-    return Grid(caption, "Outcome", "Model", columns, tuple(blocks)) if blocks else None
-
-
-def _rows(
-    findings: Findings, space: Space, variant: str, group: str
-) -> list[tuple[str, tuple[Cell, ...]]]:
-    rows = []
-    for suffix, words in (("", "as predicted"), (_AFTER, "recalibrated")):
-        found = [
-            findings.within(metric + suffix, variant, space, group) for _, metric, _ in _MEASURES
+            if (row["outcome"], row["code_system"]) == (space.outcome, space.code_system)
+            and row["variant"] == model
+            and row["group"].startswith(BAND)
         ]
-        cells = tuple(cell(row, form) for row, (_, _, form) in zip(found, _MEASURES, strict=True))
-        if any(one.value != MISSING for one in cells):
-            rows.append((f"{short(variant)}, {words}", cells))
-    return rows
+        rows = []
+        for group in sorted(groups, key=band_start):
+            count = findings.within("labels_calibrated", model, space, group)
+            name = band_title(group) + (f" ({_labels(count['value'])})" if count else "")
+            rows += [(name, cells) for _, cells in _row(findings, space, model, group)]
+        if rows:
+            blocks.append(Block(space.title, space.system, tuple(rows)))
+    caption = "Calibration by training cases of the label: as predicted \u2192 recalibrated"
+    return Grid(caption, "Outcome", "Band", _HEADINGS, tuple(blocks)) if blocks else None
+
+
+def _row(
+    findings: Findings, space: Space, variant: str, group: str = "all"
+) -> list[tuple[str, tuple[Cell, ...]]]:
+    """The variant's row, or nothing where it was not measured."""
+    cells = []
+    for _, metric, form in _MEASURES:
+        before = findings.within(metric, variant, space, group)
+        after = findings.within(metric + _AFTER, variant, space, group)
+        words = [cell(row, form).value for row in (before, after) if row]
+        cells.append(Cell(" \u2192 ".join(words) or MISSING))
+    measured = any(one.value != MISSING for one in cells)
+    return [(short(variant), tuple(cells))] if measured else []
 
 
 def _reliability(
@@ -121,7 +119,8 @@ def _reliability(
     if not series:
         return []
     axes = _axes(series)
-    words = " ".join(f"{one.name}: {_last(one.points)}." for one in series)
+    words = "; ".join(f"{one.name} {_last(one.points)}" for one in series)
+    words = f"In the bin of the highest predictions: {words}."
     words += " Both axes are logarithmic." if axes[0].log else ""
     heading = f"{findings.overall(outcome).title}, {title}"
     drawing = plot(series, *axes, description=f"Reliability, {heading}. {words}", diagonal=True)
@@ -142,7 +141,7 @@ def _axes(series: Sequence[Series]) -> tuple[Axis, Axis]:
 
 def _last(points: Sequence[tuple[float, float]]) -> str:
     across, up = points[-1]
-    return f"in the bin of the highest predictions, {across:.2f} predicted and {up:.2f} observed"
+    return f"{across:.2f} predicted, {up:.2f} observed"
 
 
 def _labels(count: float) -> str:

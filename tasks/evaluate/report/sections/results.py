@@ -28,6 +28,11 @@ _SUMMARIES = (
     Measure("Average precision, macro", "average_precision_macro"),
     Measure("Average precision, micro", "average_precision_micro"),
 )
+_SEEDS = "Several training seeds: the intervals hold for another training as well."
+_ONE_SEED = (
+    "One training seed: this checkpoint only. The intervals say how the numbers would vary with "
+    "other patients, not with another training of the same model."
+)
 _MORE = {one.metric for one in _SUMMARIES} - {"auroc_macro", "auroc_micro"}
 
 
@@ -41,10 +46,12 @@ class Results:
     withheld: list[str]  # which headline intervals are not given, and why
     published: list[tuple[str, bool, dict[str, str]]]  # a model, whether it is ours, its AUROCs
     seed: str  # what the number of seeds says about the intervals
+    one_seed: bool
 
 
 def results(findings: Findings, published: bool) -> Results:
     columns = (*findings.models, *([BEST] if BEST in findings.variants else []))
+    one_seed = findings.seeds != (None,)
     more = any(findings.of(metric) for metric in _MORE)
     return Results(
         columns=columns,
@@ -54,7 +61,8 @@ def results(findings: Findings, published: bool) -> Results:
         else None,
         withheld=list(_withheld(findings, columns)),
         published=_published(findings) if published else [],
-        seed=_seed(findings.seeds),
+        seed=_ONE_SEED if one_seed else _SEEDS,
+        one_seed=one_seed,
     )
 
 
@@ -105,11 +113,3 @@ def _published(findings: Findings) -> list[tuple[str, bool, dict[str, str]]]:
     ]
     return [*ours, *theirs]
 
-
-def _seed(seeds: Sequence[int | None]) -> str:
-    if seeds == (None,):
-        return "Several training seeds: the intervals hold for another training as well."
-    return (
-        "One training seed: this checkpoint only. The intervals say how the numbers would vary "
-        "with other patients, not with another training of the same model."
-    )

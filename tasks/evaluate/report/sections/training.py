@@ -24,7 +24,7 @@ def training_figures(arms: Sequence[Arm]) -> list[Figure]:
             (checks, [(arm.name, arm.validation) for arm in mine], True),
         ):
             series = [
-                Series(short(name), curve, index, marks=marks or len(curve) == 1, joined=True)
+                Series(short(name), curve, index, marks=marks or len(curve) == 1, joined=marks)
                 for index, (name, curve) in enumerate(curves)
                 if curve
             ]
