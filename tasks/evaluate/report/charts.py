@@ -232,7 +232,8 @@ def _marks(style: int, spots: Sequence[tuple[float, float]], size: float = 3) ->
         case _:
             start, shape = (0.0, -float(r)), f"l{r} {r}l-{r} {r}l-{r} -{r}z"
     path = "".join(f"M{a + start[0]:.1f} {b + start[1]:.1f}{shape}" for a, b in spots)
-    return f'<path class="mark" fill="{color}" d="{path}"/>'
+    edge = ' stroke="none"' if len(spots) > CROWD else ""  # it would hide a small mark
+    return f'<path class="mark"{edge} fill="{color}" d="{path}"/>'
 
 
 def _number(value: float) -> str:

@@ -61,6 +61,7 @@ def write_report(out: Path, story: Story) -> None:
 
 def _context(story: Story) -> dict[str, Any]:
     findings, curves = story.findings, Curves.read(story.curves)
+    smallest = story.config.smallest_cell
     return {
         "run": story.run,
         "story": story,
@@ -73,9 +74,9 @@ def _context(story: Story) -> dict[str, Any]:
         "precisions": precision_figures(curves, findings),
         "probabilities": probabilities(curves, findings),
         "decisions": decisions(curves, findings),
-        "frequency": frequency(findings, story.labels),
-        "labels": labels_by_outcome(findings, story.labels),
-        "subgroups": subgroups(findings, story.config.smallest_cell),
+        "frequency": frequency(findings, story.labels, smallest),
+        "labels": labels_by_outcome(findings, story.labels, smallest),
+        "subgroups": subgroups(findings, smallest),
         "column_title": column_title,
         "training": training_figures(story.arms),
         "perplexity": {

@@ -29,6 +29,7 @@ class Labels:
     count: int
     best: list[LabelRow]
     worst: list[LabelRow]  # the worst last; both empty where the full table is short
+    fewest: int  # test cases of a label among the best and the worst; 0: any
     full: list[LabelRow]  # the most frequent, where not all fit
 
     @property
@@ -36,7 +37,10 @@ class Labels:
         return len(self.full) < self.count
 
 
-def labels_by_outcome(findings: Findings, labels: Sequence[Label]) -> list[Labels]:
+def labels_by_outcome(
+    findings: Findings, labels: Sequence[Label], smallest_cell: int
+) -> list[Labels]:
+    """The outcomes' labels; best and worst are among those with enough test cases, if many have."""
     found: dict[str, list[LabelRow]] = {name: [] for name in findings.outcomes}
     for label in labels:
         if label.outcome in found:
@@ -45,19 +49,26 @@ def labels_by_outcome(findings: Findings, labels: Sequence[Label]) -> list[Label
                 for name in findings.models
             )
             found[label.outcome].append(LabelRow(label, aurocs))
-    return [_labels(findings.overall(name), rows) for name, rows in found.items() if rows]
+    return [
+        _labels(findings.overall(name), rows, smallest_cell) for name, rows in found.items() if rows
+    ]
 
 
-def _labels(space: Space, rows: list[LabelRow]) -> Labels:
+def _labels(space: Space, rows: list[LabelRow], smallest_cell: int) -> Labels:
     ordered = sorted(rows, key=_rank)
     short = len(rows) <= 2 * BEST_AND_WORST
     ranked = [] if short else [row for row in ordered if row.aurocs[0]]
+    # of labels with a case or two, chance alone puts some at 1.000 and some at 0.000
+    common = [row for row in ranked if row.label.test >= smallest_cell]
+    enough = len(common) >= 2 * BEST_AND_WORST
+    ranked = common if enough else ranked
     most = sorted(rows, key=lambda row: -row.label.train)[:MOST_ROWS]
     return Labels(
         space,
         len(rows),
         ranked[:BEST_AND_WORST],
         ranked[BEST_AND_WORST:][-BEST_AND_WORST:],
+        smallest_cell if enough else 0,
         sorted(most, key=_rank) if len(rows) > MOST_ROWS else ordered,
     )
 

@@ -16,7 +16,8 @@ from tasks.evaluate.report.printing import MISSING
 
 BAND = "cases="
 _TREND_FROM = 100  # labels from which a running median is drawn
-_TREND_POINTS = 20
+_TREND_STEPS = 20
+_TREND_LEAST = 5  # labels behind a point of it
 _TREND = 6  # its style
 
 
@@ -32,11 +33,14 @@ class Frequency:
         return bool(self.scatters or self.bands)
 
 
-def frequency(findings: Findings, labels: Sequence[Label]) -> Frequency:
+def frequency(findings: Findings, labels: Sequence[Label], smallest_cell: int) -> Frequency:
     by_outcome: dict[str, list[Label]] = {}
     for label in labels:
         by_outcome.setdefault(label.outcome, []).append(label)
-    scatters = [_scatter(findings, name, by_outcome.get(name, [])) for name in findings.outcomes]
+    scatters = [
+        _scatter(findings, name, by_outcome.get(name, []), smallest_cell)
+        for name in findings.outcomes
+    ]
     charts = [_band_chart(findings, name) for name in findings.outcomes]
     return Frequency(
         [figure for figure in scatters if figure],
@@ -77,11 +81,16 @@ def _bands(findings: Findings, outcome: str) -> list[str]:
     return sorted(found, key=band_start)
 
 
-def _scatter(findings: Findings, outcome: str, labels: Sequence[Label]) -> Figure | None:
-    """AUROC of each label of the first model against how many training cases it had."""
+def _scatter(
+    findings: Findings, outcome: str, labels: Sequence[Label], smallest_cell: int
+) -> Figure | None:
+    """AUROC of each label of the first model against how many training cases it had.
+
+    Counts below the smallest cell are not told apart: they are drawn at it.
+    """
     model = findings.models[0]
     points = sorted(
-        (float(label.train), row["value"])
+        (float(max(label.train, smallest_cell)), row["value"])
         for label in labels
         if label.train > 0
         and (row := findings.get("auroc", model, outcome, label.code_system, label.code))
@@ -92,10 +101,11 @@ def _scatter(findings: Findings, outcome: str, labels: Sequence[Label]) -> Figur
     if len(points) >= _TREND_FROM:
         series.append(Series("running median", _trend(points), _TREND))
     bottom, top = points[0][0], points[-1][0]
+    least = f"fewer than {smallest_cell}" if bottom == smallest_cell else f"{bottom:,.0f}"
     x = Axis("training admissions with the label", 0.9 * bottom, 1.1 * top, log=True)
     y = Axis("AUROC of the label", min(0.4, min(value for _, value in points)), 1.0)
     words = (
-        f"{len(points):,} labels with {bottom:,.0f} to {top:,.0f} training admissions; "
+        f"{len(points):,} labels with {least} to {top:,.0f} training admissions; "
         f"their median AUROC is {median(value for _, value in points):.3f}."
     )
     title = findings.overall(outcome).title
@@ -104,10 +114,17 @@ def _scatter(findings: Findings, outcome: str, labels: Sequence[Label]) -> Figur
 
 
 def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Medians of equally many neighbouring labels."""
-    size = -(-len(points) // _TREND_POINTS)
-    parts = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(median(x for x, _ in part), median(y for _, y in part)) for part in parts]
+    """Medians of the labels within steps of frequency, equally wide on the logarithmic axis."""
+    low, high = math.log(points[0][0]), math.log(points[-1][0])
+    parts: dict[int, list[tuple[float, float]]] = {}
+    for x, y in points:
+        step = int((math.log(x) - low) / ((high - low) or 1.0) * _TREND_STEPS)
+        parts.setdefault(step, []).append((x, y))
+    return [
+        (median(x for x, _ in part), median(y for _, y in part))
+        for _, part in sorted(parts.items())
+        if len(part) >= _TREND_LEAST
+    ]
 
 
 def _band_chart(findings: Findings, outcome: str) -> Figure | None:

@@ -112,4 +112,3 @@ def _published(findings: Findings) -> list[tuple[str, bool, dict[str, str]]]:
         for name, values in PUBLISHED
     ]
     return [*ours, *theirs]
-
