@@ -44,7 +44,7 @@ class Axis:
             return [float(place) for place in range(len(self.names))]
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            wide = self.high / self.low >= 1000
+            wide = self.high / self.low >= 200
             times = (1,) if wide else (1, 2, 5)
             ticks = [10.0**power * by for power in powers for by in times]
             return [tick for tick in ticks if self.low <= tick <= self.high]

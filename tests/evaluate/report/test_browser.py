@@ -43,7 +43,7 @@ def test_nothing_is_cut_off_on_paper(page: str, tmp_path: Path) -> None:
       Math.ceil(Math.max(...[...document.querySelectorAll("table, svg, pre")]
         .map(one => one.getBoundingClientRect().right))),
       [...document.querySelectorAll("details:not(.screen) table")]
-        .filter(one => one.getBoundingClientRect().height < 20).length,
+        .filter(one => !one.checkVisibility()).length,
       document.querySelectorAll("details:not(.screen) table").length]"""
     needed, farthest, hidden, tables = map(int, probed(printed, tmp_path, PAPER, "", cut))
     assert needed <= PAPER

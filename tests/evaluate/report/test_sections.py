@@ -8,12 +8,15 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from tasks.evaluate.config import Lineage, Origin
+from tasks.evaluate.report.curves import Curves
 from tasks.evaluate.report.facts import Cost, Label, read_costs
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
 from tasks.evaluate.report.sections.by_label import MOST_ROWS, labels_by_outcome
+from tasks.evaluate.report.sections.decisions import decisions
 from tasks.evaluate.report.sections.efficiency import efficiency
 from tasks.evaluate.report.sections.frequency import frequency
 from tests.evaluate.report.made_up_rows import GAP_METHOD
@@ -29,7 +32,7 @@ SECTIONS = {  # what a section says in both forms, of numbers that were made up
         "0.270 \u2192 0.030",
         "0.61 \u2192 0.98",
         "-0.84 \u2192 -0.02",
-        "17 labels",
+        "17 of 60 labels",
     ],
     "calibration by band": ["1,000 or more cases (5 labels)", "0.300"],
     "reliability": ["Diagnoses, as predicted", "0.60 predicted, 0.46 observed"],
@@ -98,9 +101,32 @@ def test_the_fused_model_carries_the_cost_of_its_clinical_adapter(story: Story) 
     assert "fused" not in dict(efficiency(story.findings, without, costs).costs), "half a cost"
 
 
+class _Counted(Origin):
+    """An origin with the counts of its manifest."""
+
+    counts: dict[str, float] = Field(default_factory=dict)
+
+
 def test_costs_come_from_the_manifests() -> None:
-    origin = Origin(kind="cohort", key="0" * 16, digest="f" * 64, how="made", seconds=1.0)
-    assert read_costs(Lineage(artifacts=(origin,))) == {}
+    def origin(kind: str, **counts: float) -> Origin:
+        named = {"kind": kind, "key": "0" * 16, "digest": "f" * 64, "how": "made", "seconds": 7.5}
+        return _Counted(**named, counts=counts)
+
+    lineage = Lineage(
+        artifacts=(
+            origin("cohort", admissions=5),
+            origin("clinical-adapter", trained_parameters=421_888, tokens=1_000),
+            origin("task-adapter", fused_parameters=92_572, unfused_parameters=92_000),
+            origin("predictions", variants=4),
+            origin("predictions", terms=1_068),
+        )
+    )
+    assert read_costs(lineage) == {
+        "clinical": Cost(parameters=421_888),
+        "fused": Cost(parameters=92_572),
+        "unfused": Cost(parameters=92_000),
+        "tfidf": Cost(seconds=7.5),
+    }
 
 
 def test_a_table_of_thousands_of_labels_is_cut(story: Story, tmp_path: Path) -> None:
@@ -150,3 +176,21 @@ def test_the_scatter_tells_no_small_count(story: Story) -> None:
     (figure,) = frequency(story.findings, labels, 10).scatters
     assert "fewer than 10" in figure.caption
     assert len(set(re.findall(r"M([\d.]+) [\d.]+a", figure.svg))) == 1, "all at one place"
+
+
+def test_a_useless_model_is_said_to_be_useless() -> None:
+    def curve(name: str, heights: list[float]) -> list[dict[str, object]]:
+        named = {"curve": name, "variant": "fused", "outcome": "mortality"}
+        bare = {"low": None, "high": None, "n": None}
+        return [named | bare | {"x": i / 10, "y": y} for i, y in enumerate(heights, start=1)]
+
+    scored = {"metric": "auroc_macro", "variant": "fused", "outcome": "mortality"}
+    row = scored | {"code_system": None, "code": None, "group": "all", "seed": 1, "value": 0.5}
+    all_treated = curve("net_benefit_all", [0.3, 0.1, -0.1, -0.5])
+    for heights, words in (
+        ([0.3, 0.1, 0.0, -0.01], "at no threshold better"),
+        ([0.3, 0.2, 0.1, -0.01], "at thresholds between 0.20 and 0.30"),
+    ):
+        curves = Curves([*curve("net_benefit", heights), *all_treated])
+        (figure,) = decisions(curves, Findings([row])).benefits
+        assert words in figure.caption

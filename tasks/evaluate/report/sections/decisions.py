@@ -63,21 +63,26 @@ def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
     if everyone:
         series.append(Series("Treat all", _above(_until(everyone, end), y.low), _TREAT_ALL))
     first, points = next(iter(models.items()))
-    better = [
-        point.x
-        for point, all_treated in zip(points, everyone, strict=False)
-        if point.y > max(0.0, all_treated.y)
-    ]
-    words = (
-        f"{short(first)} is better than treating all and than treating none at thresholds between "
-        f"{min(better):.2f} and {max(better):.2f}."
-        if better
-        else f"{short(first)} is at no threshold better than treating all and treating none."
-    )
+    words = f"{short(first)} is {_useful(points, everyone)}."
     title = findings.overall(outcome).title
     told = f"Decision curves, {title}. {words}"
     drawing = plot(series, x, y, description=told, level=0.0)
     return Figure(title, drawing, legend(series), words)
+
+
+def _useful(points: list[Point], everyone: list[Point]) -> str:
+    """Where a model is better than treating all and than treating none: the longest stretch."""
+    treated = {point.x: point.y for point in everyone}
+    stretch: list[float] = []
+    longest: list[float] = []
+    for point in points:
+        better = point.y > max(0.0, treated.get(point.x, 0.0))
+        stretch = [*stretch, point.x] if better else []
+        longest = max(longest, stretch, key=len)
+    if not longest:
+        return "at no threshold better than treating all and than treating none"
+    ends = f"{longest[0]:.2f} and {longest[-1]:.2f}"
+    return f"better than treating all and than treating none at thresholds between {ends}"
 
 
 def _end(curves: list[list[Point]], best: float) -> float:

@@ -55,9 +55,7 @@ def _overall(findings: Findings) -> Grid | None:
     for space in map(findings.overall, findings.outcomes):
         rows = tuple(row for name in findings.models for row in _row(findings, space, name))
         if rows:
-            count = findings.within("labels_calibrated", findings.models[0], space)
-            labels = f", {_labels(count['value'])}" if count else ""
-            blocks.append(Block(space.title, f"{space.system}{labels}", rows))
+            blocks.append(Block(space.title, f"{space.system}{_of_all(findings, space)}", rows))
     caption = "Calibration: as predicted \u2192 recalibrated"
     return Grid(caption, "Outcome", "Model", _HEADINGS, tuple(blocks)) if blocks else None
 
@@ -142,6 +140,15 @@ def _axes(series: Sequence[Series]) -> tuple[Axis, Axis]:
 def _last(points: Sequence[tuple[float, float]]) -> str:
     across, up = points[-1]
     return f"{across:.2f} predicted, {up:.2f} observed"
+
+
+def _of_all(findings: Findings, space: Space) -> str:
+    """How many of the space's labels have cases enough; nothing where it has one label."""
+    count = findings.within("labels_calibrated", findings.models[0], space)
+    total = findings.within("labels", findings.models[0], space)
+    if count is None or total is None or total["value"] < 2:
+        return ""
+    return f", {count['value']:,.0f} of {_labels(total['value'])}"
 
 
 def _labels(count: float) -> str:
