@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tasks.evaluate.report.marks import COLORS, CROWD, drawn_marks
+
 WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # margins that hold the axes
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#333333")
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
 ROW_HEIGHT = 22  # of a forest plot
-LETTER = 6.6  # width of a letter of 11.5 px, about
-CROWD = 300  # so many marks are drawn small
+SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
+LONGEST_NAME = 200  # of a row of a forest plot; what is longer is cut
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ def forest(
     rows: Sequence[Whisker], x: Axis, *, description: str, reference: float | None = None
 ) -> str:
     """Draw one row an estimate: its name, its interval as a line, its value as a mark, its note."""
-    names = min(180.0, 12 + LETTER * max(len(row.name) for row in rows))
-    notes = max((LETTER * len(row.note) + 8 for row in rows if row.note), default=0.0)
+    names = min(LONGEST_NAME, 12 + max(_width(row.name) for row in rows))
+    notes = max((_width(row.note) + 8 for row in rows if row.note), default=0.0)
     height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
     bottom, width = height - BOTTOM, WIDTH - RIGHT - names - notes
 
@@ -131,7 +132,7 @@ def forest(
     for index, row in enumerate(rows):
         middle = TOP + ROW_HEIGHT * (index + 0.5)
         color = COLORS[row.style % len(COLORS)]
-        parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(row.name)}</text>')
+        parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(_fitting(row.name))}</text>')
         if row.note:
             place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
             parts.append(f"<text {place}>{escape(row.note)}</text>")
@@ -141,7 +142,7 @@ def forest(
                 f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
             )
         if not math.isnan(row.value):
-            parts.append(_marks(row.style, [(across(row.value), middle)], 4.5))
+            parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
     return "".join([*parts, "</svg>"])
 
 
@@ -149,7 +150,7 @@ def swatch(style: int, marks: bool = False) -> str:
     """The legend's sample of a series."""
     color, dash = COLORS[style % len(COLORS)], DASHES[style % len(DASHES)]
     line = f'<path stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}" d="M1 7H33"/>'
-    inside = _marks(style, [(17.0, 7.0)], 4.5) if marks else line
+    inside = drawn_marks(style, [(17.0, 7.0)], 4.5) if marks else line
     return f'<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{inside}</svg>'
 
 
@@ -212,28 +213,22 @@ def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
         parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
     if one.marks and spots:
         size = 1.4 if len(spots) > CROWD else 4.0 if one.spans else 3.0
-        parts.append(_marks(one.style, spots, size))
+        parts.append(drawn_marks(one.style, spots, size))
     return parts
 
 
-def _marks(style: int, spots: Sequence[tuple[float, float]], size: float = 3) -> str:
-    """Marks of the style's shape (circle, square, triangle, diamond, in turn) as one path."""
-    color = COLORS[style % len(COLORS)]
-    r = round(1.3 * size, 1)
-    match style % 4:
-        case 0:
-            start, shape = (-size, 0.0), f"a{size} {size} 0 1 0 {2 * size:g} 0"
-            shape += f"a{size} {size} 0 1 0 -{2 * size:g} 0z"
-        case 1:
-            start, shape = (-size, -size), f"h{2 * size:g}v{2 * size:g}h-{2 * size:g}z"
-        case 2:
-            start = (0.0, -1.3 * size)
-            shape = f"l{1.2 * size:.1f} {2.2 * size:.1f}h-{2.4 * size:.1f}z"
-        case _:
-            start, shape = (0.0, -float(r)), f"l{r} {r}l-{r} {r}l-{r} -{r}z"
-    path = "".join(f"M{a + start[0]:.1f} {b + start[1]:.1f}{shape}" for a, b in spots)
-    edge = ' stroke="none"' if len(spots) > CROWD else ""  # it would hide a small mark
-    return f'<path class="mark"{edge} fill="{color}" d="{path}"/>'
+def _width(text: str) -> float:
+    """How wide the text will be, about."""
+    return sum(CAPITAL if letter.isupper() else SMALL for letter in text)
+
+
+def _fitting(name: str) -> str:
+    """The name, cut where it would run into the drawing."""
+    if _width(name) <= LONGEST_NAME - 12:
+        return name
+    while _width(name) > LONGEST_NAME - 18:
+        name = name[:-1]
+    return f"{name.rstrip()}\u2026"
 
 
 def _number(value: float) -> str:

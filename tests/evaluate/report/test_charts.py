@@ -87,3 +87,12 @@ def test_categories_stand_below_their_places() -> None:
     x = Axis("band", -0.5, 1.5, names=("rare & few", "many"))
     drawing = plot([Series("one", [(0, 0.5)])], x, Axis("y", 0, 1), description="words")
     assert drawing.index("rare &amp; few") < drawing.index("many")
+
+
+def test_a_long_name_is_cut_and_its_alternative_is_not() -> None:
+    name = "HISPANIC/LATINO - SOME LONG NAME OF A GROUP"
+    drawing = forest([Whisker(name, 0.6, 0.5, 0.7)], Axis("x", 0, 1), description=name)
+    (shown,) = re.findall(r'<text x="0"[^>]*>([^<]*)</text>', drawing)
+    assert shown.endswith("\u2026")
+    assert name.startswith(shown[:-1])
+    assert f'aria-label="{name}"' in drawing
