@@ -77,8 +77,12 @@ def test_a_refusal_leaves_nothing_behind(prefect_store: Store, tmp_path: Path) -
     run = make_run(tmp_path / "run")
     path = run.predictions["tfidf"]["mortality"] / "test.parquet"
     write_predictions(path, [1], np.array([[0.5]]))
-    with pytest.raises(EvaluationError, match="variant 'tfidf' for outcome 'mortality': 1 of 1"):
+    with pytest.raises(
+        EvaluationError, match="variant 'tfidf' for outcome 'mortality': 1 of 1"
+    ) as e:
         _measure(run, "made")
+    kind, key = str(e.value).partition(": ")[0].split("/")
+    assert (prefect_store.path(kind, key) / "test.parquet").is_file(), "the artifact is named"
     assert not list((prefect_store.root / "metrics").glob("*/manifest.json"))
 
 

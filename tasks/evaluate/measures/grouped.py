@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate
-from tasks.evaluate.measures.ranks import PARTS, Ranked, in_parts, ranked_labels
+from tasks.evaluate.measures.auroc import PARTS, Estimate
+from tasks.evaluate.measures.ranks import Ranked, ranked_labels
+from tasks.threads import in_parts
 
 BLOCK_CELLS = 1 << 22  # influences held at once by a thread: 32 MiB
 
