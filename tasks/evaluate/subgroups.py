@@ -129,11 +129,10 @@ def _gap_rows(base: dict[str, Any], gaps: list[Gap]) -> Iterator[dict[str, Any]]
         yield base | _valued("auroc_macro_gap", _NONE, "no two groups could be compared")
         return
     top = gaps[0]
-    words = (
-        f"{top.first} minus {top.second}; {top.labels} labels; chosen after looking at "
-        f"{len(gaps)} {'pair' if len(gaps) == 1 else 'pairs'}"
-    )
-    adjusted = holm([gap.found.p_value for gap in gaps])[0]
+    chosen = f"chosen after looking at {len(gaps)} pairs" if len(gaps) > 1 else "the only pair"
+    words = f"{top.first} minus {top.second}; {top.labels} label{'s' * (top.labels > 1)}; {chosen}"
+    # unknown where nothing varies: no evidence
+    adjusted = holm(np.nan_to_num([gap.found.p_value for gap in gaps], nan=1.0).tolist())[0]
     yield base | _valued("auroc_macro_gap", top.found, f"{words}; {PAIRED_METHOD}")
     for metric, value, how in (
         ("auroc_macro_gap_p", adjusted, "Holm over all pairs"),

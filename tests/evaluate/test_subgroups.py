@@ -52,6 +52,24 @@ def test_a_group_counts_the_labels_that_ten_of_its_patients_have() -> None:
     assert all(0 < row["low"] < row["value"] < row["high"] < 1 for row in within)
 
 
+def test_two_groups_and_one_label_leave_nothing_to_choose() -> None:
+    known, scores = _made_up()
+    rows = _rows(scores[:, [0]], _columns(known, [0]))
+    assert "; 1 label; the only pair; " in rows["auroc_macro_gap", "sex"]["method"]
+    alone = rows["auroc_macro_gap_p_unadjusted", "sex"]["value"]
+    assert rows["auroc_macro_gap_p", "sex"]["value"] == alone
+
+
+def test_a_pair_that_shares_few_labels_is_not_the_largest_gap_by_chance() -> None:
+    known, scores = _made_up()
+    race = np.array(known.admissions["race"].to_pylist())
+    cases = known.cases.copy()
+    cases[race == "ASIAN", 3:] = False  # three labels are left of the nine
+    rows = _rows(scores, replace(known, cases=cases))
+    gap = rows["auroc_macro_gap", "race"]["method"]
+    assert gap.startswith("WHITE minus BLACK; 9 labels; the only pair")
+
+
 def test_too_few_cases_withhold_the_auroc() -> None:
     known, scores = _made_up()
     one = _columns(known, [9])  # four cases
