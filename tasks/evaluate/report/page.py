@@ -13,6 +13,7 @@ import yaml
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.perplexity import OUTCOME
 from tasks.evaluate.report import figures
+from tasks.evaluate.report.card import write_card
 from tasks.evaluate.report.facts import Arm, Cohort, Label
 from tasks.evaluate.report.findings import SYSTEMS, Findings, Space, summary, variant_title
 from tasks.evaluate.rows import BEST, WITHOUT
@@ -80,6 +81,7 @@ def write_report(out: Path, story: Story) -> None:
         (out / name).write_text(environment.get_template(name).render(context), encoding="utf-8")
     rows = [{key: _rounded(value) for key, value in row.items()} for row in summary(story.findings)]
     (out / "headline.json").write_text(json.dumps(rows, indent=1))
+    write_card(out, story)
 
 
 def _filters(smallest_cell: int) -> dict[str, Callable[..., str]]:
