@@ -86,6 +86,18 @@ class Account:
         """Whether the patients were generated: the generator's truth was given."""
         return self.story.config.truth is not None
 
+    @cached_property
+    def one_seed(self) -> bool:
+        """Whether the figures are of one training seed: rows over several have none."""
+        found = {row["seed"] for row in self._aggregates if "seed" in row}
+        return len(found) == 1 and None not in found
+
+    @cached_property
+    def perplexity(self) -> dict[str, Any]:
+        """The metrics rows of the clinical adapter on validation notes, by their last word."""
+        rows = (row for row in self._aggregates if row["metric"].startswith("perplexity_"))
+        return {row["metric"].removeprefix("perplexity_"): row for row in rows}
+
     def setting(self, place: str | None) -> Any:
         """A value of the configuration by its dotted place; None where it is not known."""
         value: Any = self.story.settings
@@ -158,7 +170,7 @@ class Account:
 
     @cached_property
     def outcomes(self) -> list[tuple[str, str, str]]:
-        """(title, how it is defined, when it is predicted) of every outcome of the configuration."""
+        """(title, how it is defined, when it is predicted) of every configured outcome."""
         given = self.setting("ingest.outcomes")
         rows: Sequence[Any] = given if isinstance(given, list | tuple) else ()
         return [

@@ -101,6 +101,8 @@ def test_it_says_what_made_it(card: ModelCard) -> None:
         "187 of 400 texts are longer",
         "| LoRA rank | 16 | 8 |",
         "<10 notes were dropped",
+        "60 validation patients' notes: ",
+        "(one seed)",
         "death in the hospital; notes that already tell of it are left out | 24 hours after",
     ):
         assert words in card.text, words
@@ -126,6 +128,13 @@ def test_what_was_measured_it_prints(run: MadeUp, tmp_path: Path) -> None:
     tripod = (tmp_path / "tripod-ai.md").read_text()
     assert "recalibrated 0.123" in tripod
     assert "Calibration was not measured" not in tripod
+
+
+def test_several_seeds_are_not_called_one(run: MadeUp, tmp_path: Path) -> None:
+    findings = tell(run).findings
+    rows = [row | {"seed": None} for row in findings.rows]
+    text = text_of(tmp_path, tell(run, findings=type(findings)(rows)))
+    assert "one seed" not in text
 
 
 def test_generated_patients_and_leaks_stand_at_the_top(run: MadeUp, tmp_path: Path) -> None:
