@@ -11,9 +11,11 @@ from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM, LlamaModel
 
+from flows.config import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.report.card import write_card
-from tasks.evaluate.report.page import Story
+from tasks.evaluate.report.facts import flattened
+from tasks.evaluate.report.page import Story, write_report
 from tasks.model.adapters import add_new_adapter, write_adapter
 from tasks.model.fusion import Fusion
 from tasks.model.lora import LoraSettings
@@ -128,6 +130,26 @@ def test_what_was_measured_it_prints(run: MadeUp, tmp_path: Path) -> None:
     tripod = (tmp_path / "tripod-ai.md").read_text()
     assert "recalibrated 0.123" in tripod
     assert "Calibration was not measured" not in tripod
+
+
+@pytest.mark.parametrize("config", sorted(Path("configs").glob("*.yaml")), ids=lambda one: one.stem)
+def test_every_shipped_configuration_has_a_card(run: MadeUp, tmp_path: Path, config: Path) -> None:
+    settings = load_config(config).model_dump(mode="json", exclude={"launch"})
+    card = ModelCard(text_of(tmp_path, tell(run, settings=settings)))
+    paths = {str(value) for _, value in flattened(settings) if "/" in str(value)}
+    assert paths, "each of them names folders of its user"
+    for page in ("model-card.md", "tripod-ai.md"):
+        text = (tmp_path / page).read_text()
+        assert not [path for path in paths if path in text]
+        assert "None" not in text.replace("| None", "").replace("None ", "")
+    assert "predicted" in card.text
+
+
+def test_it_lies_beside_the_report(run: MadeUp, tmp_path: Path) -> None:
+    write_report(tmp_path, tell(run))
+    assert {"report.html", "model-card.md", "tripod-ai.md"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
 
 
 def test_several_seeds_are_not_called_one(run: MadeUp, tmp_path: Path) -> None:

@@ -48,7 +48,12 @@ def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) 
         "curves": run.folder / "curves.parquet",
         "difficulty": {},
         "quality": [],
-        "contamination": {"test_characters": 7654, "test_characters_seen": 0, "dropped": 3},
+        "contamination": {
+            "test_characters": 7654,
+            "test_characters_seen_unguarded": 77,
+            "test_characters_seen": 0,
+            "dropped": 3,
+        },
         "leaks": (),
         "settings": SETTINGS,
         "lineage": Lineage(artifacts=origins()),
