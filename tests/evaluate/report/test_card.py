@@ -24,6 +24,8 @@ from tests.evaluate.made_up import MadeUp, make_run
 from tests.evaluate.report.told import SECRET_PATH, SETTINGS, measure, metric, origins, tell
 from tests.model.test_fusion import SHAPES, tiny_config
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
@@ -132,7 +134,9 @@ def test_what_was_measured_it_prints(run: MadeUp, tmp_path: Path) -> None:
     assert "Calibration was not measured" not in tripod
 
 
-@pytest.mark.parametrize("config", sorted(Path("configs").glob("*.yaml")), ids=lambda one: one.stem)
+@pytest.mark.parametrize(
+    "config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda one: one.stem
+)
 def test_every_shipped_configuration_has_a_card(run: MadeUp, tmp_path: Path, config: Path) -> None:
     settings = load_config(config).model_dump(mode="json", exclude={"launch"})
     card = ModelCard(text_of(tmp_path, tell(run, settings=settings)))
