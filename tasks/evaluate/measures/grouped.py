@@ -66,12 +66,12 @@ def grouped_aurocs(
 
     def work(mine: NDArray[np.int64]) -> list[NDArray[np.float64]]:
         sums = [np.zeros((size, len(scores))) for size in sizes]
-        held = np.empty((len(partitions), min(step, len(mine)), len(scores)))
+        # what an undefined label leaves of the one before is multiplied by 0
+        held = np.zeros((len(partitions), min(step, len(mine)), len(scores)))
         for block in np.split(mine, range(step, len(mine), step)):
             added = held[:, : len(block)]
             for row, ranked in enumerate(ranked_labels(scores, cases, observed, block)):
                 if len(ranked.places) < fewest:
-                    added[:, row] = 0
                     continue
                 cells = _Cells.of(ranked, patients)
                 for group, auroc, to in zip(partitions, aurocs, added[:, row], strict=True):
@@ -114,7 +114,6 @@ class _Cells:
         auroc, width = np.full(groups, np.nan), groups + 1
         have = self._case_patients(group, width)
         if not (have >= fewest).any():
-            added[:] = 0
             return auroc
         if self.unseen is not None:  # the unobserved are a group of their own, of no cases
             group = np.where(self.unseen, groups, group)
