@@ -115,7 +115,6 @@ def test_it_says_what_made_it(card: ModelCard) -> None:
 def test_what_was_not_measured_it_says(card: ModelCard) -> None:
     calibration = card.text.partition("### Calibration")[2].partition("##")[0]
     assert "Not measured" in calibration
-    assert "largest gap" not in card.text
 
 
 def test_what_was_measured_it_prints(run: MadeUp, tmp_path: Path) -> None:
