@@ -17,6 +17,7 @@ from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, m
 from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.intervals import (
     METHOD,
+    P_METHOD,
     PAIRED_METHOD,
     Interval,
     difference,
@@ -128,7 +129,7 @@ def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator
                 continue
             found = difference(ours, second.aurocs[name, of], known.patients)
             yield base | _valued(f"auroc_{name}_difference", found, PAIRED_METHOD)
-            yield base | _counted(f"auroc_{name}_difference_p", found.p_value, "normal, two-sided")
+            yield base | _counted(f"auroc_{name}_difference_p", found.p_value, P_METHOD)
 
 
 def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -162,8 +163,12 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
     found = measured.labels
     patients = [_counts(known, space)["n_patients"] for space in range(len(known.code_systems))]
     for index, code in enumerate(known.codes):
-        value = float(found.auroc[index])
-        low, high = label_interval(value, float(found.standard_error[index]))
+        own = label_interval(
+            float(found.auroc[index]),
+            float(found.standard_error[index]),
+            float(found.degrees[index]),
+            int(found.case_patients[index]),
+        )
         group = int(known.group[index])
         base = {
             "variant": measured.variant,
@@ -174,7 +179,7 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
             "n_patients": patients[group],
             "positives": int(found.cases[index]),
         }
-        yield base | _valued("auroc", Interval(value, low, high), f"{METHOD}, logit scale")
+        yield base | _valued("auroc", own, METHOD)
         precision = float(found.average_precision[index])
         yield base | _counted("average_precision", precision, AVERAGE_PRECISION)
 
@@ -199,6 +204,7 @@ def _inside(known: Known, space: int | None, band: int | None = None) -> NDArray
 
 def _valued(metric: str, found: Interval, method: str) -> dict[str, Any]:
     bounds = {"low": found.low, "high": found.high}
+    method = f"interval withheld: {found.reason}" if found.reason else method
     return {"metric": metric, "method": method, "value": found.value, **bounds}
 
 
