@@ -14,6 +14,7 @@ from tasks import schemas
 from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, micro_with_ranks
+from tasks.evaluate.measures.bootstrap import cluster_bootstrap
 from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.intervals import (
     METHOD,
@@ -138,6 +139,24 @@ def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dic
         base = _counts(known, space) | {"variant": measured.variant}
         found = share_of_the_way(measured.macro(space), best.macro(space), known.patients)
         yield base | _valued("share_of_best", found, "delta method, clustered by patient")
+
+
+def bootstrap_rows(
+    measured: Measured, scores: NDArray[np.float32], known: Known, draws: int
+) -> Iterator[dict[str, Any]]:
+    """The macro AUROC with the cluster bootstrap's interval, and that bootstrap's standard error.
+
+    The check on the rows of `variant_rows`.
+    """
+    cells = scores, known.cases, known.observed, known.patients
+    found = cluster_bootstrap(*cells, draws, known.group)
+    for space in spaces_of(known):
+        drawn = found.macro(None if space is None else [space])
+        base = _counts(known, space) | {"variant": measured.variant}
+        checked = Interval(measured.macro(space).value, *drawn.bounds)
+        yield base | _valued("auroc_macro_bootstrap", checked, drawn.method)
+        error = drawn.standard_error
+        yield base | _counted("auroc_macro_bootstrap_error", error, drawn.method)
 
 
 def change_rows(

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluate.measures import ranks as ranks_module
-from tasks.evaluate.measures.ranks import LOW, SHIFT, CaseRanks, in_parts, sortable
+from tasks.evaluate.measures.ranks import LOW, SHIFT, CaseRanks, sortable
+from tasks.threads import in_parts
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,16 @@ than any argsort: 12.4 million cells in .25 s on one core, where float32 argsort
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS = 4  # sums over labels are made in so many parts, whatever the machine: the same bytes
-THREADS = min(PARTS, os.cpu_count() or 1)  # numpy sorts outside the interpreter's lock
 BLOCK_CELLS = 1 << 20  # of keys held at once by a thread: 8 MiB
 LOW = np.uint64(0xFFFF_FFFF)
 SHIFT = np.uint64(32)
-
-Work = TypeVar("Work")
-Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -149,12 +141,6 @@ def sortable(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
     """
     bits = (scores + np.float32(0)).view(np.int32)
     return (bits ^ ((bits >> 31) | np.int32(-(2**31)))).view(np.uint32)
-
-
-def in_parts(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
-    """Do the parts on the machine's cores, and give what each returned in their order."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, parts))
 
 
 def _keys(scores: NDArray[np.float32], observed: NDArray[np.bool_]) -> NDArray[np.uint64]:
