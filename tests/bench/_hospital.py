@@ -9,6 +9,7 @@ of a label is then Phi(mu / sqrt(2)) exactly, and the micro AUROC is a mixture o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,7 @@ class Hospital:
         """[labels], of the second model."""
         return _above(self.apart_second)
 
+    @cached_property
     def micro(self) -> float:
         """The first model's AUROC of all cells pooled: case of label j against control of k."""
         case = self.prevalence / self.prevalence.sum()
