@@ -112,9 +112,7 @@ def _above(apart: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(ndtr(apart / np.sqrt(2)))
 
 
-def _thresholds(
-    prevalence: NDArray[np.float64], again: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _thresholds(prevalence: NDArray[np.float64], again: NDArray[np.float64]) -> NDArray[np.float64]:
     """Thresholds that give the prevalences among admissions, where sicker patients come more."""
     from scipy.optimize import brentq
     from scipy.special import ndtr

@@ -86,27 +86,19 @@ def replicate(kind: str, admissions: int, number: int) -> NDArray[np.float64]:
     weighted = float(np.average(hospital.auroc[drawn], weights=hospital.prevalence[drawn]))
     ours, theirs = first.macro(), second.macro()
     apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
-    bare = ours.influence - _lone(first), theirs.influence - _lone(second)
-    pooled = micro(sample.scores, sample.cases, seen)
+    hidden = _lone(first)
+    shown = apart.influence - hidden + _lone(second)
+    by_cases, pooled = first.weighted(), micro(sample.scores, sample.cases, seen)
     return np.array(
         [
-            _outcome(interval(ours, patients), ours, bare[0], true, patients),
-            _outcome(
-                interval(first.weighted(), patients),
-                first.weighted(),
-                first.weighted().influence,
-                weighted,
-                patients,
-            ),
-            _outcome(interval(pooled, patients), pooled, pooled.influence, hospital.micro, patients),
-            _outcome(
-                difference(ours, theirs, patients),
-                apart,
-                bare[0] - bare[1],
-                true - true_second,
-                patients,
-            ),
+            _outcome(interval(one, patients), one, plain, truth, patients)
+            for one, plain, truth in (
+                (ours, ours.influence - hidden, true),
+                (by_cases, by_cases.influence, weighted),
+                (pooled, pooled.influence, hospital.micro),
+            )
         ]
+        + [_outcome(difference(ours, theirs, patients), apart, shown, true - true_second, patients)]
     )
 
 
@@ -157,7 +149,9 @@ def alone(patients: int, auroc: float, samples: int) -> tuple[float, float, floa
     scores = (error + np.sqrt(2) * ndtri(auroc) * case).astype(np.float32)
     found = label_aurocs(scores, case, np.ones_like(case), owner)
     columns = found.auroc, found.standard_error, found.degrees, found.case_patients
-    given = [label_interval(*one) for one in zip(*(column.tolist() for column in columns))]
+    given = [
+        label_interval(*one) for one in zip(*(column.tolist() for column in columns), strict=True)
+    ]
     held = [one.low <= auroc <= one.high for one in given if not one.reason]
     plain = np.abs(found.auroc - auroc) <= Z * found.standard_error
     widths = [one.high - one.low for one in given if not one.reason]

@@ -157,8 +157,8 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     assert before["value"] == pytest.approx(np.exp(1100 / 400))
     assert after["value"] == pytest.approx(np.exp(800 / 400))
     assert ratio["value"] == pytest.approx(after["value"] / before["value"])
-    # mean -0.75 a token; influences (-50 + 75) / 400 and (-250 + 225) / 400; factor 2 for P = 2; two
-    # patients in equal shares have 2 degrees of freedom, where Student's t is 4.302653
+    # mean -0.75 a token; influences (-50 + 75) / 400 and (-250 + 225) / 400; factor 2 for P = 2;
+    # two patients in equal shares have 2 degrees of freedom, where Student's t is 4.302653
     half = 4.302653 * np.sqrt(2 * 2 * (25 / 400) ** 2)
     assert ratio["low"] == pytest.approx(np.exp(-0.75 - half), rel=1e-5)
 

@@ -217,7 +217,7 @@ class _Sums:
 class _Part:
     """What one thread has of its labels so far."""
 
-    columns: NDArray[np.float64]  # [7, labels of the part], as LabelAurocs begins; the last: degrees
+    columns: NDArray[np.float64]  # [7, labels of the part], as LabelAurocs begins, and degrees
     sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
@@ -244,7 +244,7 @@ class _Part:
         influence[ranked.order] = _influences(ranked, ranks, case_patients, sample.weights)
         self.columns[0, column], self.columns[2, column] = ranks.auroc, ranks.average_precision
         if case_patients > 1:
-            by_patient = np.bincount(sample.patients, influence)
+            by_patient = np.bincount(sample.patients, influence).astype(np.float64)
             self.columns[1, column] = _standard_error(by_patient, ranked.order, sample.patients)
             self.columns[6, column] = degrees_of_freedom(by_patient)
         else:

@@ -109,7 +109,8 @@ def label_draws(
     before = np.concatenate(([0], np.cumsum(ranked.case)))
     owner = patients[ranked.order].astype(np.int32)
     is_control = ~ranked.case
-    edges = np.empty(2 * len(first) + 2, np.int32)  # below the first case's score, tied with it, ...
+    # controls below the first score of a case, those with it, those below the next, ...
+    edges = np.empty(2 * len(first) + 2, np.int32)
     edges[0], edges[-1] = 0, np.count_nonzero(is_control)
     edges[1:-1:2], edges[2:-1:2] = first - before[first], last - before[last]
     ones = np.ones(len(owner), np.float32)

@@ -56,7 +56,7 @@ def interval(
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
     """
     value, error = estimate.value, standard_error(estimate.influence, patients)
-    degrees = degrees_of_freedom(np.bincount(patients, estimate.influence))
+    degrees = degrees_of_freedom(np.bincount(patients, estimate.influence).astype(np.float64))
     reason = estimate.reason or _why_unknown(value, error)
     if not reason and bounds == (0.0, 1.0) and not 0 < value < 1:
         reason = f"the estimate is {value:g} exactly"
