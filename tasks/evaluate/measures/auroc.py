@@ -168,13 +168,16 @@ def label_aurocs(
 
 
 def micro(
-    scores: NDArray[np.float32], cases: NDArray[np.bool_], observed: NDArray[np.bool_]
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None = None,
 ) -> Estimate:
     """The AUROC of all observed (admission, label) cells pooled into one ranking.
 
     Args: as for `label_aurocs`. Undefined (NaN) where no cell is a case, or none a control.
     """
-    return micro_with_ranks(scores, cases, observed)[0]
+    return micro_with_ranks(scores, cases, observed, weights=weights)[0]
 
 
 def micro_with_ranks(
@@ -182,18 +185,18 @@ def micro_with_ranks(
     cases: NDArray[np.bool_],
     observed: NDArray[np.bool_],
     labels: NDArray[np.int64] | slice = slice(None),
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[Estimate, CaseRanks]:
     """The micro AUROC of these labels, and the ranks from which other pooled measures follow."""
-    pool = pooled(scores, cases, observed, labels)
+    pool = pooled(scores, cases, observed, labels, weights)
     ranks = pool.ranks
     if not ranks.defined:
         return Estimate(float("nan"), np.zeros(len(scores))), ranks
-    value = ranks.auroc
     n_cases = np.count_nonzero(cases[:, labels] & observed[:, labels], axis=1)
     n_controls = np.count_nonzero(observed[:, labels], axis=1) - n_cases
-    influence = (pool.case_shares - value * n_cases) / ranks.all_cases
-    influence += (pool.control_shares - value * n_controls) / ranks.controls
-    return Estimate(value, influence), ranks
+    influence = (pool.case_shares - ranks.auroc * n_cases) / ranks.all_cases
+    influence += (pool.control_shares - ranks.auroc * n_controls) / ranks.controls
+    return Estimate(ranks.auroc, influence if weights is None else influence * weights), ranks
 
 
 @dataclass(frozen=True)

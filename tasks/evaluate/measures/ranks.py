@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_CELLS = 1 << 20  # of keys held at once by a thread: 8 MiB
+BLOCK_CELLS = 1 << 19  # of keys held at once by a thread: 4 MiB, and as much again of scores
 LOW = np.uint64(0xFFFF_FFFF)
 SHIFT = np.uint64(32)
 

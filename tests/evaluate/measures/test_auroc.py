@@ -101,6 +101,15 @@ def test_weights_count_as_in_scikit_learn(scored: tuple[np.ndarray, ...], seed: 
             assert found.average_precision[label] == pytest.approx(expected, abs=1e-12)
         else:
             assert np.isnan(found.auroc[label])
+    pooled, ranks = micro_with_ranks(scores, cases, observed, weights=weights)
+    truth, score = cases[observed], scores[observed]
+    weight = np.broadcast_to(weights[:, None], scores.shape)[observed]
+    if weight[truth].sum() > 0 and weight[~truth].sum() > 0:
+        expected = roc_auc_score(truth, score, sample_weight=weight)
+        assert pooled.value == pytest.approx(expected, abs=1e-12)
+        expected = average_precision_score(truth, score, sample_weight=weight)
+        assert ranks.average_precision == pytest.approx(expected, abs=1e-12)
+        assert pooled.influence.sum() == pytest.approx(0, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=100)
