@@ -215,7 +215,7 @@ def _size_rows(
             | {"plain": one.plain, "width": one.width, "deviation": one.deviation}
             | {"standard_error": one.error, "bias": one.bias, "withheld": one.withheld}
         )
-    Console().print(table)
+    Console(width=max(120, Console().width)).print(table)
     return listed
 
 
