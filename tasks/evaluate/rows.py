@@ -68,6 +68,8 @@ def measure(
             chosen = slice(None) if space is None else np.flatnonzero(known.group == space)
             aurocs["micro", space], ranks = micro_with_ranks(scores, known.cases, seen, chosen)
             precision[space] = ranks.average_precision if ranks.defined else float("nan")
+        if _inside(known, space).sum() == 1:  # its patients are counted there
+            aurocs["micro", space] = aurocs["macro", space]
         if known.one_of:
             aurocs["ovo", space] = one_vs_one(scores, known.cases, seen, known.patients)
     return Measured(variant, labels, aurocs, precision)

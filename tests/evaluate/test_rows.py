@@ -131,6 +131,37 @@ def test_one_artifact_may_hold_the_predictions_of_all_variants(
     assert Findings.read(tmp_path / "metrics.parquet").rows == findings.rows
 
 
+def test_a_bootstrap_checks_the_first_variant(run: MadeUp, tmp_path: Path) -> None:
+    work = Work(run.cohort, run.outcomes, run.predictions, bootstrap_draws=200)
+    write_metrics(tmp_path, work, run="test", seed=3)
+    found = Findings.read(tmp_path / "metrics.parquet")
+    checks = found.of("auroc_macro_bootstrap")
+    assert {row["variant"] for row in checks} == {"fused"}
+    assert len(checks) == 5  # two code systems and pooled, mortality and pooled
+    row = found.get("auroc_macro_bootstrap", "fused", "diagnoses")
+    macro = found.get("auroc_macro", "fused", "diagnoses")
+    error = found.get("auroc_macro_bootstrap_error", "fused", "diagnoses")
+    assert row
+    assert macro
+    assert error
+    assert "200 draws" in row["method"]
+    assert row["value"] == macro["value"]
+    assert row["low"] < macro["value"] < row["high"]
+    assert error["value"] == pytest.approx((row["high"] - row["low"]) / 3.92, rel=0.25)
+
+
+def test_a_row_without_an_interval_says_why(run: MadeUp, tmp_path: Path) -> None:
+    few = make_run(tmp_path, admissions=150, labels=12)
+    work = Work(few.cohort, few.outcomes, few.predictions, subgroups=False)
+    write_metrics(tmp_path / "out", work, run="test", seed=3)
+    rows = Findings.read(tmp_path / "out" / "metrics.parquet").of("auroc", aggregates=False)
+    withheld = [row for row in rows if row["low"] is None]
+    assert withheld
+    assert all(row["method"].startswith("interval withheld: ") for row in withheld)
+    assert any("fewer than 10 patients with the label" in row["method"] for row in withheld)
+    assert all(row["positives"] >= 10 for row in rows if row["low"] is not None)
+
+
 def test_zeroed_adapters_are_a_check_and_no_contestant(findings: Findings) -> None:
     row = findings.get("logit_change_largest", "fused-without-clinical", "mortality")
     assert row
