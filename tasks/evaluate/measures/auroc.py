@@ -50,6 +50,7 @@ class Lone:
 
     label: NDArray[np.int64]  # [cells]
     row: NDArray[np.int64]  # [cells] the admission
+    share: NDArray[np.float64]  # [cells] of the label's cases: one over their number, or by weight
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class LabelAurocs:
         self, value: float, influence: NDArray[np.float64], weight: NDArray[np.float64]
     ) -> Estimate:
         """The mean of these weights, with the labels of one patient given their influence."""
-        cells = self.lone.label, self.lone.row
+        cells = self.lone.label, self.lone.row, self.lone.share
         lone = lone_influence(self.auroc, weight, self.case_patients, *cells, len(influence))
         reason = reason_to_withhold(self.case_patients[weight > 0])
         return Estimate(value, influence + lone, reason)
@@ -149,6 +150,7 @@ def label_aurocs(
     parts = in_parts(work, mine)
     columns = np.concatenate([part.columns for part in parts], axis=1)
     lone = [cells for part in parts for cells in part.lone]
+    label, row, share = np.concatenate([np.zeros((3, 0)), *lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
     counts = columns[3:6].astype(np.int64)
     return LabelAurocs(
@@ -160,7 +162,7 @@ def label_aurocs(
         case_patients=counts[2],
         group=group,
         degrees=columns[6],
-        lone=Lone(*np.concatenate([np.zeros((2, 0), np.int64), *lone], axis=1)),
+        lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
         roc=np.sum([part.roc for part in parts], axis=0) / drawn,
         precision=np.sum([part.precision for part in parts], axis=0) / drawn,
         _sums=_Sums(*np.sum([part.sums for part in parts], axis=0)),
@@ -224,7 +226,7 @@ class _Part:
     sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
-    lone: list[NDArray[np.int64]]  # [2, cells] each
+    lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
 
     @classmethod
     def empty(cls, labels: int, groups: int, admissions: int) -> _Part:
@@ -251,7 +253,9 @@ class _Part:
             self.columns[1, column] = _standard_error(by_patient, ranked.order, sample.patients)
             self.columns[6, column] = degrees_of_freedom(by_patient)
         else:
-            self.lone.append(np.stack([np.full(len(rows), ranked.label), rows]))
+            share = np.ones(len(rows)) if sample.weights is None else sample.weights[rows]
+            cells = np.full(len(rows), ranked.label), rows, share / ranks.all_cases
+            self.lone.append(np.stack(cells))
         influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]
         influence_sum += influence
         by_cases += len(rows) * influence

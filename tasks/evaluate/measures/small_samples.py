@@ -33,6 +33,7 @@ def lone_influence(
     case_patients: NDArray[np.int64],
     label: NDArray[np.int64],
     row: NDArray[np.int64],
+    share: NDArray[np.float64],
     admissions: int,
 ) -> NDArray[np.float64]:
     """The influences of the cases of labels that one patient alone has; [admissions].
@@ -41,16 +42,16 @@ def lone_influence(
         auroc: [labels].
         weight: [labels], the label's share of the mean; 0: not in it.
         case_patients: [labels], how many patients have the label.
-        label, row: [cells], the lone labels' cases: which label, and which admission.
+        label, row, share: [cells], the lone labels' cases: which label, which admission, and what
+            share of the label's cases it is (the patient may have come with it more than once).
     """
     several = (weight > 0) & (case_patients > 1)
     inside = weight[label] > 0
     if not several.any() or not inside.any():
         return np.zeros(admissions)
-    label, row = label[inside], row[inside]
+    label, row, share = label[inside], row[inside], share[inside]
     apart = weight[label] * (auroc[label] - auroc[several].mean())
-    cases = np.bincount(label)[label]  # the patient may have come with it more than once
-    return np.bincount(row, apart / cases, minlength=admissions).astype(np.float64)
+    return np.bincount(row, apart * share, minlength=admissions).astype(np.float64)
 
 
 def degrees_of_freedom(by_patient: NDArray[np.float64]) -> float:
