@@ -31,7 +31,7 @@ class EvaluateConfig(Config):
         0,
         ge=0,
         description="Draws of the cluster bootstrap of the first variant's macro AUROC, the check "
-        "on the analytic intervals; 1000 take about 20 s for 1,266 labels of 9,829 admissions. "
+        "on the analytic intervals; 1000 take 20 s of a core for 1,266 labels of 9,829 admissions. "
         "0: none",
     )
     published: bool = Field(

@@ -150,6 +150,21 @@ def test_a_bootstrap_checks_the_first_variant(run: MadeUp, tmp_path: Path) -> No
     assert error["value"] == pytest.approx((row["high"] - row["low"]) / 3.92, rel=0.25)
 
 
+def test_an_outcome_of_one_label_has_one_interval(findings: Findings) -> None:
+    """By label, macro and micro are the same number of the same patients."""
+    label = next(
+        row
+        for row in findings.of("auroc", aggregates=False)
+        if (row["variant"], row["outcome"]) == ("fused", "mortality")
+    )
+    assert label["low"] < label["value"] < label["high"]
+    for metric in ("auroc_macro", "auroc_micro"):
+        row = findings.get(metric, "fused", "mortality")
+        assert row
+        for bound in ("value", "low", "high"):
+            assert row[bound] == pytest.approx(label[bound], abs=1e-12)
+
+
 def test_a_row_without_an_interval_says_why(run: MadeUp, tmp_path: Path) -> None:
     few = make_run(tmp_path, admissions=150, labels=12)
     work = Work(few.cohort, few.outcomes, few.predictions, subgroups=False)
