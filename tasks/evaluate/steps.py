@@ -118,7 +118,7 @@ def metrics(
     return write_metrics(out, work, run=run, seed=seed)
 
 
-@step("report", version=3)
+@step("report", version=4)
 def report(
     out: Path,
     run: str,
@@ -134,10 +134,11 @@ def report(
     settings: Mapping[str, Any],
     lineage: Lineage,
 ) -> Counts:
-    """Write the report: `report.html`, `report.md` and `headline.json`."""
+    """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
     from tasks.evaluate.report.facts import (
         read_arms,
         read_cohort,
+        read_costs,
         read_difficulty,
         read_labels,
         read_quality,
@@ -159,6 +160,7 @@ def report(
         settings=settings,
         lineage=lineage,
         config=config,
+        costs=read_costs(lineage),
     )
     write_report(out, story)
     return {"bytes": (out / "report.html").stat().st_size}
