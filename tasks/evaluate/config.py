@@ -27,6 +27,13 @@ class EvaluateConfig(Config):
         description="The smallest number of patients or cases that the report prints; a smaller "
         "subgroup joins 'other', a smaller count of a label is printed as '<10'",
     )
+    bootstrap_draws: int = Field(
+        0,
+        ge=0,
+        description="Draws of the cluster bootstrap of the first variant's macro AUROC, the check "
+        "on the analytic intervals; 1000 take 20 s of a core for 1,266 labels of 9,829 admissions. "
+        "0: none",
+    )
     published: bool = Field(
         False,
         description="Print the AUROCs that Gema et al. published (MIMIC-III, other splits and "

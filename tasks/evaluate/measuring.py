@@ -20,6 +20,7 @@ from tasks.evaluate.rows import (
     BEST,
     WITHOUT,
     Measured,
+    bootstrap_rows,
     change_rows,
     comparison_rows,
     measure,
@@ -44,6 +45,7 @@ class Work:
     truth: Path | None = None
     subgroups: bool = True
     smallest_cell: int = 10
+    bootstrap_draws: int = 0
 
 
 def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, int]:
@@ -98,6 +100,8 @@ class _Outcome:
                 rows += share_rows(same, best, self.known)
             if variant == models[0]:
                 rows += self._zeroed_rows(variant, scores)
+                draws = self.work.bootstrap_draws
+                rows += bootstrap_rows(ranked[0], scores, self.known, draws) if draws else []
                 if self.work.subgroups:
                     rows += subgroup_rows(variant, scores, self.known, self.work.smallest_cell)
         for other in ranked[1:]:

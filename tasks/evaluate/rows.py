@@ -14,9 +14,11 @@ from tasks import schemas
 from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, micro_with_ranks
+from tasks.evaluate.measures.bootstrap import cluster_bootstrap
 from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.intervals import (
     METHOD,
+    P_METHOD,
     PAIRED_METHOD,
     Interval,
     difference,
@@ -66,6 +68,8 @@ def measure(
             chosen = slice(None) if space is None else np.flatnonzero(known.group == space)
             aurocs["micro", space], ranks = micro_with_ranks(scores, known.cases, seen, chosen)
             precision[space] = ranks.average_precision if ranks.defined else float("nan")
+        if _inside(known, space).sum() == 1:  # its patients are counted there
+            aurocs["micro", space] = aurocs["macro", space]
         if known.one_of:
             aurocs["ovo", space] = one_vs_one(scores, known.cases, seen, known.patients)
     return Measured(variant, labels, aurocs, precision)
@@ -128,7 +132,7 @@ def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator
                 continue
             found = difference(ours, second.aurocs[name, of], known.patients)
             yield base | _valued(f"auroc_{name}_difference", found, PAIRED_METHOD)
-            yield base | _counted(f"auroc_{name}_difference_p", found.p_value, "normal, two-sided")
+            yield base | _counted(f"auroc_{name}_difference_p", found.p_value, P_METHOD)
 
 
 def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -137,6 +141,24 @@ def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dic
         base = _counts(known, space) | {"variant": measured.variant}
         found = share_of_the_way(measured.macro(space), best.macro(space), known.patients)
         yield base | _valued("share_of_best", found, "delta method, clustered by patient")
+
+
+def bootstrap_rows(
+    measured: Measured, scores: NDArray[np.float32], known: Known, draws: int
+) -> Iterator[dict[str, Any]]:
+    """The macro AUROC with the cluster bootstrap's interval, and that bootstrap's standard error.
+
+    The check on the rows of `variant_rows`.
+    """
+    cells = scores, known.cases, known.observed, known.patients
+    found = cluster_bootstrap(*cells, draws, known.group)
+    for space in spaces_of(known):
+        drawn = found.macro(None if space is None else [space])
+        base = _counts(known, space) | {"variant": measured.variant}
+        checked = Interval(measured.macro(space).value, *drawn.bounds)
+        yield base | _valued("auroc_macro_bootstrap", checked, drawn.method)
+        error = drawn.standard_error
+        yield base | _counted("auroc_macro_bootstrap_error", error, drawn.method)
 
 
 def change_rows(
@@ -162,8 +184,12 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
     found = measured.labels
     patients = [_counts(known, space)["n_patients"] for space in range(len(known.code_systems))]
     for index, code in enumerate(known.codes):
-        value = float(found.auroc[index])
-        low, high = label_interval(value, float(found.standard_error[index]))
+        own = label_interval(
+            float(found.auroc[index]),
+            float(found.standard_error[index]),
+            float(found.degrees[index]),
+            int(found.case_patients[index]),
+        )
         group = int(known.group[index])
         base = {
             "variant": measured.variant,
@@ -174,7 +200,7 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
             "n_patients": patients[group],
             "positives": int(found.cases[index]),
         }
-        yield base | _valued("auroc", Interval(value, low, high), f"{METHOD}, logit scale")
+        yield base | _valued("auroc", own, METHOD)
         precision = float(found.average_precision[index])
         yield base | _counted("average_precision", precision, AVERAGE_PRECISION)
 
@@ -199,6 +225,7 @@ def _inside(known: Known, space: int | None, band: int | None = None) -> NDArray
 
 def _valued(metric: str, found: Interval, method: str) -> dict[str, Any]:
     bounds = {"low": found.low, "high": found.high}
+    method = f"interval withheld: {found.reason}" if found.reason else method
     return {"metric": metric, "method": method, "value": found.value, **bounds}
 
 

@@ -67,6 +67,7 @@ def evaluate(
         truth=config.truth,
         subgroups=config.subgroups,
         smallest_cell=config.smallest_cell,
+        bootstrap_draws=config.bootstrap_draws,
     )
     difficulty = config.truth.with_name(DIFFICULTY) if config.truth else None
     written = report(
@@ -99,11 +100,21 @@ def metrics(
     truth: Path | None,
     subgroups: bool,
     smallest_cell: int,
+    bootstrap_draws: int,
 ) -> Counts:
     """Measure every variant on test: `metrics.parquet` and `curves.parquet`."""
     from tasks.evaluate.measuring import Work, write_metrics
 
-    work = Work(cohort, outcomes, predictions, perplexity, truth, subgroups, smallest_cell)
+    work = Work(
+        cohort,
+        outcomes,
+        predictions,
+        perplexity,
+        truth,
+        subgroups,
+        smallest_cell,
+        bootstrap_draws,
+    )
     return write_metrics(out, work, run=run, seed=seed)
 
 

@@ -131,6 +131,52 @@ def test_one_artifact_may_hold_the_predictions_of_all_variants(
     assert Findings.read(tmp_path / "metrics.parquet").rows == findings.rows
 
 
+def test_a_bootstrap_checks_the_first_variant(run: MadeUp, tmp_path: Path) -> None:
+    work = Work(run.cohort, run.outcomes, run.predictions, bootstrap_draws=200)
+    write_metrics(tmp_path, work, run="test", seed=3)
+    found = Findings.read(tmp_path / "metrics.parquet")
+    checks = found.of("auroc_macro_bootstrap")
+    assert {row["variant"] for row in checks} == {"fused"}
+    assert len(checks) == 5  # two code systems and pooled, mortality and pooled
+    row = found.get("auroc_macro_bootstrap", "fused", "diagnoses")
+    macro = found.get("auroc_macro", "fused", "diagnoses")
+    error = found.get("auroc_macro_bootstrap_error", "fused", "diagnoses")
+    assert row
+    assert macro
+    assert error
+    assert "200 draws" in row["method"]
+    assert row["value"] == macro["value"]
+    assert row["low"] < macro["value"] < row["high"]
+    assert error["value"] == pytest.approx((row["high"] - row["low"]) / 3.92, rel=0.25)
+
+
+def test_an_outcome_of_one_label_has_one_interval(findings: Findings) -> None:
+    """By label, macro and micro are the same number of the same patients."""
+    label = next(
+        row
+        for row in findings.of("auroc", aggregates=False)
+        if (row["variant"], row["outcome"]) == ("fused", "mortality")
+    )
+    assert label["low"] < label["value"] < label["high"]
+    for metric in ("auroc_macro", "auroc_micro"):
+        row = findings.get(metric, "fused", "mortality")
+        assert row
+        for bound in ("value", "low", "high"):
+            assert row[bound] == pytest.approx(label[bound], abs=1e-12)
+
+
+def test_a_row_without_an_interval_says_why(run: MadeUp, tmp_path: Path) -> None:
+    few = make_run(tmp_path, admissions=150, labels=12)
+    work = Work(few.cohort, few.outcomes, few.predictions, subgroups=False)
+    write_metrics(tmp_path / "out", work, run="test", seed=3)
+    rows = Findings.read(tmp_path / "out" / "metrics.parquet").of("auroc", aggregates=False)
+    withheld = [row for row in rows if row["low"] is None]
+    assert withheld
+    assert all(row["method"].startswith("interval withheld: ") for row in withheld)
+    assert any("fewer than 10 patients with the label" in row["method"] for row in withheld)
+    assert all(row["positives"] >= 10 for row in rows if row["low"] is not None)
+
+
 def test_zeroed_adapters_are_a_check_and_no_contestant(findings: Findings) -> None:
     row = findings.get("logit_change_largest", "fused-without-clinical", "mortality")
     assert row
@@ -157,8 +203,9 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     assert before["value"] == pytest.approx(np.exp(1100 / 400))
     assert after["value"] == pytest.approx(np.exp(800 / 400))
     assert ratio["value"] == pytest.approx(after["value"] / before["value"])
-    # mean -0.75 a token; influences (-50 + 75) / 400 and (-250 + 225) / 400; factor 2 for P = 2
-    half = 1.959964 * np.sqrt(2 * 2 * (25 / 400) ** 2)
+    # mean -0.75 a token; influences (-50 + 75) / 400 and (-250 + 225) / 400; factor 2 for P = 2;
+    # two patients in equal shares have 2 degrees of freedom, where Student's t is 4.302653
+    half = 4.302653 * np.sqrt(2 * 2 * (25 / 400) ** 2)
     assert ratio["low"] == pytest.approx(np.exp(-0.75 - half), rel=1e-5)
 
 

@@ -22,6 +22,11 @@ from tasks.evaluate.measures.curves import (
 )
 from tasks.evaluate.measures.pool import pooled
 from tasks.evaluate.measures.ranks import CaseRanks, Ranked, ranked_labels
+from tasks.evaluate.measures.small_samples import (
+    degrees_of_freedom,
+    lone_influence,
+    reason_to_withhold,
+)
 from tasks.threads import in_parts
 
 PARTS = 4  # sums over labels are made in so many parts, whatever the machine: the same bytes
@@ -29,10 +34,14 @@ PARTS = 4  # sums over labels are made in so many parts, whatever the machine: t
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the influence of each admission on it; the influences add up to zero."""
+    """A value with the influence of each admission on it; the influences add up to zero,
+
+    but for what labels of one patient are given (`small_samples.py`).
+    """
 
     value: float  # NaN: undefined
     influence: NDArray[np.float64]  # [admissions]
+    reason: str = ""  # why it can have no interval
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Lone:
 
     label: NDArray[np.int64]  # [cells]
     row: NDArray[np.int64]  # [cells] the admission
+    share: NDArray[np.float64]  # [cells] of the label's cases: one over their number, or by weight
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class LabelAurocs:
     controls: NDArray[np.int64]  # [labels]
     case_patients: NDArray[np.int64]  # [labels]
     group: NDArray[np.int64]  # [labels]
+    degrees: NDArray[np.float64]  # [labels] of freedom, of the standard error's square
     lone: Lone
     roc: NDArray[np.float64]  # true positive rates, the mean over defined labels; NaN: none is
     precision: NDArray[np.float64]  # at RECALLS, the same mean
@@ -71,7 +82,8 @@ class LabelAurocs:
         if not count:
             return self._undefined()
         summed = self._sums.influence[self._rows(groups)].sum(0)
-        return Estimate(float(self.auroc[defined].mean()), summed / count)
+        value = float(self.auroc[defined].mean())
+        return self._estimate(value, summed / count, defined / count)
 
     def weighted(self, groups: Sequence[int] | None = None) -> Estimate:
         """The mean over the defined labels, each counting as often as it has cases.
@@ -85,7 +97,18 @@ class LabelAurocs:
         rows = self._rows(groups)
         value = float(np.average(self.auroc[defined], weights=cases))
         pulled = self._sums.case_auroc[rows].sum(0) - value * self._sums.case_count[rows].sum(0)
-        return Estimate(value, (self._sums.by_cases[rows].sum(0) + pulled) / cases.sum())
+        summed = self._sums.by_cases[rows].sum(0) + pulled
+        weight = np.where(defined, self.cases, 0) / cases.sum()
+        return self._estimate(value, summed / cases.sum(), weight)
+
+    def _estimate(
+        self, value: float, influence: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> Estimate:
+        """The mean of these weights, with the labels of one patient given their influence."""
+        cells = self.lone.label, self.lone.row, self.lone.share
+        lone = lone_influence(self.auroc, weight, self.case_patients, *cells, len(influence))
+        reason = reason_to_withhold(self.case_patients[weight > 0])
+        return Estimate(value, influence + lone, reason)
 
     def _rows(self, groups: Sequence[int] | None) -> list[int]:
         made = range(len(self._sums.influence))  # a group above has no label
@@ -127,8 +150,9 @@ def label_aurocs(
     parts = in_parts(work, mine)
     columns = np.concatenate([part.columns for part in parts], axis=1)
     lone = [cells for part in parts for cells in part.lone]
+    label, row, share = np.concatenate([np.zeros((3, 0)), *lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
-    counts = columns[3:].astype(np.int64)
+    counts = columns[3:6].astype(np.int64)
     return LabelAurocs(
         auroc=columns[0],
         standard_error=columns[1],
@@ -137,7 +161,8 @@ def label_aurocs(
         controls=counts[1],
         case_patients=counts[2],
         group=group,
-        lone=Lone(*np.concatenate([np.zeros((2, 0), np.int64), *lone], axis=1)),
+        degrees=columns[6],
+        lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
         roc=np.sum([part.roc for part in parts], axis=0) / drawn,
         precision=np.sum([part.precision for part in parts], axis=0) / drawn,
         _sums=_Sums(*np.sum([part.sums for part in parts], axis=0)),
@@ -197,16 +222,16 @@ class _Sums:
 class _Part:
     """What one thread has of its labels so far."""
 
-    columns: NDArray[np.float64]  # [6, labels of the part], as the first fields of LabelAurocs
+    columns: NDArray[np.float64]  # [7, labels of the part], as LabelAurocs begins, and degrees
     sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
-    lone: list[NDArray[np.int64]]  # [2, cells] each
+    lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
 
     @classmethod
     def empty(cls, labels: int, groups: int, admissions: int) -> _Part:
-        columns = np.full((6, labels), np.nan)
-        columns[3:] = 0
+        columns = np.full((7, labels), np.nan)
+        columns[3:6] = 0
         curves = np.zeros(len(FALSE_POSITIVE_RATES)), np.zeros(len(RECALLS))
         return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[])
 
@@ -214,7 +239,7 @@ class _Part:
         """Measure one label and add its influences to its group's."""
         rows = ranked.order[ranked.places]  # the admissions with the label
         case_patients = len(np.unique(sample.patients[rows]))
-        self.columns[3:, column] = len(rows), len(ranked.order) - len(rows), case_patients
+        self.columns[3:6, column] = len(rows), len(ranked.order) - len(rows), case_patients
         if not 0 < len(rows) < len(ranked.order):
             return
         ranks = ranked.ranks(sample.weights)
@@ -224,9 +249,13 @@ class _Part:
         influence[ranked.order] = _influences(ranked, ranks, case_patients, sample.weights)
         self.columns[0, column], self.columns[2, column] = ranks.auroc, ranks.average_precision
         if case_patients > 1:
-            self.columns[1, column] = _standard_error(influence, ranked.order, sample.patients)
+            by_patient = np.bincount(sample.patients, influence).astype(np.float64)
+            self.columns[1, column] = _standard_error(by_patient, ranked.order, sample.patients)
+            self.columns[6, column] = degrees_of_freedom(by_patient)
         else:
-            self.lone.append(np.stack([np.full(len(rows), ranked.label), rows]))
+            share = np.ones(len(rows)) if sample.weights is None else sample.weights[rows]
+            cells = np.full(len(rows), ranked.label), rows, share / ranks.all_cases
+            self.lone.append(np.stack(cells))
         influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]
         influence_sum += influence
         by_cases += len(rows) * influence
@@ -257,9 +286,8 @@ def _influences(
 
 
 def _standard_error(
-    influence: NDArray[np.float64], order: NDArray[np.int64], patients: NDArray[np.int64]
+    by_patient: NDArray[np.float64], order: NDArray[np.int64], patients: NDArray[np.int64]
 ) -> float:
-    by_patient = np.bincount(patients, influence)
     if len(order) == len(patients):
         clusters = len(by_patient)
     else:

@@ -191,7 +191,6 @@ def test_one_vs_one_equals_scikit_learn(seed: int, classes: int, rows: int) -> N
         if a != b
     ]
     assert found.value == pytest.approx(np.mean(by_hand), abs=1e-12)
-    assert found.influence.sum() == pytest.approx(0, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=60)
