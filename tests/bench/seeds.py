@@ -24,6 +24,7 @@ PREVALENCES = (0.02, 0.05, 0.1, 0.2, 0.3)
 STRENGTHS = (0.6, 0.8, 1.0, 1.2, 1.4)  # mu of the labels
 PATIENT_SHARE = 0.3  # of the shared noise's variance, alike in all admissions of a patient
 OWN = 0.1  # of the noise's variance, of the seed alone
+ALMOST_NONE = 1e-6  # a tau of seeds that differ in their own noise alone
 TAU = 0.05  # then seeds move the macro AUROC about as much as patients do, over 3 seeds
 
 
@@ -68,7 +69,7 @@ def truth(tau: float = TAU, above: float = 0.0) -> float:
 
 
 def coverage(
-    replicates: int, patients: int, seeds: int, *, start: int = 0
+    replicates: int, patients: int, seeds: int, *, tau: float = TAU, start: int = 0
 ) -> dict[str, tuple[float, float]]:
     """What -> (share of replicates whose interval holds the truth, the same without seeds' s)."""
     better = 0.05
@@ -76,14 +77,14 @@ def coverage(
     for replicate in range(replicates):
         random = np.random.default_rng(start + replicate)
         found = hospital(random, patients)
-        first = trained(random, found, seeds, above=better)
-        second = trained(random, found, seeds)
+        first = trained(random, found, seeds, tau, above=better)
+        second = trained(random, found, seeds, tau)
         baseline = trained(random, found, 1, tau=0.0)
         for what, told, naive, true in (
-            _alone("one model", first, found, truth(above=better)),
-            _apart("a model less another", first, second, found, truth(above=better) - truth()),
+            _alone("one model", first, found, truth(tau, better)),
+            _apart("a model less another", first, second, found, truth(tau, better) - truth(tau)),
             _apart("a model less a deterministic one", first, baseline, found,
-                   truth(above=better) - truth(tau=0.0)),
+                   truth(tau, better) - truth(tau=0.0)),
         ):  # fmt: skip
             held.setdefault(what, []).append((_holds(told, true), _holds(naive, true)))
     means = {what: np.mean(shares, axis=0) for what, shares in held.items()}
@@ -94,18 +95,22 @@ def rows() -> list[dict[str, Any]]:
     """Coverage of 95% intervals, beside that of intervals that ignore the seeds."""
     return [
         {
-            "what": f"{what}, {seeds} seeds, {PATIENTS} patients, {REPLICATES} replicates "
-            f"(Monte Carlo error {100 * _error(ours):.1f} points)",
+            "what": f"{what}, {seeds} seeds that {differ}, {PATIENTS} patients, {REPLICATES} "
+            f"replicates (Monte Carlo error {100 * _error(ours):.1f} points)",
             "unit": "% covered",
             "ours": 100 * ours,
             "peer": 100 * naive,
             "peer_name": "the patients' variance of the averaged influences alone",
             "ratio": abs(naive - 0.95) / max(abs(ours - 0.95), _error(ours)),
-            "goal": "93 to 97",
+            "goal": "93 to 97" if tau == TAU else "above 93: too wide is known",
             "peak_mib": None,
         }
-        for seeds in (3, 5)
-        for what, (ours, naive) in coverage(REPLICATES, PATIENTS, seeds).items()
+        for seeds, tau, differ in (
+            (3, TAU, "differ"),
+            (5, TAU, "differ"),
+            (3, ALMOST_NONE, "are equally good"),
+        )
+        for what, (ours, naive) in coverage(REPLICATES, PATIENTS, seeds, tau=tau).items()
     ]
 
 

@@ -82,9 +82,8 @@ def headline(boards: Sequence[Board]) -> list[dict[str, Any]]:
             "low": _rounded(standing.macro.low),
             "high": _rounded(standing.macro.high),
             "micro AUROC": _rounded(standing.micro.value),
-            f"minus {board.reference}": _rounded(_or_nan(standing.to_reference, "value")),
-            "p": _rounded(_or_nan(standing.to_reference, "p_value")),
-            "p (Holm)": _rounded(math.nan if standing.holm is None else standing.holm),
+            "minus the reference": standing.to_reference and _signed(standing.to_reference),
+            "p (Holm)": standing.to_reference and _p_value(standing.holm),
         }
         for board in boards
         for standing in board.standings
@@ -199,10 +198,6 @@ def _p_value(value: float | None) -> str:
     if value is None or math.isnan(value):
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _or_nan(found: Seeded | None, name: str) -> float:
-    return math.nan if found is None else float(getattr(found, name))
 
 
 def _rounded(value: float) -> float | None:
