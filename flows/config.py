@@ -130,7 +130,10 @@ def load_compare(path: Path, overrides: Sequence[str] = ()) -> CompareConfig:
         ):
             given = merge(given, nested)
         else:
-            given = {**given, "runs": [merge(run, nested) if isinstance(run, dict) else run for run in runs]}
+            given = {
+                **given,
+                "runs": [merge(run, nested) if isinstance(run, dict) else run for run in runs],
+            }
     return _checked(CompareConfig, path, given)
 
 

@@ -43,9 +43,7 @@ def entrant(
     )
 
 
-def _with_noise(
-    made: MadeUp, run: str, arm: str, outcome: str, seed: int, noise: float
-) -> Path:
+def _with_noise(made: MadeUp, run: str, arm: str, outcome: str, seed: int, noise: float) -> Path:
     table = pq.read_table(made.predictions[arm][outcome] / "test.parquet")
     logits = np.array(table["logits"].to_pylist())
     random = np.random.default_rng([seed, len(run), sum(run.encode()), len(arm)])

@@ -104,9 +104,7 @@ def test_the_numbers_on_the_page_are_those_of_the_table(folder: Path, page: str)
     assert f"<b>{row['value']:.3f}</b><small>{row['low']:.3f} to {row['high']:.3f}</small>" in page
     headline = json.loads((folder / "headline.json").read_text())
     [line] = [
-        one
-        for one in headline
-        if (one["outcome"], one["model"]) == ("diagnoses", "one/fused")
+        one for one in headline if (one["outcome"], one["model"]) == ("diagnoses", "one/fused")
     ]
     assert line["macro AUROC"] == round(row["value"], 3)
     assert len({tuple(one) for one in headline}) == 1  # the terminal's table has one set of columns
