@@ -124,16 +124,12 @@ def load_compare(path: Path, overrides: Sequence[str] = ()) -> CompareConfig:
     """
     given = _read(path)
     for override in overrides:
-        nested = _override(override)
-        if CompareConfig.model_fields.keys() & nested.keys() or not isinstance(
-            runs := given.get("runs"), list
-        ):
+        nested, runs = _override(override), given.get("runs")
+        if CompareConfig.model_fields.keys() & nested.keys() or not isinstance(runs, list):
             given = merge(given, nested)
         else:
-            given = {
-                **given,
-                "runs": [merge(run, nested) if isinstance(run, dict) else run for run in runs],
-            }
+            shared = [merge(run, nested) if isinstance(run, dict) else run for run in runs]
+            given = {**given, "runs": shared}
     return _checked(CompareConfig, path, given)
 
 

@@ -142,7 +142,7 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
 
 
 def _run_through(failing: Step, config: AdaptConfig) -> None:
-    """Run the flow that has the step, and make the step's artifact anew."""
+    """Run the flow that has the step (most are of the chain), and make its artifact anew."""
     if failing is evaluating.leaderboard:
         compare(CompareConfig(name="canary", runs=(config,), seeds=(config.finetune.seed,)))
     else:

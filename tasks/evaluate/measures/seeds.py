@@ -140,8 +140,8 @@ def _patient_term(estimate: Estimate, patients: NDArray[np.int64]) -> _Term:
 
 
 def _seed_terms(model: Trained) -> list[_Term]:
-    """The seeds' variance over their number; nothing for one seed or a deterministic model."""
-    if model.deterministic or model.seeds < 2:
+    """The seeds' variance over their number; nothing where there is one estimate."""
+    if model.seeds < 2:
         return []
     return [(model.spread**2 / model.seeds, float(model.seeds - 1))]
 

@@ -15,7 +15,7 @@ import pytest
 from tasks import schemas
 from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.leaderboard_write import write_leaderboard
-from tasks.evaluate.report.leaderboard_page import compared
+from tasks.evaluate.report.leaderboard_page import MISSING, compared
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 
@@ -78,6 +78,10 @@ def test_both_pages_tell_the_same(folder: Path, page: str) -> None:
             "0123456789abcdef",
         ):
             assert told in written.replace("&#39;", "'"), told
+        mark = (
+            "<small>chosen after looking</small>" if written is page else " (chosen after looking)"
+        )
+        assert f"inus the best{mark}" in written
         assert "this checkpoint only" not in written
         leak = re.search(rf"figures of {LONG} leak", written)
         assert leak
@@ -125,7 +129,7 @@ def test_only_the_keys_that_differ_are_shown_as_differing() -> None:
     )
     assert found.differing == (
         ("finetune.lora.rank", ("4", "8")),
-        ("finetune.new", ("–", "none")),
+        ("finetune.new", (MISSING, "none")),
     )
     assert found.common == "finetune.e: 3\n"
 
@@ -147,8 +151,11 @@ def test_nothing_overflows_in_a_browser_and_the_console_is_silent(
         f"<iframe src='inner.html' style='width:{width}px;height:900px;border:0'></iframe>"
     )
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000"]
-        + ["--virtual-time-budget=5000", "--dump-dom", outer.as_uri()],
+        [
+            *(CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}"),
+            *("--window-size=1400,1000", "--virtual-time-budget=5000"),
+            *("--dump-dom", outer.as_uri()),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
