@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.threads import in_parts
+
+BLOCK_CELLS = 1 << 19  # sorted at once by a thread
+
 
 def auroc_by_label(
     scores: NDArray[np.floating],
@@ -29,16 +33,13 @@ def auroc_by_label(
     >>> auroc_by_label(scores, positives, np.ones_like(positives))
     array([0.875])
     """
-    auroc = np.full(scores.shape[1], np.nan)
-    # columns are sorted one by one: a label's own column is contiguous only in a transposed copy
-    rows = zip(scores.T.copy(), positives.T.copy(), observed.T.copy(), strict=True)
-    for label, (score, positive, seen) in enumerate(rows):
-        cases, controls = score[seen & positive], np.sort(score[seen & ~positive])
-        if len(cases) and len(controls):
-            below = np.searchsorted(controls, cases, "left")
-            not_above = np.searchsorted(controls, cases, "right")
-            auroc[label] = (below + not_above).mean() / 2 / len(controls)
-    return auroc
+    step = max(1, BLOCK_CELLS // max(1, len(scores)))
+    blocks = [slice(start, start + step) for start in range(0, scores.shape[1], step)]
+    parts = in_parts(
+        lambda block: _block_aurocs(scores[:, block], positives[:, block], observed[:, block]),
+        blocks,
+    )
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def class_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -69,3 +70,24 @@ def macro_auroc(
     by_label = auroc_by_label(scores, positives, observed)
     defined = by_label[~np.isnan(by_label)]
     return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _block_aurocs(
+    scores: NDArray[np.floating], positives: NDArray[np.bool_], observed: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Sort the controls of every label, and look where its cases fall among them; [labels]."""
+    auroc = np.full(scores.shape[1], np.nan)
+    column = scores.T.copy()
+    case, seen = np.ascontiguousarray(positives.T), np.ascontiguousarray(observed.T)
+    case = case & seen
+    label, place = np.nonzero(case)
+    found = np.split(column[label, place], np.cumsum(np.count_nonzero(case, axis=1))[:-1])
+    column[case | ~seen] = np.inf  # sorted behind every control
+    column.sort(axis=1)
+    controls = np.count_nonzero(seen, axis=1) - np.count_nonzero(case, axis=1)
+    for index, (ranked, own) in enumerate(zip(column, found, strict=True)):
+        if len(own) and controls[index]:
+            ranked, own = ranked[: controls[index]], np.sort(own)
+            twice = np.searchsorted(ranked, own).sum() + np.searchsorted(ranked, own, "right").sum()
+            auroc[index] = twice / 2 / len(own) / controls[index]
+    return auroc

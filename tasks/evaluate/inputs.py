@@ -6,6 +6,7 @@ Everything is checked here, once, and lined up by admission; the rest of the sta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,27 @@ class Known:
     code_systems: tuple[str, ...]
     group: NDArray[np.int64]  # [labels]; index into code_systems
     codes: tuple[str, ...]  # [labels]
+    train: NDArray[np.int64]  # [labels]; training admissions with the label
     admissions: pa.Table  # the cohort's columns, row by row as above
     one_of: bool = False  # the labels are classes, of which each admission has one
 
     @property
     def labels(self) -> int:
         return len(self.codes)
+
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which admissions are observed in each code system, all of its labels at once.
+
+        [code systems, admissions]
+        """
+        first = [int(np.argmax(self.group == system)) for system in range(len(self.code_systems))]
+        return np.ascontiguousarray(self.observed[:, first].T)
+
+    @cached_property
+    def positives(self) -> NDArray[np.int64]:
+        """How many observed admissions have each label; [labels]."""
+        return np.count_nonzero(self.cases & self.observed, axis=0)
 
 
 def table_of(place: Path, name: str) -> Path:
@@ -111,6 +127,7 @@ def read_known(outcome: str, place: Path, admissions: pa.Table) -> Known:
         code_systems=systems,
         group=group,
         codes=tuple(labels["code"].to_pylist()),
+        train=labels["train"].to_numpy(),
         admissions=test,
         one_of=pc.any(labels["one_of"]).as_py(),
     )

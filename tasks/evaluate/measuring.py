@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
-from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, macro_roc
+from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, RECALLS
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.rows import (
     BEST,
@@ -92,7 +92,7 @@ class _Outcome:
             scores = self._scores(variant)
             ranked.append(measure(variant, scores, self.known))
             rows += variant_rows(ranked[-1], self.known)
-            curves += self._curve(variant, scores, self.known.observed)
+            curves += self._curves(ranked[-1])
             if best is not None:
                 same = ranked[-1] if given is None else measure(variant, scores, self.known, given)
                 rows += share_rows(same, best, self.known)
@@ -129,16 +129,13 @@ class _Outcome:
         path = predictions_of(place, variant, self.known.outcome)
         return read_scores(variant, path, self.known, self.admissions)
 
-    def _curve(
-        self, variant: str, scores: NDArray[np.float32], observed: NDArray[np.bool_]
-    ) -> Iterator[dict[str, Any]]:
-        heights = macro_roc(scores, self.known.cases, observed)
-        for across, up in zip(FALSE_POSITIVE_RATES, heights, strict=True):
-            if not np.isnan(up):
-                yield {
-                    "variant": variant,
-                    "outcome": self.known.outcome,
-                    "curve": "roc",
-                    "x": float(across),
-                    "y": float(up),
-                }
+    def _curves(self, measured: Measured) -> Iterator[dict[str, Any]]:
+        """The ROC and the precision-recall curve, means over the defined labels."""
+        named = {"variant": measured.variant, "outcome": self.known.outcome}
+        for curve, across, up in (
+            ("roc", FALSE_POSITIVE_RATES, measured.labels.roc),
+            ("precision_recall", RECALLS, measured.labels.precision),
+        ):
+            for x, y in zip(across.tolist(), up.tolist(), strict=True):
+                if not np.isnan(y):
+                    yield {**named, "curve": curve, "x": x, "y": y}

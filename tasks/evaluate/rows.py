@@ -11,8 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas
+from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, micro
+from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, micro_with_ranks
+from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.intervals import (
     METHOD,
     PAIRED_METHOD,
@@ -25,6 +27,7 @@ from tasks.evaluate.measures.intervals import (
 
 BEST = "p_best"  # the variant made of the generator's best predictions
 WITHOUT = "-without-"  # variants with an adapter zeroed: shown as a check, never compared
+AVERAGE_PRECISION = "precision at each case, ties called together"
 _ROW: dict[str, Any] = {"split": "test", "group": "all", "code_system": None, "code": None}
 
 
@@ -33,9 +36,12 @@ class Measured:
     """One variant's ranking of an outcome: by label, and by code system (None: pooled)."""
 
     variant: str
-    labels: LabelAurocs
-    macro: Mapping[int | None, Estimate]
-    micro: Mapping[int | None, Estimate]
+    labels: LabelAurocs  # its groups are the bands of the first code system, then of the next
+    aurocs: Mapping[tuple[str, int | None], Estimate]  # ("macro", ...), ("micro", ...), ...
+    micro_precision: Mapping[int | None, float]  # average precision of all cells together
+
+    def macro(self, space: int | None) -> Estimate:
+        return self.aurocs["macro", space]
 
 
 def measure(
@@ -46,17 +52,23 @@ def measure(
 ) -> Measured:
     """Rank the scores, [admissions, labels], within each label and pooled, by code system."""
     seen = known.observed if observed is None else observed
-    labels = label_aurocs(scores, known.cases, seen, known.patients, known.group)
+    group = known.group * len(NAMES) + bands_of(known.train)
+    labels = label_aurocs(scores, known.cases, seen, known.patients, group)
+    aurocs: dict[tuple[str, int | None], Estimate] = {}
+    precision: dict[int | None, float] = {}
     spaces = spaces_of(known)
-    macros = {space: labels.macro(None if space is None else [space]) for space in spaces}
-    micros: dict[int | None, Estimate] = {}
     for space in spaces:
+        aurocs["macro", space] = labels.macro(label_groups(known, space))
+        aurocs["weighted", space] = labels.weighted(label_groups(known, space))
         if space is None and len(spaces) == 2:  # one code system: pooled is the same
-            micros[space] = micros[0]
+            aurocs["micro", space], precision[space] = aurocs["micro", 0], precision[0]
         else:
-            chosen = slice(None) if space is None else known.group == space
-            micros[space] = micro(scores[:, chosen], known.cases[:, chosen], seen[:, chosen])
-    return Measured(variant, labels, macros, micros)
+            chosen = slice(None) if space is None else np.flatnonzero(known.group == space)
+            aurocs["micro", space], ranks = micro_with_ranks(scores, known.cases, seen, chosen)
+            precision[space] = ranks.average_precision if ranks.defined else float("nan")
+        if known.one_of:
+            aurocs["ovo", space] = one_vs_one(scores, known.cases, seen, known.patients)
+    return Measured(variant, labels, aurocs, precision)
 
 
 def spaces_of(known: Known) -> list[int | None]:
@@ -64,31 +76,57 @@ def spaces_of(known: Known) -> list[int | None]:
     return [*range(len(known.code_systems)), None]
 
 
+def label_groups(known: Known, space: int | None, band: int | None = None) -> list[int]:
+    """The groups of labels of a code system (None: all) and of a band (None: all)."""
+    systems = range(len(known.code_systems)) if space is None else [space]
+    bands = range(len(NAMES)) if band is None else [band]
+    return [system * len(NAMES) + one for system in systems for one in bands]
+
+
 def variant_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
-    """Macro and micro with intervals, how many labels are defined, and every label."""
+    """The averages with intervals, how many labels are defined, the bands, and every label."""
     for space in spaces_of(known):
         base = _counts(known, space) | {"variant": measured.variant}
-        for metric, found in (("macro", measured.macro[space]), ("micro", measured.micro[space])):
-            yield base | _valued(f"auroc_{metric}", interval(found, known.patients), METHOD)
-        groups = None if space is None else [space]
+        for (average, of), found in measured.aurocs.items():
+            if of == space:
+                yield base | _valued(f"auroc_{average}", interval(found, known.patients), METHOD)
+        groups = label_groups(known, space)
         defined = measured.labels.defined(groups)
-        total = known.labels if space is None else int((known.group == space).sum())
         alone = int((defined & (measured.labels.case_patients < 2)).sum())
-        yield base | _counted("labels", total)
+        yield base | _counted("labels", int(_inside(known, space).sum()))
         yield base | _counted("labels_defined", int(defined.sum()))
         yield base | _counted("labels_of_one_patient", alone)
+        precision = measured.labels.average_precision[defined]
+        mean = float(precision.mean()) if len(precision) else float("nan")
+        yield base | _counted("average_precision_macro", mean, AVERAGE_PRECISION)
+        pooled = measured.micro_precision[space]
+        yield base | _counted("average_precision_micro", pooled, AVERAGE_PRECISION)
+        yield from _band_rows(measured, known, space)
     yield from _label_rows(measured, known)
+
+
+def _band_rows(measured: Measured, known: Known, space: int | None) -> Iterator[dict[str, Any]]:
+    """The macro AUROC of the labels of each band that has any."""
+    for band, name in enumerate(NAMES):
+        total = int(_inside(known, space, band).sum())
+        if not total:
+            continue
+        base = _counts(known, space, band) | {"variant": measured.variant, "group": name}
+        groups = label_groups(known, space, band)
+        found = interval(measured.labels.macro(groups), known.patients)
+        yield base | _valued("auroc_macro", found, METHOD)
+        yield base | _counted("labels", total)
+        yield base | _counted("labels_defined", int(measured.labels.defined(groups).sum()))
 
 
 def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator[dict[str, Any]]:
     """First minus second on the same admissions, with the p-value of no difference."""
     for space in spaces_of(known):
         base = _counts(known, space) | {"variant": f"{first.variant}-{second.variant}"}
-        for name, ours, theirs in (
-            ("macro", first.macro[space], second.macro[space]),
-            ("micro", first.micro[space], second.micro[space]),
-        ):
-            found = difference(ours, theirs, known.patients)
+        for (name, of), ours in first.aurocs.items():
+            if of != space:
+                continue
+            found = difference(ours, second.aurocs[name, of], known.patients)
             yield base | _valued(f"auroc_{name}_difference", found, PAIRED_METHOD)
             yield base | _counted(f"auroc_{name}_difference_p", found.p_value, "normal, two-sided")
 
@@ -97,7 +135,7 @@ def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dic
     """How far the variant comes from chance to the best reachable macro AUROC."""
     for space in spaces_of(known):
         base = _counts(known, space) | {"variant": measured.variant}
-        found = share_of_the_way(measured.macro[space], best.macro[space], known.patients)
+        found = share_of_the_way(measured.macro(space), best.macro(space), known.patients)
         yield base | _valued("share_of_best", found, "delta method, clustered by patient")
 
 
@@ -127,7 +165,7 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
         value = float(found.auroc[index])
         low, high = label_interval(value, float(found.standard_error[index]))
         group = int(known.group[index])
-        yield {
+        base = {
             "variant": measured.variant,
             "outcome": known.outcome,
             "code_system": known.code_systems[group],
@@ -135,20 +173,28 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
             "n": int(found.cases[index] + found.controls[index]),
             "n_patients": patients[group],
             "positives": int(found.cases[index]),
-        } | _valued("auroc", Interval(value, low, high), f"{METHOD}, logit scale")
+        }
+        yield base | _valued("auroc", Interval(value, low, high), f"{METHOD}, logit scale")
+        precision = float(found.average_precision[index])
+        yield base | _counted("average_precision", precision, AVERAGE_PRECISION)
 
 
-def _counts(known: Known, space: int | None) -> dict[str, Any]:
-    """The row's outcome and code system, and how many admissions, patients and cases it is over."""
-    labels = np.ones(known.labels, bool) if space is None else known.group == space
-    rows = known.observed[:, labels].any(axis=1)
+def _counts(known: Known, space: int | None, band: int | None = None) -> dict[str, Any]:
+    """The row's code system, and how many admissions, patients and cases it is over."""
+    rows = known.seen.any(axis=0) if space is None else known.seen[space]
     return {
         "outcome": known.outcome,
         "code_system": None if space is None else known.code_systems[space],
         "n": int(rows.sum()),
         "n_patients": len(np.unique(known.patients[rows])),
-        "positives": int(np.count_nonzero((known.cases & known.observed)[:, labels])),
+        "positives": int(known.positives[_inside(known, space, band)].sum()),
     }
+
+
+def _inside(known: Known, space: int | None, band: int | None = None) -> NDArray[np.bool_]:
+    """Which labels are of a code system (None: any) and of a band (None: any); [labels]."""
+    inside = np.ones(known.labels, bool) if space is None else known.group == space
+    return inside if band is None else inside & (bands_of(known.train) == band)
 
 
 def _valued(metric: str, found: Interval, method: str) -> dict[str, Any]:

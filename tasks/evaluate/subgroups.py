@@ -34,7 +34,8 @@ def subgroup_rows(
             rows = np.flatnonzero(groups == name)
             part = _part(known, rows)
             for row in variant_rows(measure(variant, scores[rows], part), part):
-                if row["metric"] in _AGGREGATES and row["code_system"] is None:
+                aggregate = row["code_system"] is None and "group" not in row
+                if aggregate and row["metric"] in _AGGREGATES:
                     yield row | {"group": f"{column}={name}"}
 
 

@@ -1,22 +1,30 @@
-"""AUROC over many labels, by label, macro and micro, each with its influence function.
+"""AUROC over many labels: by label, macro, weighted and micro, each with its influence function.
 
 The influence of an admission is what it adds to the estimate's sampling error, to first order:
 the estimate minus the truth is about the sum of all influences. Intervals follow from it
-without resampling (see `intervals.py`).
+without resampling (see `intervals.py`). A label's influences are DeLong's components (Biometrics
+44:837-845, 1988): a case's share of controls below it, a control's share of cases above it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.placements import THREADS, placements, pooled_placement_sums
+from tasks.evaluate.measures.curves import (
+    FALSE_POSITIVE_RATES,
+    RECALLS,
+    precisions_at_recalls,
+    true_positive_rates,
+)
+from tasks.evaluate.measures.pool import pooled
+from tasks.evaluate.measures.ranks import CaseRanks, Ranked, ranked_labels
+from tasks.threads import in_parts
 
-LABEL_BLOCK = 64  # labels whose columns are copied at once: 2.5 MB for 10,000 admissions
+PARTS = 4  # sums over labels are made in so many parts, whatever the machine: the same bytes
 
 
 @dataclass(frozen=True)
@@ -28,16 +36,28 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Lone:
+    """The case cells of the labels that one patient alone has."""
+
+    label: NDArray[np.int64]  # [cells]
+    row: NDArray[np.int64]  # [cells] the admission
+
+
+@dataclass(frozen=True)
 class LabelAurocs:
-    """The AUROC of every label, and the influences summed over each group of labels."""
+    """The AUROC of every label, and what is summed over each group of labels."""
 
     auroc: NDArray[np.float64]  # [labels]; NaN: undefined, no case or no control
     standard_error: NDArray[np.float64]  # [labels]; NaN: fewer than two patients with the label
+    average_precision: NDArray[np.float64]  # [labels]; NaN: undefined
     cases: NDArray[np.int64]  # [labels]
     controls: NDArray[np.int64]  # [labels]
     case_patients: NDArray[np.int64]  # [labels]
     group: NDArray[np.int64]  # [labels]
-    influence: NDArray[np.float64]  # [groups, admissions]
+    lone: Lone
+    roc: NDArray[np.float64]  # true positive rates, the mean over defined labels; NaN: none is
+    precision: NDArray[np.float64]  # at RECALLS, the same mean
+    _sums: _Sums
 
     def defined(self, groups: Sequence[int] | None = None) -> NDArray[np.bool_]:
         """Which labels of these groups (all of them by default) have a case and a control."""
@@ -49,9 +69,30 @@ class LabelAurocs:
         defined = self.defined(groups)
         count = int(defined.sum())
         if not count:
-            return Estimate(float("nan"), np.zeros(self.influence.shape[1]))
-        rows = list(range(len(self.influence))) if groups is None else list(groups)
-        return Estimate(float(self.auroc[defined].mean()), self.influence[rows].sum(0) / count)
+            return self._undefined()
+        summed = self._sums.influence[self._rows(groups)].sum(0)
+        return Estimate(float(self.auroc[defined].mean()), summed / count)
+
+    def weighted(self, groups: Sequence[int] | None = None) -> Estimate:
+        """The mean over the defined labels, each counting as often as it has cases.
+
+        The weights are of the sample too: a case of a label above the mean pulls it up.
+        """
+        defined = self.defined(groups)
+        cases = self.cases[defined]
+        if not cases.sum():
+            return self._undefined()
+        rows = self._rows(groups)
+        value = float(np.average(self.auroc[defined], weights=cases))
+        pulled = self._sums.case_auroc[rows].sum(0) - value * self._sums.case_count[rows].sum(0)
+        return Estimate(value, (self._sums.by_cases[rows].sum(0) + pulled) / cases.sum())
+
+    def _rows(self, groups: Sequence[int] | None) -> list[int]:
+        made = range(len(self._sums.influence))  # a group above has no label
+        return [one for one in (made if groups is None else groups) if one in made]
+
+    def _undefined(self) -> Estimate:
+        return Estimate(float("nan"), np.zeros(self._sums.influence.shape[1]))
 
 
 def label_aurocs(
@@ -60,6 +101,7 @@ def label_aurocs(
     observed: NDArray[np.bool_],
     patients: NDArray[np.int64],
     group: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> LabelAurocs:
     """Rank the observed admissions of every label by their scores.
 
@@ -69,91 +111,159 @@ def label_aurocs(
         observed: [admissions, labels], whether it is known; unobserved cells are left out.
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
         group: [labels], the label's group (its code system) as 0, 1, 2, ...
+        weights: [admissions], how much each counts, 0 or more; None: each counts 1.
     """
     labels = scores.shape[1]
     group = np.zeros(labels, np.int64) if group is None else group
-    blocks = [slice(start, start + LABEL_BLOCK) for start in range(0, labels, LABEL_BLOCK)]
+    sample = _Sample(patients, group, weights)
 
-    def work(mine: list[slice]) -> tuple[list[_Block], NDArray[np.float64]]:
-        influence = np.zeros((int(group.max(initial=0)) + 1, len(scores)))
-        done = [_rank_block(scores, cases, observed, patients, group, b, influence) for b in mine]
-        return done, influence
+    def work(mine: NDArray[np.int64]) -> _Part:
+        part = _Part.empty(len(mine), int(group.max(initial=0)) + 1, len(scores))
+        for column, ranked in enumerate(ranked_labels(scores, cases, observed, mine)):
+            part.add(column, ranked, sample)
+        return part
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = list(pool.map(work, [blocks[thread::THREADS] for thread in range(THREADS)]))
-    ranked = sorted((block for done, _ in parts for block in done), key=lambda block: block.start)
-    columns = np.concatenate([block.columns for block in ranked], axis=1)
-    auroc, standard_error, n_cases, n_controls, n_patients = columns
+    mine = np.array_split(np.arange(labels), PARTS)
+    parts = in_parts(work, mine)
+    columns = np.concatenate([part.columns for part in parts], axis=1)
+    lone = [cells for part in parts for cells in part.lone]
+    drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
+    counts = columns[3:].astype(np.int64)
     return LabelAurocs(
-        auroc,
-        standard_error,
-        n_cases.astype(np.int64),
-        n_controls.astype(np.int64),
-        n_patients.astype(np.int64),
-        group,
-        np.sum([influence for _, influence in parts], axis=0),
+        auroc=columns[0],
+        standard_error=columns[1],
+        average_precision=columns[2],
+        cases=counts[0],
+        controls=counts[1],
+        case_patients=counts[2],
+        group=group,
+        lone=Lone(*np.concatenate([np.zeros((2, 0), np.int64), *lone], axis=1)),
+        roc=np.sum([part.roc for part in parts], axis=0) / drawn,
+        precision=np.sum([part.precision for part in parts], axis=0) / drawn,
+        _sums=_Sums(*np.sum([part.sums for part in parts], axis=0)),
     )
 
 
 def micro(
-    scores: NDArray[np.float32], cases: NDArray[np.bool_], observed: NDArray[np.bool_]
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None = None,
 ) -> Estimate:
     """The AUROC of all observed (admission, label) cells pooled into one ranking.
 
     Args: as for `label_aurocs`. Undefined (NaN) where no cell is a case, or none a control.
     """
-    pool, case_sums, control_sums = pooled_placement_sums(scores, cases, observed)
-    if not pool.cases or not pool.controls:
-        return Estimate(float("nan"), np.zeros(len(scores)))
-    value = float(case_sums.sum() / pool.cases)
-    n_cases = np.count_nonzero(cases & observed, axis=1)
-    n_controls = np.count_nonzero(observed, axis=1) - n_cases
-    influence = (case_sums - value * n_cases) / pool.cases
-    influence += (control_sums - value * n_controls) / pool.controls
-    return Estimate(value, influence)
+    return micro_with_ranks(scores, cases, observed, weights=weights)[0]
 
 
-@dataclass(frozen=True)
-class _Block:
-    start: int
-    columns: NDArray[np.float64]  # [5, labels of the block]
-
-
-def _rank_block(
+def micro_with_ranks(
     scores: NDArray[np.float32],
     cases: NDArray[np.bool_],
     observed: NDArray[np.bool_],
-    patients: NDArray[np.int64],
-    group: NDArray[np.int64],
-    block: slice,
-    influence: NDArray[np.float64],
-) -> _Block:
-    """Rank the labels of a block, and add each one's influences to its group's row."""
-    score = np.ascontiguousarray(scores[:, block].T)
-    case = np.ascontiguousarray(cases[:, block].T)
-    seen = np.ascontiguousarray(observed[:, block].T)
-    n_patients = int(patients.max(initial=-1)) + 1
-    columns = np.full((5, len(score)), np.nan)
-    for label in range(len(score)):
-        rows = np.flatnonzero(seen[label])
-        whole = len(rows) == len(patients)
-        is_case = case[label] if whole else case[label][rows]
-        n_cases = int(np.count_nonzero(is_case))
-        n_controls = len(rows) - n_cases
-        columns[2:4, label] = n_cases, n_controls
-        owners = patients if whole else patients[rows]
-        columns[4, label] = case_patients = len(np.unique(owners[is_case]))
-        if not n_cases or not n_controls:
-            continue
-        place = placements(score[label] if whole else score[label][rows], is_case)
-        value = float(place[is_case].mean())
-        added = np.where(is_case, (place - value) / n_cases, (place - value) / n_controls)
-        if case_patients > 1:  # DeLong's denominator n - 1: few cases hide their own spread
-            added[is_case] *= np.sqrt(case_patients / (case_patients - 1))
-        influence[group[block][label], rows] += added
-        columns[0, label] = value
+    labels: NDArray[np.int64] | slice = slice(None),
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[Estimate, CaseRanks]:
+    """The micro AUROC of these labels, and the ranks from which other pooled measures follow."""
+    pool = pooled(scores, cases, observed, labels, weights)
+    ranks = pool.ranks
+    if not ranks.defined:
+        return Estimate(float("nan"), np.zeros(len(scores))), ranks
+    n_cases = np.count_nonzero(cases[:, labels] & observed[:, labels], axis=1)
+    n_controls = np.count_nonzero(observed[:, labels], axis=1) - n_cases
+    influence = (pool.case_shares - ranks.auroc * n_cases) / ranks.all_cases
+    influence += (pool.control_shares - ranks.auroc * n_controls) / ranks.controls
+    return Estimate(ranks.auroc, influence if weights is None else influence * weights), ranks
+
+
+@dataclass(frozen=True)
+class _Sample:
+    patients: NDArray[np.int64]  # [admissions]
+    group: NDArray[np.int64]  # [labels]
+    weights: NDArray[np.float64] | None  # [admissions]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of each group of labels, what each admission adds up to; all [groups, admissions]."""
+
+    influence: NDArray[np.float64]
+    by_cases: NDArray[np.float64]  # influences, each label's times its number of cases
+    case_auroc: NDArray[np.float64]  # the AUROCs of the labels that the admission has
+    case_count: NDArray[np.float64]  # how many those are
+
+
+@dataclass
+class _Part:
+    """What one thread has of its labels so far."""
+
+    columns: NDArray[np.float64]  # [6, labels of the part], as the first fields of LabelAurocs
+    sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
+    roc: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    lone: list[NDArray[np.int64]]  # [2, cells] each
+
+    @classmethod
+    def empty(cls, labels: int, groups: int, admissions: int) -> _Part:
+        columns = np.full((6, labels), np.nan)
+        columns[3:] = 0
+        curves = np.zeros(len(FALSE_POSITIVE_RATES)), np.zeros(len(RECALLS))
+        return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[])
+
+    def add(self, column: int, ranked: Ranked, sample: _Sample) -> None:
+        """Measure one label and add its influences to its group's."""
+        rows = ranked.order[ranked.places]  # the admissions with the label
+        case_patients = len(np.unique(sample.patients[rows]))
+        self.columns[3:, column] = len(rows), len(ranked.order) - len(rows), case_patients
+        if not 0 < len(rows) < len(ranked.order):
+            return
+        ranks = ranked.ranks(sample.weights)
+        if not ranks.defined:
+            return
+        influence = np.zeros(self.sums.shape[2])
+        influence[ranked.order] = _influences(ranked, ranks, case_patients, sample.weights)
+        self.columns[0, column], self.columns[2, column] = ranks.auroc, ranks.average_precision
         if case_patients > 1:
-            by_patient = np.bincount(owners, added, minlength=n_patients)
-            clusters = len(np.unique(owners)) if not whole else n_patients
-            columns[1, label] = np.sqrt(clusters / (clusters - 1) * np.square(by_patient).sum())
-    return _Block(block.start, columns)
+            self.columns[1, column] = _standard_error(influence, ranked.order, sample.patients)
+        else:
+            self.lone.append(np.stack([np.full(len(rows), ranked.label), rows]))
+        influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]
+        influence_sum += influence
+        by_cases += len(rows) * influence
+        case_auroc[rows] += ranks.auroc
+        case_count[rows] += 1
+        self.roc += true_positive_rates(ranks)
+        self.precision += precisions_at_recalls(ranks)
+
+
+def _influences(
+    ranked: Ranked, ranks: CaseRanks, case_patients: int, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Each observed admission's influence on its label's AUROC, in the order of scores."""
+    first, last = ranked.ends
+    above = 1.0 - np.concatenate(([0.0], np.cumsum(ranks.cases))) / ranks.all_cases
+    # runs by turns: controls below the first case's score, all with that score, controls below
+    # the next one, ...; a control tied with cases has half of them above
+    levels, sizes = np.empty(2 * len(first) + 1), np.empty(2 * len(first) + 1, np.int64)
+    levels[0::2], levels[1::2] = above, above[1:] + 0.5 * ranks.cases / ranks.all_cases
+    sizes[0::2] = np.concatenate((first, [len(ranked.order)])) - np.concatenate(([0], last))
+    sizes[1::2] = last - first
+    found = np.repeat((levels - ranks.auroc) / ranks.controls, sizes)
+    own = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(ranked.places, last), prepend=0))
+    # DeLong's denominator n - 1: few cases hide their own spread
+    spread = np.sqrt(case_patients / (case_patients - 1)) if case_patients > 1 else 1.0
+    found[ranked.places] = (ranks.shares[own] - ranks.auroc) * spread / ranks.all_cases
+    return found if weights is None else found * weights[ranked.order]
+
+
+def _standard_error(
+    influence: NDArray[np.float64], order: NDArray[np.int64], patients: NDArray[np.int64]
+) -> float:
+    by_patient = np.bincount(patients, influence)
+    if len(order) == len(patients):
+        clusters = len(by_patient)
+    else:
+        seen = np.zeros(len(by_patient), bool)
+        seen[patients[order]] = True
+        clusters = int(np.count_nonzero(seen))
+    return float(np.sqrt(clusters / (clusters - 1) * (by_patient @ by_patient)))

@@ -1,48 +1,37 @@
-"""The macro-averaged ROC curve: the mean sensitivity over labels at each false positive rate."""
+"""ROC and precision-recall curves at fixed places, so that they can be averaged over labels."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.evaluate.measures.ranks import CaseRanks
+
 # finer near zero, where a clinician works: 0, 0.0001, 0.0004, ..., 1
 FALSE_POSITIVE_RATES = np.linspace(0, 1, 101) ** 2
+RECALLS = np.linspace(0.01, 1, 100)
 
 
-def macro_roc(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Return the mean true positive rate at FALSE_POSITIVE_RATES; NaN where no label is defined.
+def roc_corners(ranks: CaseRanks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The corners of the exact ROC curve: false, then true positive rates, each from 0 to 1.
 
-    Each label's curve is exact (one corner for tied scores); labels with no case or no control
-    are left out, as they are from the macro AUROC.
-
-    Args:
-        scores, cases, observed: [admissions, labels].
+    It rises at each distinct score of a case, aslant where controls are tied with it.
     """
-    total, defined = np.zeros(len(FALSE_POSITIVE_RATES)), 0
-    for label in range(scores.shape[1]):
-        rows = observed[:, label]
-        case = cases[rows, label]
-        if case.any() and not case.all():
-            false, true = roc(scores[rows, label], case)
-            total += np.interp(FALSE_POSITIVE_RATES, false, true)
-            defined += 1
-    return total / defined if defined else np.full(len(total), np.nan)
+    called = np.cumsum(ranks.cases[::-1]) / ranks.all_cases
+    above = (ranks.controls - ranks.below - ranks.tied)[::-1] / ranks.controls
+    upto = (ranks.controls - ranks.below)[::-1] / ranks.controls
+    false = np.stack([above, upto], axis=1).ravel()
+    true = np.stack([np.concatenate(([0.0], called[:-1])), called], axis=1).ravel()
+    return np.concatenate(([0.0], false, [1.0])), np.concatenate(([0.0], true, [1.0]))
 
 
-def roc(
-    scores: NDArray[np.float32], cases: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The corners of one label's ROC curve: false, then true positive rates, each from 0 to 1."""
-    order = np.argsort(-scores)
-    ranked, case = scores[order], cases[order]
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    true = np.cumsum(case)[ends]
-    false = ends + 1 - true
-    return (
-        np.concatenate(([0.0], false / false[-1])),
-        np.concatenate(([0.0], true / true[-1])),
-    )
+def true_positive_rates(ranks: CaseRanks) -> NDArray[np.float64]:
+    """The true positive rate at FALSE_POSITIVE_RATES."""
+    return np.interp(FALSE_POSITIVE_RATES, *roc_corners(ranks))
+
+
+def precisions_at_recalls(ranks: CaseRanks) -> NDArray[np.float64]:
+    """The precision where RECALLS is just reached; its mean is about the average precision."""
+    found = np.cumsum(ranks.cases[::-1])
+    place = np.searchsorted(found, RECALLS * ranks.all_cases * (1 - 1e-12))
+    return ranks.precisions[::-1][np.minimum(place, len(found) - 1)]
