@@ -20,9 +20,6 @@ from tasks import schemas
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.leaderboard_entries import (
-    AUROCS,
-    MACRO,
-    MICRO,
     Entrant,
     Entry,
     read_entries,
@@ -34,7 +31,6 @@ from tasks.evaluate.rows import spaces_of
 
 BASELINE = "tfidf"  # the reference, where the first run has it and none is named
 AFTER_LOOKING = "chosen after looking"
-ROW_BLOCK = 4096  # admissions whose cells are counted at once: 29 MB for 7,000 labels
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def board(known: Known, entries: Sequence[Entry], reference: str | None = None) 
     distinct = list({entry.name: entry for entry in first_of.values()}.values())
     base = first_of[_reference(entries, reference).name]
     patients = known.patients
-    macro = {entry.name: over_seeds(entry.trained(MACRO), patients) for entry in distinct}
+    macro = {entry.name: over_seeds(entry.trained("macro"), patients) for entry in distinct}
     best = max(distinct, key=lambda entry: _or_lowest(macro[entry.name].value))
     compared = [entry for entry in distinct if entry is not base]
     apart = {entry.name: _difference(entry, base, known) for entry in compared}
@@ -102,7 +98,7 @@ def board(known: Known, entries: Sequence[Entry], reference: str | None = None) 
                 name for name, one in first_of.items() if one is entry and name != entry.name
             ),
             macro=macro[entry.name],
-            micro=over_seeds(entry.trained(MICRO), patients),
+            micro=over_seeds(entry.trained("micro"), patients),
             to_reference=apart.get(entry.name),
             holm=adjusted.get(entry.name),
             to_best=None if entry is best else _difference(entry, best, known),
@@ -142,14 +138,14 @@ def _entry_rows(
 ) -> Iterator[dict[str, Any]]:
     how = "deterministic" if entry.deterministic else "count"
     for space, base in counts.items():
-        for metric in AUROCS:
-            model = entry.trained(metric, space)
+        for average in entry.averages(space):
+            model, metric = entry.trained(average, space), f"auroc_{average}"
             yield base | _valued(metric, over_seeds(model, patients))
             if not math.isnan(model.spread):
                 words = "standard deviation over seeds"
                 yield base | _counted(f"{metric}_seed_sd", model.spread, words)
             for seed, checkpoint in entry.by_seed():
-                alone = over_seeds(Trained((checkpoint.aurocs[metric][space],)), patients)
+                alone = over_seeds(Trained((checkpoint.aurocs[average, space],)), patients)
                 yield base | {"seed": seed} | _valued(metric, alone)
         yield base | _counted("labels_defined", entry.checkpoints[0].defined[space])
         yield base | _counted("seeds", len(entry.seeds), how)
@@ -182,7 +178,7 @@ def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
 
 
 def _difference(first: Entry, second: Entry, known: Known) -> Seeded:
-    return difference_over_seeds(first.trained(MACRO), second.trained(MACRO), known.patients)
+    return difference_over_seeds(first.trained("macro"), second.trained("macro"), known.patients)
 
 
 def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -194,27 +190,19 @@ def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
 
 def _counts(known: Known) -> dict[int | None, dict[str, Any]]:
     """What every row of a code system (None: pooled) says of its admissions."""
-    positives = np.zeros(known.labels, np.int64)
-    seen = np.zeros((len(known.hadm_id), len(known.code_systems)), bool)
-    for start in range(0, len(seen), ROW_BLOCK):
-        rows = slice(start, start + ROW_BLOCK)
-        observed = known.observed[rows]
-        positives += np.count_nonzero(known.cases[rows] & observed, axis=0)
-        for group in range(seen.shape[1]):
-            seen[rows, group] = observed[:, known.group == group].any(axis=1)
     counts = {}
     for space in spaces_of(known):
-        rows_seen = seen.any(axis=1) if space is None else seen[:, space]
-        mine = slice(None) if space is None else known.group == space
+        rows = known.seen.any(axis=0) if space is None else known.seen[space]
+        labels = slice(None) if space is None else known.group == space
         counts[space] = {
             "split": "test",
             "outcome": known.outcome,
             "code_system": None if space is None else known.code_systems[space],
             "code": None,
             "group": "all",
-            "n": int(np.count_nonzero(rows_seen)),
-            "n_patients": len(np.unique(known.patients[rows_seen])),
-            "positives": int(positives[mine].sum()),
+            "n": int(np.count_nonzero(rows)),
+            "n_patients": len(np.unique(known.patients[rows])),
+            "positives": int(known.positives[labels].sum()),
         }
     return counts
 

@@ -16,10 +16,8 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
 from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.seeds import Trained
-from tasks.evaluate.rows import WITHOUT, measure, spaces_of
+from tasks.evaluate.rows import WITHOUT, label_groups, measure, spaces_of
 from tasks.keys import sha256_of
-
-MACRO, MICRO = AUROCS = ("auroc_macro", "auroc_micro")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Entrant:
 class Checkpoint:
     """One trained model's ranking of an outcome, by code system (None: pooled)."""
 
-    aurocs: Mapping[str, Mapping[int | None, Estimate]]  # auroc_macro, auroc_micro
+    aurocs: Mapping[tuple[str, int | None], Estimate]  # ("macro", ...), ("micro", ...), ...
     defined: Mapping[int | None, int]  # labels with a case and a control
 
 
@@ -70,9 +68,13 @@ class Entry:
         """Whether several seeds made the same predictions, byte for byte."""
         return len(self.seeds) > 1 and len(self.checkpoints) == 1
 
-    def trained(self, metric: str, space: int | None = None) -> Trained:
-        """A metric of each checkpoint."""
-        estimates = tuple(one.aurocs[metric][space] for one in self.checkpoints)
+    def averages(self, space: int | None) -> list[str]:
+        """What is averaged over the labels of a code system: macro, micro, ..."""
+        return [average for average, of in self.checkpoints[0].aurocs if of == space]
+
+    def trained(self, average: str, space: int | None = None) -> Trained:
+        """An average AUROC of each checkpoint."""
+        estimates = tuple(one.aurocs[average, space] for one in self.checkpoints)
         return Trained(estimates, self.deterministic)
 
     def by_seed(self) -> Iterator[tuple[int, Checkpoint]]:
@@ -129,11 +131,10 @@ def _entry(
             scores = read_scores(f"{entrant.run}/{variant}", path, known, admissions)
             measured = measure(variant, scores, known)
             defined = {
-                space: int(measured.labels.defined(None if space is None else [space]).sum())
+                space: int(measured.labels.defined(label_groups(known, space)).sum())
                 for space in spaces_of(known)
             }
-            aurocs = dict(zip(AUROCS, (measured.macro, measured.micro), strict=True))
-            ranked[prints[-1]] = Checkpoint(aurocs, defined)
+            ranked[prints[-1]] = Checkpoint(measured.aurocs, defined)
     distinct = prints if len(set(prints)) > 1 else prints[:1]
     checkpoints = tuple(ranked[one] for one in distinct)
     return Entry(entrant.run, variant, entrant.seeds, checkpoints, tuple(prints))

@@ -34,7 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluate.measures.auroc import Estimate
-from tasks.evaluate.measures.intervals import METHOD, PAIRED_METHOD, standard_error
+from tasks.evaluate.measures.intervals import (
+    METHOD,
+    PAIRED_METHOD,
+    difference,
+    interval,
+    standard_error,
+)
 
 ONE_CHECKPOINT = "this checkpoint only"
 T_METHOD = "Student's t, Satterthwaite"
@@ -49,7 +55,6 @@ class Seeded:
     low: float
     high: float
     p_value: float  # of zero; NaN where the value is no difference
-    degrees: float  # Satterthwaite's
     method: str
 
 
@@ -102,12 +107,14 @@ def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
     """
-    mean = model.mean
-    terms = [_patient_term(mean, patients), *_seed_terms(model)]
-    low, high, _, degrees = _t_interval(mean.value, terms)
     words = ONE_CHECKPOINT if model.one_checkpoint else _in_words(model)
+    if model.seeds == 1:  # nothing but patients varies: the interval that a run's report gives
+        found = interval(model.estimates[0], patients)
+        return Seeded(found.value, found.low, found.high, math.nan, f"{words}; {METHOD}")
+    mean = model.mean
+    low, high, _ = _t_interval(mean.value, [_patient_term(mean, patients), *_seed_terms(model)])
     method = f"{words}; {METHOD}; {T_METHOD}"
-    return Seeded(mean.value, max(low, 0.0), min(high, 1.0), math.nan, degrees, method)
+    return Seeded(mean.value, max(low, 0.0), min(high, 1.0), math.nan, method)
 
 
 def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.int64]) -> Seeded:
@@ -116,15 +123,26 @@ def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.
     A model compared with itself gives 0, from 0 to 0, and p = 1.
     """
     ours, theirs = first.mean, second.mean
-    apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
-    method = f"{_in_words(first)} against {_in_words(second)}; {PAIRED_METHOD}; {T_METHOD}"
+    method = f"{_in_words(first)} against {_in_words(second)}; {PAIRED_METHOD}"
     if first.one_checkpoint or second.one_checkpoint:
         method = f"{ONE_CHECKPOINT}; {method}"
-    if first.equals(second) and not math.isnan(apart.value):
-        return Seeded(0.0, 0.0, 0.0, 1.0, math.inf, method)
+    if first.equals(second) or first.seeds == second.seeds == 1:
+        found = difference(ours, theirs, patients)
+        return Seeded(found.value, found.low, found.high, found.p_value, method)
+    apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
     terms = [_patient_term(apart, patients), *_seed_terms(first), *_seed_terms(second)]
-    low, high, p_value, degrees = _t_interval(apart.value, terms)
-    return Seeded(apart.value, max(low, -1.0), min(high, 1.0), p_value, degrees, method)
+    low, high, p_value = _t_interval(apart.value, terms)
+    method = f"{method}; {T_METHOD}"
+    return Seeded(apart.value, max(low, -1.0), min(high, 1.0), p_value, method)
+
+
+def satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
+    """The degrees of freedom of a sum of variances, given each with its own.
+
+    >>> satterthwaite([(1.0, 2.0), (1.0, 2.0)])
+    4.0
+    """
+    return sum(term for term, _ in terms) ** 2 / sum(term**2 / free for term, free in terms)
 
 
 def _in_words(model: Trained) -> str:
@@ -146,17 +164,15 @@ def _seed_terms(model: Trained) -> list[_Term]:
     return [(model.spread**2 / model.seeds, float(model.seeds - 1))]
 
 
-def _t_interval(value: float, terms: Sequence[_Term]) -> tuple[float, float, float, float]:
-    """Low, high, the two-sided p-value of zero, and the degrees of freedom; NaN where unknown."""
+def _t_interval(value: float, terms: Sequence[_Term]) -> tuple[float, float, float]:
+    """Low, high, and the two-sided p-value of zero; NaN where unknown."""
     from scipy.stats import t
 
     variance = sum(term for term, _ in terms)
     if math.isnan(variance) or math.isnan(value):
-        return math.nan, math.nan, math.nan, math.nan
+        return math.nan, math.nan, math.nan
     if variance == 0:  # neither patients nor seeds move it
-        return value, value, 1.0 if value == 0 else math.nan, math.inf
-    degrees = variance**2 / sum(term**2 / free for term, free in terms)
-    error = math.sqrt(variance)
+        return value, value, 1.0 if value == 0 else math.nan
+    degrees, error = satterthwaite(terms), math.sqrt(variance)
     half = float(t.ppf(0.975, degrees)) * error
-    p_value = 2 * float(t.sf(abs(value) / error, degrees))
-    return value - half, value + half, p_value, degrees
+    return value - half, value + half, 2 * float(t.sf(abs(value) / error, degrees))

@@ -130,7 +130,7 @@ def _context(contest: Contest) -> dict[str, Any]:
         "leaks": {run: found for run, found in contest.leaks.items() if found},
         "after_looking": AFTER_LOOKING,
         "one_checkpoint": any(
-            standing.entry.trained("auroc_macro").one_checkpoint
+            standing.entry.trained("macro").one_checkpoint
             for board in contest.boards
             for standing in board.standings
         ),
@@ -169,7 +169,7 @@ def _seeds(standing: Standing) -> str:
 
 def _aurocs_by_seed(standing: Standing, seeds: Sequence[int]) -> tuple[list[str], str]:
     """The macro AUROC of each seed, and their standard deviation."""
-    model = standing.entry.trained("auroc_macro")
+    model = standing.entry.trained("macro")
     estimates = model.estimates * (len(seeds) if standing.entry.deterministic else 1)
     spread = MISSING if math.isnan(model.spread) else f"{model.spread:.4f}"
     return [_number(one.value) for one in estimates], spread

@@ -11,8 +11,8 @@ from hypothesis import strategies as some
 from scipy import stats
 
 from tasks.evaluate.measures.auroc import Estimate
-from tasks.evaluate.measures.intervals import standard_error
-from tasks.evaluate.measures.seeds import Trained, difference_over_seeds, over_seeds
+from tasks.evaluate.measures.intervals import interval, standard_error
+from tasks.evaluate.measures.seeds import Trained, difference_over_seeds, over_seeds, satterthwaite
 from tests.bench import seeds as simulated
 
 PATIENTS = np.array([0, 0, 1, 2])
@@ -35,7 +35,6 @@ def test_three_seeds_by_hand() -> None:
     degrees = (patients + seeds) ** 2 / (patients**2 / 2 + seeds**2 / 2)
     half = stats.t.ppf(0.975, degrees) * math.sqrt(patients + seeds)
     assert found.value == pytest.approx(0.7266666667)
-    assert found.degrees == pytest.approx(degrees, rel=1e-6)
     assert found.low == pytest.approx(0.7266666667 - half, abs=1e-8)
     assert found.high == pytest.approx(min(0.7266666667 + half, 1.0), abs=1e-8)
     assert found.method.startswith("mean of 3 seeds; influence function")
@@ -50,18 +49,17 @@ def test_a_difference_has_three_terms_by_hand() -> None:
         term**2 / free for term, free in zip(terms, (2, 2, 1), strict=True)
     )
     assert found.value == pytest.approx(0.08)
-    assert found.degrees == pytest.approx(degrees, rel=1e-9)
+    half = stats.t.ppf(0.975, degrees) * math.sqrt(sum(terms))
+    assert found.high - found.low == pytest.approx(2 * half, rel=1e-9)
     t = 0.08 / math.sqrt(sum(terms))
     assert found.p_value == pytest.approx(2 * stats.t.sf(t, degrees), rel=1e-9)
     assert "mean of 3 seeds against mean of 2 seeds" in found.method
 
 
-def test_one_seed_has_the_patients_alone_and_says_so() -> None:
-    found = over_seeds(model(0.7), PATIENTS)
-    error = standard_error(model(0.7).mean.influence, PATIENTS)
+def test_one_seed_has_the_interval_of_a_runs_report_and_says_so() -> None:
+    found, plain = over_seeds(model(0.7), PATIENTS), interval(model(0.7).mean, PATIENTS)
     assert found.method.startswith("this checkpoint only")
-    assert (found.high - found.low) / 2 == pytest.approx(stats.t.ppf(0.975, 2) * error)
-    assert found.degrees == 2
+    assert (found.value, found.low, found.high) == (0.7, plain.low, plain.high)
     apart = difference_over_seeds(model(0.7), model(0.6, 0.65), PATIENTS)
     assert apart.method.startswith("this checkpoint only")
 
@@ -73,11 +71,12 @@ def test_a_deterministic_baseline_adds_nothing_and_is_not_marked() -> None:
         standard_error(many.mean.influence - one.mean.influence, PATIENTS) ** 2,
         0.02**2 / 3,
     ]
-    assert (found.high - found.low) / 2 == pytest.approx(
-        stats.t.ppf(0.975, found.degrees) * math.sqrt(sum(terms))
-    )
+    half = stats.t.ppf(0.975, satterthwaite(list(zip(terms, (2, 2), strict=True))))
+    assert (found.high - found.low) / 2 == pytest.approx(half * math.sqrt(sum(terms)))
     assert "checkpoint" not in found.method + over_seeds(one, PATIENTS).method
     assert "deterministic" in found.method
+    low, high = over_seeds(one, PATIENTS).low, interval(one.mean, PATIENTS).high
+    assert (low, high) == (interval(one.mean, PATIENTS).low, over_seeds(one, PATIENTS).high)
     assert one.spread == 0
 
 
@@ -117,8 +116,13 @@ def test_satterthwaite_lies_between_its_terms_and_swapping_turns_the_sign(
     assert back.value == -there.value
     assert back.low == pytest.approx(-there.high)
     assert back.p_value == pytest.approx(there.p_value)
-    least = min(len(ours) - 1, len(theirs) - 1, 2)
-    assert least - 1e-9 <= there.degrees <= len(ours) + len(theirs) - 2 + 2 + 1e-9
+    terms = [
+        (0.001, 2.0),
+        (first.spread**2, len(ours) - 1.0),
+        (second.spread**2, len(theirs) - 1.0),
+    ]
+    least, most = min(free for _, free in terms), sum(free for _, free in terms)
+    assert least - 1e-9 <= satterthwaite(terms) <= most + 1e-9
 
 
 def test_intervals_over_seeds_hold_the_truth_and_those_without_do_not() -> None:
