@@ -148,14 +148,14 @@ def _sentence(board: Board) -> str:
         if standing.holm is not None and standing.holm < 0.05 and standing.to_reference:
             told[standing.to_reference.value > 0].append(standing.entry.name)
     parts = [
-        f"{side} it: {', '.join(names)}"
+        f"{side} {board.reference}: {', '.join(names)}"
         for side, names in (("above", told[True]), ("below", told[False]))
         if names
     ]
     if not board.comparisons:
         return f"{words} There is nothing to compare it with."
-    compared_with = f"Told apart from {board.reference} (p below 0.05 after Holm's correction), "
-    return f"{words} {compared_with}" + ("; ".join(parts) if parts else "none") + "."
+    found = "; ".join(parts) if parts else f"no model is told apart from {board.reference}"
+    return f"{words} After Holm's correction (p below 0.05), {found}."
 
 
 def _seeds(standing: Standing) -> str:
