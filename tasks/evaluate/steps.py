@@ -161,6 +161,7 @@ def report(
     from tasks.evaluate.report.facts import (
         read_arms,
         read_cohort,
+        read_costs,
         read_difficulty,
         read_labels,
         read_quality,
@@ -182,6 +183,7 @@ def report(
         settings=settings,
         lineage=lineage,
         config=config,
+        costs=read_costs(lineage),
     )
     write_report(out, story)
     return {"bytes": (out / "report.html").stat().st_size}

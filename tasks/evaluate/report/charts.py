@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tasks.evaluate.report.marks import COLORS, CROWD, drawn_marks
+
 WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # margins that hold the axes
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#333333")
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
 ROW_HEIGHT = 22  # of a forest plot
+SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
+LONGEST_NAME = 200  # of a row of a forest plot; what is longer is cut
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Axis:
     low: float
     high: float
     log: bool = False
+    names: tuple[str, ...] = ()  # of the places 0, 1, 2, ... on an axis of categories
 
     def place(self, value: float) -> float:
         """Where the value lies between the ends, 0 to 1."""
@@ -37,9 +41,11 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Round values inside the axis: 1, 2 or 5 times a power of ten; powers alone if many."""
+        if self.names:
+            return [float(place) for place in range(len(self.names))]
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            wide = self.high / self.low >= 1000
+            wide = self.high / self.low >= 200
             times = (1,) if wide else (1, 2, 5)
             ticks = [10.0**power * by for power in powers for by in times]
             return [tick for tick in ticks if self.low <= tick <= self.high]
@@ -49,15 +55,21 @@ class Axis:
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [index * step for index in range(first, last + 1)]
 
+    def label(self, tick: float) -> str:
+        """What stands at a tick."""
+        return escape(self.names[round(tick)]) if self.names else _number(tick)
+
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one color; joined by a line, or shown as marks."""
+    """Points of one color: a line, or marks, or marks joined by a line."""
 
     name: str
     points: Sequence[tuple[float, float]]
     style: int = 0
     marks: bool = False
+    joined: bool = False
+    spans: Sequence[tuple[float, float]] = ()  # an interval a point; NaN where withheld
 
 
 @dataclass(frozen=True)
@@ -69,59 +81,68 @@ class Whisker:
     low: float
     high: float
     style: int = 0
+    note: str = ""  # at the right end of the row
 
 
 def plot(
-    series: Sequence[Series], x: Axis, y: Axis, *, description: str, diagonal: bool = False
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    *,
+    description: str,
+    diagonal: bool = False,
+    level: float | None = None,
 ) -> str:
-    """Draw lines and marks over two axes; the description is the drawing's text alternative."""
+    """Draw lines and marks over two axes; the description is the drawing's text alternative.
+
+    The dotted reference is the diagonal, or a line at the height `level`.
+    """
     parts = [_open(HEIGHT, description), _frame(x, y)]
+    if level is not None:
+        down = _spot(x, y, x.low, level)[1]
+        parts.append(f'<path class="chance" d="M{LEFT} {down:.1f}H{WIDTH - RIGHT}"/>')
     if diagonal:
         start, end = _spot(x, y, x.low, y.low), _spot(x, y, x.high, y.high)
         parts.append(
             f'<path class="chance" d="M{start[0]:.1f} {start[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>'
         )
     for one in series:
-        spots = [_spot(x, y, *point) for point in one.points]
-        color = COLORS[one.style % len(COLORS)]
-        if one.marks:
-            parts += [_mark(one.style, *spot) for spot in spots]
-        elif spots:
-            path = "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
-            dash = DASHES[one.style % len(DASHES)]
-            parts.append(
-                f'<path fill="none" stroke="{color}" stroke-width="2" '
-                f'stroke-dasharray="{dash}" d="M{path}"/>'
-            )
+        parts += _drawn(one, x, y)
     return "".join([*parts, "</svg>"])
 
 
-def forest(rows: Sequence[Whisker], x: Axis, *, description: str, reference: float) -> str:
-    """Draw one row an estimate: its name, its interval as a line, its value as a mark."""
-    names = 150  # wide enough for "Task adapter only" at 11 px
+def forest(
+    rows: Sequence[Whisker], x: Axis, *, description: str, reference: float | None = None
+) -> str:
+    """Draw one row an estimate: its name, its interval as a line, its value as a mark, its note."""
+    names = min(LONGEST_NAME, 12 + max(_width(row.name) for row in rows))
+    notes = max((_width(row.note) + 8 for row in rows if row.note), default=0.0)
     height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
-    bottom, width = height - BOTTOM, WIDTH - RIGHT - names
+    bottom, width = height - BOTTOM, WIDTH - RIGHT - names - notes
 
     def across(value: float) -> float:
         return names + width * min(1.0, max(0.0, x.place(value)))
 
     parts = [_open(height, description)]
-    parts += [_tick_below(across(tick), bottom, TOP, _number(tick)) for tick in x.ticks()]
-    parts.append(
-        f'<path class="chance" d="M{across(reference):.1f} {TOP}V{bottom}"/>'
-        f'<text class="title" x="{names + width / 2}" y="{height - 6}">{escape(x.title)}</text>'
-    )
+    parts += [_tick_below(across(tick), bottom, TOP, x.label(tick)) for tick in x.ticks()]
+    if reference is not None:
+        parts.append(f'<path class="chance" d="M{across(reference):.1f} {TOP}V{bottom}"/>')
+    title = f'x="{names + width / 2:.1f}" y="{height - 6}"'
+    parts.append(f'<text class="title" {title}>{escape(x.title)}</text>')
     for index, row in enumerate(rows):
         middle = TOP + ROW_HEIGHT * (index + 0.5)
         color = COLORS[row.style % len(COLORS)]
-        parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(row.name)}</text>')
+        parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(_fitting(row.name))}</text>')
+        if row.note:
+            place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
+            parts.append(f"<text {place}>{escape(row.note)}</text>")
         if not math.isnan(row.low):
             parts.append(
                 f'<path stroke="{color}" stroke-width="2" '
                 f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
             )
         if not math.isnan(row.value):
-            parts.append(_mark(row.style, across(row.value), middle, 4.5))
+            parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
     return "".join([*parts, "</svg>"])
 
 
@@ -129,7 +150,7 @@ def swatch(style: int, marks: bool = False) -> str:
     """The legend's sample of a series."""
     color, dash = COLORS[style % len(COLORS)], DASHES[style % len(DASHES)]
     line = f'<path stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}" d="M1 7H33"/>'
-    inside = _mark(style, 17, 7, 4.5) if marks else line
+    inside = drawn_marks(style, [(17.0, 7.0)], 4.5) if marks else line
     return f'<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{inside}</svg>'
 
 
@@ -142,13 +163,13 @@ def _open(height: float, description: str) -> str:
 
 def _frame(x: Axis, y: Axis) -> str:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    across = [(_spot(x, y, tick, y.low)[0], _number(tick)) for tick in x.ticks()]
+    across = [(_spot(x, y, tick, y.low)[0], x.label(tick)) for tick in x.ticks()]
     parts = [_tick_below(place, bottom, TOP, label) for place, label in across]
     for tick in y.ticks():
         height = _spot(x, y, x.low, tick)[1]
         parts.append(
             f'<path class="grid" d="M{LEFT} {height:.1f}H{right}"/>'
-            f'<text class="left" x="{LEFT - 6}" y="{height + 4:.1f}">{_number(tick)}</text>'
+            f'<text class="left" x="{LEFT - 6}" y="{height + 4:.1f}">{y.label(tick)}</text>'
         )
     middle = (TOP + bottom) / 2
     parts.append(
@@ -171,21 +192,43 @@ def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
 
-def _mark(style: int, across: float, down: float, size: float = 3) -> str:
-    """A mark of the style's shape: circle, square, triangle, diamond, in turn."""
-    color = COLORS[style % len(COLORS)]
-    a, b = round(across, 1), round(down, 1)
-    match style % 4:
-        case 0:
-            return f'<circle class="mark" fill="{color}" cx="{a}" cy="{b}" r="{size}"/>'
-        case 1:
-            path = f"M{a - size} {b - size}h{2 * size}v{2 * size}h-{2 * size}z"
-        case 2:
-            path = f"M{a} {b - 1.3 * size:.1f}l{1.2 * size:.1f} {2.2 * size:.1f}h-{2.4 * size:.1f}z"
-        case _:
-            r = round(1.3 * size, 1)
-            path = f"M{a} {b - r:.1f}l{r} {r}l-{r} {r}l-{r} -{r}z"
-    return f'<path class="mark" fill="{color}" d="{path}"/>'
+def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
+    """A series: its line, then its intervals, then its marks as one path."""
+    spots = [_spot(x, y, *point) for point in one.points]
+    color = COLORS[one.style % len(COLORS)]
+    parts = []
+    if spots and (one.joined or not one.marks):
+        path = "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
+        dash = DASHES[one.style % len(DASHES)]
+        parts.append(
+            f'<path fill="none" stroke="{color}" stroke-width="{1.2 if one.joined else 2}" '
+            f'stroke-dasharray="{dash}" d="M{path}"/>'
+        )
+    ends = [
+        f"M{across:.1f} {_spot(x, y, x.low, low)[1]:.1f}V{_spot(x, y, x.low, high)[1]:.1f}"
+        for (across, _), (low, high) in zip(spots, one.spans, strict=False)
+        if not math.isnan(low)
+    ]
+    if ends:
+        parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
+    if one.marks and spots:
+        size = 1.4 if len(spots) > CROWD else 4.0 if one.spans else 3.0
+        parts.append(drawn_marks(one.style, spots, size))
+    return parts
+
+
+def _width(text: str) -> float:
+    """How wide the text will be, about."""
+    return sum(CAPITAL if letter.isupper() else SMALL for letter in text)
+
+
+def _fitting(name: str) -> str:
+    """The name, cut where it would run into the drawing."""
+    if _width(name) <= LONGEST_NAME - 12:
+        return name
+    while _width(name) > LONGEST_NAME - 18:
+        name = name[:-1]
+    return f"{name.rstrip()}\u2026"
 
 
 def _number(value: float) -> str:

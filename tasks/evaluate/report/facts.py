@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
+from tasks.evaluate.config import Lineage
 from tasks.evaluate.inputs import read_admissions, table_of
 from tasks.patients import SPLITS
 
 UNUSABLE = "unusable row"
+_PARAMETERS = "_parameters"  # counts of a task adapter: fused_parameters, ...
 CURVE_POINTS = 150  # of a loss curve; steps between are averaged
 
 
@@ -71,6 +73,36 @@ class Arm:
     peak_mib: float
     loss: tuple[tuple[float, float], ...]  # (tokens, mean loss)
     validation: tuple[tuple[float, float], ...]  # (tokens, macro AUROC or perplexity)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to train something; None where it is not known."""
+
+    seconds: float | None = None
+    tokens: int | None = None
+    peak_mib: float | None = None
+    parameters: int | None = None  # trained
+
+
+def read_costs(lineage: Lineage) -> dict[str, Cost]:
+    """What the manifests know of costs and the histories do not, by training arm.
+
+    Trained parameters are in the adapters' counts. TF-IDF has no history: its seconds are those of
+    the artifact, fitting and predicting together.
+    """
+    costs: dict[str, Cost] = {}
+    for origin in lineage.artifacts:
+        counts: Mapping[str, Any] = getattr(origin, "counts", None) or {}
+        if origin.kind == "clinical-adapter" and "trained_parameters" in counts:
+            costs["clinical"] = Cost(parameters=counts["trained_parameters"])
+        if origin.kind == "task-adapter":
+            for name, value in counts.items():
+                if name.endswith(_PARAMETERS):
+                    costs[name.removesuffix(_PARAMETERS)] = Cost(parameters=value)
+        if origin.kind == "predictions" and "terms" in counts:
+            costs["tfidf"] = Cost(seconds=origin.seconds)
+    return costs
 
 
 def read_cohort(place: Path) -> Cohort:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ VARIANTS = {
     "fused-without-clinical": "Fused, clinical adapter zeroed",
     "fused-without-task": "Fused, task adapter zeroed",
     "clinical": "Clinical adapter",
+    "base": "Base",
 }
 OUTCOMES = {
     "diagnoses": "Diagnoses",
@@ -74,13 +76,20 @@ class Findings:
     def __init__(self, rows: Sequence[_Row]) -> None:
         self.rows = list(rows)
         self._found = {_name(row): row for row in rows}
-        scored = [row for row in rows if row["metric"] == "auroc_macro"]
+        self._by_metric: dict[str, list[_Row]] = {}
+        for row in rows:
+            self._by_metric.setdefault(row["metric"], []).append(row)
+        scored = self.of("auroc_macro")
         self.outcomes = tuple(dict.fromkeys(row["outcome"] for row in scored))
         self.variants = tuple(dict.fromkeys(row["variant"] for row in scored))
+        self.seeds = tuple(dict.fromkeys(row["seed"] for row in scored))  # None: over several
 
     @classmethod
     def read(cls, path: Path) -> Findings:
-        return cls(tables.read(path, schemas.METRICS).to_pylist())
+        table = tables.read(path, schemas.METRICS)
+        columns = [column.to_pylist() for column in table.columns]
+        names = table.column_names  # a row at a time from Arrow takes five times as long
+        return cls([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
 
     def get(
         self,
@@ -95,27 +104,31 @@ class Findings:
         row = self._found.get((metric, variant, outcome, code_system, code, group))
         return row if row and row["value"] is not None else None
 
+    def within(self, metric: str, variant: str, space: Space, group: str = "all") -> _Row | None:
+        """The metric's row over the labels of a space."""
+        return self.get(metric, variant, space.outcome, space.code_system, group=group)
+
     @property
     def models(self) -> tuple[str, ...]:
         """The variants that are trained models: not the best reachable, none with a part zeroed."""
         return tuple(name for name in self.variants if name != BEST and WITHOUT not in name)
 
-    @property
+    @cached_property
     def pairs(self) -> list[Pair]:
         """The paired comparisons that were made."""
         made = {row["variant"] for row in self.of("auroc_macro_difference")}
         pairs = [Pair(f"{one}-{two}", one, two) for one in self.models for two in self.models]
         return [pair for pair in pairs if pair.name in made]
 
+    @cached_property
+    def all_spaces(self) -> list[Space]:
+        """Every label space of every outcome."""
+        return [space for outcome in self.outcomes for space in self.spaces(outcome)]
+
     def spaces(self, outcome: str) -> list[Space]:
         """The outcome's code systems, then pooled; pooled alone where there is one system."""
-        found = dict.fromkeys(
-            row["code_system"]
-            for row in self.rows
-            if row["outcome"] == outcome
-            and row["metric"] == "auroc_macro"
-            and row["group"] == "all"
-        )
+        scored = self.of("auroc_macro")
+        found = dict.fromkeys(row["code_system"] for row in scored if row["outcome"] == outcome)
         systems = [system for system in found if system is not None]
         if len(systems) == 1:
             return [Space(outcome, systems[0])]
@@ -129,10 +142,16 @@ class Findings:
         """All rows of a metric over all patients; with `aggregates` false, the single labels'."""
         return [
             row
-            for row in self.rows
-            if row["metric"] == metric
-            and row["group"] == "all"
-            and (row["code"] is None) == aggregates
+            for row in self._by_metric.get(metric, ())
+            if row["group"] == "all" and (row["code"] is None) == aggregates
+        ]
+
+    def by_group(self, metric: str) -> list[_Row]:
+        """All rows of a metric over a part of the patients or of the labels."""
+        return [
+            row
+            for row in self._by_metric.get(metric, ())
+            if row["group"] != "all" and row["code"] is None
         ]
 
 

@@ -40,9 +40,8 @@ def test_variants_differ_by_dash_and_by_shape() -> None:
     assert len(set(DASHES)) == len(COLORS)
     rows = [Whisker(str(style), 0.6, 0.5, 0.7, style) for style in range(4)]
     drawing = forest(rows, Axis("x", 0.4, 1), description="words", reference=0.5)
-    marks = re.findall(r'class="mark" fill="[^"]*" (c|d="M[\d.]+ [\d.]+[a-z])', drawing)
-    assert len(marks) == 4
-    assert "<circle" in drawing
+    marks = re.findall(r'class="mark" fill="[^"]*" d="M[-\d.]+ [-\d.]+([^"]*)"', drawing)
+    assert len(set(marks)) == 4
 
 
 def test_a_withheld_interval_draws_no_line() -> None:
@@ -62,3 +61,38 @@ def test_text_is_escaped() -> None:
     assert "<b>" not in drawing
     assert "a &amp; b" in drawing
     assert "say &quot;x&quot;" in drawing
+
+
+def test_a_mark_has_its_interval_and_a_withheld_one_has_none() -> None:
+    spans = [(0.5, 0.7), (math.nan, math.nan)]
+    one = Series("one", [(0.2, 0.6), (0.4, 0.6)], marks=True, spans=spans)
+    drawing = plot([one], Axis("x", 0, 1), Axis("y", 0, 1), description="words")
+    (lines,) = re.findall(r'<path stroke="#0072b2"[^>]* d="([^"]*)"', drawing)
+    (span,) = re.findall(r"M[\d.]+ ([\d.]+)V([\d.]+)", lines)
+    low, high = map(float, span)
+    assert high < low, "SVG counts downwards"
+
+
+def test_thousands_of_marks_are_one_path() -> None:
+    points = [(index / 7000, 0.5) for index in range(7000)]
+    drawing = plot(
+        [Series("one", points, marks=True)], Axis("x", 0, 1), Axis("y", 0, 1), description="words"
+    )
+    assert drawing.count('class="mark"') == 1
+    assert drawing.count("M") > 7000
+    assert len(drawing) < 500_000
+
+
+def test_categories_stand_below_their_places() -> None:
+    x = Axis("band", -0.5, 1.5, names=("rare & few", "many"))
+    drawing = plot([Series("one", [(0, 0.5)])], x, Axis("y", 0, 1), description="words")
+    assert drawing.index("rare &amp; few") < drawing.index("many")
+
+
+def test_a_long_name_is_cut_and_its_alternative_is_not() -> None:
+    name = "HISPANIC/LATINO - SOME LONG NAME OF A GROUP"
+    drawing = forest([Whisker(name, 0.6, 0.5, 0.7)], Axis("x", 0, 1), description=name)
+    (shown,) = re.findall(r'<text x="0"[^>]*>([^<]*)</text>', drawing)
+    assert shown.endswith("\u2026")
+    assert name.startswith(shown[:-1])
+    assert f'aria-label="{name}"' in drawing

@@ -1,0 +1,85 @@
+"""Two models on the same admissions: is one better, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.evaluate.report.charts import forest
+from tasks.evaluate.report.figures import Figure, around, said, short, style_of, whisker
+from tasks.evaluate.report.findings import Findings, Pair
+from tasks.evaluate.report.grids import Block, Cell, Grid, cell
+from tasks.evaluate.report.printing import p_value
+from tasks.evaluate.rows import WITHOUT
+
+_OTHERS = (
+    ("Weighted AUROC", "auroc_weighted_difference"),
+    ("Micro AUROC", "auroc_micro_difference"),
+    ("One class against one", "auroc_ovo_difference"),
+    ("Average precision, macro", "average_precision_macro_difference"),
+    ("Average precision, micro", "average_precision_micro_difference"),
+)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The section's charts and tables."""
+
+    pairs: list[Pair]
+    forests: list[Figure]
+    others: Grid | None  # of other measures than macro AUROC
+    shares: list[str]  # variants of which the share of the best reachable is known
+    zeroed: list[str]  # variants with an adapter zeroed
+
+
+def differences(findings: Findings) -> Differences:
+    return Differences(
+        pairs=findings.pairs,
+        forests=_forests(findings),
+        others=_others(findings),
+        shares=list(dict.fromkeys(row["variant"] for row in findings.of("share_of_best"))),
+        zeroed=[name for name in findings.variants if WITHOUT in name]
+        or list(dict.fromkeys(row["variant"] for row in findings.of("logit_change_largest"))),
+    )
+
+
+def pair_title(pair: Pair) -> str:
+    return f"{short(pair.first)} minus {short(pair.second)}"
+
+
+def _forests(findings: Findings) -> list[Figure]:
+    """The difference of macro AUROC, a row an outcome; a chart a pair."""
+    found = []
+    for pair in findings.pairs:
+        rows = [
+            whisker(space.title, row, style_of(findings, pair.second), f"{row['value']:+.3f}")
+            for space in map(findings.overall, findings.outcomes)
+            if (row := findings.within("auroc_macro_difference", pair.name, space))
+        ]
+        if rows:
+            axis = around("difference of macro AUROC (dotted: none)", rows, reference=0.0)
+            words = f"{pair_title(pair)}, difference of macro AUROC: {said(rows)}."
+            drawing = forest(rows, axis, description=words, reference=0.0)
+            found.append(Figure(pair_title(pair), drawing, (), ""))
+    return found
+
+
+def _others(findings: Findings) -> Grid | None:
+    """The differences of the other summaries, with their p-values."""
+    kept = [(heading, metric) for heading, metric in _OTHERS if findings.of(metric)]
+    blocks = []
+    for outcome in findings.outcomes:
+        space = findings.overall(outcome)
+        rows = []
+        for pair in findings.pairs:
+            cells = []
+            for _, metric in kept:
+                row = findings.within(metric, pair.name, space)
+                p = findings.within(f"{metric}_p", pair.name, space)
+                printed = cell(row, "+.3f")
+                words = [printed.span, f"p {p_value(p)}" if p else ""]
+                cells.append(Cell(printed.value, ", ".join(one for one in words if one)))
+            rows.append((pair_title(pair), tuple(cells)))
+        blocks.append(Block(space.title, space.system, tuple(rows)))
+    columns = tuple(heading for heading, _ in kept)
+    caption = "Paired differences of the other measures"
+    return Grid(caption, "Outcome", "Models", columns, tuple(blocks)) if kept and blocks else None

@@ -1,0 +1,47 @@
+"""How training went: the loss and the validation measure over the tokens seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.evaluate.report.charts import Axis, Series, plot
+from tasks.evaluate.report.facts import Arm
+from tasks.evaluate.report.figures import Figure, legend, short
+
+_LANGUAGE_ARMS = ("base", "clinical")  # trained on notes: validated by perplexity
+
+
+def training_figures(arms: Sequence[Arm]) -> list[Figure]:
+    """The loss, and what was measured on validation, over the tokens seen; a chart a stage each."""
+    found = []
+    for stage in dict.fromkeys(arm.stage for arm in arms):
+        mine = [arm for arm in arms if arm.stage == stage]
+        language = any(arm.name in _LANGUAGE_ARMS for arm in mine)
+        losses = "training loss (nats a token)" if language else "training loss (cross-entropy)"
+        checks = "perplexity on validation" if language else "macro AUROC on validation"
+        for title, curves, marks in (
+            (losses, [(arm.name, arm.loss) for arm in mine], False),
+            (checks, [(arm.name, arm.validation) for arm in mine], True),
+        ):
+            series = [
+                Series(short(name), curve, index, marks=marks or len(curve) == 1, joined=marks)
+                for index, (name, curve) in enumerate(curves)
+                if curve
+            ]
+            if series:
+                found.append(_curves(stage, title, series))
+    return found
+
+
+def _curves(stage: str, title: str, series: list[Series]) -> Figure:
+    values = [value for one in series for _, value in one.points]
+    spread = (max(values) - min(values)) * 0.05 or 0.05
+    most = max(tokens for one in series for tokens, _ in one.points) or 1
+    x = Axis("tokens seen in training", 0, 1.02 * most)
+    y = Axis(title, min(values) - spread, max(values) + spread)
+    words = "; ".join(
+        f"{one.name}: from {one.points[0][1]:.3f} to {one.points[-1][1]:.3f}" for one in series
+    )
+    drawing = plot(series, x, y, description=f"{stage}, {title}. {words}.")
+    heading = f"{stage[:1].upper()}{stage[1:]}: {title.partition(' (')[0]}"
+    return Figure(heading, drawing, legend(series), f"{words}.")
