@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tasks.evaluate.leaderboard import Board, Standing
-from tasks.evaluate.report.charts import Axis, Series, Whisker, forest, plot, swatch
+from tasks.evaluate.report.charts import Axis, Series, Whisker, forest, plot
+from tasks.evaluate.report.figures import Figure, legend
 from tasks.evaluate.report.findings import OUTCOMES
 
 LONGEST_NAME = 23  # characters; what the forest plot has room for
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A drawing, its heading, its legend (sample, name), and what it says in words."""
-
-    title: str
-    svg: str
-    legend: tuple[tuple[str, str], ...] = ()
-    caption: str = ""
-
-
-def forests(boards: Sequence[Board], styles: Mapping[str, int]) -> list[Drawing]:
+def forests(boards: Sequence[Board], styles: Mapping[str, int]) -> list[Figure]:
     """Macro AUROC over seeds with its interval, a row a model; a chart an outcome."""
     found = []
     for board in boards:
@@ -38,13 +28,13 @@ def forests(boards: Sequence[Board], styles: Mapping[str, int]) -> list[Drawing]
         )
         title = outcome_title(board.outcome)
         drawing = forest(rows, axis, description=f"{title}, macro AUROC: {words}.", reference=0.5)
-        found.append(Drawing(title, drawing))
+        found.append(Figure(title, drawing, (), ""))
     return found
 
 
 def efficiency(
     boards: Sequence[Board], styles: Mapping[str, int], seconds: Mapping[str, float]
-) -> list[Drawing]:
+) -> list[Figure]:
     """Macro AUROC over the seconds that one seed's training took; a chart an outcome."""
     found = []
     for board in boards:
@@ -68,8 +58,7 @@ def efficiency(
         )
         title = outcome_title(board.outcome)
         drawing = plot(series, across, up, description=f"{title}, AUROC against cost: {words}.")
-        legend = tuple((swatch(styles[name], True), name) for name in points)
-        found.append(Drawing(title, drawing, legend, f"{words}."))
+        found.append(Figure(title, drawing, legend(series), f"{words}."))
     return found
 
 

@@ -16,9 +16,9 @@ from tasks.evaluate.leaderboard import AFTER_LOOKING, Board, Standing
 from tasks.evaluate.measures.seeds import Seeded
 from tasks.evaluate.report import leaderboard_figures as figures
 from tasks.evaluate.report.facts import flattened
+from tasks.evaluate.report.printing import MISSING, WITHHELD, environment
 
-TEMPLATES = Path(__file__).parent / "templates"
-MISSING = "\u2013"  # an en dash
+ERROR_RATE = 0.05  # of any false finding among an outcome's comparisons with the reference
 NOT_COMPARED = ("name", "preset", "launch", "finetune.seed")  # keys that differ by design
 
 
@@ -36,6 +36,16 @@ class Contest:
 
 
 @dataclass(frozen=True)
+class Glance:
+    """The main finding of an outcome, above all else on the page."""
+
+    title: str
+    value: str  # the highest macro AUROC
+    interval: str
+    sentences: str
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the runs' configurations have in common, and the keys in which they differ."""
 
@@ -46,28 +56,19 @@ class Settings:
 
 def write_page(out: Path, contest: Contest) -> None:
     """Write `report.html`, `report.md`, and `headline.json` (the table for a terminal)."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: bool(name and name.endswith(".html")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    made = environment(smallest_cell=1)  # the page counts whole test splits only
+    made.filters.update(
         auroc=_auroc,
         span=_span,
         signed=_signed,
         signed_span=lambda found: _span(found, sign=True),
         p_value=_p_value,
-        count=lambda value: f"{value:,.0f}",
         outcome=figures.outcome_title,
     )
     context = _context(contest)
-    for made, template in (("report.html", "leaderboard.html"), ("report.md", "leaderboard.md")):
-        text = environment.get_template(template).render(context)
-        (out / made).write_text(text, encoding="utf-8")
+    for name, template in (("report.html", "leaderboard.html"), ("report.md", "leaderboard.md")):
+        text = made.get_template(template).render(context)
+        (out / name).write_text(text, encoding="utf-8")
     (out / "headline.json").write_text(json.dumps(headline(contest.boards), indent=1))
 
 
@@ -81,8 +82,7 @@ def headline(boards: Sequence[Board]) -> list[dict[str, Any]]:
             "macro AUROC": _rounded(standing.macro.value),
             "low": _rounded(standing.macro.low),
             "high": _rounded(standing.macro.high),
-            "micro AUROC": _rounded(standing.micro.value),
-            "minus the reference": standing.to_reference and _signed(standing.to_reference),
+            "difference": standing.to_reference and _signed(standing.to_reference),
             "p (Holm)": standing.to_reference and _p_value(standing.holm),
         }
         for board in boards
@@ -120,7 +120,7 @@ def _context(contest: Contest) -> dict[str, Any]:
     return {
         "contest": contest,
         "boards": contest.boards,
-        "glance": [_sentence(board) for board in contest.boards],
+        "glance": [_glance(board) for board in contest.boards],
         "seeds_of": _seeds,
         "seeds": contest.seeds,
         "aurocs_by_seed": _aurocs_by_seed,
@@ -137,25 +137,30 @@ def _context(contest: Contest) -> dict[str, Any]:
     }
 
 
-def _sentence(board: Board) -> str:
+def _glance(board: Board) -> Glance:
     """What an outcome's table says, in words."""
     title, first = figures.outcome_title(board.outcome), board.standings[0]
     if math.isnan(first.macro.value):
-        return f"{title}: no label has both cases and controls in test."
-    words = f"{title}: {first.entry.name} is highest, at {figures.in_words(first)}."
-    told = {True: [], False: []}  # type: dict[bool, list[str]]
+        return Glance(title, MISSING, "", "No label has both cases and controls in test.")
+    words = f"{first.entry.name} is highest."
+    if board.comparisons:
+        parts = [
+            f"{side} {board.reference}: {', '.join(names)}"
+            for side, names in zip(("above", "below"), _told_apart(board), strict=True)
+            if names
+        ]
+        found = "; ".join(parts) if parts else f"no model is told apart from {board.reference}"
+        words = f"{words} After Holm's correction (p below 0.05), {found}."
+    return Glance(title, _auroc(first.macro), _span(first.macro), words)
+
+
+def _told_apart(board: Board) -> tuple[list[str], list[str]]:
+    """The models above the reference and those below it, by their corrected p-values."""
+    told: tuple[list[str], list[str]] = ([], [])
     for standing in board.standings:
-        if standing.holm is not None and standing.holm < 0.05 and standing.to_reference:
-            told[standing.to_reference.value > 0].append(standing.entry.name)
-    parts = [
-        f"{side} {board.reference}: {', '.join(names)}"
-        for side, names in (("above", told[True]), ("below", told[False]))
-        if names
-    ]
-    if not board.comparisons:
-        return f"{words} There is nothing to compare it with."
-    found = "; ".join(parts) if parts else f"no model is told apart from {board.reference}"
-    return f"{words} After Holm's correction (p below 0.05), {found}."
+        if standing.to_reference and standing.holm is not None and standing.holm < ERROR_RATE:
+            told[standing.to_reference.value < 0].append(standing.entry.name)
+    return told
 
 
 def _seeds(standing: Standing) -> str:
@@ -185,7 +190,7 @@ def _number(value: float) -> str:
 
 def _span(found: Seeded, sign: bool = False) -> str:
     if math.isnan(found.low):
-        return "interval withheld"
+        return WITHHELD
     form = "+.3f" if sign else ".3f"
     return f"{found.low:{form}} to {found.high:{form}}"
 
