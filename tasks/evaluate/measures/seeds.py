@@ -14,7 +14,8 @@ the variance of A plus that of the part of F_s that seeds do not share; hence
 
     variance = sandwich(averaged influences) + s^2 / S
 
-holds the unshared part over S once too often, and is never too small on average. The interval is
+holds the unshared part over S once too often, and is never too small on average: where seeds differ
+in nothing but that, intervals of a difference cover 98.8% (`make bench NAME=seeds`). The interval is
 Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114, 1946): each
 term's square over its own degrees, patients less one and seeds less one.
 
