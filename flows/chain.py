@@ -9,7 +9,9 @@ from tasks.finetune.steps import Finetuned, finetune
 from tasks.ingest.steps import Ingested, ingest
 from tasks.keys import Artifact
 from tasks.pretrain.steps import Pretrained, pretrain
-from tasks.step import reached
+from tasks.runs import Reached
+from tasks.step import current_store, reached
+from tasks.store import Manifest
 
 
 def run_to_pretrain(config: AdaptConfig) -> tuple[Ingested, Pretrained]:
@@ -60,5 +62,26 @@ def run_to_report(config: AdaptConfig) -> Evaluated:
         contamination=dict(ingested.guard.counts) if ingested.guard else {},
         leaks=config.ingest.leaks,
         settings=config.model_dump(mode="json", exclude={"launch"}),
-        lineage=Lineage(artifacts=tuple(Origin(**each.model_dump()) for each in reached())),
+        lineage=lineage(),
+    )
+
+
+def lineage() -> Lineage:
+    """The artifacts that this run came to, each with what its manifest says of its making."""
+    store = current_store()
+    return Lineage(
+        artifacts=tuple(_origin(each, store.manifest(each.kind, each.key)) for each in reached())
+    )
+
+
+def _origin(artifact: Reached, manifest: Manifest | None) -> Origin:
+    if manifest is None:  # deleted while the run went on
+        return Origin(**artifact.model_dump())
+    return Origin(
+        **artifact.model_dump(),
+        counts=manifest.counts,
+        took_seconds=manifest.seconds,
+        **manifest.model_dump(
+            include={"peak_mib", "created", "packages", "git_commit", "cores", "gpus"}
+        ),
     )

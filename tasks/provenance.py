@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import platform
 import resource
 import subprocess
@@ -11,7 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("clinfuse", "prefect", "pyarrow", "torch", "transformers", "peft", "deepspeed")
+_PACKAGES = (
+    *("clinfuse", "prefect", "pyarrow", "torch", "transformers", "peft", "deepspeed"),
+    *("tokenizers", "numpy", "scikit-learn"),
+)
 
 
 def provenance() -> dict[str, Any]:
@@ -21,7 +25,21 @@ def provenance() -> dict[str, Any]:
         "packages": _packages(),
         "git_commit": _git_commit(),
         "host": platform.node(),
+        "cores": os.cpu_count(),
+        "gpus": gpus(),
     }
+
+
+def gpus(driver: Path = Path("/proc/driver/nvidia")) -> tuple[str, ...]:
+    """The models of the machine's NVIDIA GPUs, as the driver tells them without torch."""
+    found = []
+    for path in sorted(driver.glob("gpus/*/information")):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:  # a container may show the folder and not the file
+            continue
+        found += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return tuple(found)
 
 
 def peak_mib() -> float:

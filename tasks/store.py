@@ -59,6 +59,8 @@ class Manifest(BaseModel):
     packages: dict[str, str]
     git_commit: str | None
     host: str
+    cores: int | None = None  # None, and no GPUs: made before these were written down
+    gpus: tuple[str, ...] = ()
     flow_run_id: str | None
     task_run_id: str | None
 

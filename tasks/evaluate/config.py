@@ -1,7 +1,7 @@
 """The configuration of the evaluate stage, and what a report says about where it came from."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -76,13 +76,21 @@ class LeaksConfig(Config):
 
 
 class Origin(Unkeyed):
-    """An artifact that the run came to."""
+    """An artifact that the run came to, and what its manifest says of how it was made."""
 
     kind: str
     key: str
     digest: str
     how: Literal["made", "reused"] = Field(description="by the run that wrote this report")
-    seconds: float = 0.0
+    seconds: float = Field(0.0, description="that this run spent on it")
+    counts: dict[str, Any] = Field(default_factory=dict)
+    took_seconds: float | None = Field(None, description="to make it, by whichever run did")
+    peak_mib: float | None = None
+    created: str | None = Field(None, description="date and time, UTC")
+    packages: dict[str, str] = Field(default_factory=dict, description="name -> version")
+    git_commit: str | None = None
+    cores: int | None = Field(None, description="of the machine, whose name stays in the store")
+    gpus: tuple[str, ...] = ()
 
 
 class Lineage(Unkeyed):

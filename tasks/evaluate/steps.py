@@ -141,7 +141,7 @@ def metrics(
     return write_metrics(out, work, run=run, seed=seed)
 
 
-@step("report", version=3)
+@step("report", version=4)
 def report(
     out: Path,
     run: str,
@@ -157,7 +157,7 @@ def report(
     settings: Mapping[str, Any],
     lineage: Lineage,
 ) -> Counts:
-    """Write the report: `report.html`, `report.md` and `headline.json`."""
+    """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
     from tasks.evaluate.report.facts import (
         read_arms,
         read_cohort,

@@ -58,6 +58,7 @@ class Label:
     title: str | None
     train: int
     test: int
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def read_cohort(place: Path) -> Cohort:
 
 def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
     """Every label of every outcome, in the outcomes' order."""
-    columns = ["code_system", "code", "title", "train", "test"]
+    columns = ["code_system", "code", "title", "train", "test", "validation"]
     return [
         Label(outcome=outcome, **row)
         for outcome, place in outcomes.items()

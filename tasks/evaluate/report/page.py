@@ -12,6 +12,7 @@ import yaml
 
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.perplexity import OUTCOME
+from tasks.evaluate.report.card import write_card
 from tasks.evaluate.report.curves import Curves
 from tasks.evaluate.report.facts import Arm, Cohort, Cost, Label
 from tasks.evaluate.report.findings import Findings, summary
@@ -57,6 +58,7 @@ def write_report(out: Path, story: Story) -> None:
         (out / name).write_text(templates.get_template(name).render(context), encoding="utf-8")
     rows = [{key: _rounded(value) for key, value in row.items()} for row in summary(story.findings)]
     (out / "headline.json").write_text(json.dumps(rows, indent=1))
+    write_card(out, story)
 
 
 def _context(story: Story) -> dict[str, Any]:
