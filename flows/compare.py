@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.chain import run_to_finetune
+from flows.chain import lineage, run_to_finetune
 from flows.config import AdaptConfig, CompareConfig
 from flows.publish import publish
 from tasks.evaluate import steps
-from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.steps import Contender
-from tasks.step import reached
 
 
 @flow(name="compare", persist_result=False, result_serializer="json")
@@ -24,7 +22,7 @@ def compare(config: CompareConfig) -> None:
         config.name,
         [_contender(run, config.seeds) for run in config.runs],
         reference=config.reference,
-        lineage=Lineage(artifacts=tuple(Origin(**each.model_dump()) for each in reached())),
+        lineage=lineage(),
     )
     publish(config.name, found)
 

@@ -14,10 +14,10 @@ the variance of A plus that of the part of F_s that seeds do not share; hence
 
     variance = sandwich(averaged influences) + s^2 / S
 
-holds the unshared part over S once too often, and is never too small on average: where seeds differ
-in nothing but that, intervals of a difference cover 98.8% (`make bench NAME=seeds`). The interval is
-Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114, 1946): each
-term's square over its own degrees, patients less one and seeds less one.
+holds the unshared part over S once too often, and is never too small on average: of seeds that
+differ in nothing but that, 98.8% of a difference's intervals hold it (`make bench NAME=seeds`). The
+interval is Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114,
+1946): each term's square over its own degrees, patients less one and seeds less one.
 
 Two models on the same patients: the averaged influences are subtracted first, so what both find
 hard cancels, and each model adds its own s^2 / S. Models that have nothing to draw (TF-IDF: every
