@@ -147,6 +147,30 @@ def run(
     )
 
 
+@app.command()
+def compare(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/compare-demo.yaml.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a key, seeds=[1,2], or one of every run: finetune.epochs=1",
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Finetune several runs with several seeds, and rank them on one leaderboard.
+
+    What the runs share is made once. Every model is compared with one reference on the same test
+    admissions, with p-values corrected together.
+    """
+    _without_telemetry()
+    from flows.run import run_compare
+
+    run_compare(config, overrides=sets or [], store=store)
+
+
 @audit_app.command(name="leaks")
 def audit_leaks(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],

@@ -1,4 +1,4 @@
-"""AdaptConfig: the stages' configs in one model, read from YAML, with overrides."""
+"""AdaptConfig: the stages' configs in one model; CompareConfig: several of them; from YAML."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import difflib
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, model_validator
 from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic_core import CoreSchema, ErrorDetails
 
@@ -21,27 +21,16 @@ from tasks.ingest.config import IngestConfig
 from tasks.launch import LaunchConfig
 from tasks.pretrain.config import PretrainConfig
 
+NAME = r"^[a-z0-9][a-z0-9-]*$"
+_Model = TypeVar("_Model", bound=BaseModel)
 
-class AdaptConfig(Config):
-    """One run of the chain: what each stage does, and how its training programs are started."""
+
+class Preset(Config):
+    """A configuration of which a YAML file gives every value that is not given."""
 
     preset: Path | None = Field(
         None,
         description="A YAML file that gives every value not given here, e.g. configs/demo.yaml",
-    )
-    name: str = Field(
-        description="The run's name, in reports and Prefect's UI artifacts",
-        pattern=r"^[a-z0-9][a-z0-9-]*$",
-    )
-    ingest: IngestConfig
-    pretrain: PretrainConfig
-    finetune: FinetuneConfig
-    evaluate: EvaluateConfig
-    audit: LeaksConfig = Field(
-        default_factory=LeaksConfig, description="How `clinfuse audit leaks` looks for leaks"
-    )
-    launch: LaunchConfig = Field(
-        default_factory=LaunchConfig, description="How training programs are started"
     )
 
     @model_validator(mode="before")
@@ -61,6 +50,62 @@ class AdaptConfig(Config):
         return described
 
 
+class AdaptConfig(Preset):
+    """One run of the chain: what each stage does, and how its training programs are started."""
+
+    name: str = Field(
+        description="The run's name, in reports and Prefect's UI artifacts",
+        pattern=NAME,
+    )
+    ingest: IngestConfig
+    pretrain: PretrainConfig
+    finetune: FinetuneConfig
+    evaluate: EvaluateConfig
+    audit: LeaksConfig = Field(
+        default_factory=LeaksConfig, description="How `clinfuse audit leaks` looks for leaks"
+    )
+    launch: LaunchConfig = Field(
+        default_factory=LaunchConfig, description="How training programs are started"
+    )
+
+
+class CompareConfig(Preset):
+    """Several runs over several finetuning seeds: one leaderboard."""
+
+    name: str = Field(
+        description="The leaderboard's name, in its page and Prefect's UI artifacts", pattern=NAME
+    )
+    runs: tuple[AdaptConfig, ...] = Field(
+        min_length=1,
+        description="The runs that are compared: each a preset, a name, and what differs. All must "
+        "have the same test admissions and labels",
+    )
+    seeds: tuple[NonNegativeInt, ...] = Field(
+        default=(1, 2, 3),  # s^2 of two seeds has one degree of freedom: its interval says little
+        min_length=1,
+        description="Each run is finetuned with each of these as finetune.seed",
+    )
+    reference: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9-]*/.+$",
+        description="The model that all others are compared with, as run/variant, e.g. demo/tfidf. "
+        "Empty: the first run's TF-IDF, or else its first arm",
+    )
+
+    @model_validator(mode="after")
+    def _each_is_named_once(self) -> CompareConfig:
+        names = [run.name for run in self.runs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two runs are named '{min(twice)}'; give each a name of its own")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed is given twice; give each once")
+        if self.reference and self.reference.partition("/")[0] not in names:
+            raise ValueError(
+                f"the reference '{self.reference}' is of no run here; runs: {', '.join(names)}"
+            )
+        return self
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> AdaptConfig:
     """Read a YAML file, apply `key.subkey=value` overrides, and check every key.
 
@@ -68,14 +113,24 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> AdaptConfig:
     """
     given = _read(path)
     for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {override}: write it as key=value, e.g. finetune.epochs=3")
-        given = merge(given, _nested(key.strip().split("."), yaml.safe_load(value)))
-    try:
-        return AdaptConfig.model_validate(given)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error.errors()[0])}") from None
+        given = merge(given, _override(override))
+    return _checked(AdaptConfig, path, given)
+
+
+def load_compare(path: Path, overrides: Sequence[str] = ()) -> CompareConfig:
+    """Read a comparison's YAML file as `load_config` reads a run's.
+
+    An override of a run's key (`finetune.epochs=1`) holds for every run.
+    """
+    given = _read(path)
+    for override in overrides:
+        nested, runs = _override(override), given.get("runs")
+        if CompareConfig.model_fields.keys() & nested.keys() or not isinstance(runs, list):
+            given = merge(given, nested)
+        else:
+            shared = [merge(run, nested) if isinstance(run, dict) else run for run in runs]
+            given = {**given, "runs": shared}
+    return _checked(CompareConfig, path, given)
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -119,13 +174,27 @@ def _nested(keys: list[str], value: Any) -> dict[str, Any]:
     return {keys[0]: value if len(keys) == 1 else _nested(keys[1:], value)}
 
 
-def _explain(error: ErrorDetails) -> str:
+def _override(given: str) -> dict[str, Any]:
+    key, equals, value = given.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {given}: write it as key=value, e.g. finetune.epochs=3")
+    return _nested(key.strip().split("."), yaml.safe_load(value))
+
+
+def _checked(model: type[_Model], path: Path, given: dict[str, Any]) -> _Model:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error.errors()[0], model)}") from None
+
+
+def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
     """One sentence: the key, what was given, what is allowed, and the nearest right name."""
     place = [part for part in error["loc"] if not str(part).startswith("function-")]
     key = ".".join(str(part) for part in place)
     match error["type"]:
         case "extra_forbidden":
-            known = sorted(_keys_beside(place))
+            known = sorted(_keys_beside(place, model))
             near = difflib.get_close_matches(str(place[-1]), known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
             return f"there is no key '{key}'; {hint}"
@@ -138,9 +207,9 @@ def _explain(error: ErrorDetails) -> str:
             return f"'{key}': {message}{shown}"
 
 
-def _keys_beside(place: list[Any]) -> set[str]:
+def _keys_beside(place: list[Any], model: type[BaseModel]) -> set[str]:
     """The keys of every model that could stand where the unknown key was given."""
-    models: list[Any] = [AdaptConfig]
+    models: list[Any] = [model]
     for part in place[:-1]:
         found = [
             model

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flows.config import AdaptConfig, load_config
+from flows.config import AdaptConfig, load_compare, load_config
 from tasks.errors import ClinfuseError
 from tasks.provenance import peak_mib
 from tasks.runs import Run, load_runs
@@ -51,6 +51,21 @@ def run_audit(path: Path, *, overrides: list[str], refresh: tuple[str, ...], sto
     from flows.audit import audit
 
     audit(config, refresh=refresh)
+    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
+
+
+def run_compare(path: Path, *, overrides: list[str], store: Path) -> None:
+    """Compare runs over seeds and print the leaderboard.
+
+    Raises a ClinfuseError where the configuration, the store or a step is at fault.
+    """
+    began = time.monotonic()
+    config = load_compare(path, overrides)
+    opened = _opened(store)
+    _quiet_expected_errors()
+    from flows.compare import compare
+
+    compare(config)
     _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
 
 
@@ -104,9 +119,9 @@ def _quiet_expected_errors() -> None:
 def _print_result(store: Store, run: Run, seconds: float) -> None:
     console = Console()
     made = sum(reached.how == "made" for reached in run.artifacts)
-    reports = [reached for reached in run.artifacts if reached.kind == "report"]
+    reports = [each for each in run.artifacts if each.kind in ("report", "leaderboard")]
     if reports:
-        folder = store.path("report", reports[-1].key)
+        folder = store.path(reports[-1].kind, reports[-1].key)
         console.print(_headline(folder / "headline.json"))
         console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
     leaks = [reached for reached in run.artifacts if reached.kind == "leaks"]

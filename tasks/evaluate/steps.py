@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,20 @@ class Evaluated:
     metrics: Artifact
     report: Artifact
     table: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A run that enters a leaderboard, with what its finetuning made of each seed."""
+
+    run: str
+    cohort: Artifact
+    outcomes: Mapping[str, Artifact]
+    predictions: Mapping[int, Mapping[str, Mapping[str, Artifact]]]  # seed -> variant -> outcome
+    adapters: Mapping[int, Artifact]  # seed -> its training history
+    clinical: Artifact
+    leaks: tuple[str, ...]
+    settings: Mapping[str, Any]
 
 
 def evaluate(
@@ -86,6 +100,26 @@ def evaluate(
     )
     place = current_store().path(written.kind, written.key)
     return Evaluated(measured, written, json.loads((place / "headline.json").read_text()))
+
+
+def compare(
+    name: str, contenders: Sequence[Contender], *, reference: str | None, lineage: Lineage
+) -> Evaluated:
+    """Rank every model of every run over its seeds, and write the leaderboard.
+
+    Args:
+        reference: "run/variant", with which all others are compared; None: the first run's TF-IDF,
+            or else its first model.
+        lineage: the artifacts that the flow came to so far.
+    """
+    made = leaderboard(
+        name=name,
+        entrants=[vars(contender) for contender in contenders],
+        reference=reference,
+        lineage=lineage,
+    )
+    place = current_store().path(made.kind, made.key)
+    return Evaluated(made, made, json.loads((place / "headline.json").read_text()))
 
 
 @step("metrics", version=3)
@@ -164,6 +198,24 @@ def report(
     )
     write_report(out, story)
     return {"bytes": (out / "report.html").stat().st_size}
+
+
+@step("leaderboard", version=1)
+def leaderboard(
+    out: Path,
+    name: str,
+    entrants: list[dict[str, Any]],
+    reference: str | None,
+    lineage: Lineage,
+) -> Counts:
+    """Rank runs over their seeds: `metrics.parquet`, `report.html`, `report.md`, `headline.json`.
+
+    Args:
+        entrants: the fields of each `Contender`, in the order of the runs.
+    """
+    from tasks.evaluate.leaderboard_write import write_leaderboard
+
+    return write_leaderboard(out, name, entrants, reference, lineage)
 
 
 @step("leaks", version=1)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.config import AdaptConfig, load_config, merge
+from flows.config import AdaptConfig, CompareConfig, load_compare, load_config, merge
 from tasks.errors import ConfigError
 from tasks.pretrain.config import PathBase
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+COMPARISONS = sorted((ROOT / "configs").glob("compare-*.yaml"))
+CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {*COMPARISONS})
 DEMO = ROOT / "configs" / "demo.yaml"
 
 
@@ -27,6 +28,40 @@ def test_every_shipped_config_loads_and_opens_with_its_command(path: Path) -> No
     config = load_config(path)
     assert config.name == path.stem
     assert f"clinfuse run configs/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", COMPARISONS, ids=lambda path: path.stem)
+def test_every_shipped_comparison_loads_and_opens_with_its_command(path: Path) -> None:
+    config = load_compare(path)
+    assert config.name == path.stem
+    assert len(config.seeds) > 2
+    assert f"clinfuse compare configs/{path.name}" in path.read_text()
+    assert CompareConfig.model_validate({"preset": str(path)}).runs == config.runs
+
+
+def test_an_override_holds_for_every_run_of_a_comparison() -> None:
+    path = ROOT / "configs" / "compare-low-label.yaml"
+    found = load_compare(path, ["finetune.epochs=1", "seeds=[5]", "name=mine"])
+    assert (found.name, found.seeds) == ("mine", (5,))
+    assert [run.finetune.epochs for run in found.runs] == [1, 1, 1]
+    assert [run.name for run in found.runs] == ["all-linear", "q-v", "with-embedding"]
+    assert found.runs[1].finetune.lora.targets == ("q_proj", "v_proj")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("finetune.epocs=3", r"no key 'runs\.0\.finetune\.epocs'; did you mean 'epochs'"),
+        ("seeds=[1, 1]", r"a seed is given twice"),
+        ("seeds=[]", r"'seeds'.*at least 1 item"),
+        ("reference=other/fused", r"'other/fused' is of no run here; runs: all-linear, q-v"),
+        ("runs=[{preset: configs/demo.yaml}, {preset: configs/demo.yaml}]", r"named 'demo'"),
+    ],
+)
+def test_a_wrong_comparison_is_one_line(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_compare(ROOT / "configs" / "compare-low-label.yaml", [override])
+    assert "\n" not in str(caught.value)
 
 
 def test_every_key_of_the_7b_preset_is_kept_as_written() -> None:
@@ -88,7 +123,7 @@ def test_prefects_form_asks_for_no_key_that_a_preset_gives() -> None:
 
 def test_every_deployment_in_the_readme_and_prefect_yaml_names_a_flow() -> None:
     declared = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())["deployments"]
-    assert len(declared) == 6
+    assert len(declared) == 7
     for deployment in declared:
         module, _, name = deployment["entrypoint"].rpartition(".")
         source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()

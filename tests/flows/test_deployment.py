@@ -18,7 +18,7 @@ import yaml
 from tasks.runs import load_runs
 from tests.flows.conftest import BIN, ROOT, World
 
-NAMES = {"adapt", "ingest", "pretrain", "finetune", "evaluate", "audit"}
+NAMES = {"adapt", "ingest", "pretrain", "finetune", "evaluate", "audit", "compare"}
 
 
 def prefect(world: World, *arguments: str) -> str:

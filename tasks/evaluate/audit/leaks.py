@@ -22,6 +22,7 @@ from tasks.evaluate.audit.page import overview, report
 from tasks.evaluate.audit.told import Space, Told, read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
 from tasks.evaluate.measures.auroc import Estimate, label_aurocs
+from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.measures.intervals import difference, interval
 
 TOGETHER = "ADMISSION NOTE"  # the admission sections together
@@ -86,20 +87,6 @@ def audit(told: Told, spaces: Sequence[Space], config: LeaksConfig) -> Audited:
         row["p_value"] = p_value
         row["flagged"] = bool(row["above"] > 0 and p_value < ERROR_RATE)
     return found
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values that are tested together (Holm, Scand. J. Statist. 6:65-70, 1979).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _together(told: Told) -> list[str]:

@@ -1,0 +1,46 @@
+"""From the runs' artifacts to the leaderboard's table and page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks import schemas, tables
+from tasks.evaluate.config import Lineage
+from tasks.evaluate.leaderboard import boards, to_table
+from tasks.evaluate.leaderboard_cost import seconds_of
+from tasks.evaluate.leaderboard_entries import Entrant
+from tasks.evaluate.report.leaderboard_page import Contest, write_page
+
+
+def write_leaderboard(
+    out: Path,
+    name: str,
+    runs: Sequence[Mapping[str, Any]],
+    reference: str | None,
+    lineage: Lineage,
+) -> dict[str, int]:
+    """Write `metrics.parquet` and the page; nothing unless all runs could be compared.
+
+    Args:
+        runs: the fields of an `Entrant` each, with the run's `leaks` and `settings`.
+    """
+    beside = ("leaks", "settings")
+    entrants = [
+        Entrant(**{key: value for key, value in run.items() if key not in beside}) for run in runs
+    ]
+    found = boards(entrants, reference)
+    table = to_table(found)
+    tables.write(out / "metrics.parquet", schemas.METRICS, table)
+    contest = Contest(
+        name=name,
+        boards=found,
+        seeds=entrants[0].seeds,
+        seconds={key: took for one in entrants for key, took in seconds_of(one).items()},
+        settings={run["run"]: run["settings"] for run in runs},
+        leaks={run["run"]: run["leaks"] for run in runs},
+        lineage=lineage,
+    )
+    write_page(out, contest)
+    return {"rows": len(table), "outcomes": len(found), "runs": len(runs)}

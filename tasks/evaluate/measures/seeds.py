@@ -1,0 +1,179 @@
+"""Intervals over training seeds: what another draw of patients and another seed would change.
+
+A model trained with seed s has the AUROC A(s) in the population, and a_s = A(s) + F_s in the test
+sample, where F_s is the sum over patients of its influences. What a method is worth is the mean of
+A over seeds; it is estimated by the mean of the a_s, which errs by
+
+    mean_s(A(s) - E A)  +  mean_s(F_s).
+
+The second term is the sum over patients of the influences *averaged over seeds*, so its variance is
+the sandwich of the averaged vectors: what a patient does to every seed alike stays, what it does to
+one seed alone is divided by S. Given the seeds its mean is zero, so it does not vary with the
+first, whose variance is that of A over S. The sample variance s^2 of the a_s estimates
+the variance of A plus that of the part of F_s that seeds do not share; hence
+
+    variance = sandwich(averaged influences) + s^2 / S
+
+holds the unshared part over S once too often, and is never too small on average: of seeds that
+differ in nothing but that, 98.8% of a difference's intervals hold it (`make bench NAME=seeds`). The
+interval is Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114,
+1946): each term's square over its own degrees, patients less one and seeds less one.
+
+Two models on the same patients: the averaged influences are subtracted first, so what both find
+hard cancels, and each model adds its own s^2 / S. Models that have nothing to draw (TF-IDF: every
+seed gives the same predictions) have s = 0 and add nothing. Where equal seed numbers share
+something (the labelled admissions drawn), s_A and s_B count it although it cancels: too wide again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.intervals import (
+    METHOD,
+    PAIRED_METHOD,
+    difference,
+    interval,
+    standard_error,
+)
+
+ONE_CHECKPOINT = "this checkpoint only"
+T_METHOD = "Student's t, Satterthwaite"
+_Term = tuple[float, float]  # a variance, and its degrees of freedom
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A value over seeds with its 95% interval; NaN bounds where the interval is withheld."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float  # of zero; NaN where the value is no difference
+    method: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model's estimates on the same admissions, one a seed.
+
+    `deterministic`: every seed makes the same predictions, so one estimate stands for them all.
+    """
+
+    estimates: tuple[Estimate, ...]
+    deterministic: bool = False
+
+    @property
+    def seeds(self) -> int:
+        return len(self.estimates)
+
+    @property
+    def mean(self) -> Estimate:
+        """The estimates and their influences, averaged over seeds."""
+        return Estimate(
+            float(np.mean([one.value for one in self.estimates])),
+            np.mean([one.influence for one in self.estimates], axis=0),
+        )
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the seeds' values; NaN for one seed, 0 if deterministic."""
+        if self.deterministic:
+            return 0.0
+        values = [one.value for one in self.estimates]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+    @property
+    def one_checkpoint(self) -> bool:
+        """Whether nothing is known of how another seed would fare."""
+        return self.seeds == 1 and not self.deterministic
+
+    def equals(self, other: Trained) -> bool:
+        """Whether both rank alike, seed by seed, as where a model meets itself."""
+        return self.seeds == other.seeds and all(
+            ours.value == theirs.value and np.array_equal(ours.influence, theirs.influence)
+            for ours, theirs in zip(self.estimates, other.estimates, strict=True)
+        )
+
+
+def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
+    """The mean over seeds with its interval, cut at 0 and 1.
+
+    Args:
+        patients: [admissions], whose admission it is, as 0, 1, 2, ...
+    """
+    words = ONE_CHECKPOINT if model.one_checkpoint else _in_words(model)
+    if model.seeds == 1:  # nothing but patients varies: the interval that a run's report gives
+        found = interval(model.estimates[0], patients)
+        return Seeded(found.value, found.low, found.high, math.nan, f"{words}; {METHOD}")
+    mean = model.mean
+    low, high, _ = _t_interval(mean.value, [_patient_term(mean, patients), *_seed_terms(model)])
+    method = f"{words}; {METHOD}; {T_METHOD}"
+    return Seeded(mean.value, max(low, 0.0), min(high, 1.0), math.nan, method)
+
+
+def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.int64]) -> Seeded:
+    """First minus second on the same admissions, with the two-sided p-value of no difference.
+
+    A model compared with itself gives 0, from 0 to 0, and p = 1.
+    """
+    ours, theirs = first.mean, second.mean
+    method = f"{_in_words(first)} against {_in_words(second)}; {PAIRED_METHOD}"
+    if first.one_checkpoint or second.one_checkpoint:
+        method = f"{ONE_CHECKPOINT}; {method}"
+    if first.equals(second) or first.seeds == second.seeds == 1:
+        found = difference(ours, theirs, patients)
+        return Seeded(found.value, found.low, found.high, found.p_value, method)
+    apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
+    terms = [_patient_term(apart, patients), *_seed_terms(first), *_seed_terms(second)]
+    low, high, p_value = _t_interval(apart.value, terms)
+    method = f"{method}; {T_METHOD}"
+    return Seeded(apart.value, max(low, -1.0), min(high, 1.0), p_value, method)
+
+
+def satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
+    """The degrees of freedom of a sum of variances, given each with its own.
+
+    >>> satterthwaite([(1.0, 2.0), (1.0, 2.0)])
+    4.0
+    """
+    return sum(term for term, _ in terms) ** 2 / sum(term**2 / free for term, free in terms)
+
+
+def _in_words(model: Trained) -> str:
+    if model.deterministic:
+        return "deterministic"
+    return "1 seed" if model.seeds == 1 else f"mean of {model.seeds} seeds"
+
+
+def _patient_term(estimate: Estimate, patients: NDArray[np.int64]) -> _Term:
+    """The sandwich variance of influences clustered by patient, with patients less one degrees."""
+    error = standard_error(estimate.influence, patients)
+    return error**2, float(len(np.unique(patients)) - 1)
+
+
+def _seed_terms(model: Trained) -> list[_Term]:
+    """The seeds' variance over their number; nothing where there is one estimate."""
+    if model.seeds < 2:
+        return []
+    return [(model.spread**2 / model.seeds, float(model.seeds - 1))]
+
+
+def _t_interval(value: float, terms: Sequence[_Term]) -> tuple[float, float, float]:
+    """Low, high, and the two-sided p-value of zero; NaN where unknown."""
+    from scipy.stats import t
+
+    variance = sum(term for term, _ in terms)
+    if math.isnan(variance) or math.isnan(value):
+        return math.nan, math.nan, math.nan
+    if variance == 0:  # neither patients nor seeds move it
+        return value, value, 1.0 if value == 0 else math.nan
+    degrees, error = satterthwaite(terms), math.sqrt(variance)
+    half = float(t.ppf(0.975, degrees)) * error
+    return value - half, value + half, 2 * float(t.sf(abs(value) / error, degrees))

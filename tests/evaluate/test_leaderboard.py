@@ -1,0 +1,208 @@
+"""The leaderboard: what is averaged, what is compared with what, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks import schemas, tables
+from tasks.errors import EvaluationError
+from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.evaluate.leaderboard import Board, boards, to_table
+from tasks.evaluate.leaderboard_cost import seconds_of
+from tasks.evaluate.measures.auroc import label_aurocs
+from tasks.evaluate.measures.comparisons import holm
+from tests.evaluate.leaderboards import entrant
+from tests.evaluate.made_up import MadeUp, make_run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+    return make_run(tmp_path_factory.mktemp("run"), admissions=500)
+
+
+@pytest.fixture(scope="module")
+def found(made: MadeUp) -> list[Board]:
+    return boards([entrant(made, "one"), entrant(made, "two", noise=1.5)], None)
+
+
+@pytest.fixture(scope="module")
+def rows(found: list[Board]) -> list[dict]:
+    return to_table(found).to_pylist()
+
+
+def test_the_best_comes_first_and_each_distinct_model_once(found: list[Board]) -> None:
+    assert [board.outcome for board in found] == ["diagnoses", "mortality"]
+    names = [standing.entry.name for standing in found[0].standings]
+    assert set(names) == {"one/fused", "one/unfused", "two/fused", "two/unfused", "one/tfidf"}
+    values = [standing.macro.value for standing in found[0].standings]
+    assert values == sorted(values, reverse=True)
+    assert found[0].best == names[0]
+    tfidf = next(one for one in found[0].standings if one.entry.variant == "tfidf")
+    assert tfidf.twins == ("two/tfidf",)
+    assert tfidf.entry.deterministic
+
+
+def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict]) -> None:
+    admissions = read_admissions(made.cohort)
+    known = read_known("diagnoses", made.outcomes["diagnoses"], admissions)
+    by_hand = []
+    for seed in (1, 2, 3):
+        path = made.folder / f"two-fused-diagnoses-{seed}" / "test.parquet"
+        scores = read_scores("fused", path, known, admissions)
+        ranked = label_aurocs(scores, known.cases, known.observed, known.patients)
+        by_hand.append(float(np.nanmean(ranked.auroc)))
+    mine = [
+        row
+        for row in rows
+        if (row["run"], row["variant"], row["outcome"], row["code_system"], row["metric"])
+        == ("two", "fused", "diagnoses", None, "auroc_macro")
+    ]
+    over = [row["value"] for row in mine if row["seed"] is None]
+    assert over == pytest.approx([np.mean(by_hand)], abs=1e-12)
+    assert {row["seed"]: row["value"] for row in mine if row["seed"] is not None} == pytest.approx(
+        dict(zip((1, 2, 3), by_hand, strict=True)), abs=1e-12
+    )
+    checkpoint = [row["method"] for row in mine if row["seed"] is not None]
+    assert all(method.startswith("this checkpoint only") for method in checkpoint)
+    [spread] = _of(rows, "auroc_macro_seed_sd", run="two", variant="fused", code_system=None)
+    assert spread["value"] == pytest.approx(np.std(by_hand, ddof=1), abs=1e-12)
+
+
+def test_all_are_compared_with_the_first_runs_tfidf_and_corrected_together(
+    found: list[Board], rows: list[dict]
+) -> None:
+    board = found[0]
+    assert board.reference == "one/tfidf"
+    assert board.comparisons == 4
+    apart = [one for one in board.standings if one.to_reference is not None]
+    assert [one.holm for one in apart] == pytest.approx(
+        holm([one.to_reference.p_value for one in apart])
+    )
+    alone = {one.entry.name: one.macro.value for one in board.standings}
+    for one in apart:
+        assert one.to_reference.value == pytest.approx(
+            alone[one.entry.name] - alone["one/tfidf"], abs=1e-12
+        )
+    adjusted = _of(rows, "auroc_macro_difference_p_holm", run="one", variant="fused-one/tfidf")
+    assert "Holm over 4 comparisons" in adjusted[0]["method"]
+
+
+def test_a_comparison_with_the_best_row_is_marked(found: list[Board], rows: list[dict]) -> None:
+    best = found[0].best
+    marked = [
+        row
+        for row in rows
+        if row["outcome"] == "diagnoses" and "difference_to_best" in row["metric"]
+    ]
+    assert len(marked) == 2 * 5  # two metrics; four other models, of which one stands twice
+    assert all(row["method"].startswith("chosen after looking") for row in marked)
+    assert all(row["variant"].endswith(f"-{best}") for row in marked)
+    assert all(row["value"] <= 0 for row in marked if not row["metric"].endswith("_p"))
+    others = [row["method"] for row in rows if "to_best" not in row["metric"]]
+    assert not any("looking" in method for method in others)
+
+
+def test_identical_models_differ_by_nothing_and_are_no_comparison(made: MadeUp) -> None:
+    one, two = entrant(made, "one"), entrant(made, "two")
+    board = boards([one, replace(two, predictions=one.predictions)], "two/fused")[0]
+    assert board.reference == "one/fused"  # the same predictions, under the first name
+    assert board.comparisons == 2
+    fused = next(each for each in board.standings if each.entry.variant == "fused")
+    assert fused.twins == ("two/fused",)
+    assert fused.to_reference is None
+
+
+def test_equal_ranks_in_other_bytes_give_zero_and_p_one(made: MadeUp) -> None:
+    one = entrant(made, "one", noise=0.0, arms=("fused",))
+    doubled = {}
+    for seed, variants in one.predictions.items():
+        doubled[seed] = dict(variants)
+        doubled[seed]["fused"] = {
+            outcome: _scaled(place, made.folder / f"doubled-{outcome}-{seed}")
+            for outcome, place in variants["fused"].items()
+        }
+    board = boards([one, replace(one, run="two", predictions=doubled)], "one/fused")[0]
+    two = next(each for each in board.standings if each.entry.name == "two/fused")
+    assert (two.to_reference.value, two.to_reference.p_value, two.holm) == (0.0, 1.0, 1.0)
+
+
+def test_a_reference_that_is_not_there_is_refused(made: MadeUp) -> None:
+    with pytest.raises(EvaluationError, match=r"'one/magic' is none of the 3 .* one/fused"):
+        boards([entrant(made, "one")], "one/magic")
+
+
+def test_without_tfidf_the_first_model_is_the_reference(made: MadeUp) -> None:
+    run = entrant(made, "one")
+    bare = {
+        seed: {name: places for name, places in found.items() if name != "tfidf"}
+        for seed, found in run.predictions.items()
+    }
+    assert boards([replace(run, predictions=bare)], None)[0].reference == "one/fused"
+
+
+def test_one_seed_is_marked(made: MadeUp) -> None:
+    table = to_table(boards([entrant(made, "one", seeds=(4,))], None)).to_pylist()
+    values = [row for row in table if row["metric"] == "auroc_macro"]
+    assert all(row["method"].startswith("this checkpoint only") for row in values)
+    assert not any(row["metric"] == "auroc_macro_seed_sd" for row in table)
+
+
+def test_runs_of_other_admissions_are_refused(made: MadeUp, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other", admissions=300, labels=9, seed=1)
+    with pytest.raises(
+        EvaluationError,
+        match=r"runs 'one' and 'two' cannot be compared on outcome 'diagnoses': 'one' has \d+ "
+        r"observed test admissions and 12 labels, 'two' \d+ and 9, of which \d+ admissions and 9 ",
+    ):
+        boards([entrant(made, "one"), entrant(other, "two")], None)
+
+
+def test_runs_whose_labels_differ_are_refused(made: MadeUp, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(made.outcomes["mortality"], changed)
+    path = changed / "outcomes" / "part-0.parquet"
+    found = pq.read_table(path)
+    flipped = [[] if labels else [0] for labels in found["labels"].to_pylist()]
+    column = pa.array(flipped, schemas.OUTCOMES.field("labels").type)
+    place = found.schema.get_field_index("labels")
+    tables.write(path, schemas.OUTCOMES, found.set_column(place, "labels", column))
+    two = entrant(made, "two")
+    two = replace(two, outcomes={**two.outcomes, "mortality": changed})
+    with pytest.raises(EvaluationError, match=r"'mortality': the labels or patients of (\d+) of "):
+        boards([entrant(made, "one"), two], None)
+    fewer = replace(two, outcomes={"diagnoses": two.outcomes["diagnoses"]})
+    with pytest.raises(EvaluationError, match="'one' predicts diagnoses, mortality, 'two' diag"):
+        boards([entrant(made, "one"), fewer], None)
+
+
+def test_the_cost_of_a_fused_model_includes_the_clinical_adapters(made: MadeUp) -> None:
+    seconds = seconds_of(entrant(made, "one"))
+    assert seconds["one/unfused"] == pytest.approx(40.0)
+    assert seconds["one/fused"] == pytest.approx(80.0)
+    assert "one/tfidf" not in seconds  # no history, no manifest
+
+
+def _of(rows: list[dict], metric: str, **wanted: object) -> list[dict]:
+    return [
+        row
+        for row in rows
+        if row["metric"] == metric
+        and row["outcome"] == "diagnoses"
+        and all(row[key] == value for key, value in wanted.items())
+    ]
+
+
+def _scaled(place: Path, to: Path) -> Path:
+    from tests.evaluate.made_up import write_predictions
+
+    table = pq.read_table(place / "test.parquet")
+    logits = 2 * np.array(table["logits"].to_pylist())
+    write_predictions(to / "test.parquet", table["hadm_id"].to_pylist(), logits)
+    return to

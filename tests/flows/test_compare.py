@@ -1,0 +1,68 @@
+"""A comparison as a user runs it: two runs, two seeds, one leaderboard."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tasks.runs import load_runs
+from tests.flows.conftest import World
+
+
+@pytest.fixture(scope="module")
+def compared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a comparison that was run once.
+
+    Seed 0 is what the world's run has trained already, and the second run differs in TF-IDF only:
+    of four finetunings one is left to do.
+    """
+    path = tmp_path_factory.mktemp("compare") / "compare.yaml"
+    runs = [
+        {"preset": str(world.config), "name": "one"},
+        {"preset": str(world.config), "name": "two", "finetune": {"tfidf": {"max_features": 60}}},
+    ]
+    path.write_text(yaml.safe_dump({"name": "both", "seeds": [0, 1], "runs": runs}))
+    world.clinfuse("compare", str(path))
+    return path
+
+
+def test_what_the_runs_share_is_made_once(world: World, compared: Path) -> None:
+    reached = load_runs(world.store.root)[-1].artifacts
+    made = Counter(each.kind for each in reached if each.how == "made")
+    # seed 1: adapters and their predictions; TF-IDF of run one and seed 1, and of run two twice
+    assert made == {"task-adapter": 1, "predictions": 4, "leaderboard": 1}
+
+
+def test_every_model_stands_with_its_seeds(world: World, compared: Path) -> None:
+    rows = pq.read_table(_folder(world) / "metrics.parquet").to_pylist()
+    seeds = {
+        (row["run"], row["variant"], row["seed"]) for row in rows if row["metric"] == "auroc_macro"
+    }
+    for run in ("one", "two"):
+        for variant in ("fused", "unfused"):
+            assert {(run, variant, seed) for seed in (None, 0, 1)} <= seeds
+        assert (run, "tfidf", None) in seeds  # deterministic: no seed of its own
+        assert (run, "tfidf", 1) not in seeds
+    assert not any("without" in row["variant"] for row in rows)
+    headline = json.loads((_folder(world) / "headline.json").read_text())
+    names = {line["model"] for line in headline}
+    assert names == {"one/fused", "one/unfused", "one/tfidf", "two/tfidf"}
+
+
+def test_the_page_says_what_differs_and_prefect_links_to_it(world: World, compared: Path) -> None:
+    page = (_folder(world) / "report.html").read_text()
+    assert "finetune.tfidf.max_features" in page
+    assert "the same predictions: two/fused" in page
+    done = world.clinfuse("compare", str(compared))
+    assert ", 0 made," in done.stdout
+    assert str(_folder(world) / "report.html") in done.stdout
+
+
+def _folder(world: World) -> Path:
+    made = [each for each in world.store.manifests() if each.kind == "leaderboard"]
+    return world.store.path("leaderboard", made[-1].key)
