@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.evaluate.audit.leaks import holm
 from tasks.evaluate.inputs import Known
+from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.measures.grouped import GroupedAurocs, grouped_aurocs
 from tasks.evaluate.measures.intervals import (
     METHOD,

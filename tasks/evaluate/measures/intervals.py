@@ -55,11 +55,25 @@ def interval(
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
     """
-    value, error = estimate.value, standard_error(estimate.influence, patients)
-    degrees = degrees_of_freedom(np.bincount(patients, estimate.influence).astype(np.float64))
-    reason = estimate.reason or _why_unknown(value, error)
-    if not reason and bounds == (0.0, 1.0) and not 0 < value < 1:
-        reason = f"the estimate is {value:g} exactly"
+    error = standard_error(estimate.influence, patients)
+    by_patient = np.bincount(patients, estimate.influence).astype(np.float64)
+    degrees = degrees_of_freedom(by_patient)
+    return interval_of(estimate.value, error, degrees, bounds, estimate.reason)
+
+
+def interval_of(
+    value: float,
+    error: float,
+    degrees: float = math.inf,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    reason: str = "",
+) -> Interval:
+    """The interval of a value, given its standard error and the degrees of freedom of that.
+
+    Args:
+        reason: why it is withheld, where that is known already.
+    """
+    reason = reason or _why_unknown(value, error, bounds)
     if reason:
         return Interval(value, _UNKNOWN, _UNKNOWN, reason=reason, degrees=degrees)
     if bounds == (0.0, 1.0):
@@ -85,7 +99,7 @@ def difference(first: Estimate, second: Estimate, patients: NDArray[np.int64]) -
     if found.reason or not error > 0:
         p_value = 1.0 if value == 0 and not found.reason else _UNKNOWN
     else:
-        p_value = _two_sided(value / error, found.degrees)
+        p_value = two_sided(value / error, found.degrees)
     return Interval(value, found.low, found.high, p_value, found.reason, found.degrees)
 
 
@@ -129,15 +143,8 @@ def label_interval(
         error, degrees: its standard error, and the degrees of freedom of that.
         case_patients: how many patients have the label; None: enough.
     """
-    if case_patients is not None and case_patients < FEWEST_CASE_PATIENTS:
-        reason = TOO_FEW
-    else:
-        reason = _why_unknown(auroc, error)
-    if not reason and not 0 < auroc < 1:
-        reason = f"the estimate is {auroc:g} exactly"
-    if reason:
-        return Interval(auroc, _UNKNOWN, _UNKNOWN, reason=reason, degrees=degrees)
-    return Interval(auroc, *_on_the_logit_scale(auroc, error, degrees), degrees=degrees)
+    few = case_patients is not None and case_patients < FEWEST_CASE_PATIENTS
+    return interval_of(auroc, error, degrees, reason=TOO_FEW if few else "")
 
 
 def _on_the_logit_scale(value: float, error: float, degrees: float) -> tuple[float, float]:
@@ -146,10 +153,13 @@ def _on_the_logit_scale(value: float, error: float, degrees: float) -> tuple[flo
     return _expit(middle - half), _expit(middle + half)
 
 
-def _why_unknown(value: float, error: float) -> str:
+def _why_unknown(value: float, error: float, bounds: tuple[float, float]) -> str:
     if math.isnan(value):
         return "undefined: no case or no control"
-    return "fewer than two patients" if math.isnan(error) else ""
+    if math.isnan(error):
+        return "fewer than two patients"
+    at_an_end = bounds == (0.0, 1.0) and not 0 < value < 1
+    return f"the estimate is {value:g} exactly" if at_an_end else ""
 
 
 def _quantile(degrees: float) -> float:
@@ -158,7 +168,8 @@ def _quantile(degrees: float) -> float:
     return Z if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
 
 
-def _two_sided(statistic: float, degrees: float) -> float:
+def two_sided(statistic: float, degrees: float) -> float:
+    """The p-value of Student's t, or of the normal distribution (degrees: inf)."""
     from scipy.special import stdtr
 
     if math.isinf(degrees):

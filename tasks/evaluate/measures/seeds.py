@@ -17,7 +17,8 @@ the variance of A plus that of the part of F_s that seeds do not share; hence
 holds the unshared part over S once too often, and is never too small on average: of seeds that
 differ in nothing but that, 98.8% of a difference's intervals hold it (`make bench NAME=seeds`). The
 interval is Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114,
-1946): each term's square over its own degrees, patients less one and seeds less one.
+1946): each term's square over its own degrees, the patients' (`small_samples.py`) and seeds less
+one.
 
 Two models on the same patients: the averaged influences are subtracted first, so what both find
 hard cancels, and each model adds its own s^2 / S. Models that have nothing to draw (TF-IDF: every
@@ -29,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +39,14 @@ from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.intervals import (
     METHOD,
     PAIRED_METHOD,
+    Interval,
     difference,
     interval,
+    interval_of,
     standard_error,
+    two_sided,
 )
+from tasks.evaluate.measures.small_samples import degrees_of_freedom
 
 ONE_CHECKPOINT = "this checkpoint only"
 T_METHOD = "Student's t, Satterthwaite"
@@ -50,13 +55,27 @@ _Term = tuple[float, float]  # a variance, and its degrees of freedom
 
 @dataclass(frozen=True)
 class Seeded:
-    """A value over seeds with its 95% interval; NaN bounds where the interval is withheld."""
+    """A value over seeds with its 95% interval, and how both were found."""
 
-    value: float
-    low: float
-    high: float
-    p_value: float  # of zero; NaN where the value is no difference
+    found: Interval
     method: str
+
+    @property
+    def value(self) -> float:
+        return self.found.value
+
+    @property
+    def low(self) -> float:
+        return self.found.low
+
+    @property
+    def high(self) -> float:
+        return self.found.high
+
+    @property
+    def p_value(self) -> float:
+        """Of zero; NaN where the value is no difference."""
+        return self.found.p_value
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,7 @@ class Trained:
         return Estimate(
             float(np.mean([one.value for one in self.estimates])),
             np.mean([one.influence for one in self.estimates], axis=0),
+            next((one.reason for one in self.estimates if one.reason), ""),
         )
 
     @property
@@ -103,19 +123,18 @@ class Trained:
 
 
 def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
-    """The mean over seeds with its interval, cut at 0 and 1.
+    """The mean over seeds with its interval, on the logit scale as `interval` has it.
 
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
     """
     words = ONE_CHECKPOINT if model.one_checkpoint else _in_words(model)
     if model.seeds == 1:  # nothing but patients varies: the interval that a run's report gives
-        found = interval(model.estimates[0], patients)
-        return Seeded(found.value, found.low, found.high, math.nan, f"{words}; {METHOD}")
+        return _told(interval(model.estimates[0], patients), f"{words}; {METHOD}")
     mean = model.mean
-    low, high, _ = _t_interval(mean.value, [_patient_term(mean, patients), *_seed_terms(model)])
-    method = f"{words}; {METHOD}; {T_METHOD}"
-    return Seeded(mean.value, max(low, 0.0), min(high, 1.0), math.nan, method)
+    error, degrees = _summed([_patient_term(mean, patients), *_seed_terms(model)])
+    found = interval_of(mean.value, error, degrees, reason=mean.reason)
+    return _told(found, f"{words}; {METHOD}; {T_METHOD}")
 
 
 def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.int64]) -> Seeded:
@@ -128,13 +147,16 @@ def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.
     if first.one_checkpoint or second.one_checkpoint:
         method = f"{ONE_CHECKPOINT}; {method}"
     if first.equals(second) or first.seeds == second.seeds == 1:
-        found = difference(ours, theirs, patients)
-        return Seeded(found.value, found.low, found.high, found.p_value, method)
+        return _told(difference(ours, theirs, patients), method)
     apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
     terms = [_patient_term(apart, patients), *_seed_terms(first), *_seed_terms(second)]
-    low, high, p_value = _t_interval(apart.value, terms)
-    method = f"{method}; {T_METHOD}"
-    return Seeded(apart.value, max(low, -1.0), min(high, 1.0), p_value, method)
+    error, degrees = _summed(terms)
+    reason = ours.reason or theirs.reason
+    found = interval_of(apart.value, error, degrees, (-1.0, 1.0), reason)
+    if not found.reason:
+        p_value = two_sided(apart.value / error, degrees) if error > 0 else float(apart.value == 0)
+        found = replace(found, p_value=p_value)
+    return _told(found, f"{method}; {T_METHOD}")
 
 
 def satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
@@ -152,10 +174,15 @@ def _in_words(model: Trained) -> str:
     return "1 seed" if model.seeds == 1 else f"mean of {model.seeds} seeds"
 
 
+def _told(found: Interval, method: str) -> Seeded:
+    return Seeded(found, f"interval withheld: {found.reason}" if found.reason else method)
+
+
 def _patient_term(estimate: Estimate, patients: NDArray[np.int64]) -> _Term:
-    """The sandwich variance of influences clustered by patient, with patients less one degrees."""
+    """The sandwich variance of influences clustered by patient, and its degrees."""
+    by_patient = np.bincount(patients, estimate.influence).astype(np.float64)
     error = standard_error(estimate.influence, patients)
-    return error**2, float(len(np.unique(patients)) - 1)
+    return error**2, degrees_of_freedom(by_patient)
 
 
 def _seed_terms(model: Trained) -> list[_Term]:
@@ -165,15 +192,7 @@ def _seed_terms(model: Trained) -> list[_Term]:
     return [(model.spread**2 / model.seeds, float(model.seeds - 1))]
 
 
-def _t_interval(value: float, terms: Sequence[_Term]) -> tuple[float, float, float]:
-    """Low, high, and the two-sided p-value of zero; NaN where unknown."""
-    from scipy.stats import t
-
+def _summed(terms: Sequence[_Term]) -> tuple[float, float]:
+    """The standard error that the variances make together, and its degrees of freedom."""
     variance = sum(term for term, _ in terms)
-    if math.isnan(variance) or math.isnan(value):
-        return math.nan, math.nan, math.nan
-    if variance == 0:  # neither patients nor seeds move it
-        return value, value, 1.0 if value == 0 else math.nan
-    degrees, error = satterthwaite(terms), math.sqrt(variance)
-    half = float(t.ppf(0.975, degrees)) * error
-    return value - half, value + half, 2 * float(t.sf(abs(value) / error, degrees))
+    return math.sqrt(variance), satterthwaite(terms) if variance > 0 else math.inf

@@ -32,11 +32,13 @@ def test_three_seeds_by_hand() -> None:
     # influences averaged: seed 1's, (.021, .008, -.018, -.011); by patient .029, -.018, -.011
     patients = 3 / 2 * (0.029**2 + 0.018**2 + 0.011**2)
     seeds = (0.0266666667**2 + 0.0066666667**2 + 0.0333333333**2) / 2 / 3
+    # K of three that add up to zero is 2, whatever they are: 2 (K - 1) degrees
     degrees = (patients + seeds) ** 2 / (patients**2 / 2 + seeds**2 / 2)
-    half = stats.t.ppf(0.975, degrees) * math.sqrt(patients + seeds)
-    assert found.value == pytest.approx(0.7266666667)
-    assert found.low == pytest.approx(0.7266666667 - half, abs=1e-8)
-    assert found.high == pytest.approx(min(0.7266666667 + half, 1.0), abs=1e-8)
+    value = 0.7266666667
+    half = stats.t.ppf(0.975, degrees) * math.sqrt(patients + seeds) / (value * (1 - value))
+    assert found.value == pytest.approx(value)
+    assert _logit(found.low) == pytest.approx(_logit(value) - half, abs=1e-6)
+    assert _logit(found.high) == pytest.approx(_logit(value) + half, abs=1e-6)
     assert found.method.startswith("mean of 3 seeds; influence function")
 
 
@@ -99,8 +101,22 @@ def test_many_patients_and_many_equal_seeds_give_the_plain_interval() -> None:
     influence = np.random.default_rng(0).normal(size=20_000) * 1e-3
     same = Trained((Estimate(0.7, influence),) * 50)
     found = over_seeds(same, np.arange(20_000))
-    half = 1.959964 * standard_error(influence, np.arange(20_000))
-    assert found.low == pytest.approx(0.7 - half, rel=1e-4)
+    half = 1.959964 * standard_error(influence, np.arange(20_000)) / (0.7 * 0.3)
+    assert _logit(found.low) == pytest.approx(_logit(0.7) - half, rel=1e-3)
+
+
+def test_what_withholds_one_seeds_interval_withholds_that_over_seeds() -> None:
+    few = Trained(tuple(Estimate(value, np.zeros(4), "too few") for value in (0.7, 0.8)))
+    for found in (
+        over_seeds(few, PATIENTS),
+        difference_over_seeds(few, model(0.7, 0.8), PATIENTS),
+    ):
+        assert math.isnan(found.low)
+        assert found.method == "interval withheld: too few"
+
+
+def _logit(value: float) -> float:
+    return math.log(value / (1 - value))
 
 
 @given(
