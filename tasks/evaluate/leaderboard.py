@@ -27,7 +27,7 @@ from tasks.evaluate.leaderboard_entries import (
 )
 from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
-from tasks.evaluate.rows import spaces_of
+from tasks.evaluate.rows import ROW, counts, spaces_of
 
 BASELINE = "tfidf"  # the reference, where the first run has it and none is named
 AFTER_LOOKING = "chosen after looking"
@@ -120,13 +120,13 @@ def to_table(found: Iterable[Board]) -> pa.Table:
 
 def board_rows(found: Board) -> Iterator[dict[str, Any]]:
     """Each entry over its seeds, by code system; its checkpoints; its two comparisons."""
-    counts = _counts(found.known)
+    bases = {space: ROW | counts(found.known, space) for space in spaces_of(found.known)}
     for standing in found.standings:
         for name in (standing.entry.name, *standing.twins):
             run, _, variant = name.partition("/")
             rows = [
-                *_entry_rows(standing.entry, found.known.patients, counts),
-                *({**counts[None], **row} for row in _compared(standing, found)),
+                *_entry_rows(standing.entry, found.known.patients, bases),
+                *({**bases[None], **row} for row in _compared(standing, found)),
             ]
             for row in rows:
                 against = row.pop("against", "")
@@ -134,10 +134,10 @@ def board_rows(found: Board) -> Iterator[dict[str, Any]]:
 
 
 def _entry_rows(
-    entry: Entry, patients: NDArray[np.int64], counts: Mapping[int | None, dict[str, Any]]
+    entry: Entry, patients: NDArray[np.int64], bases: Mapping[int | None, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     how = "deterministic" if entry.deterministic else "count"
-    for space, base in counts.items():
+    for space, base in bases.items():
         for average in entry.averages(space):
             model, metric = entry.trained(average, space), f"auroc_{average}"
             yield base | _valued(metric, over_seeds(model, patients))
@@ -186,25 +186,6 @@ def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
     known = [name for name, p_value in p_values.items() if not math.isnan(p_value)]
     adjusted = holm([p_values[name] for name in known])
     return {**p_values, **dict(zip(known, adjusted, strict=True))}
-
-
-def _counts(known: Known) -> dict[int | None, dict[str, Any]]:
-    """What every row of a code system (None: pooled) says of its admissions."""
-    counts = {}
-    for space in spaces_of(known):
-        rows = known.seen.any(axis=0) if space is None else known.seen[space]
-        labels = slice(None) if space is None else known.group == space
-        counts[space] = {
-            "split": "test",
-            "outcome": known.outcome,
-            "code_system": None if space is None else known.code_systems[space],
-            "code": None,
-            "group": "all",
-            "n": int(np.count_nonzero(rows)),
-            "n_patients": len(np.unique(known.patients[rows])),
-            "positives": int(known.positives[labels].sum()),
-        }
-    return counts
 
 
 def _valued(metric: str, found: Seeded) -> dict[str, Any]:

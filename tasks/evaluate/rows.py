@@ -30,7 +30,7 @@ from tasks.evaluate.measures.intervals import (
 BEST = "p_best"  # the variant made of the generator's best predictions
 WITHOUT = "-without-"  # variants with an adapter zeroed: shown as a check, never compared
 AVERAGE_PRECISION = "precision at each case, ties called together"
-_ROW: dict[str, Any] = {"split": "test", "group": "all", "code_system": None, "code": None}
+ROW: dict[str, Any] = {"split": "test", "group": "all", "code_system": None, "code": None}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def label_groups(known: Known, space: int | None, band: int | None = None) -> li
 def variant_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
     """The averages with intervals, how many labels are defined, the bands, and every label."""
     for space in spaces_of(known):
-        base = _counts(known, space) | {"variant": measured.variant}
+        base = counts(known, space) | {"variant": measured.variant}
         for (average, of), found in measured.aurocs.items():
             if of == space:
                 yield base | _valued(f"auroc_{average}", interval(found, known.patients), METHOD)
@@ -115,7 +115,7 @@ def _band_rows(measured: Measured, known: Known, space: int | None) -> Iterator[
         total = int(_inside(known, space, band).sum())
         if not total:
             continue
-        base = _counts(known, space, band) | {"variant": measured.variant, "group": name}
+        base = counts(known, space, band) | {"variant": measured.variant, "group": name}
         groups = label_groups(known, space, band)
         found = interval(measured.labels.macro(groups), known.patients)
         yield base | _valued("auroc_macro", found, METHOD)
@@ -126,7 +126,7 @@ def _band_rows(measured: Measured, known: Known, space: int | None) -> Iterator[
 def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator[dict[str, Any]]:
     """First minus second on the same admissions, with the p-value of no difference."""
     for space in spaces_of(known):
-        base = _counts(known, space) | {"variant": f"{first.variant}-{second.variant}"}
+        base = counts(known, space) | {"variant": f"{first.variant}-{second.variant}"}
         for (name, of), ours in first.aurocs.items():
             if of != space:
                 continue
@@ -138,7 +138,7 @@ def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator
 def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dict[str, Any]]:
     """How far the variant comes from chance to the best reachable macro AUROC."""
     for space in spaces_of(known):
-        base = _counts(known, space) | {"variant": measured.variant}
+        base = counts(known, space) | {"variant": measured.variant}
         found = share_of_the_way(measured.macro(space), best.macro(space), known.patients)
         yield base | _valued("share_of_best", found, "delta method, clustered by patient")
 
@@ -154,7 +154,7 @@ def bootstrap_rows(
     found = cluster_bootstrap(*cells, draws, known.group)
     for space in spaces_of(known):
         drawn = found.macro(None if space is None else [space])
-        base = _counts(known, space) | {"variant": measured.variant}
+        base = counts(known, space) | {"variant": measured.variant}
         checked = Interval(measured.macro(space).value, *drawn.bounds)
         yield base | _valued("auroc_macro_bootstrap", checked, drawn.method)
         error = drawn.standard_error
@@ -166,14 +166,14 @@ def change_rows(
 ) -> Iterator[dict[str, Any]]:
     """How much the test logits change when one adapter is zeroed: zero would mean it is unused."""
     apart = np.abs(scores - whole)
-    base = _counts(known, None) | {"variant": variant}
+    base = counts(known, None) | {"variant": variant}
     yield base | _counted("logit_change_largest", float(apart.max()), "one adapter zeroed")
     yield base | _counted("logit_change_mean", float(apart.mean()), "one adapter zeroed")
 
 
 def to_table(rows: Iterable[Mapping[str, Any]], run: str, seed: int) -> pa.Table:
     """The rows as one table of schemas.METRICS; NaN becomes null."""
-    listed = [{**_ROW, **row, "run": run, "seed": seed} for row in rows]
+    listed = [{**ROW, **row, "run": run, "seed": seed} for row in rows]
     for row in listed:
         for name in ("value", "low", "high"):
             row[name] = _or_null(row.get(name))
@@ -182,7 +182,7 @@ def to_table(rows: Iterable[Mapping[str, Any]], run: str, seed: int) -> pa.Table
 
 def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
     found = measured.labels
-    patients = [_counts(known, space)["n_patients"] for space in range(len(known.code_systems))]
+    patients = [counts(known, space)["n_patients"] for space in range(len(known.code_systems))]
     for index, code in enumerate(known.codes):
         own = label_interval(
             float(found.auroc[index]),
@@ -205,8 +205,8 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
         yield base | _counted("average_precision", precision, AVERAGE_PRECISION)
 
 
-def _counts(known: Known, space: int | None, band: int | None = None) -> dict[str, Any]:
-    """The row's code system, and how many admissions, patients and cases it is over."""
+def counts(known: Known, space: int | None, band: int | None = None) -> dict[str, Any]:
+    """A row's code system, and how many admissions, patients and cases it is over."""
     rows = known.seen.any(axis=0) if space is None else known.seen[space]
     return {
         "outcome": known.outcome,
