@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks import schemas, tables
-from tasks.provenance import peak_mib
+from tests.bench._memory import high_water_mib
 
 LABELS, TEST, VALIDATION, PER_PATIENT = 7_000, 50_000, 10_000, 1.8
 CODES_AN_ADMISSION = 12
@@ -73,7 +73,7 @@ def measure_stage(stage: str, folder: Path) -> None:
         write_metrics(folder, work, run="large", seed=0)
     else:
         _write_report(folder)
-    print(time.perf_counter() - began, peak_mib())
+    print(time.perf_counter() - began, high_water_mib())
 
 
 def _row(folder: Path, stage: str, what: str) -> dict[str, Any]:

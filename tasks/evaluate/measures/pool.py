@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures import ranks as ranks_module
 from tasks.evaluate.measures.ranks import LOW, SHIFT, CaseRanks, sortable
 from tasks.threads import in_parts
 
+BLOCK_CELLS = 1 << 19  # ranked at once: a thread holds about 40 bytes a cell
 MOST_BLOCKS = 64
+PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -62,47 +64,69 @@ def pooled(
     share_above[0::2] = 1.0 - before / (all_cases or 1.0)
     share_above[1::2] = 1.0 - (before[:-1] + 0.5 * counts) / (all_cases or 1.0)
 
-    def work(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        control = observed[rows, labels] & ~cases[rows, labels]
-        return _control_sums(distinct, share_above, scores[rows, labels], control, weights[rows])
+    def work(mine: list[slice]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+        """Weigh the controls of some blocks in each gap and tie, and sum their shares above."""
+        sizes, sums = np.zeros(len(share_above)), []
+        for rows in mine:
+            control = observed[rows, labels] & ~cases[rows, labels]
+            held = _Held.of(scores[rows, labels], control, distinct)
+            sizes += held.sizes(weights[rows])
+            sums.append(held.sums(share_above, len(control)))
+        return sizes, sums
 
-    placed = in_parts(work, blocks)
-    sizes = np.sum([np.zeros(len(share_above)), *(size for size, _ in placed)], axis=0)
+    placed = in_parts(work, _parts_of(blocks))
+    sizes = np.sum([size for size, _ in placed], axis=0)
     tied, controls = sizes[1::2], float(sizes.sum())
     ranks = CaseRanks(counts, tied, np.cumsum(sizes)[1::2] - tied, controls)
     if not ranks.defined:
         return Pool(ranks, np.zeros(len(scores)), np.zeros(len(scores)))
     case_shares = np.bincount(owners, ranks.shares[place], minlength=len(scores))
-    control_shares = np.concatenate([share for _, share in placed])
+    control_shares = np.concatenate([share for _, sums in placed for share in sums])
     return Pool(ranks, case_shares.astype(np.float64), control_shares)
 
 
-def _control_sums(
-    distinct: NDArray[np.uint32],
-    share_above: NDArray[np.float64],
-    scores: NDArray[np.float32],
-    control: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weigh a block's controls in each gap and tie, and sum each admission's shares above."""
-    keys = sortable(scores).astype(np.uint64)
-    keys <<= SHIFT
-    keys |= np.arange(len(scores), dtype=np.uint64)[:, None]
-    keys = keys[control]
-    keys.sort()
-    edges = np.empty(len(share_above) + 1, np.int64)
-    edges[0], edges[-1] = 0, len(keys)
-    bounds = distinct.astype(np.uint64) << SHIFT
-    edges[1:-1:2] = np.searchsorted(keys, bounds)
-    edges[2:-1:2] = np.searchsorted(keys, bounds | LOW, "right")
-    keys &= LOW
-    owners = keys.view(np.int64)
-    counts = np.diff(edges)
-    sums = np.bincount(owners, np.repeat(share_above, counts), minlength=len(scores))
-    if (weights == 1).all():
-        return counts.astype(np.float64), sums.astype(np.float64)
-    heavy = np.concatenate(([0.0], np.cumsum(weights[owners])))
-    return np.diff(heavy[edges]), sums.astype(np.float64)
+@dataclass(frozen=True)
+class _Held:
+    """A block's controls held against the distinct scores of all cases."""
+
+    owners: NDArray[np.int64]  # [controls] the admission of each, from the lowest score up
+    edges: NDArray[np.int64]  # where each gap and tie begins among them
+
+    @classmethod
+    def of(
+        cls, scores: NDArray[np.float32], control: NDArray[np.bool_], distinct: NDArray[np.uint32]
+    ) -> _Held:
+        whole = sortable(scores).astype(np.uint64)
+        whole <<= SHIFT
+        whole |= np.arange(len(scores), dtype=np.uint64)[:, None]
+        keys = whole[control]
+        del whole
+        keys.sort()
+        edges = np.empty(2 * len(distinct) + 2, np.int64)
+        edges[0], edges[-1] = 0, len(keys)
+        bounds = distinct.astype(np.uint64) << SHIFT
+        edges[1:-1:2] = np.searchsorted(keys, bounds)
+        edges[2:-1:2] = np.searchsorted(keys, bounds | LOW, "right")
+        keys &= LOW
+        return cls(keys.view(np.int64), edges)
+
+    def sizes(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The weight of the controls in each gap and tie."""
+        if (weights == 1).all():
+            return np.diff(self.edges).astype(np.float64)
+        before = np.concatenate(([0.0], np.cumsum(weights[self.owners])))
+        return np.diff(before[self.edges])
+
+    def sums(self, share_above: NDArray[np.float64], admissions: int) -> NDArray[np.float64]:
+        """Each admission's shares of cases above, summed over its controls; [admissions]."""
+        shares = np.repeat(share_above, np.diff(self.edges))
+        return np.bincount(self.owners, shares, minlength=admissions).astype(np.float64)
+
+
+def _parts_of(blocks: list[slice]) -> list[list[slice]]:
+    """The blocks in PARTS runs: sums over them are made in the same order on any machine."""
+    ends = [len(blocks) * part // PARTS for part in range(PARTS + 1)]
+    return [blocks[start:end] for start, end in pairwise(ends)]
 
 
 def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
@@ -110,6 +134,6 @@ def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
 
     Each block is held against all distinct scores of cases, so there must not be too many.
     """
-    most = max(ranks_module.BLOCK_CELLS, shape[0] * shape[1] // MOST_BLOCKS)
+    most = max(BLOCK_CELLS, shape[0] * shape[1] // MOST_BLOCKS)
     step = max(1, most // max(1, shape[1]))
     return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]

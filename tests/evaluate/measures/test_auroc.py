@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.evaluate.measures import ranks as ranks_module
+from tasks.evaluate.measures import pool as pool_module
 from tasks.evaluate.measures.auroc import label_aurocs, micro, micro_with_ranks
 from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, roc_corners
@@ -58,12 +58,12 @@ def test_micro_equals_scikit_learn_whatever_the_blocks(
     from sklearn.metrics import roc_auc_score
 
     scores, cases, observed, _ = scored
-    before = ranks_module.BLOCK_CELLS
-    ranks_module.BLOCK_CELLS = block
+    before = pool_module.BLOCK_CELLS
+    pool_module.BLOCK_CELLS = block
     try:
         found = micro(scores, cases, observed)
     finally:
-        ranks_module.BLOCK_CELLS = before
+        pool_module.BLOCK_CELLS = before
     if len(set(cases[observed])) == 2:
         expected = roc_auc_score(cases[observed], scores[observed])
         assert found.value == pytest.approx(expected, abs=1e-12)
