@@ -32,7 +32,7 @@ COHORT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Known:
-    """An outcome of the observed test admissions, in rising order of hadm_id."""
+    """An outcome of a split's observed admissions, in rising order of hadm_id."""
 
     outcome: str
     hadm_id: NDArray[np.int64]  # [admissions]
@@ -42,6 +42,7 @@ class Known:
     code_systems: tuple[str, ...]
     group: NDArray[np.int64]  # [labels]; index into code_systems
     codes: tuple[str, ...]  # [labels]
+    train: NDArray[np.int64]  # [labels]; training admissions with the label
     admissions: pa.Table  # the cohort's columns, row by row as above
     one_of: bool = False  # the labels are classes, of which each admission has one
 
@@ -56,10 +57,10 @@ def table_of(place: Path, name: str) -> Path:
     return folder if folder.is_dir() else place / f"{name}.parquet"
 
 
-def predictions_of(place: Path, variant: str, outcome: str) -> Path:
-    """Where an artifact keeps a variant's test predictions: alone, or among others by name."""
-    alone = place / "test.parquet"
-    return alone if alone.is_file() else place / variant / outcome / "test.parquet"
+def predictions_of(place: Path, variant: str, outcome: str, split: str = "test") -> Path:
+    """Where an artifact keeps a variant's predictions: alone, or among others by name."""
+    alone = place / f"{split}.parquet"
+    return alone if alone.is_file() else place / variant / outcome / f"{split}.parquet"
 
 
 def read_admissions(cohort: Path) -> pa.Table:
@@ -78,8 +79,8 @@ def read_admissions(cohort: Path) -> pa.Table:
     return found
 
 
-def read_known(outcome: str, place: Path, admissions: pa.Table) -> Known:
-    """Line up an outcome with the test admissions of the cohort.
+def read_known(outcome: str, place: Path, admissions: pa.Table, split: str = "test") -> Known:
+    """Line up an outcome with the split's admissions of the cohort.
 
     Raises EvaluationError where they do not fit, or a label is observed in no test admission.
     """
@@ -92,52 +93,61 @@ def read_known(outcome: str, place: Path, admissions: pa.Table) -> Known:
     rows = tables.read(table_of(place, "outcomes"), schemas.OUTCOMES)
     _refuse_duplicates(f"outcome '{outcome}'", rows["hadm_id"])
     _refuse_strangers(f"outcome '{outcome}'", rows["hadm_id"], admissions["hadm_id"])
-    test = admissions.filter(pc.equal(admissions["split"], "test")).sort_by("hadm_id")
-    rows = rows.filter(pc.and_(rows["observed"], pc.is_in(rows["hadm_id"], test["hadm_id"])))
+    own = admissions.filter(pc.equal(admissions["split"], split)).sort_by("hadm_id")
+    rows = rows.filter(pc.and_(rows["observed"], pc.is_in(rows["hadm_id"], own["hadm_id"])))
     rows = rows.sort_by("hadm_id").combine_chunks()
-    test = test.filter(pc.is_in(test["hadm_id"], rows["hadm_id"]))
+    own = own.filter(pc.is_in(own["hadm_id"], rows["hadm_id"]))
     systems = tuple(dict.fromkeys(labels["code_system"].to_pylist()))
     group = np.array([systems.index(name) for name in labels["code_system"].to_pylist()], np.int64)
     row_system = pc.index_in(rows["code_system"], pa.array(systems, pa.string()))
     row_group = row_system.fill_null(-1).to_numpy(zero_copy_only=False)
     observed = row_group[:, None] == group[None, :]
-    _refuse_never_observed(outcome, observed, len(rows))
+    if split == "test":  # elsewhere nothing is measured, only fitted where there is enough
+        _refuse_never_observed(outcome, observed, len(rows))
     return Known(
         outcome=outcome,
         hadm_id=rows["hadm_id"].to_numpy(),
-        patients=np.unique(test["subject_id"].to_numpy(), return_inverse=True)[1],
+        patients=np.unique(own["subject_id"].to_numpy(), return_inverse=True)[1],
         cases=_case_matrix(outcome, rows["labels"], len(labels)),
         observed=observed,
         code_systems=systems,
         group=group,
         codes=tuple(labels["code"].to_pylist()),
-        admissions=test,
+        train=labels["train"].to_numpy(),
+        admissions=own,
         one_of=pc.any(labels["one_of"]).as_py(),
     )
 
 
 def read_scores(
-    variant: str, path: Path, known: Known, admissions: pa.Table
+    variant: str, path: Path, known: Known, admissions: pa.Table, split: str = "test"
 ) -> NDArray[np.float32]:
-    """Read a variant's test logits, [admissions of `known`, labels].
+    """Read a variant's logits of a split, [admissions of `known`, labels].
 
     Of classes they become log-odds by the softmax over each admission's classes.
     Raises EvaluationError on another width, NaN or infinite logits, duplicates, admissions that
-    are not in the cohort or not in its test split, and observed admissions without a prediction.
+    are not in the cohort or not in that split, and observed admissions without a prediction.
     """
     what = f"predictions of variant '{variant}' for outcome '{known.outcome}'"
+    if split != "test":
+        what = f"{split} {what}"
+    if not path.exists():
+        raise EvaluationError(
+            f"{what} are not there ({path.name} for {len(known.hadm_id)} admissions is missing); "
+            "run finetune anew"
+        )
     _check_width(what, path, known.labels)
     schema = schemas.predictions(known.labels)
     ids = tables.read(path, schema, ["hadm_id"])["hadm_id"]
     _refuse_duplicates(what, ids)
     _refuse_strangers(what, ids, admissions["hadm_id"])
-    test = admissions.filter(pc.equal(admissions["split"], "test"))["hadm_id"]
-    _refuse_strangers(what, ids, test, "test split")
+    own = admissions.filter(pc.equal(admissions["split"], split))["hadm_id"]
+    _refuse_strangers(what, ids, own, f"{split} split")
     wanted = pa.array(known.hadm_id)
     missing = len(wanted) - pc.sum(pc.is_in(wanted, ids.combine_chunks())).as_py()
     if missing:
         raise EvaluationError(
-            f"{what}: {missing} of {len(wanted)} observed test admissions have no "
+            f"{what}: {missing} of {len(wanted)} observed {split} admissions have no "
             f"row among {len(ids)}; predict them all, or the variants are not comparable"
         )
     scores = np.empty(known.cases.shape, np.float32)

@@ -69,16 +69,17 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
         cases = (random.random((admissions, width)) < best) & observed
         outcomes[outcome] = folder / f"outcome-{outcome}"
         _write_outcome(outcomes[outcome], hadm, split, cases, systems, group, version)
-        test = split == "test"
         for variant, noise in (
             ("fused", 0.8),
             ("unfused", 1.2),
             ("tfidf", 1.5),
             ("fused-without-clinical", 3.0),
         ):
-            logits = (1.6 * signal + offset + noise * random.normal(size=signal.shape))[test]
-            predictions[variant][outcome] = folder / f"predictions-{variant}-{outcome}"
-            write_predictions(predictions[variant][outcome] / "test.parquet", hadm[test], logits)
+            logits = 1.6 * signal + offset + noise * random.normal(size=signal.shape)
+            place = predictions[variant][outcome] = folder / f"predictions-{variant}-{outcome}"
+            for name in ("validation", "test"):
+                own = split == name
+                write_predictions(place / f"{name}.parquet", hadm[own], logits[own])
         truth_rows.append(_truth(outcome, hadm, best, observed, systems, group))
     tables.write(folder / "truth.parquet", schemas.TRUTH, truth_rows)
     (folder / "synth.json").write_text('{"labels": 12, "shares": {"unmentioned": 0.31}}')

@@ -1,0 +1,214 @@
+"""Logistic regressions of many labels, each on its one score, by Newton's method.
+
+The log-likelihood needs of the cases only their number and the sum of their scores, so that scores
+may be gathered in bins: all labels are then solved at once on the bins, and a step or two on the
+cells themselves makes each exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 256
+_AT_ONCE = 512  # labels whose bins are solved together: 1 MiB an array
+_ROUNDS = 100
+_TOLERANCE = 1e-6  # of a step, in standard deviations of the score; the error left is its square
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The scores of some labels, or bins of them, and what is known of the cases."""
+
+    scores: Floats  # [labels, cells]
+    counts: Floats | None  # [labels, cells] admissions in the bin; None: each cell is one
+    cases: Floats  # [labels]
+    case_scores: Floats  # [labels] sum over the cases
+
+    def part(self, labels: slice) -> Cells:
+        counts = None if self.counts is None else self.counts[labels]
+        return Cells(self.scores[labels], counts, self.cases[labels], self.case_scores[labels])
+
+
+@dataclass(frozen=True)
+class Line:
+    """log-odds = slope * score + intercept; NaN where there is no such maximum."""
+
+    slope: Floats  # [labels]
+    intercept: Floats  # [labels]
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-logits)), made in one new array."""
+    found = np.negative(logits)
+    with np.errstate(over="ignore"):
+        np.exp(found, out=found)
+    found += 1.0
+    return np.reciprocal(found, out=found)
+
+
+def binned(scores: Floats) -> tuple[Floats, Floats]:
+    """Gather one label's scores in BINS bins of equal width: mean score, and how many; [BINS]."""
+    low, high = float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))
+    if not high > low:
+        count = np.zeros(BINS)
+        count[0] = len(scores)
+        return np.full(BINS, low if len(scores) else 0.0), count
+    place = ((scores - low) * ((BINS - 1e-6) / (high - low))).astype(np.int64)
+    count = np.bincount(place, minlength=BINS).astype(np.float64)
+    total = np.bincount(place, scores, minlength=BINS)
+    return np.where(count > 0, total / np.maximum(count, 1), low), count
+
+
+def overlaps(scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> bool:
+    """Whether cases and controls overlap in one label: else no finite slope is the likeliest.
+
+    Args:
+        scores, cases: [observed].
+    """
+    with_label, without = scores[cases], scores[~cases]
+    if not len(with_label) or not len(without):
+        return False
+    return bool(with_label.min() < without.max() and without.min() < with_label.max())
+
+
+def fit_line(cells: Cells, start: Line | None = None) -> Line:
+    """Maximize the likelihood of slope and intercept, label by label."""
+    parts = [
+        _fit_line(
+            cells.part(slice(first, first + _AT_ONCE)),
+            None if start is None else _part(start, slice(first, first + _AT_ONCE)),
+        )
+        for first in range(0, len(cells.cases), _AT_ONCE)
+    ]
+    return Line(
+        np.concatenate([np.empty(0), *(part.slope for part in parts)]),
+        np.concatenate([np.empty(0), *(part.intercept for part in parts)]),
+    )
+
+
+def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
+    """Maximize the likelihood of the intercept, the score's slope being held at 1; [labels]."""
+    parts = [
+        _fit_offset(
+            cells.part(slice(first, first + _AT_ONCE)),
+            None if start is None else start[first : first + _AT_ONCE],
+        )
+        for first in range(0, len(cells.cases), _AT_ONCE)
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
+def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float, float]) -> Floats:
+    """What each admission adds to the slope of one label's `fit_line`; [observed].
+
+    The score equations' sandwich: H^-1 x (y - p), H being the information.
+    """
+    chance = sigmoid(line[0] * scores + line[1])
+    middle = scores - scores.mean()
+    weight = chance * (1 - chance)
+    h00, h01, h11 = weight.sum(), weight @ middle, weight @ np.square(middle)
+    middle = h00 * middle
+    middle -= h01
+    middle *= cases - chance
+    middle /= h00 * h11 - h01**2
+    return middle
+
+
+def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
+    """What each admission adds to the intercept of one label's `fit_offset`; [observed]."""
+    chance = sigmoid(scores + intercept)
+    found: Floats = (cases - chance) / (chance @ (1 - chance))
+    return found
+
+
+def _fit_line(cells: Cells, start: Line | None) -> Line:
+    mean, spread = _moments(cells)
+    score = (cells.scores - mean[:, None]) / spread[:, None]  # the two unknowns become comparable
+    target = np.stack([cells.cases, (cells.case_scores - mean * cells.cases) / spread])
+    found = np.zeros((2, len(mean)))  # intercept and slope of the standardized score
+    if start is None:
+        found[0] = _base_log_odds(cells)
+    else:
+        known = np.isfinite(start.slope) & np.isfinite(start.intercept)
+        found[0] = np.where(known, start.intercept + start.slope * mean, _base_log_odds(cells))
+        found[1] = np.where(known, start.slope * spread, 0.0)
+    radius, last = np.ones(len(mean)), np.full(len(mean), np.inf)
+    size = last
+    for _ in range(_ROUNDS):
+        chance = sigmoid(found[1][:, None] * score + found[0][:, None])
+        weighted = chance if cells.counts is None else chance * cells.counts
+        gradient = target - np.stack([weighted.sum(1), _dot(weighted, score)])
+        weight = weighted * (1 - chance)
+        h00, h01 = weight.sum(1), _dot(weight, score)
+        h11 = np.einsum("ij,ij,ij->i", weight, score, score)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.stack(
+                [h11 * gradient[0] - h01 * gradient[1], h00 * gradient[1] - h01 * gradient[0]]
+            ) / (h00 * h11 - np.square(h01))
+        decrement = (gradient * step).sum(0)
+        radius = np.where(decrement > last, radius / 2, radius)  # it overshot: go slower
+        last, size = decrement, np.abs(step).max(0)
+        found += step * _share(radius, size)
+        if not (size > _TOLERANCE).any():  # NaN is given up
+            break
+    with np.errstate(invalid="ignore"):
+        found = np.where(size <= _TOLERANCE, found, np.nan)
+        slope = found[1] / spread
+        return Line(slope, found[0] - slope * mean)
+
+
+def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
+    found = np.zeros(len(cells.cases)) if start is None else np.nan_to_num(start)
+    radius, last = np.full(len(found), 4.0), np.full(len(found), np.inf)
+    size = last
+    for _ in range(_ROUNDS):
+        chance = sigmoid(cells.scores + found[:, None])
+        weighted = chance if cells.counts is None else chance * cells.counts
+        gradient = cells.cases - weighted.sum(1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = gradient / (weighted.sum(1) - _dot(weighted, chance))
+        radius = np.where(np.abs(gradient) > last, radius / 2, radius)
+        last, size = np.abs(gradient), np.abs(step)
+        found = found + step * _share(radius, size)
+        if not (size > _TOLERANCE).any():
+            break
+    return np.where(size <= _TOLERANCE, found, np.nan)
+
+
+def _share(radius: Floats, size: Floats) -> Floats:
+    """How much of a step is taken; far from the maximum Newton's whole step may overshoot."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.minimum(1.0, radius / size)
+
+
+def _moments(cells: Cells) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each label's scores; NaN where all are the same."""
+    if cells.counts is None:
+        mean, spread = cells.scores.mean(1), cells.scores.std(1)
+    else:
+        total = cells.counts.sum(1)
+        mean = _dot(cells.counts, cells.scores) / total
+        apart = cells.scores - mean[:, None]
+        spread = np.sqrt(np.einsum("ij,ij,ij->i", cells.counts, apart, apart) / total)
+    return mean, np.where(spread > 0, spread, np.nan)
+
+
+def _base_log_odds(cells: Cells) -> Floats:
+    width = float(cells.scores.shape[1])
+    total = np.full(len(cells.cases), width) if cells.counts is None else cells.counts.sum(1)
+    with np.errstate(divide="ignore"):
+        return np.log(cells.cases / (total - cells.cases))
+
+
+def _dot(one: Floats, other: Floats) -> Floats:
+    found: Floats = np.einsum("ij,ij->i", one, other)
+    return found
+
+
+def _part(line: Line, labels: slice) -> Line:
+    return Line(line.slope[labels], line.intercept[labels])
