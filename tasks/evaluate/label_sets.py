@@ -57,7 +57,9 @@ class LabelSets:
 
     def rows_of(self, labels: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The admissions in which a code system of these labels is observed; [admissions]."""
-        return self._seen[np.unique(self.known.group[labels])].any(axis=0)
+        systems = np.unique(self.known.group[labels])
+        seen: NDArray[np.bool_] = np.logical_or.reduce(self._seen[systems], axis=0)
+        return seen
 
     def described(self, labels: NDArray[np.bool_], name: str | None) -> dict[str, Any]:
         """The code system and the counts of a row over these labels."""
@@ -83,13 +85,8 @@ class LabelSets:
         ]
         for name, columns in metrics.items():
             for label in np.flatnonzero(~np.isnan(columns[0])):
-                found = dict(
-                    zip(
-                        ("value", "low", "high"),
-                        (float(each[label]) for each in columns),
-                        strict=False,
-                    )
-                )
+                numbers = (float(each[label]) for each in columns)
+                found = dict(zip(("value", "low", "high"), numbers, strict=False))
                 own = {"code": self.known.codes[label], "positives": int(self._positives[label])}
                 what = {"metric": name, "method": method}
                 yield systems[self.known.group[label]] | own | what | found

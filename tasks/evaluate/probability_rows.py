@@ -1,7 +1,7 @@
 """Metric rows and curves of one outcome that are fitted on validation and measured on test.
 
-Calibration as predicted and recalibrated, F1 at chosen thresholds, net benefit, and where an outcome
-has labels enough how each admission's are ranked.
+Calibration as predicted and recalibrated, F1 at chosen thresholds, net benefit, and where an
+outcome has labels enough how each admission's are ranked.
 """
 
 from __future__ import annotations

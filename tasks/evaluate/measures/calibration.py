@@ -2,8 +2,8 @@
 
 The calibration slope is that of the logistic regression of the outcome on the logit (1: neither
 over- nor underconfident); the calibration intercept is that of the same regression with the slope
-held at 1, calibration-in-the-large (0: neither over- nor underestimated). Van Calster et al., J Clin
-Epidemiol 74:167-176, 2016, and BMC Medicine 17:230, 2019.
+held at 1, calibration-in-the-large (0: neither over- nor underestimated). Van Calster et al.,
+J Clin Epidemiol 74:167-176, 2016, and BMC Medicine 17:230, 2019.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.columns import PARTS, Column, in_parts
+from tasks.evaluate.measures.columns import Column, in_parts
 from tasks.evaluate.measures.logistic import (
     BINS,
     Cells,
@@ -40,6 +40,8 @@ class Calibration:
     """The calibration of some labels; NaN for the others, and where a value is not defined."""
 
     labels: NDArray[np.int64]  # those that were measured
+    influence: Floats  # [groups, admissions] on the sum of the Brier scores of the group's labels
+    reliability: Reliability  # of all observed cells of the labels
     brier: Floats  # [all labels] mean squared distance of probability and outcome
     brier_error: Floats  # [all labels] standard errors, clustered by patient
     ece: Floats  # [all labels] expected calibration error; biased upwards, so without an interval
@@ -47,8 +49,6 @@ class Calibration:
     slope_error: Floats
     intercept: Floats  # [all labels]
     intercept_error: Floats
-    influence: Floats  # [groups, admissions] on the sum of the Brier scores of the group's labels
-    reliability: Reliability  # of all observed cells of the labels
 
 
 @dataclass
@@ -102,20 +102,16 @@ def calibration(
         return part
 
     parts = in_parts(work, scores, cases, observed, labels)
-    assert len(parts) == PARTS
-    return Calibration(
-        labels,
-        *columns,
-        influence=np.sum([part.influence for part in parts], axis=0),
-        reliability=parts[0].reliability.plus(parts[1].reliability),
-    )
+    influence = np.sum([part.influence for part in parts], axis=0)
+    reliability = parts[0].reliability.plus(parts[1].reliability)
+    return Calibration(labels, influence, reliability, *columns)
 
 
 def expected_calibration_error(logits: Floats, cases: NDArray[np.bool_]) -> float:
     """The mean distance of predicted and observed shares over bins of about equal mass.
 
-    Naeini et al., AAAI 2015, with ECE_BINS bins of equal mass (Nixon et al. 2019), fewer where there
-    are fewer admissions; a run of equal logits is never split between bins.
+    Naeini et al., AAAI 2015, with ECE_BINS bins of equal mass (Nixon et al. 2019), fewer where
+    there are fewer admissions; a run of equal logits is never split between bins.
 
     Args:
         logits, cases: [observed].

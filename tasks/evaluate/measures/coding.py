@@ -4,8 +4,8 @@ Precision at k, R-precision and mean average precision (MAP): each a mean over a
 observed labels are ranked by their logits; labels that are not observed are not ranked. Equal
 logits stand at the last place of their run: a tie can only cost (for MAP as in scikit-learn). The
 mean precision at k is over all observed admissions, those without any label counting 0, and its
-divisor is always k (Mullenbach et al., NAACL 2018; Edin et al., SIGIR 2023); R-precision and average
-precision are not defined without a label, and such admissions are left out.
+divisor is always k (Mullenbach et al., NAACL 2018; Edin et al., SIGIR 2023); R-precision and
+average precision are not defined without a label, and such admissions are left out.
 """
 
 from __future__ import annotations

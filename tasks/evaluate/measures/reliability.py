@@ -1,9 +1,10 @@
-"""Reliability curves: what share of the cells with about the same predicted probability are cases."""
+"""Reliability curves: what share of the cells with about the same probability are cases."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +73,7 @@ class Reliability:
             if held >= smallest and (left >= smallest or left == 0):
                 kept.append(int(end))
         kept[-1] = len(upto) - 1
-        return [
-            self._point(slice(before + 1, end + 1))
-            for before, end in zip(kept, kept[1:], strict=False)
-        ]
+        return [self._point(slice(before + 1, end + 1)) for before, end in pairwise(kept)]
 
     def _point(self, bins: slice) -> Point:
         cells, cases = int(self.cells[bins].sum()), int(self.cases[bins].sum())

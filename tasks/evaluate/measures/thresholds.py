@@ -124,15 +124,14 @@ def _influences(
     found = np.zeros((len(weights), len(scores)))
     for rows in row_blocks(scores.shape):
         called, case = _cells(thresholds, scores, cases, observed, rows)
-        for cells, sign, of_true in (
-            (called & case, 1, True),
-            (called, -1, False),
-            (case, -1, False),
+        for cells, added in (
+            (called & case, [weight.true for weight in weights]),
+            (called, [-weight.either for weight in weights]),
+            (case, [-weight.either for weight in weights]),
         ):
             owner, label = np.nonzero(cells)  # few of all cells
-            for mean, weight in enumerate(weights):
-                each = (weight.true if of_true else weight.either)[label]
-                found[mean, rows] += sign * np.bincount(owner, each, minlength=len(cells))
+            for mean, each in enumerate(added):
+                found[mean, rows] += np.bincount(owner, each[label], minlength=len(cells))
     return found
 
 
