@@ -126,17 +126,16 @@ def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float)
     return found
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # what has no maximum turns NaN
 def _fit_line(cells: Cells, start: Line | None) -> Line:
     mean, spread = _moments(cells)
     score = (cells.scores - mean[:, None]) / spread[:, None]  # the two unknowns become comparable
     target = np.stack([cells.cases, (cells.case_scores - mean * cells.cases) / spread])
-    found = np.zeros((2, len(mean)))  # intercept and slope of the standardized score
-    if start is None:
-        found[0] = _base_log_odds(cells)
-    else:
+    found = np.stack([_base_log_odds(cells), np.zeros(len(mean))])  # intercept, slope on `score`
+    if start is not None:
         known = np.isfinite(start.slope) & np.isfinite(start.intercept)
-        found[0] = np.where(known, start.intercept + start.slope * mean, _base_log_odds(cells))
-        found[1] = np.where(known, start.slope * spread, 0.0)
+        begun = np.stack([start.intercept + start.slope * mean, start.slope * spread])
+        found = np.where(known, begun, found)
     radius, last = np.ones(len(mean)), np.full(len(mean), np.inf)
     size = last
     for _ in range(_ROUNDS):
@@ -146,22 +145,20 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         weight = weighted * (1 - chance)
         h00, h01 = weight.sum(1), _dot(weight, score)
         h11 = np.einsum("ij,ij,ij->i", weight, score, score)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = np.stack(
-                [h11 * gradient[0] - h01 * gradient[1], h00 * gradient[1] - h01 * gradient[0]]
-            ) / (h00 * h11 - np.square(h01))
+        step = np.stack(
+            [h11 * gradient[0] - h01 * gradient[1], h00 * gradient[1] - h01 * gradient[0]]
+        ) / (h00 * h11 - np.square(h01))
         decrement = (gradient * step).sum(0)
         radius = np.where(decrement > last, radius / 2, radius)  # it overshot: go slower
         last, size = decrement, np.abs(step).max(0)
-        found += step * _share(radius, size)
+        found = found + step * np.minimum(1.0, radius / size)
         if not (size > _TOLERANCE).any():  # NaN is given up
             break
-    with np.errstate(invalid="ignore"):
-        found = np.where(size <= _TOLERANCE, found, np.nan)
-        slope = found[1] / spread
-        return Line(slope, found[0] - slope * mean)
+    intercept, slope = np.where(size <= _TOLERANCE, found, np.nan)
+    return Line(slope / spread, intercept - slope / spread * mean)
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
     found = np.zeros(len(cells.cases)) if start is None else np.nan_to_num(start)
     radius, last = np.full(len(found), 4.0), np.full(len(found), np.inf)
@@ -170,20 +167,13 @@ def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
         chance = sigmoid(cells.scores + found[:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = cells.cases - weighted.sum(1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = gradient / (weighted.sum(1) - _dot(weighted, chance))
+        step = gradient / (weighted.sum(1) - _dot(weighted, chance))
         radius = np.where(np.abs(gradient) > last, radius / 2, radius)
         last, size = np.abs(gradient), np.abs(step)
-        found = found + step * _share(radius, size)
+        found = found + step * np.minimum(1.0, radius / size)
         if not (size > _TOLERANCE).any():
             break
     return np.where(size <= _TOLERANCE, found, np.nan)
-
-
-def _share(radius: Floats, size: Floats) -> Floats:
-    """How much of a step is taken; far from the maximum Newton's whole step may overshoot."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.minimum(1.0, radius / size)
 
 
 def _moments(cells: Cells) -> tuple[Floats, Floats]:
