@@ -107,7 +107,7 @@ def test_what_validation_teaches_mends_an_overconfident_model(run: MadeUp, tmp_p
 def test_thresholds_are_of_validation(run: MadeUp, tmp_path: Path) -> None:
     """Other predictions for validation move the thresholds; the test split alone cannot."""
     before = _measured(run, tmp_path / "before")
-    moved = make_run(tmp_path / "moved", admissions=1500, labels=40)
+    moved = make_run(tmp_path / "moved", admissions=800, labels=40)
     path = moved.predictions["fused"]["diagnoses"] / "validation.parquet"
     table = pq.read_table(path)
     logits = np.array(table["logits"].to_pylist(), np.float32)

@@ -7,6 +7,7 @@ cells themselves makes each exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,15 +132,14 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
     mean, spread = _moments(cells)
     score = (cells.scores - mean[:, None]) / spread[:, None]  # the two unknowns become comparable
     target = np.stack([cells.cases, (cells.case_scores - mean * cells.cases) / spread])
-    found = np.stack([_base_log_odds(cells), np.zeros(len(mean))])  # intercept, slope on `score`
+    begin = np.stack([_base_log_odds(cells), np.zeros(len(mean))])  # intercept, slope on `score`
     if start is not None:
         known = np.isfinite(start.slope) & np.isfinite(start.intercept)
-        begun = np.stack([start.intercept + start.slope * mean, start.slope * spread])
-        found = np.where(known, begun, found)
-    radius, last = np.ones(len(mean)), np.full(len(mean), np.inf)
-    size = last
-    for _ in range(_ROUNDS):
-        chance = sigmoid(found[1][:, None] * score + found[0][:, None])
+        given = np.stack([start.intercept + start.slope * mean, start.slope * spread])
+        begin = np.where(known, given, begin)
+
+    def look(at: Floats) -> tuple[Floats, Floats]:
+        chance = sigmoid(at[1][:, None] * score + at[0][:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = target - np.stack([weighted.sum(1), _dot(weighted, score)])
         weight = weighted * (1 - chance)
@@ -147,33 +147,50 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         h11 = np.einsum("ij,ij,ij->i", weight, score, score)
         step = np.stack(
             [h11 * gradient[0] - h01 * gradient[1], h00 * gradient[1] - h01 * gradient[0]]
-        ) / (h00 * h11 - np.square(h01))
-        decrement = (gradient * step).sum(0)
-        radius = np.where(decrement > last, radius / 2, radius)  # it overshot: go slower
-        last, size = decrement, np.abs(step).max(0)
-        found = found + step * np.minimum(1.0, radius / size)
-        if not (size > _TOLERANCE).any():  # NaN is given up
-            break
-    intercept, slope = np.where(size <= _TOLERANCE, found, np.nan)
+        )
+        return gradient, step / (h00 * h11 - np.square(h01))
+
+    intercept, slope = _climb(begin, look)
     return Line(slope / spread, intercept - slope / spread * mean)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
-    found = np.zeros(len(cells.cases)) if start is None else np.nan_to_num(start)
-    radius, last = np.full(len(found), 4.0), np.full(len(found), np.inf)
-    size = last
-    for _ in range(_ROUNDS):
-        chance = sigmoid(cells.scores + found[:, None])
+    def look(at: Floats) -> tuple[Floats, Floats]:
+        chance = sigmoid(cells.scores + at[0][:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = cells.cases - weighted.sum(1)
-        step = gradient / (weighted.sum(1) - _dot(weighted, chance))
-        radius = np.where(np.abs(gradient) > last, radius / 2, radius)
-        last, size = np.abs(gradient), np.abs(step)
-        found = found + step * np.minimum(1.0, radius / size)
-        if not (size > _TOLERANCE).any():
+        return gradient[None], (gradient / (weighted.sum(1) - _dot(weighted, chance)))[None]
+
+    begin = np.zeros(len(cells.cases)) if start is None else np.nan_to_num(start)
+    return _climb(begin[None], look)[0]
+
+
+def _climb(found: Floats, look: Callable[[Floats], tuple[Floats, Floats]]) -> Floats:
+    """Newton's steps up to the maximum of concave functions; NaN where it does not end.
+
+    A step that went so far over the top that it is steeper there than half of where it began is
+    halved; the longest step allowed doubles as long as none is.
+
+    Args:
+        found: [unknowns, labels], where to begin.
+        look: the gradient there and Newton's step, [unknowns, labels] each.
+    """
+    taken, promised = np.zeros_like(found), np.full(found.shape[1], np.inf)
+    radius, arrived = np.ones(found.shape[1]), np.zeros(found.shape[1], bool)
+    for _ in range(_ROUNDS):
+        gradient, whole = look(found)
+        back = (gradient * taken).sum(0) < -0.5 * promised
+        size = np.abs(whole).max(0)
+        step = np.where(back, -taken / 2, whole * np.minimum(1.0, radius / size))
+        taken = np.where(back, taken / 2, step)
+        promised = np.where(back, promised / 2, (gradient * step).sum(0))
+        radius = np.where(back, radius / 2, radius * 2)
+        found = found + step
+        arrived = (size <= _TOLERANCE) & ~back
+        if (arrived | np.isnan(size)).all():
             break
-    return np.where(size <= _TOLERANCE, found, np.nan)
+    return np.where(arrived, found, np.nan)
 
 
 def _moments(cells: Cells) -> tuple[Floats, Floats]:
