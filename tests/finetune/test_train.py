@@ -264,22 +264,30 @@ def test_classes_are_learned_together_and_ranked_by_their_softmax(
     assert macro_auroc(logits + constant, *truth) < ranked[0] - 0.1
 
 
-def test_balanced_cases_still_predict_the_prevalence(
+def test_balanced_cases_count_more_and_still_predict_the_prevalence(
     inputs: Inputs, process_group: None, tmp_path: Path
 ) -> None:
-    """The weights move what is learned, and the saved heads take them back."""
+    """At the base rates, where training starts, both losses' saved heads say the same."""
     draw = np.random.default_rng(0)
     words = {hadm_id: {"collapse"} if draw.random() < 0.06 else set() for hadm_id in HADM_IDS}
-    rate = np.mean([bool(said) for said in words.values()])
-    write_outcome(tmp_path / "rare", (DIED,), words)  # of which the notes tell nothing
+    write_outcome(tmp_path / "rare", (DIED,), words)
+    mean, loss = {}, {}
     for kind in ("none", "balanced"):
         result = tmp_path / kind
         job = inputs.job(
-            result, epochs=3, arms=("unfused",), positive_weight=kind, collapse_below=0,
-            learning_rate=1e-4, head={"learning_rate": 1e-3},
+            result, epochs=1, arms=("unfused",), positive_weight=kind, collapse_below=0,
+            learning_rate=1e-9, head={"learning_rate": 1e-9},
         )  # fmt: skip
         job = job.model_copy(update={"outcomes": {"mortality": tmp_path / "rare"}})
         train.main(job, one_rank(result))
         predict_from(job, inputs, result)
         _, logits = predicted(result, "unfused", "mortality", "test")
-        assert float((1 / (1 + np.exp(-logits))).mean()) == pytest.approx(rate, abs=0.04)
+        mean[kind] = float((1 / (1 + np.exp(-logits))).mean())
+        history = tables.read(result / "history.parquet", schemas.HISTORY).to_pylist()
+        loss[kind] = np.mean([row["loss"] for row in history if row["loss"] is not None])
+    rate = np.mean([bool(words[each]) for each in HADM_IDS if split_of(each) == "train"])
+    assert mean["none"] == pytest.approx(rate, abs=0.01)
+    assert mean["balanced"] == pytest.approx(mean["none"], rel=1e-4)
+    # cases and controls weigh alike and are told from each other by nothing: log(2) a cell twice
+    assert loss["balanced"] == pytest.approx(2 * np.log(2) * (1 - rate), rel=0.1)
+    assert loss["none"] < 0.25
