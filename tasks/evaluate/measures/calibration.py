@@ -24,6 +24,7 @@ from tasks.evaluate.measures.logistic import (
     fit_offset,
     offset_influence,
     overlaps,
+    product,
     sigmoid,
     slope_influence,
 )
@@ -142,7 +143,7 @@ class _Clusters:
         if patients < 2:
             return float("nan")
         by_patient = np.bincount(self.owners, influence)
-        return float(np.sqrt(patients / (patients - 1) * (by_patient @ by_patient)))
+        return float(np.sqrt(patients / (patients - 1) * product(by_patient, by_patient)))
 
 
 def _binned_fits(

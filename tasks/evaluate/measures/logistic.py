@@ -112,7 +112,8 @@ def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float,
     chance = sigmoid(line[0] * scores + line[1])
     middle = scores - scores.mean()
     weight = chance * (1 - chance)
-    h00, h01, h11 = weight.sum(), weight @ middle, weight @ np.square(middle)
+    h00, h01 = weight.sum(), product(weight, middle)
+    h11 = np.einsum("i,i,i->", weight, middle, middle)
     middle = h00 * middle
     middle -= h01
     middle *= cases - chance
@@ -123,7 +124,7 @@ def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float,
 def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
     """What each admission adds to the intercept of one label's `fit_offset`; [observed]."""
     chance = sigmoid(scores + intercept)
-    found: Floats = (cases - chance) / (chance @ (1 - chance))
+    found: Floats = (cases - chance) / (chance.sum() - product(chance, chance))
     return found
 
 
@@ -210,6 +211,11 @@ def _base_log_odds(cells: Cells) -> Floats:
     total = np.full(len(cells.cases), width) if cells.counts is None else cells.counts.sum(1)
     with np.errstate(divide="ignore"):
         return np.log(cells.cases / (total - cells.cases))
+
+
+def product(one: Floats, other: Floats) -> float:
+    """The scalar product, without BLAS: its own threads would wait for ours (20 times slower)."""
+    return float(np.einsum("i,i->", one, other))
 
 
 def _dot(one: Floats, other: Floats) -> Floats:
