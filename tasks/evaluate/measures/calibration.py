@@ -22,11 +22,11 @@ from tasks.evaluate.measures.logistic import (
     binned,
     fit_line,
     fit_offset,
-    offset_influence,
     overlaps,
     product,
+    refined_offset,
+    refined_slope,
     sigmoid,
-    slope_influence,
 )
 from tasks.evaluate.measures.recalibration import Recalibration
 from tasks.evaluate.measures.reliability import Reliability
@@ -96,9 +96,16 @@ def calibration(
             apart /= len(apart)
             columns[1, label] = clusters.standard_error(apart)
             part.influence[group[label], column.rows] += apart
-            columns[2, label] = expected_calibration_error(logit, column.cases)
-            columns[3:5, label] = _slope(logit, column.cases, start[0], label, clusters)
-            columns[5:7, label] = _intercept(logit, column.cases, start[1], label, clusters)
+            columns[2, label] = expected_calibration_error(
+                column.scores, column.cases, line.slope[label], line.intercept[label]
+            )
+            if overlaps(column.scores, column.cases):
+                begin = float(start[0].slope[label]), float(start[0].intercept[label])
+                columns[3, label], influence = refined_slope(logit, column.cases, begin)
+                columns[4, label] = clusters.standard_error(influence)
+            begun = float(start[1][label])
+            columns[5, label], influence = refined_offset(logit, column.cases, begun)
+            columns[6, label] = clusters.standard_error(influence)
             part.reliability.add(logit, chance, column.cases)
         return part
 
@@ -108,25 +115,32 @@ def calibration(
     return Calibration(labels, influence, reliability, *columns)
 
 
-def expected_calibration_error(logits: Floats, cases: NDArray[np.bool_]) -> float:
+def expected_calibration_error(
+    scores: NDArray[np.floating],
+    cases: NDArray[np.bool_],
+    slope: float = 1.0,
+    intercept: float = 0.0,
+) -> float:
     """The mean distance of predicted and observed shares over bins of about equal mass.
 
     Naeini et al., AAAI 2015, with ECE_BINS bins of equal mass (Nixon et al. 2019), fewer where
     there are fewer admissions; a run of equal logits is never split between bins.
 
     Args:
-        logits, cases: [observed].
+        scores, cases: [observed].
+        slope, intercept: the line that takes scores to logits; rising, it keeps their order.
 
     >>> logits = np.array([-5.0, -5.0, 5.0, 5.0])
     >>> round(expected_calibration_error(logits, np.array([False, False, True, False])), 4)
     0.25
     """
-    ranked = np.sort(logits)
-    with_label = np.sort(logits[cases])
+    ranked = np.sort(scores)  # as they come: float32 sorts in half the time
+    with_label = np.sort(scores[cases])
     cuts = np.arange(1, ECE_BINS) * len(ranked) // ECE_BINS
     edges = np.unique(np.searchsorted(ranked, ranked[cuts], "left"))
     edges = np.append(0, edges[edges > 0])
-    predicted = np.add.reduceat(sigmoid(ranked), edges)
+    chance = sigmoid(slope * ranked.astype(np.float64) + intercept)
+    predicted = np.add.reduceat(chance, edges)
     before = np.append(np.searchsorted(with_label, ranked[edges], "left"), len(with_label))
     return float(np.abs(predicted - np.diff(before)).sum() / len(ranked))
 
@@ -142,7 +156,7 @@ class _Clusters:
         patients = int(np.count_nonzero(np.bincount(self.owners)))
         if patients < 2:
             return float("nan")
-        by_patient = np.bincount(self.owners, influence)
+        by_patient = np.bincount(self.owners, influence).astype(np.float64)
         return float(np.sqrt(patients / (patients - 1) * product(by_patient, by_patient)))
 
 
@@ -176,26 +190,3 @@ def _binned_fits(
     whole = np.full((3, width), np.nan)
     whole[:, labels] = fitted.slope, fitted.intercept, offset
     return Line(whole[0], whole[1]), whole[2]
-
-
-def _slope(
-    logit: Floats, cases: NDArray[np.bool_], start: Line, label: int, clusters: _Clusters
-) -> tuple[float, float]:
-    if not overlaps(logit, cases):
-        return float("nan"), float("nan")
-    at = slice(label, label + 1)
-    fitted = fit_line(_own(logit, cases), Line(start.slope[at], start.intercept[at]))
-    slope, intercept = float(fitted.slope[0]), float(fitted.intercept[0])
-    return slope, clusters.standard_error(slope_influence(logit, cases, (slope, intercept)))
-
-
-def _intercept(
-    logit: Floats, cases: NDArray[np.bool_], start: Floats, label: int, clusters: _Clusters
-) -> tuple[float, float]:
-    fitted = float(fit_offset(_own(logit, cases), start[label : label + 1])[0])
-    return fitted, clusters.standard_error(offset_influence(logit, cases, fitted))
-
-
-def _own(logit: Floats, cases: NDArray[np.bool_]) -> Cells:
-    total = np.array([float(np.count_nonzero(cases))])
-    return Cells(logit[None, :], None, total, np.array([float(logit[cases].sum())]))

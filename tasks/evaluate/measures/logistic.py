@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 256
-_AT_ONCE = 512  # labels whose bins are solved together: 1 MiB an array
+BINS = 512
+_AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
+_NEAR = 3e-4  # a start that close needs one step only: the error left is about its square
 _ROUNDS = 100
 _TOLERANCE = 1e-6  # of a step, in standard deviations of the score; the error left is its square
 
@@ -102,6 +103,42 @@ def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
         for first in range(0, len(cells.cases), _AT_ONCE)
     ]
     return np.concatenate([np.empty(0), *parts])
+
+
+def refined_slope(
+    scores: Floats, cases: NDArray[np.bool_], start: tuple[float, float]
+) -> tuple[float, Floats]:
+    """One label's slope, and its influence, by one step from a start that is near.
+
+    Args:
+        scores, cases: [observed].
+        start: slope and intercept, as the bins have them; where it is not near, all begins anew.
+    """
+    slope, intercept = start
+    of_slope = slope_influence(scores, cases, start) if np.isfinite(slope) else scores
+    step = float(of_slope.sum())
+    if abs(step) <= _NEAR * abs(slope):
+        return slope + step, of_slope - step / len(of_slope)
+    given = Line(np.array([slope]), np.array([intercept]))
+    line = fit_line(of_label(scores, cases), given)
+    slope, intercept = float(line.slope[0]), float(line.intercept[0])
+    return slope, slope_influence(scores, cases, (slope, intercept))
+
+
+def refined_offset(scores: Floats, cases: NDArray[np.bool_], start: float) -> tuple[float, Floats]:
+    """One label's intercept of `fit_offset`, and its influence; see `refined_slope`."""
+    influence = offset_influence(scores, cases, start) if np.isfinite(start) else scores
+    step = float(influence.sum())
+    if abs(step) <= _NEAR:
+        return start + step, influence - step / len(influence)
+    offset = float(fit_offset(of_label(scores, cases), np.array([start]))[0])
+    return offset, offset_influence(scores, cases, offset)
+
+
+def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
+    """One label's own cells, [observed]."""
+    total = np.array([float(np.count_nonzero(cases))])
+    return Cells(scores[None, :], None, total, np.array([float(scores[cases].sum())]))
 
 
 def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float, float]) -> Floats:
