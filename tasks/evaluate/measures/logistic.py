@@ -7,17 +7,16 @@ cells themselves makes each exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.evaluate.measures.newton import climb
+
 BINS = 512
 _AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
 _NEAR = 3e-4  # a start that close needs one step only: the error left is about its square
-_ROUNDS = 100
-_TOLERANCE = 1e-6  # of a step, in standard deviations of the score; the error left is its square
 
 Floats = NDArray[np.float64]
 
@@ -188,7 +187,7 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         )
         return gradient, step / (h00 * h11 - np.square(h01))
 
-    intercept, slope = _climb(begin, look)
+    intercept, slope = climb(begin, look)
     return Line(slope / spread, intercept - slope / spread * mean)
 
 
@@ -201,34 +200,7 @@ def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
         return gradient[None], (gradient / (weighted.sum(1) - _dot(weighted, chance)))[None]
 
     begin = np.zeros(len(cells.cases)) if start is None else np.nan_to_num(start)
-    return _climb(begin[None], look)[0]
-
-
-def _climb(found: Floats, look: Callable[[Floats], tuple[Floats, Floats]]) -> Floats:
-    """Newton's steps up to the maximum of concave functions; NaN where it does not end.
-
-    A step that went so far over the top that it is steeper there than half of where it began is
-    halved; the longest step allowed doubles as long as none is.
-
-    Args:
-        found: [unknowns, labels], where to begin.
-        look: the gradient there and Newton's step, [unknowns, labels] each.
-    """
-    taken, promised = np.zeros_like(found), np.full(found.shape[1], np.inf)
-    radius, arrived = np.ones(found.shape[1]), np.zeros(found.shape[1], bool)
-    for _ in range(_ROUNDS):
-        gradient, whole = look(found)
-        back = (gradient * taken).sum(0) < -0.5 * promised
-        size = np.abs(whole).max(0)
-        step = np.where(back, -taken / 2, whole * np.minimum(1.0, radius / size))
-        taken = np.where(back, taken / 2, step)
-        promised = np.where(back, promised / 2, (gradient * step).sum(0))
-        radius = np.where(back, radius / 2, radius * 2)
-        found = found + step
-        arrived = (size <= _TOLERANCE) & ~back
-        if (arrived | np.isnan(size)).all():
-            break
-    return np.where(arrived, found, np.nan)
+    return climb(begin[None], look)[0]
 
 
 def _moments(cells: Cells) -> tuple[Floats, Floats]:

@@ -32,13 +32,14 @@ def test_equals_its_definition_on_the_observed_cells() -> None:
         assert found.all[place] == pytest.approx(np.mean(everybody), abs=1e-12)
 
 
-def test_a_probability_at_the_threshold_acts() -> None:
-    logit = np.log(THRESHOLDS / (1 - THRESHOLDS)).astype(np.float32)[28:29]  # 0.29
+@pytest.mark.parametrize("place", range(99))
+def test_a_probability_at_the_threshold_acts(place: int) -> None:
+    log_odds = np.log(THRESHOLDS[[place]] / (1 - THRESHOLDS[[place]]))
+    line = Recalibration(np.ones(1), log_odds, np.ones(1, bool))
     cases = np.array([[True]])
-    line = Recalibration(np.ones(1), np.log([0.29 / 0.71]) - logit, np.ones(1, bool))
-    found = net_benefit(logit[:, None], cases, cases, np.array([0]), line)
-    assert found.model[28] == 1
-    assert found.model[29] == 0
+    found = net_benefit(np.zeros((1, 1), np.float32), cases, cases, np.array([0]), line)
+    assert found.model[place] == 1
+    assert (found.model[place + 1 :] == 0).all()
 
 
 def test_true_probabilities_are_worth_at_least_all_or_none() -> None:
