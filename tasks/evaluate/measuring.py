@@ -16,6 +16,7 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
 from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, RECALLS
 from tasks.evaluate.perplexity import perplexity_rows
+from tasks.evaluate.probability_rows import probability_rows
 from tasks.evaluate.rows import (
     BEST,
     WITHOUT,
@@ -55,7 +56,8 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
     curves: _Rows = []
     for outcome, place in work.outcomes.items():
         known = read_known(outcome, place, admissions)
-        found, points = _Outcome(work, known, admissions).measured()
+        validation = read_known(outcome, place, admissions, "validation")
+        found, points = _Outcome(work, known, validation, admissions).measured()
         rows += found
         curves += points
     if work.perplexity is not None:
@@ -70,9 +72,10 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
 class _Outcome:
     """The measuring of one outcome; one variant's logits are in memory at a time."""
 
-    def __init__(self, work: Work, known: Known, admissions: pa.Table) -> None:
+    def __init__(self, work: Work, known: Known, validation: Known, admissions: pa.Table) -> None:
         self.work = work
         self.known = known
+        self.validation = validation
         self.admissions = admissions
         self.variants = [
             name for name in work.predictions if known.outcome in work.predictions[name]
@@ -95,6 +98,9 @@ class _Outcome:
             ranked.append(measure(variant, scores, self.known))
             rows += variant_rows(ranked[-1], self.known)
             curves += self._curves(ranked[-1])
+            found, points = self._probabilities(variant, scores)
+            rows += found
+            curves += points
             if best is not None:
                 same = ranked[-1] if given is None else measure(variant, scores, self.known, given)
                 rows += share_rows(same, best, self.known)
@@ -128,10 +134,18 @@ class _Outcome:
                 yield from change_rows(name, zeroed, scores, self.known)
                 yield from variant_rows(measure(name, zeroed, self.known), self.known)
 
-    def _scores(self, variant: str) -> NDArray[np.float32]:
+    def _probabilities(self, variant: str, scores: NDArray[np.float32]) -> tuple[_Rows, _Rows]:
+        """What is fitted on validation and measured on test: calibration, F1, net benefit."""
+        fitted_on = self._scores(variant, "validation")
+        return probability_rows(
+            variant, scores, fitted_on, self.known, self.validation, self.work.smallest_cell
+        )
+
+    def _scores(self, variant: str, split: str = "test") -> NDArray[np.float32]:
         place = self.work.predictions[variant][self.known.outcome]
-        path = predictions_of(place, variant, self.known.outcome)
-        return read_scores(variant, path, self.known, self.admissions)
+        path = predictions_of(place, variant, self.known.outcome, split)
+        known = self.known if split == "test" else self.validation
+        return read_scores(variant, path, known, self.admissions, split)
 
     def _curves(self, measured: Measured) -> Iterator[dict[str, Any]]:
         """The ROC and the precision-recall curve, means over the defined labels."""

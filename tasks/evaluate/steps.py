@@ -122,7 +122,7 @@ def compare(
     return Evaluated(made, made, json.loads((place / "headline.json").read_text()))
 
 
-@step("metrics", version=3)
+@step("metrics", version=4)
 def metrics(
     out: Path,
     run: str,

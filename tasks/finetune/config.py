@@ -71,6 +71,11 @@ class FinetuneConfig(TrainingConfig):
         default=2e-3, gt=0, description="Peak learning rate of the adapters (AdamW)"
     )
     epochs: int = Field(default=4, ge=1, description="Passes over the training admissions")
+    positive_weight: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced: in the loss a label's cases weigh as much as its controls; the "
+        "weight is taken off the saved head again, so that probabilities stay those of the data",
+    )
     max_tokens: int = Field(
         default=512, ge=8, description="A note's tokens beyond this many are not read"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,12 +24,14 @@ def start_heads(
     outcomes: Sequence[Outcome],
     rows: Rows,
     tokenizer: Tokenizer | None,
+    weights: Mapping[str, Tensor],
 ) -> None:
     """Start what lies between the backbone and the logits, before the first step.
 
     Args:
         rows: the training admissions; no other is looked at.
         tokenizer: None leaves queries and weights at their random start.
+        weights: outcome -> [labels], how much a case counts in the loss; absent: 1.
     """
     was_training = model.training
     model.eval()
@@ -42,6 +44,9 @@ def start_heads(
             torch.from_numpy((positives & observed).sum(axis=0)).float(),
             torch.from_numpy(observed.sum(axis=0)).float(),
         )
+        if outcome.name in weights:  # the base rates are those that the weighted loss sees
+            with torch.no_grad():
+                head.bias.add_(weights[outcome.name].log().to(head.bias.device))
         known = torch.tensor([bool(title) for title in outcome.titles])
         if tokenizer is not None and known.sum() > 1:
             titles = [title or " " for title in outcome.titles]

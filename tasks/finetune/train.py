@@ -33,6 +33,7 @@ from tasks.finetune.config import Arm, FinetuneConfig
 from tasks.finetune.encode import load_tokenizer
 from tasks.finetune.jobs import FinetuneJob
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.start import start_heads
 from tasks.model.base import load_backbone
@@ -94,6 +95,10 @@ class Study:
         groups = [self.outcomes] if joint else [(outcome,) for outcome in self.outcomes]
         return [Member(arm, group, joint) for arm in self.job.config.arms for group in groups]
 
+    def case_weights(self, member: Member) -> dict[str, Tensor]:
+        """How much a case of each label counts in the loss of the outcomes that are reweighted."""
+        return positive_weights(self.job.config, member.outcomes, self.train_rows)
+
 
 def main(job: FinetuneJob, world: World) -> None:
     """Train every member; leave adapters, heads, history and a summary."""
@@ -105,7 +110,8 @@ def main(job: FinetuneJob, world: World) -> None:
         trained = fit(study, member, model, world)
         refuse_collapse(member.name, validation_values(trained.history), job.config, last=True)
         if world.first:
-            model.save(job.result / member.folder, trained.state)
+            state = prior_corrected(trained.state, study.case_weights(member))
+            model.save(job.result / member.folder, state)
         rows += trained.history
         summary |= {
             f"{member.name}_parameters": sum(each.numel() for each in trained.state.values()),
@@ -134,7 +140,8 @@ def build(study: Study, member: Member, world: World) -> FusedModel:
     model = Fusion(clinical, config.clinical, config.lora).build(backbone, shapes)
     model.to(world.device)
     tokenizer = load_tokenizer(job.tokenizer) if config.head.start_from_titles else None
-    start_heads(model, study.notes, member.outcomes, study.train_rows, tokenizer)
+    weights = study.case_weights(member)
+    start_heads(model, study.notes, member.outcomes, study.train_rows, tokenizer, weights)
     return model
 
 
@@ -161,7 +168,7 @@ def fit(study: Study, member: Member, model: FusedModel, world: World) -> Traine
     ends = range(plan.steps_per_epoch, plan.steps + 1, plan.steps_per_epoch)
     return train(
         model,
-        _Lesson(member, study.notes, plan, world),
+        _Lesson(member, study.notes, plan, world, study.case_weights(member)),
         config,
         world,
         rate_of=lambda name: (
@@ -180,6 +187,7 @@ class _Lesson:
     notes: Notes
     plan: Plan
     world: World
+    weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
 
     @property
     def arm(self) -> str:
@@ -196,18 +204,23 @@ class _Lesson:
         """The cross-entropy summed over the observed cells of all outcomes.
 
         So every (admission, label) pair that is known counts the same, whichever the outcome;
-        classes, of which an admission has exactly one, count once together.
+        classes, of which an admission has exactly one, count once together. With
+        `positive_weight: balanced` a case counts as its label's weight.
         """
         device = self.world.device
         logits = model(*self.notes.padded(micro, device))
-        parts = [
-            (masked_cross_entropy if outcome.one_of else masked_bce)(
+        parts = []
+        for outcome in self.member.outcomes:
+            cells = (
                 logits[outcome.name],
                 torch.from_numpy(outcome.positives(micro)).to(device),
                 torch.from_numpy(outcome.observed(micro)).to(device),
             )
-            for outcome in self.member.outcomes
-        ]
+            if outcome.one_of:
+                parts.append(masked_cross_entropy(*cells))
+            else:
+                weight = self.weights.get(outcome.name)
+                parts.append(masked_bce(*cells, None if weight is None else weight.to(device)))
         return torch.stack(parts).sum()
 
 

@@ -109,13 +109,18 @@ def start_bias(head: Head, positives: Tensor, observed: Tensor) -> None:
         head.bias.copy_(torch.log((positives + 1) / (observed - positives + 1)))
 
 
-def masked_bce(logits: Tensor, positives: Tensor, observed: Tensor) -> Tensor:
+def masked_bce(
+    logits: Tensor, positives: Tensor, observed: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Binary cross-entropy summed over the observed cells.
 
     Args:
         logits, positives, observed: [batch, labels]; positives and observed are bool.
+        weight: [labels], how much a positive cell counts; None: as much as a negative one.
     """
-    by_cell = F.binary_cross_entropy_with_logits(logits, positives.float(), reduction="none")
+    by_cell = F.binary_cross_entropy_with_logits(
+        logits, positives.float(), reduction="none", pos_weight=weight
+    )
     # an unobserved cell is dropped, not multiplied by zero: infinity times zero is NaN
     return torch.where(observed, by_cell, 0.0).sum()
 

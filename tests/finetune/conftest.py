@@ -81,9 +81,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     """A base, a clinical adapter, the encoded notes and two outcomes."""
     found = Inputs(tmp_path_factory.mktemp("finetune"))
     positives = _write_cohort(found.cohort)
-    _write_outcome(found.diagnoses, LABELS, positives)
-    _write_outcome(found.mortality, (DIED,), positives)
-    _write_outcome(found.triage, CLASSES, positives)
+    write_outcome(found.diagnoses, LABELS, positives)
+    write_outcome(found.mortality, (DIED,), positives)
+    write_outcome(found.triage, CLASSES, positives)
     _write_models(found)
     encode(found.encoded, found.cohort, found.tokenizer, max_tokens=64)
     return found
@@ -117,11 +117,12 @@ def _write_cohort(place: Path) -> dict[int, set[str]]:
     return words
 
 
-def _write_outcome(
+def write_outcome(
     place: Path,
     labels: tuple[tuple[str, str, str | None, str], ...],
     words: dict[int, set[str]],
 ) -> None:
+    """Write an outcome of these labels; which telling words each admission has says who has it."""
     rows = []
     for hadm_id, said in words.items():
         of_labels = labels[0][0] if labels in ((DIED,), CLASSES) else system_of(hadm_id)

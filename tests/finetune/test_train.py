@@ -23,7 +23,16 @@ from tasks.model.base import load_backbone
 from tasks.model.fusion import FusedModel, load_fused
 from tasks.ranking import macro_auroc
 from tasks.training.program import World
-from tests.finetune.conftest import LABELS, Inputs, config, split_of, system_of
+from tests.finetune.conftest import (
+    DIED,
+    HADM_IDS,
+    LABELS,
+    Inputs,
+    config,
+    split_of,
+    system_of,
+    write_outcome,
+)
 
 
 def fused(study: Study) -> Member:
@@ -97,7 +106,7 @@ def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World, tmp_pat
     study = Study.read(inputs.job(tmp_path))
     member = fused(study)
     model = build(study, member, world)
-    lesson = train._Lesson(member, study.notes, plan=None, world=world)  # type: ignore[arg-type]
+    lesson = train._Lesson(member, study.notes, plan=None, world=world, weights={})  # type: ignore[arg-type]
     for system in ("icd9cm", "icd10cm"):
         of_system = [system_of(int(h)) == system for h in study.notes.hadm_ids[study.train_rows]]
         model.zero_grad()
@@ -253,3 +262,32 @@ def test_classes_are_learned_together_and_ranked_by_their_softmax(
     ranked = [macro_auroc(outcome.rankable(each), *truth) for each in (logits, logits + constant)]
     assert ranked[0] == pytest.approx(ranked[1], abs=1e-4)
     assert macro_auroc(logits + constant, *truth) < ranked[0] - 0.1
+
+
+def test_balanced_cases_count_more_and_still_predict_the_prevalence(
+    inputs: Inputs, process_group: None, tmp_path: Path
+) -> None:
+    """At the base rates, where training starts, both losses' saved heads say the same."""
+    draw = np.random.default_rng(0)
+    words = {hadm_id: {"collapse"} if draw.random() < 0.06 else set() for hadm_id in HADM_IDS}
+    write_outcome(tmp_path / "rare", (DIED,), words)
+    mean, loss = {}, {}
+    for kind in ("none", "balanced"):
+        result = tmp_path / kind
+        job = inputs.job(
+            result, epochs=1, arms=("unfused",), positive_weight=kind, collapse_below=0,
+            learning_rate=1e-9, head={"learning_rate": 1e-9},
+        )  # fmt: skip
+        job = job.model_copy(update={"outcomes": {"mortality": tmp_path / "rare"}})
+        train.main(job, one_rank(result))
+        predict_from(job, inputs, result)
+        _, logits = predicted(result, "unfused", "mortality", "test")
+        mean[kind] = float((1 / (1 + np.exp(-logits))).mean())
+        history = tables.read(result / "history.parquet", schemas.HISTORY).to_pylist()
+        loss[kind] = np.mean([row["loss"] for row in history if row["loss"] is not None])
+    rate = np.mean([bool(words[each]) for each in HADM_IDS if split_of(each) == "train"])
+    assert mean["none"] == pytest.approx(rate, abs=0.01)
+    assert mean["balanced"] == pytest.approx(mean["none"], rel=1e-4)
+    # cases and controls weigh alike and are told from each other by nothing: log(2) a cell twice
+    assert loss["balanced"] == pytest.approx(2 * np.log(2) * (1 - rate), rel=0.1)
+    assert loss["none"] < 0.25

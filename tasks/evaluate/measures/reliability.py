@@ -1,0 +1,94 @@
+"""Reliability curves: what share of the cells with about the same probability are cases."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+POINTS = 20  # at most, of a curve
+_EDGE, _STEPS = 16.0, 512  # logits beyond +-16 (1e-7) share a bin; 512 bins in a unit of logit
+_WIDTH = int(2 * _EDGE * _STEPS) + 1
+_Z = 1.959963984540054  # the normal distribution's 97.5th percentile
+
+
+@dataclass(frozen=True)
+class Point:
+    """A bin of cells: mean predicted probability, observed share with its 95% interval."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    cells: int
+
+
+def _empty() -> NDArray[np.float64]:
+    return np.zeros(_WIDTH)
+
+
+@dataclass
+class Reliability:
+    """Cells in narrow bins of logit, which `points` joins to bins of equal mass."""
+
+    cells: NDArray[np.float64] = field(default_factory=_empty)
+    predicted: NDArray[np.float64] = field(default_factory=_empty)  # summed probabilities
+    cases: NDArray[np.float64] = field(default_factory=_empty)
+
+    def add(
+        self,
+        logits: NDArray[np.float64],
+        chances: NDArray[np.float64],
+        cases: NDArray[np.bool_],
+    ) -> None:
+        """Count these cells, [cells]."""
+        place = np.rint((np.clip(logits, -_EDGE, _EDGE) + _EDGE) * _STEPS).astype(np.int64)
+        self.cells += np.bincount(place, minlength=_WIDTH)
+        self.predicted += np.bincount(place, chances, minlength=_WIDTH)
+        self.cases += np.bincount(place[cases], minlength=_WIDTH)
+
+    def plus(self, other: Reliability) -> Reliability:
+        return Reliability(
+            self.cells + other.cells, self.predicted + other.predicted, self.cases + other.cases
+        )
+
+    def points(self, smallest: int = 1) -> list[Point]:
+        """At most POINTS bins of about equal mass, each of at least `smallest` cells.
+
+        Equal logits, and those within a 512th of each other, stay in one bin.
+        """
+        upto = np.cumsum(self.cells)
+        total = int(upto[-1]) if len(upto) else 0
+        if total < smallest or not total:
+            return []
+        bins = max(1, min(POINTS, total // smallest))
+        ends = np.searchsorted(upto, np.arange(1, bins + 1) * total / bins - 1e-9)
+        kept = [-1]
+        for end in np.unique(ends):
+            held = upto[end] - (upto[kept[-1]] if kept[-1] >= 0 else 0)
+            left = total - upto[end]
+            if held >= smallest and (left >= smallest or left == 0):
+                kept.append(int(end))
+        kept[-1] = len(upto) - 1
+        return [self._point(slice(before + 1, end + 1)) for before, end in pairwise(kept)]
+
+    def _point(self, bins: slice) -> Point:
+        cells, cases = int(self.cells[bins].sum()), int(self.cases[bins].sum())
+        low, high = wilson(cases, cells)
+        return Point(float(self.predicted[bins].sum()) / cells, cases / cells, low, high, cells)
+
+
+def wilson(cases: int, cells: int) -> tuple[float, float]:
+    """The 95% score interval of a share (Wilson, JASA 22:209-212, 1927).
+
+    >>> [round(bound, 4) for bound in wilson(0, 10)]
+    [0.0, 0.2775]
+    """
+    share, square = cases / cells, _Z**2
+    middle = (share + square / (2 * cells)) / (1 + square / cells)
+    half = _Z * math.sqrt(share * (1 - share) / cells + square / (4 * cells**2))
+    half /= 1 + square / cells
+    return max(0.0, middle - half), min(1.0, middle + half)
