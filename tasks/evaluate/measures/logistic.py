@@ -16,6 +16,8 @@ from tasks.evaluate.measures.newton import climb
 
 BINS = 512
 _AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
+_ROUNDS = 100
+_TOLERANCE = 1e-9  # of the intercept
 _NEAR = 3e-4  # a start that close needs one step only: the error left is about its square
 
 Floats = NDArray[np.float64]
@@ -193,14 +195,27 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
-    def look(at: Floats) -> tuple[Floats, Floats]:
-        chance = sigmoid(cells.scores + at[0][:, None])
+    """Newton's steps between two bounds that close in: saturated scores have no curvature.
+
+    The mean chance is that of the cases at an intercept between base - max(scores) and
+    base - min(scores), base being the cases' log-odds.
+    """
+    base = _base_log_odds(cells)
+    low, high = base - cells.scores.max(1), base - cells.scores.min(1)
+    at = (low + high) / 2 if start is None else np.clip(np.nan_to_num(start), low, high)
+    for _ in range(_ROUNDS):
+        chance = sigmoid(cells.scores + at[:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = cells.cases - weighted.sum(1)
-        return gradient[None], (gradient / (weighted.sum(1) - _dot(weighted, chance)))[None]
-
-    begin = np.zeros(len(cells.cases)) if start is None else np.nan_to_num(start)
-    return climb(begin[None], look)[0]
+        low, high = np.where(gradient >= 0, at, low), np.where(gradient <= 0, at, high)
+        moved = at + gradient / (weighted.sum(1) - _dot(weighted, chance))
+        inside = (low <= moved) & (moved <= high)
+        moved = np.where(inside, moved, (low + high) / 2)
+        arrived = np.abs(moved - at) <= _TOLERANCE * np.maximum(1.0, np.abs(at))
+        at = moved
+        if (arrived | np.isnan(at)).all():
+            break
+    return np.where(np.isfinite(at), at, np.nan)
 
 
 def _moments(cells: Cells) -> tuple[Floats, Floats]:
