@@ -194,10 +194,8 @@ def micro_with_ranks(
     ranks = pool.ranks
     if not ranks.defined:
         return Estimate(float("nan"), np.zeros(len(scores))), ranks
-    n_cases = np.count_nonzero(cases[:, labels] & observed[:, labels], axis=1)
-    n_controls = np.count_nonzero(observed[:, labels], axis=1) - n_cases
-    influence = (pool.case_shares - ranks.auroc * n_cases) / ranks.all_cases
-    influence += (pool.control_shares - ranks.auroc * n_controls) / ranks.controls
+    influence = (pool.case_shares - ranks.auroc * pool.cases) / ranks.all_cases
+    influence += (pool.control_shares - ranks.auroc * pool.controls) / ranks.controls
     return Estimate(ranks.auroc, influence if weights is None else influence * weights), ranks
 
 

@@ -23,6 +23,8 @@ class Pool:
     ranks: CaseRanks
     case_shares: NDArray[np.float64]  # [admissions] sum over its cases: share of controls below
     control_shares: NDArray[np.float64]  # [admissions] over its controls: share of cases above
+    cases: NDArray[np.int64]  # [admissions] how many each has
+    controls: NDArray[np.int64]  # [admissions]
 
 
 def pooled(
@@ -64,25 +66,28 @@ def pooled(
     share_above[0::2] = 1.0 - before / (all_cases or 1.0)
     share_above[1::2] = 1.0 - (before[:-1] + 0.5 * counts) / (all_cases or 1.0)
 
-    def work(mine: list[slice]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    control_shares = np.zeros(len(scores))
+    n_controls = np.zeros(len(scores), np.int64)
+
+    def work(mine: list[slice]) -> NDArray[np.float64]:
         """Weigh the controls of some blocks in each gap and tie, and sum their shares above."""
-        sizes, sums = np.zeros(len(share_above)), []
+        sizes = np.zeros(len(share_above))
         for rows in mine:
             control = observed[rows, labels] & ~cases[rows, labels]
             held = _Held.of(scores[rows, labels], control, distinct)
             sizes += held.sizes(weights[rows])
-            sums.append(held.sums(share_above, len(control)))
-        return sizes, sums
+            control_shares[rows] = held.sums(share_above, len(control))
+            n_controls[rows] = np.bincount(held.owners, minlength=len(control))
+        return sizes
 
-    placed = in_parts(work, _parts_of(blocks))
-    sizes = np.sum([size for size, _ in placed], axis=0)
+    sizes = np.sum(in_parts(work, _parts_of(blocks)), axis=0)
     tied, controls = sizes[1::2], float(sizes.sum())
     ranks = CaseRanks(counts, tied, np.cumsum(sizes)[1::2] - tied, controls)
-    if not ranks.defined:
-        return Pool(ranks, np.zeros(len(scores)), np.zeros(len(scores)))
-    case_shares = np.bincount(owners, ranks.shares[place], minlength=len(scores))
-    control_shares = np.concatenate([share for _, sums in placed for share in sums])
-    return Pool(ranks, case_shares.astype(np.float64), control_shares)
+    case_shares = np.zeros(len(scores))
+    if ranks.defined:
+        case_shares += np.bincount(owners, ranks.shares[place], minlength=len(scores))
+    n_cases = np.bincount(owners, minlength=len(scores))
+    return Pool(ranks, case_shares, control_shares, n_cases, n_controls)
 
 
 @dataclass(frozen=True)

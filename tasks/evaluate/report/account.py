@@ -96,7 +96,8 @@ class Account:
     def perplexity(self) -> dict[str, Any]:
         """The metrics rows of the clinical adapter on validation notes, by their last word."""
         rows = (row for row in self._aggregates if row["metric"].startswith("perplexity_"))
-        return {row["metric"].removeprefix("perplexity_"): row for row in rows}
+        found = {row["metric"].removeprefix("perplexity_"): row for row in rows}
+        return {name: found.get(name) for name in ("before", "after", "ratio")}
 
     def setting(self, place: str | None) -> Any:
         """A value of the configuration by its dotted place; None where it is not known."""
