@@ -27,9 +27,6 @@ from tasks.evaluate.measures.small_samples import (
     lone_influence,
     reason_to_withhold,
 )
-from tasks.threads import in_parts
-
-PARTS = 4  # sums over labels are made in so many parts, whatever the machine: the same bytes
 
 
 @dataclass(frozen=True)
@@ -139,20 +136,12 @@ def label_aurocs(
     labels = scores.shape[1]
     group = np.zeros(labels, np.int64) if group is None else group
     sample = _Sample(patients, group, weights)
-
-    def work(mine: NDArray[np.int64]) -> _Part:
-        part = _Part.empty(len(mine), int(group.max(initial=0)) + 1, len(scores))
-        for column, ranked in enumerate(ranked_labels(scores, cases, observed, mine)):
-            part.add(column, ranked, sample)
-        return part
-
-    mine = np.array_split(np.arange(labels), PARTS)
-    parts = in_parts(work, mine)
-    columns = np.concatenate([part.columns for part in parts], axis=1)
-    lone = [cells for part in parts for cells in part.lone]
-    label, row, share = np.concatenate([np.zeros((3, 0)), *lone], axis=1)
+    tally = _Tally.empty(labels, int(group.max(initial=0)) + 1, len(scores))
+    for ranked in ranked_labels(scores, cases, observed):
+        tally.add(ranked, sample)
+    columns, counts = tally.columns, tally.columns[3:6].astype(np.int64)
+    label, row, share = np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
-    counts = columns[3:6].astype(np.int64)
     return LabelAurocs(
         auroc=columns[0],
         standard_error=columns[1],
@@ -163,9 +152,9 @@ def label_aurocs(
         group=group,
         degrees=columns[6],
         lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
-        roc=np.sum([part.roc for part in parts], axis=0) / drawn,
-        precision=np.sum([part.precision for part in parts], axis=0) / drawn,
-        _sums=_Sums(*np.sum([part.sums for part in parts], axis=0)),
+        roc=tally.roc / drawn,
+        precision=tally.precision / drawn,
+        _sums=_Sums(*tally.sums),
     )
 
 
@@ -217,27 +206,28 @@ class _Sums:
 
 
 @dataclass
-class _Part:
-    """What one thread has of its labels so far."""
+class _Tally:
+    """What is known after some of the labels."""
 
-    columns: NDArray[np.float64]  # [7, labels of the part], as LabelAurocs begins, and degrees
+    columns: NDArray[np.float64]  # [7, labels], as LabelAurocs begins, and degrees
     sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
     lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
 
     @classmethod
-    def empty(cls, labels: int, groups: int, admissions: int) -> _Part:
+    def empty(cls, labels: int, groups: int, admissions: int) -> _Tally:
         columns = np.full((7, labels), np.nan)
         columns[3:6] = 0
         curves = np.zeros(len(FALSE_POSITIVE_RATES)), np.zeros(len(RECALLS))
         return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[])
 
-    def add(self, column: int, ranked: Ranked, sample: _Sample) -> None:
+    def add(self, ranked: Ranked, sample: _Sample) -> None:
         """Measure one label and add its influences to its group's."""
+        column = self.columns[:, ranked.label]
         rows = ranked.order[ranked.places]  # the admissions with the label
         case_patients = len(np.unique(sample.patients[rows]))
-        self.columns[3:6, column] = len(rows), len(ranked.order) - len(rows), case_patients
+        column[3:6] = len(rows), len(ranked.order) - len(rows), case_patients
         if not 0 < len(rows) < len(ranked.order):
             return
         ranks = ranked.ranks(sample.weights)
@@ -245,11 +235,11 @@ class _Part:
             return
         influence = np.zeros(self.sums.shape[2])
         influence[ranked.order] = _influences(ranked, ranks, case_patients, sample.weights)
-        self.columns[0, column], self.columns[2, column] = ranks.auroc, ranks.average_precision
+        column[0], column[2] = ranks.auroc, ranks.average_precision
         if case_patients > 1:
             by_patient = np.bincount(sample.patients, influence).astype(np.float64)
-            self.columns[1, column] = _standard_error(by_patient, ranked.order, sample.patients)
-            self.columns[6, column] = degrees_of_freedom(by_patient)
+            column[1] = _standard_error(by_patient, ranked.order, sample.patients)
+            column[6] = degrees_of_freedom(by_patient)
         else:
             share = np.ones(len(rows)) if sample.weights is None else sample.weights[rows]
             cells = np.full(len(rows), ranked.label), rows, share / ranks.all_cases
@@ -292,4 +282,5 @@ def _standard_error(
         seen = np.zeros(len(by_patient), bool)
         seen[patients[order]] = True
         clusters = int(np.count_nonzero(seen))
-    return float(np.sqrt(clusters / (clusters - 1) * (by_patient @ by_patient)))
+    summed = np.einsum("i,i->", by_patient, by_patient)  # not BLAS, whose threads wait for ours
+    return float(np.sqrt(clusters / (clusters - 1) * summed))

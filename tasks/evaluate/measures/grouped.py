@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import PARTS, Estimate
+from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.ranks import Ranked, ranked_labels
-from tasks.threads import in_parts
 
-BLOCK_CELLS = 1 << 22  # influences held at once by a thread: 32 MiB
+BLOCK_CELLS = 1 << 22  # influences held at once: 32 MiB
 
 
 @dataclass(frozen=True)
@@ -62,27 +61,28 @@ def grouped_aurocs(
     """
     labels, sizes = scores.shape[1], [int(group.max(initial=0)) + 1 for group in partitions]
     aurocs = [np.full((size, labels), np.nan) for size in sizes]
+    sums = [np.zeros((size, len(scores))) for size in sizes]
+    often = np.count_nonzero(cases & observed, axis=0) >= fewest
     step = max(1, BLOCK_CELLS // max(1, len(scores) * len(partitions)))
+    # what an undefined label leaves of the one before is multiplied by 0
+    held = np.zeros((len(partitions), step, len(scores)))
+    waiting: list[int] = []
 
-    def work(mine: NDArray[np.int64]) -> list[NDArray[np.float64]]:
-        sums = [np.zeros((size, len(scores))) for size in sizes]
-        # what an undefined label leaves of the one before is multiplied by 0
-        held = np.zeros((len(partitions), min(step, len(mine)), len(scores)))
-        for block in np.split(mine, range(step, len(mine), step)):
-            added = held[:, : len(block)]
-            for row, ranked in enumerate(ranked_labels(scores, cases, observed, block)):
-                if len(ranked.places) < fewest:
-                    continue
-                cells = _Cells.of(ranked, patients)
-                for group, auroc, to in zip(partitions, aurocs, added[:, row], strict=True):
-                    auroc[:, ranked.label] = cells.rank(group, len(auroc), fewest, to)
-            for auroc, of_block, summed in zip(aurocs, added, sums, strict=True):
-                summed += (~np.isnan(auroc[:, block])).astype(np.float64) @ of_block
-        return sums
+    def add_up() -> None:
+        for auroc, of_block, summed in zip(aurocs, held, sums, strict=True):
+            defined = (~np.isnan(auroc[:, waiting])).astype(np.float64)
+            summed += defined @ of_block[: len(waiting)]
+        waiting.clear()
 
-    parts = in_parts(work, np.array_split(np.arange(labels), PARTS))
-    summed = [np.sum(each, axis=0) for each in zip(*parts, strict=True)]
-    return [GroupedAurocs(*each) for each in zip(partitions, aurocs, summed, strict=True)]
+    for ranked in ranked_labels(scores, cases, observed, np.flatnonzero(often)):
+        cells, row = _Cells.of(ranked, patients), len(waiting)
+        for group, auroc, to in zip(partitions, aurocs, held[:, row], strict=True):
+            auroc[:, ranked.label] = cells.rank(group, len(auroc), fewest, to)
+        waiting.append(ranked.label)
+        if len(waiting) == step:
+            add_up()
+    add_up()
+    return [GroupedAurocs(*each) for each in zip(partitions, aurocs, sums, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.ranks import LOW, SHIFT, CaseRanks, sortable
+from tasks.evaluate.measures.ranks import CaseRanks, ascending, sortable
 from tasks.threads import in_parts
 
-BLOCK_CELLS = 1 << 19  # ranked at once: a thread holds about 40 bytes a cell
+BLOCK_CELLS = 1 << 18  # ranked at once: a thread holds about 40 bytes a cell
 MOST_BLOCKS = 64
 PARTS = 4
 
@@ -94,26 +94,23 @@ def pooled(
 class _Held:
     """A block's controls held against the distinct scores of all cases."""
 
-    owners: NDArray[np.int64]  # [controls] the admission of each, from the lowest score up
+    owners: NDArray[np.int32]  # [controls] the admission of each, from the lowest score up
     edges: NDArray[np.int64]  # where each gap and tie begins among them
 
     @classmethod
     def of(
         cls, scores: NDArray[np.float32], control: NDArray[np.bool_], distinct: NDArray[np.uint32]
     ) -> _Held:
-        whole = sortable(scores).astype(np.uint64)
-        whole <<= SHIFT
-        whole |= np.arange(len(scores), dtype=np.uint64)[:, None]
-        keys = whole[control]
-        del whole
-        keys.sort()
+        keys = sortable(scores[control])
+        order = ascending(keys)
+        keys = keys[order]
+        counts = control.sum(axis=1)
+        owners = np.repeat(np.arange(len(control), dtype=np.int32), counts)[order]
         edges = np.empty(2 * len(distinct) + 2, np.int64)
         edges[0], edges[-1] = 0, len(keys)
-        bounds = distinct.astype(np.uint64) << SHIFT
-        edges[1:-1:2] = np.searchsorted(keys, bounds)
-        edges[2:-1:2] = np.searchsorted(keys, bounds | LOW, "right")
-        keys &= LOW
-        return cls(keys.view(np.int64), edges)
+        edges[1:-1:2] = np.searchsorted(keys, distinct)
+        edges[2:-1:2] = np.searchsorted(keys, distinct, "right")
+        return cls(owners, edges)
 
     def sizes(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The weight of the controls in each gap and tie."""

@@ -1,21 +1,25 @@
 """Where cases stand among controls: the one sort that every ranking measure is made of.
 
-A score and its admission are packed into one 64-bit key, because sorting keys in place is faster
-than any argsort: 12.4 million cells in .25 s on one core, where float32 argsort takes .4.
+Scores become integers that rise with them, and these are sorted by their lower, then by their
+upper 16 bits: numpy sorts 16-bit integers by counting, in 9 ns a cell for 10,000 admissions, where
+argsort of float32 takes 31 and sorting packed 64-bit keys 26.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_CELLS = 1 << 19  # of keys held at once by a thread: 4 MiB, and as much again of scores
-LOW = np.uint64(0xFFFF_FFFF)
-SHIFT = np.uint64(32)
+from tasks.threads import THREADS
+
+BLOCK_CELLS = 1 << 18  # sorted at once by a thread, which holds about 35 bytes a cell
+_LAST = np.uint32(0xFFFF_FFFF)  # above every finite score
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Ranked:
 
     label: int
     order: NDArray[np.int64]  # [observed] admissions
-    score: NDArray[np.uint64]  # [observed] rising as the scores do
+    score: NDArray[np.uint32]  # [observed] rising as the scores do
     case: NDArray[np.bool_]  # [observed]
 
     @cached_property
@@ -94,9 +98,9 @@ class Ranked:
         """
         first, last = self.ends
         if weights is None:
-            before = np.concatenate(([0], np.cumsum(self.case, dtype=np.int64)))
-            cases = before[last] - before[first]
-            below, upto = first - before[first], last - before[last]
+            before, within = np.searchsorted(self.places, first), np.searchsorted(self.places, last)
+            cases = within - before
+            below, upto = first - before, last - within
             controls = float(len(self.case) - len(self.places))
         else:
             weight = weights[self.order]
@@ -113,24 +117,28 @@ def ranked_labels(
     scores: NDArray[np.float32],
     cases: NDArray[np.bool_],
     observed: NDArray[np.bool_],
-    labels: Sequence[int] | NDArray[np.int64],
+    labels: NDArray[np.int64] | None = None,
 ) -> Iterator[Ranked]:
-    """Rank the observed admissions of these labels, one label after another.
+    """Rank the observed admissions of these labels (None: of all), one label after another.
+
+    Blocks of labels are sorted ahead on other cores, in few large calls: what is done with each
+    label is many small ones, which threads would only hand to and fro.
 
     Args:
         scores, cases, observed: [admissions, all labels]; the scores finite.
+        labels: which, in rising order.
     """
+    labels = np.arange(scores.shape[1]) if labels is None else labels
     step = max(1, BLOCK_CELLS // max(1, len(scores)))
-    for start in range(0, len(labels), step):
-        block = np.asarray(labels[start : start + step])
-        case = np.ascontiguousarray(cases[:, block].T)
-        keys = _keys(scores[:, block], observed[:, block])
-        keys.sort(axis=1)
-        counts = np.count_nonzero(observed[:, block], axis=0)
-        for label, count, row, is_case in zip(block, counts, keys, case, strict=True):
-            row = row[:count]
-            order = (row & LOW).astype(np.int64)
-            yield Ranked(int(label), order, row >> SHIFT, is_case[order])
+    blocks = [labels[start : start + step] for start in range(0, len(labels), step)]
+    waiting: deque[Future[_Block]] = deque()
+    with ThreadPoolExecutor(max(1, THREADS - 1)) as sorters:
+        for block in blocks:
+            waiting.append(sorters.submit(_Block.of, scores, cases, observed, block))
+            if len(waiting) > THREADS:
+                yield from waiting.popleft().result().split()
+        while waiting:
+            yield from waiting.popleft().result().split()
 
 
 def sortable(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -143,11 +151,57 @@ def sortable(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
     return (bits ^ ((bits >> 31) | np.int32(-(2**31)))).view(np.uint32)
 
 
-def _keys(scores: NDArray[np.float32], observed: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Score and admission in one integer, [labels, admissions]; what is unobserved comes last."""
-    keys = sortable(np.ascontiguousarray(scores.T)).astype(np.uint64)
-    keys <<= SHIFT
-    keys |= np.arange(len(scores), dtype=np.uint64)
-    if not observed.all():
-        keys[~observed.T] = ~np.uint64(0)
-    return keys
+def ascending(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The order of one-dimensional keys from the lowest up, as argsort gives it; stable."""
+    return _ascending_rows(keys[None])[0]
+
+
+def _ascending_rows(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The order of every row's keys, as places in the flattened array."""
+    begins = np.arange(len(keys))[:, None] * keys.shape[1]
+    order = np.argsort(keys.astype(np.uint16), axis=1, kind="stable")
+    order += begins
+    upper = (keys >> np.uint32(16)).astype(np.uint16).ravel().take(order)
+    again = np.argsort(upper, axis=1, kind="stable")
+    again += begins
+    return order.ravel().take(again)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some labels, each one's admissions in the order of their scores, the unobserved last."""
+
+    labels: NDArray[np.int64]
+    observed: NDArray[np.int64]  # [labels] how many admissions
+    order: NDArray[np.int64]  # [labels, admissions]
+    score: NDArray[np.uint32]
+    case: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        scores: NDArray[np.float32],
+        cases: NDArray[np.bool_],
+        observed: NDArray[np.bool_],
+        labels: NDArray[np.int64],
+    ) -> _Block:
+        # side by side: no copy before the turned one
+        beside = labels[-1] - labels[0] == len(labels) - 1
+        columns = slice(labels[0], labels[-1] + 1) if beside else labels
+        seen = np.ascontiguousarray(observed[:, columns].T)
+        keys = sortable(np.ascontiguousarray(scores[:, columns].T))
+        counts = np.count_nonzero(seen, axis=1)
+        if counts.min() < len(scores):
+            keys[~seen] = _LAST
+        order = _ascending_rows(keys)
+        case = np.ascontiguousarray(cases[:, columns].T).ravel().take(order)
+        score = keys.ravel().take(order)
+        order -= np.arange(len(keys))[:, None] * keys.shape[1]
+        return cls(labels, counts, order, score, case)
+
+    def split(self) -> Iterator[Ranked]:
+        for row, (label, count) in enumerate(zip(self.labels, self.observed, strict=True)):
+            seen = slice(int(count))
+            yield Ranked(
+                int(label), self.order[row, seen], self.score[row, seen], self.case[row, seen]
+            )

@@ -11,7 +11,7 @@ from tasks.evaluate.measures import pool as pool_module
 from tasks.evaluate.measures.auroc import label_aurocs, micro, micro_with_ranks
 from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, roc_corners
-from tasks.evaluate.measures.ranks import ranked_labels, sortable
+from tasks.evaluate.measures.ranks import ascending, ranked_labels, sortable
 from tasks.ranking import auroc_by_label, class_scores
 
 
@@ -221,7 +221,7 @@ def test_influences_are_derivatives_by_weight(scored: tuple[np.ndarray, ...]) ->
 def test_runs_of_equal_scores_by_hand() -> None:
     # controls 1 and 2, cases 2 and 3: the case at 2 beats one control and ties with the other
     scores, cases = np.float32([[1], [2], [2], [3]]), np.array([[False], [True], [False], [True]])
-    (ranked,) = ranked_labels(scores, cases, np.ones_like(cases), [0])
+    (ranked,) = ranked_labels(scores, cases, np.ones_like(cases), np.array([0]))
     ranks = ranked.ranks()
     assert ranks.shares.tolist() == [0.75, 1.0]
     assert (ranks.below.tolist(), ranks.tied.tolist()) == ([1, 2], [1, 0])
@@ -236,6 +236,7 @@ def test_sortable_integers_rise_with_the_scores(values: list[float]) -> None:
     keys = sortable(scores)
     assert ((scores[:, None] < scores) == (keys[:, None] < keys)).all()
     assert ((scores[:, None] == scores) == (keys[:, None] == keys)).all()
+    np.testing.assert_array_equal(ascending(keys), np.argsort(scores, kind="stable"))
 
 
 def test_a_label_of_one_class_is_left_out_and_counted() -> None:
@@ -283,7 +284,7 @@ def test_the_curves_have_the_areas_of_their_measures() -> None:
     cases = random.random((80, 4)) < 0.4
     observed = np.ones_like(cases)
     found = label_aurocs(scores, cases, observed, np.arange(80))
-    for ranked in ranked_labels(scores, cases, observed, range(4)):
+    for ranked in ranked_labels(scores, cases, observed):
         area = np.trapezoid(*reversed(roc_corners(ranked.ranks())))
         assert area == pytest.approx(found.auroc[ranked.label], abs=1e-12)
     area = np.trapezoid(found.roc, FALSE_POSITIVE_RATES)
@@ -298,7 +299,7 @@ def test_the_roc_curve_equals_scikit_learn() -> None:
     random = np.random.default_rng(6)
     scores = random.integers(0, 9, (60, 1)).astype(np.float32)
     cases = random.random((60, 1)) < 0.4
-    (ranked,) = ranked_labels(scores, cases, np.ones_like(cases), [0])
+    (ranked,) = ranked_labels(scores, cases, np.ones_like(cases), np.array([0]))
     false, true, _ = roc_curve(cases[:, 0], scores[:, 0], drop_intermediate=False)
     mine = roc_corners(ranked.ranks())
     middles = (false[1:] + false[:-1]) / 2
