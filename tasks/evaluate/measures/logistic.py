@@ -145,24 +145,30 @@ def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
 def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float, float]) -> Floats:
     """What each admission adds to the slope of one label's `fit_line`; [observed].
 
-    The score equations' sandwich: H^-1 x (y - p), H being the information.
+    The score equations' sandwich: H^-1 x (y - p), H being the information. NaN where that is zero:
+    saturated scores tell nothing.
     """
     chance = sigmoid(line[0] * scores + line[1])
     middle = scores - scores.mean()
     weight = chance * (1 - chance)
     h00, h01 = weight.sum(), product(weight, middle)
-    h11 = np.einsum("i,i,i->", weight, middle, middle)
+    information = h00 * np.einsum("i,i,i->", weight, middle, middle) - h01**2
+    if not information > 0:
+        return np.full(len(scores), np.nan)
     middle = h00 * middle
     middle -= h01
     middle *= cases - chance
-    middle /= h00 * h11 - h01**2
+    middle /= information
     return middle
 
 
 def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
     """What each admission adds to the intercept of one label's `fit_offset`; [observed]."""
     chance = sigmoid(scores + intercept)
-    found: Floats = (cases - chance) / (chance.sum() - product(chance, chance))
+    information = float(chance.sum() - product(chance, chance))
+    if not information > 0:
+        return np.full(len(scores), np.nan)
+    found: Floats = (cases - chance) / information
     return found
 
 

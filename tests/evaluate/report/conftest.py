@@ -18,7 +18,7 @@ from tasks.evaluate.report.facts import (
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
 from tests.evaluate.made_up import MadeUp, make_run
-from tests.evaluate.report.made_up_rows import add_every_measure
+from tests.evaluate.report.made_up_rows import add_every_measure, keep_aurocs_alone
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +31,13 @@ def plain_story(run: MadeUp) -> Story:
     """What a run tells of which AUROCs alone were measured."""
     work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, run.truth)
     write_metrics(run.folder, work, run="made-up", seed=1)
+    keep_aurocs_alone(run.folder)
     return _story(run, run.folder)
 
 
 @pytest.fixture(scope="session")
 def story(run: MadeUp, plain_story: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """The same with every measure."""
+    """The same with every measure, its numbers made up: a test can say them."""
     folder = tmp_path_factory.mktemp("measured")
     for name in ("metrics.parquet", "curves.parquet"):
         (folder / name).write_bytes((run.folder / name).read_bytes())

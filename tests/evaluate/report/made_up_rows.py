@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks import schemas, tables
 
@@ -21,6 +22,27 @@ CALIBRATION = {
     "calibration_intercept_median": (-0.84, -0.02),
 }
 GAP_METHOD = "BLACK minus WHITE over 41 labels that both define, chosen after looking"
+
+
+ALONE = ("auroc", "auroc_macro", "auroc_micro", "labels", "labels_defined", "share_of_best")
+
+
+def keep_aurocs_alone(folder: Path) -> None:
+    """Leave of the tables what an older version measured: AUROCs of all patients, ROC curves."""
+    metrics = tables.read(folder / "metrics.parquet", schemas.METRICS)
+    rows = [
+        row
+        for row in metrics.to_pylist()
+        if row["metric"].startswith(("auroc_macro_diff", "perplexity", *ALONE))
+        and not row["metric"].startswith(("auroc_macro_gap", "auroc_weighted"))
+        and (row["group"] == "all" or row["metric"] in ("auroc_macro", "labels_defined"))
+        and not row["group"].startswith("cases=")
+    ]
+    table = pa.Table.from_pylist(rows, schemas.METRICS)
+    tables.write(folder / "metrics.parquet", schemas.METRICS, table)
+    curves = tables.read(folder / "curves.parquet", schemas.CURVES)
+    rocs = curves.filter(pc.equal(curves["curve"], "roc"))
+    tables.write(folder / "curves.parquet", schemas.CURVES, rocs)
 
 
 def add_every_measure(folder: Path) -> None:

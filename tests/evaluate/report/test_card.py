@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from flows.config import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.report.card import write_card
 from tasks.evaluate.report.facts import flattened
+from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
 from tasks.model.adapters import add_new_adapter, write_adapter
 from tasks.model.fusion import Fusion
@@ -56,7 +58,7 @@ def test_the_hub_reads_its_metadata(card: ModelCard) -> None:
     assert (data.library_name, data.pipeline_tag) == ("peft", "text-classification")
     assert data.license == "other"
     assert re.fullmatch(r"[a-z0-9.-]+", data.license_name)
-    assert data.metrics == ["roc_auc"]
+    assert data.metrics == ["roc_auc", "brier_score"]
     assert data.base_model is None, "a folder of the user's is no model of the hub"
     assert data.datasets is None
 
@@ -112,8 +114,11 @@ def test_it_says_what_made_it(card: ModelCard) -> None:
         assert words in card.text, words
 
 
-def test_what_was_not_measured_it_says(card: ModelCard) -> None:
-    calibration = card.text.partition("### Calibration")[2].partition("##")[0]
+def test_what_was_not_measured_it_says(run: MadeUp, tmp_path: Path) -> None:
+    story = tell(run)
+    aurocs = [row for row in story.findings.rows if row["metric"].startswith("auroc")]
+    text = text_of(tmp_path, replace(story, findings=Findings(aurocs)))
+    calibration = text.partition("### Calibration")[2].partition("##")[0]
     assert "Not measured" in calibration
 
 
