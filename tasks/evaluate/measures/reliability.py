@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 POINTS = 20  # at most, of a curve
+CASES_A_POINT = 10  # on average, or there are fewer: of 2 cases a share says next to nothing
+FEWEST_POINTS = 5
 _EDGE, _STEPS = 16.0, 512  # logits beyond +-16 (1e-7) share a bin; 512 bins in a unit of logit
 _WIDTH = int(2 * _EDGE * _STEPS) + 1
 _Z = 1.959963984540054  # the normal distribution's 97.5th percentile
@@ -64,7 +66,8 @@ class Reliability:
         total = int(upto[-1]) if len(upto) else 0
         if total < smallest or not total:
             return []
-        bins = max(1, min(POINTS, total // smallest))
+        wanted = max(FEWEST_POINTS, int(self.cases.sum()) // CASES_A_POINT)
+        bins = max(1, min(POINTS, wanted, total // smallest))
         ends = np.searchsorted(upto, np.arange(1, bins + 1) * total / bins - 1e-9)
         kept = [-1]
         for end in np.unique(ends):
