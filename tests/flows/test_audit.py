@@ -102,7 +102,8 @@ def test_without_leaks_nothing_is_flagged(prefect_server: None, tmp_path: Path) 
     later = [row["auroc"] for row in quiet.leaks if not row["at_admission"]]
     for row in quiet.leaks:
         if row["section"] == TOGETHER and row["outcome"] == "diagnoses":
-            assert row["low"] > 0.65, "what was known at admission is still told"
+            assert row["auroc"] > 0.65, "what was known at admission is still told"
+            assert row["low"] > 0.6
     assert np.mean(later) == pytest.approx(0.5, abs=0.01)
 
 
