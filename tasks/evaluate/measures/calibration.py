@@ -28,6 +28,7 @@ from tasks.evaluate.measures.logistic import (
     refined_slope,
     sigmoid,
 )
+from tasks.evaluate.measures.ranks import ascending, sortable
 from tasks.evaluate.measures.recalibration import Recalibration
 from tasks.evaluate.measures.reliability import Reliability
 
@@ -158,7 +159,9 @@ class _EqualMass:
 
     @classmethod
     def of(cls, scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> _EqualMass:
-        ranked = np.sort(scores)  # as they come: float32 sorts in half the time
+        # float32 by 16 bits at a time, in half the time
+        single = scores.dtype == np.float32
+        ranked = scores[ascending(sortable(scores))] if single else np.sort(scores)
         with_label = np.sort(scores[cases])
         cuts = np.arange(1, ECE_BINS) * len(ranked) // ECE_BINS
         edges = np.unique(np.searchsorted(ranked, ranked[cuts], "left"))
