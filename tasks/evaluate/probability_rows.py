@@ -60,8 +60,8 @@ def probability_rows(
     labels = labels_with(known.cases, known.observed, LEAST_CASES, 1)
     rows: _Rows = []
     curves: _Rows = []
-    for suffix, how in measured.items():
-        found = calibration(*given, known.patients, labels, sets.cells, how)
+    calibrated = calibration(*given, known.patients, labels, sets.cells, list(measured.values()))
+    for suffix, found in zip(measured, calibrated, strict=True):
         rows += _calibration_rows(found, sets, suffix)
         curves += _reliability_points(found, suffix, smallest)
     rows += _threshold_rows(thresholds, f1_at(thresholds, *given, sets.spaces), sets)

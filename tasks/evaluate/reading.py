@@ -47,7 +47,10 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
 
 def stream_table(
-    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None
+    path: Path,
+    schema: pa.Schema,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = tables.ROW_GROUP_ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """Read a table batch by batch.
 
@@ -56,7 +59,7 @@ def stream_table(
     rows = 0
     try:
         _check_columns(path, schema)
-        for batch in tables.stream(path, schema, columns):
+        for batch in tables.stream(path, schema, columns, batch_rows):
             batch.validate()
             rows += len(batch)
             yield batch

@@ -81,6 +81,10 @@ def _columns(
     score = np.ascontiguousarray(scores[:, block].T)
     case = np.ascontiguousarray(cases[:, block].T)
     seen = np.ascontiguousarray(observed[:, block].T)
+    everybody = np.arange(len(scores))
     for place, label in enumerate(block):
+        if seen[place].all():  # nothing to pick
+            yield Column(int(label), everybody, score[place], case[place])
+            continue
         rows = np.flatnonzero(seen[place])
         yield Column(int(label), rows, score[place][rows], case[place][rows])

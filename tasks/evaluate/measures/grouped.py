@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.ranks import Ranked, ranked_labels
 
+LONE_PRODUCTS = 1 << 17  # OpenBLAS multiplies as many alone, and twice as many
 BLOCK_CELLS = 1 << 22  # influences held at once: 32 MiB
 
 
@@ -71,7 +72,7 @@ def grouped_aurocs(
     def add_up() -> None:
         for auroc, of_block, summed in zip(aurocs, held, sums, strict=True):
             defined = (~np.isnan(auroc[:, waiting])).astype(np.float64)
-            summed += defined @ of_block[: len(waiting)]
+            _add_product(defined, of_block[: len(waiting)], summed)
         waiting.clear()
 
     for ranked in ranked_labels(scores, cases, observed, np.flatnonzero(often)):
@@ -83,6 +84,19 @@ def grouped_aurocs(
             add_up()
     add_up()
     return [GroupedAurocs(*each) for each in zip(partitions, aurocs, sums, strict=True)]
+
+
+def _add_product(
+    one: NDArray[np.float64], other: NDArray[np.float64], total: NDArray[np.float64]
+) -> None:
+    """Add the matrix product, in pieces so small that BLAS does not wake its threads.
+
+    They would spin beside ours: a third of the time of 7,000 labels.
+    """
+    step = max(1, LONE_PRODUCTS // max(1, one.size))
+    for start in range(0, total.shape[1], step):
+        columns = slice(start, start + step)
+        total[:, columns] += one @ other[:, columns]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,10 @@ class Reliability:
         cases: NDArray[np.bool_],
     ) -> None:
         """Count these cells, [cells]."""
-        place = np.rint((np.clip(logits, -_EDGE, _EDGE) + _EDGE) * _STEPS).astype(np.int64)
+        near = np.clip(logits, -_EDGE, _EDGE)
+        near += _EDGE
+        near *= _STEPS
+        place = np.rint(near, out=near).astype(np.int64)
         self.cells += np.bincount(place, minlength=_WIDTH)
         self.predicted += np.bincount(place, chances, minlength=_WIDTH)
         self.cases += np.bincount(place[cases], minlength=_WIDTH)

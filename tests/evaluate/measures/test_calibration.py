@@ -50,8 +50,8 @@ def measured(
         owners,
         labels,
         np.zeros(width, np.int64) if group is None else group,
-        unchanged(width) if line is None else line,
-    )
+        [unchanged(width) if line is None else line],
+    )[0]
 
 
 @settings(deadline=None, max_examples=100)
