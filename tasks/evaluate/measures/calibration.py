@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.columns import Column, in_parts
+from tasks.evaluate.measures.columns import Column, by_column
 from tasks.evaluate.measures.logistic import (
     BINS,
     Cells,
@@ -115,7 +115,7 @@ def calibration(
                 part.reliability.add(logit, chance, column.cases)
         return parts
 
-    done = in_parts(work, scores, cases, observed, labels)
+    done = by_column(work, scores, cases, observed, labels)
     return [
         Calibration(
             labels,
@@ -223,7 +223,7 @@ def _binned_fits(
             cells[:, column.label] = binned(score)
             sums[:, column.label] = np.count_nonzero(column.cases), score[column.cases].sum()
 
-    in_parts(work, scores, cases, observed, labels)
+    by_column(work, scores, cases, observed, labels)
     score, count = cells[:, labels]
     n_cases, case_scores = sums[:, labels]
     fitted = fit_line(Cells(score, count, n_cases, case_scores))

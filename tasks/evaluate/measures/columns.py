@@ -26,7 +26,7 @@ class Column:
     cases: NDArray[np.bool_]  # [observed]
 
 
-def in_parts(
+def by_column(
     work: Callable[[Iterator[Column]], Done],
     scores: NDArray[np.float32],
     cases: NDArray[np.bool_],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.columns import Column, in_parts
+from tasks.evaluate.measures.columns import Column, by_column
 from tasks.evaluate.measures.logistic import sigmoid
 from tasks.evaluate.measures.recalibration import Recalibration
 
@@ -57,7 +57,7 @@ def net_benefit(
             total[1] += share - (1 - share) * odds
         return total
 
-    parts = in_parts(work, scores, cases, observed, labels)
+    parts = by_column(work, scores, cases, observed, labels)
     with np.errstate(invalid="ignore"):
         model, everybody = np.sum(parts, axis=0) / np.float64(len(labels))
     return NetBenefit(model, everybody)

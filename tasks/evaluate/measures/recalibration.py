@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.columns import Column, in_parts, labels_with, row_blocks
+from tasks.evaluate.measures.columns import Column, by_column, labels_with, row_blocks
 from tasks.evaluate.measures.logistic import BINS, Cells, Line, binned, fit_line, sigmoid
 
 LEAST_CASES = 20  # of a label, and as many controls: fewer cannot carry a line of their own
@@ -90,9 +90,9 @@ def _platt(
             line = fit_line(own, Line(start.slope[at], start.intercept[at]))
             found.slope[at], found.intercept[at] = line.slope, line.intercept
 
-    in_parts(gather, scores, cases, observed, labels)
+    by_column(gather, scores, cases, observed, labels)
     start = fit_line(cells)
-    in_parts(refine, scores, cases, observed, labels)
+    by_column(refine, scores, cases, observed, labels)
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluate.measures.auroc import Estimate
-from tasks.evaluate.measures.columns import Column, in_parts, positives_of, row_blocks
+from tasks.evaluate.measures.columns import Column, by_column, positives_of, row_blocks
 
 NEVER = np.float32(np.inf)  # the threshold of a label that is never predicted
 
@@ -59,7 +59,7 @@ def best_thresholds(
             f1 = 2 * true / (called + len(own))
             found[column.label] = own[len(own) - 1 - np.argmax(f1[::-1])]
 
-    in_parts(work, scores, cases, observed, np.arange(scores.shape[1]))
+    by_column(work, scores, cases, observed, np.arange(scores.shape[1]))
     return found
 
 
