@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks import threads
-from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs, micro
+from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs
 from tasks.evaluate.measures.bootstrap import cluster_bootstrap
 from tasks.evaluate.measures.intervals import (
     Z,
@@ -30,6 +30,7 @@ from tasks.evaluate.measures.intervals import (
     label_interval,
     standard_error,
 )
+from tasks.evaluate.measures.micro import micro
 from tasks.evaluate.measures.small_samples import lone_influence
 from tests.bench import _hospital
 from tests.bench._hospital import Hospital

@@ -1,4 +1,4 @@
-"""AUROC over many labels: by label, macro, weighted and micro, each with its influence function.
+"""AUROC over many labels: by label, macro and weighted, each with its influence function.
 
 The influence of an admission is what it adds to the estimate's sampling error, to first order:
 the estimate minus the truth is about the sum of all influences. Intervals follow from it
@@ -20,7 +20,6 @@ from tasks.evaluate.measures.curves import (
     precisions_at_recalls,
     true_positive_rates,
 )
-from tasks.evaluate.measures.pool import pooled
 from tasks.evaluate.measures.ranks import CaseRanks, Ranked, ranked_labels
 from tasks.evaluate.measures.small_samples import (
     degrees_of_freedom,
@@ -156,36 +155,6 @@ def label_aurocs(
         precision=tally.precision / drawn,
         _sums=_Sums(*tally.sums),
     )
-
-
-def micro(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    weights: NDArray[np.float64] | None = None,
-) -> Estimate:
-    """The AUROC of all observed (admission, label) cells pooled into one ranking.
-
-    Args: as for `label_aurocs`. Undefined (NaN) where no cell is a case, or none a control.
-    """
-    return micro_with_ranks(scores, cases, observed, weights=weights)[0]
-
-
-def micro_with_ranks(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64] | slice = slice(None),
-    weights: NDArray[np.float64] | None = None,
-) -> tuple[Estimate, CaseRanks]:
-    """The micro AUROC of these labels, and the ranks from which other pooled measures follow."""
-    pool = pooled(scores, cases, observed, labels, weights)
-    ranks = pool.ranks
-    if not ranks.defined:
-        return Estimate(float("nan"), np.zeros(len(scores))), ranks
-    influence = (pool.case_shares - ranks.auroc * pool.cases) / ranks.all_cases
-    influence += (pool.control_shares - ranks.auroc * pool.controls) / ranks.controls
-    return Estimate(ranks.auroc, influence if weights is None else influence * weights), ranks
 
 
 @dataclass(frozen=True)

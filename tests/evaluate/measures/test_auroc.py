@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.evaluate.measures import pool as pool_module
-from tasks.evaluate.measures.auroc import label_aurocs, micro, micro_with_ranks
+from tasks.evaluate.measures.auroc import label_aurocs
 from tasks.evaluate.measures.classes import one_vs_one
 from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, roc_corners
+from tasks.evaluate.measures.micro import micro, micro_with_ranks
 from tasks.evaluate.measures.ranks import ascending, ranked_labels, sortable
 from tasks.ranking import auroc_by_label, class_scores
 
