@@ -171,7 +171,7 @@ def step(
     """Make a function `(out, **arguments) -> counts` a step that makes artifacts of that kind.
 
     Raise `version` when the bytes that it writes change. A `resumable` step finds what it left
-    under `out/work/` when it was interrupted.
+    in the folder `work` of `out` when it was interrupted.
     """
 
     def decorate(function: Callable[..., Counts]) -> Step:

@@ -16,15 +16,10 @@ BANDS = (
 NAMES = tuple(name for _, name in BANDS)
 
 
-def band_of(cases: int) -> str:
-    """The band of a label with so many training cases, as the metrics' `group`.
-
-    >>> band_of(24), band_of(25), band_of(40_000)
-    ('cases=1-24', 'cases=25-99', 'cases=1000+')
-    """
-    return NAMES[int(bands_of(np.array([cases]))[0])]
-
-
 def bands_of(cases: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The index into NAMES of each label's band; [labels]."""
+    """The index into NAMES of each label's band; [labels].
+
+    >>> [NAMES[band] for band in bands_of(np.array([24, 25, 40_000]))]
+    ['cases=1-24', 'cases=25-99', 'cases=1000+']
+    """
     return np.searchsorted([fewest for fewest, _ in BANDS], cases, "right") - 1

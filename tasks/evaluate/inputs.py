@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
+from tasks.evaluate.bands import NAMES, bands_of
+from tasks.evaluate.measures.columns import positives_of
 from tasks.evaluate.reading import columns_of, read_table, refused, stream_table
 from tasks.evaluate.reading import table_of as table_of
 from tasks.ranking import class_scores
@@ -65,7 +67,25 @@ class Known:
     @cached_property
     def positives(self) -> NDArray[np.int64]:
         """How many observed admissions have each label; [labels]."""
-        return np.count_nonzero(self.cases & self.observed, axis=0)
+        return positives_of(self.cases, self.observed)
+
+    @cached_property
+    def cells(self) -> NDArray[np.int64]:
+        """A number for each (code system, band of training cases), system by system; [labels]."""
+        return self.group * len(NAMES) + bands_of(self.train)
+
+    def rows_of(self, labels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The admissions in which a code system of these labels is observed; [admissions]."""
+        return np.any(self.seen[np.unique(self.group[labels])], axis=0)
+
+    def described(self, labels: NDArray[np.bool_]) -> dict[str, int]:
+        """What a metrics row over these labels, [labels], is of: admissions, patients, cases."""
+        rows = self.rows_of(labels)
+        return {
+            "n": int(rows.sum()),
+            "n_patients": len(np.unique(self.patients[rows])),
+            "positives": int(self.positives[labels].sum()),
+        }
 
 
 def predictions_of(place: Path, variant: str, outcome: str, split: str = "test") -> Path:

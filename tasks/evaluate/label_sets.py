@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.bands import band_of
+from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.columns import positives_of
 
 
 @dataclass(frozen=True)
@@ -34,42 +33,20 @@ class LabelSets:
         return [*self.known.code_systems, None]
 
     @cached_property
-    def bands(self) -> NDArray[np.str_]:
-        """The band of each label; [labels]."""
-        return np.array([band_of(int(cases)) for cases in self.known.train], str)
-
-    @cached_property
-    def cells(self) -> NDArray[np.int64]:
-        """A number for each (code system, band), which all sets are made of; [labels]."""
-        names, band = np.unique(self.bands, return_inverse=True)
-        return self.known.group * len(names) + band
-
-    @cached_property
     def by_band(self) -> list[tuple[dict[str, Any], NDArray[np.bool_]]]:
         """Every set with a label: what a row says of it, and its labels, [labels] bool."""
+        bands = bands_of(self.known.train)
         found = []
         for name, space in zip(self.names, self.spaces, strict=True):
             found.append((self.described(space, name), space))
-            for band in np.unique(self.bands[space]):
-                labels = space & (self.bands == band)
-                found.append((self.described(labels, name) | {"group": str(band)}, labels))
+            for band in np.unique(bands[space]):
+                labels = space & (bands == band)
+                found.append((self.described(labels, name) | {"group": NAMES[band]}, labels))
         return found
-
-    def rows_of(self, labels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The admissions in which a code system of these labels is observed; [admissions]."""
-        systems = np.unique(self.known.group[labels])
-        seen: NDArray[np.bool_] = np.logical_or.reduce(self._seen[systems], axis=0)
-        return seen
 
     def described(self, labels: NDArray[np.bool_], name: str | None) -> dict[str, Any]:
         """The code system and the counts of a row over these labels."""
-        rows = self.rows_of(labels)
-        return {
-            "code_system": name,
-            "n": int(rows.sum()),
-            "n_patients": len(np.unique(self.known.patients[rows])),
-            "positives": int(self._positives[labels].sum()),
-        }
+        return {"code_system": name, **self.known.described(labels)}
 
     def of_labels(
         self, metrics: Mapping[str, tuple[NDArray[np.float64], ...]], method: str
@@ -87,15 +64,9 @@ class LabelSets:
             for label in np.flatnonzero(~np.isnan(columns[0])):
                 numbers = (float(each[label]) for each in columns)
                 found = dict(zip(("value", "low", "high"), numbers, strict=False))
-                own = {"code": self.known.codes[label], "positives": int(self._positives[label])}
+                own = {
+                    "code": self.known.codes[label],
+                    "positives": int(self.known.positives[label]),
+                }
                 what = {"metric": name, "method": method}
                 yield systems[self.known.group[label]] | own | what | found
-
-    @cached_property
-    def _positives(self) -> NDArray[np.int64]:
-        return positives_of(self.known.cases, self.known.observed)
-
-    @cached_property
-    def _seen(self) -> NDArray[np.bool_]:
-        """In which admissions each code system is observed, [code systems, admissions]."""
-        return np.stack([self.known.observed[:, space].any(axis=1) for space in self.spaces[:-1]])

@@ -8,15 +8,13 @@ learned from the same numbers, so its p-value is shown and marked as chosen afte
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import schemas
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.leaderboard_entries import (
@@ -27,7 +25,7 @@ from tasks.evaluate.leaderboard_entries import (
 )
 from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
-from tasks.evaluate.rows import ROW, counts, spaces_of
+from tasks.evaluate.rows import counted, counts, spaces_of, valued
 
 BASELINE = "tfidf"  # the reference, where the first run has it and none is named
 AFTER_LOOKING = "chosen after looking"
@@ -109,18 +107,12 @@ def board(known: Known, entries: Sequence[Entry], reference: str | None = None) 
     return Board(known, base.name, best.name, tuple(standings))
 
 
-def to_table(found: Iterable[Board]) -> pa.Table:
-    """Every number of the boards as one table of schemas.METRICS; a seed of null: over seeds.
+def board_rows(found: Board) -> Iterator[dict[str, Any]]:
+    """Each entry over its seeds (a seed of None), by code system; its checkpoints; two comparisons.
 
     Models that predict the same have the same rows, each under its own run.
     """
-    rows = [row for one in found for row in board_rows(one)]
-    return pa.Table.from_pylist(rows, schemas.METRICS)
-
-
-def board_rows(found: Board) -> Iterator[dict[str, Any]]:
-    """Each entry over its seeds, by code system; its checkpoints; its two comparisons."""
-    bases = {space: ROW | counts(found.known, space) for space in spaces_of(found.known)}
+    bases = {space: counts(found.known, space) for space in spaces_of(found.known)}
     for standing in found.standings:
         for name in (standing.entry.name, *standing.twins):
             run, _, variant = name.partition("/")
@@ -140,29 +132,33 @@ def _entry_rows(
     for space, base in bases.items():
         for average in entry.averages(space):
             model, metric = entry.trained(average, space), f"auroc_{average}"
-            yield base | _valued(metric, over_seeds(model, patients))
+            yield base | _told(metric, over_seeds(model, patients))
             if not math.isnan(model.spread):
                 words = "standard deviation over seeds"
-                yield base | _counted(f"{metric}_seed_sd", model.spread, words)
+                yield base | counted(f"{metric}_seed_sd", model.spread, words)
             for seed, checkpoint in entry.by_seed():
                 alone = over_seeds(Trained((checkpoint.aurocs[average, space],)), patients)
-                yield base | {"seed": seed} | _valued(metric, alone)
-        yield base | _counted("labels_defined", entry.checkpoints[0].defined[space])
-        yield base | _counted("seeds", len(entry.seeds), how)
+                yield base | {"seed": seed} | _told(metric, alone)
+        yield base | counted("labels_defined", entry.checkpoints[0].defined[space])
+        yield base | counted("seeds", len(entry.seeds), how)
 
 
 def _compared(standing: Standing, found: Board) -> Iterator[dict[str, Any]]:
     if (apart := standing.to_reference) is not None:
         against = {"against": f"-{found.reference}"}
-        yield against | _valued("auroc_macro_difference", apart)
-        yield against | _counted("auroc_macro_difference_p", apart.p_value, apart.method)
+        yield against | _told("auroc_macro_difference", apart)
+        yield against | counted("auroc_macro_difference_p", apart.p_value, apart.method)
         words = f"{apart.method}; Holm over {found.comparisons} comparisons"
-        yield against | _counted("auroc_macro_difference_p_holm", standing.holm, words)
+        yield against | counted(
+            "auroc_macro_difference_p_holm",
+            math.nan if standing.holm is None else standing.holm,
+            words,
+        )
     if (apart := standing.to_best) is not None:
         against = {"against": f"-{found.best}"}
         words = f"{AFTER_LOOKING}; {apart.method}"
-        yield against | _valued("auroc_macro_difference_to_best", apart) | {"method": words}
-        yield against | _counted("auroc_macro_difference_to_best_p", apart.p_value, words)
+        yield against | _told("auroc_macro_difference_to_best", apart) | {"method": words}
+        yield against | counted("auroc_macro_difference_to_best_p", apart.p_value, words)
 
 
 def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
@@ -188,18 +184,8 @@ def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
     return {**p_values, **dict(zip(known, adjusted, strict=True))}
 
 
-def _valued(metric: str, found: Seeded) -> dict[str, Any]:
-    bounds = {"low": _or_null(found.low), "high": _or_null(found.high)}
-    return {"metric": metric, "method": found.method, "value": _or_null(found.value), **bounds}
-
-
-def _counted(metric: str, value: float | None, method: str = "count") -> dict[str, Any]:
-    counted = {"metric": metric, "method": method, "low": None, "high": None}
-    return counted | {"value": None if value is None else _or_null(float(value))}
-
-
-def _or_null(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _told(metric: str, seeded: Seeded) -> dict[str, Any]:
+    return valued(metric, seeded.found, seeded.method)
 
 
 def _or_lowest(value: float) -> float:

@@ -8,10 +8,11 @@ from typing import Any
 
 from tasks import schemas, tables
 from tasks.evaluate.config import Lineage
-from tasks.evaluate.leaderboard import boards, to_table
+from tasks.evaluate.leaderboard import board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.evaluate.report.leaderboard_page import Contest, write_page
+from tasks.evaluate.rows import to_table
 
 
 def write_leaderboard(
@@ -31,7 +32,7 @@ def write_leaderboard(
         Entrant(**{key: value for key, value in run.items() if key not in beside}) for run in runs
     ]
     found = boards(entrants, reference)
-    table = to_table(found)
+    table = to_table(row for one in found for row in board_rows(one))
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
     contest = Contest(
         name=name,

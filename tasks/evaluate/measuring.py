@@ -62,7 +62,7 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
         curves += points
     if work.perplexity is not None:
         rows += perplexity_rows(work.perplexity)
-    table = to_table(rows, run, seed)
+    table = to_table(rows, run=run, seed=seed)
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
     drawn = pa.Table.from_pylist(curves, schemas.CURVES)
     tables.write(out / "curves.parquet", schemas.CURVES, drawn)

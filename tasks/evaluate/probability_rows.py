@@ -19,7 +19,7 @@ from tasks.evaluate.measures.calibration import Calibration, calibration
 from tasks.evaluate.measures.coding import DEPTHS, coding
 from tasks.evaluate.measures.columns import labels_with
 from tasks.evaluate.measures.decisions import THRESHOLDS, net_benefit
-from tasks.evaluate.measures.intervals import METHOD, Interval, Z, interval
+from tasks.evaluate.measures.intervals import METHOD, Z, interval
 from tasks.evaluate.measures.recalibration import (
     LEAST_CASES,
     Recalibration,
@@ -27,6 +27,7 @@ from tasks.evaluate.measures.recalibration import (
     unchanged,
 )
 from tasks.evaluate.measures.thresholds import F1, NEVER, best_thresholds, f1_at
+from tasks.evaluate.rows import counted, valued
 
 LEAST_RANKED = 15  # labels: with fewer, precision at 15 says nothing
 RECALIBRATED = "_recalibrated"
@@ -60,7 +61,7 @@ def probability_rows(
     labels = labels_with(known.cases, known.observed, LEAST_CASES, 1)
     rows: _Rows = []
     curves: _Rows = []
-    calibrated = calibration(*given, known.patients, labels, sets.cells, list(measured.values()))
+    calibrated = calibration(*given, known.patients, labels, known.cells, list(measured.values()))
     for suffix, found in zip(measured, calibrated, strict=True):
         rows += _calibration_rows(found, sets, suffix)
         curves += _reliability_points(found, suffix, smallest)
@@ -86,12 +87,12 @@ def _calibration_rows(found: Calibration, sets: LabelSets, suffix: str) -> Itera
         own = labels & measured
         count = int(own.sum())
         if not suffix:
-            yield base | _counted("labels_calibrated", count, "count")
+            yield base | counted("labels_calibrated", count, "count")
         if not count:
             continue
-        influence = found.influence[np.unique(sets.cells[own])].sum(0) / count
+        influence = found.influence[np.unique(sets.known.cells[own])].sum(0) / count
         mean = Estimate(float(found.brier[own].mean()), influence)
-        yield base | _valued(f"brier_macro{suffix}", interval(mean, sets.known.patients))
+        yield base | valued(f"brier_macro{suffix}", interval(mean, sets.known.patients))
         for name, values, method in (
             ("ece", found.ece, f"median over labels, {BINNED}"),
             ("calibration_slope", found.slope, "median over labels"),
@@ -99,7 +100,7 @@ def _calibration_rows(found: Calibration, sets: LabelSets, suffix: str) -> Itera
         ):
             defined = values[own & ~np.isnan(values)]
             if len(defined):
-                yield base | _counted(f"{name}_median{suffix}", float(np.median(defined)), method)
+                yield base | counted(f"{name}_median{suffix}", float(np.median(defined)), method)
 
 
 def _threshold_rows(
@@ -112,8 +113,8 @@ def _threshold_rows(
     for place, (name, labels) in enumerate(zip(sets.names, sets.spaces, strict=True)):
         base = sets.described(labels, name)
         for metric, mean in (("f1_macro", found.macro[place]), ("f1_micro", found.micro[place])):
-            yield base | _valued(metric, interval(mean, sets.known.patients), f"{CHOSEN}; {METHOD}")
-        yield base | _counted("labels_never_predicted", int((never & labels).sum()), "count")
+            yield base | valued(metric, interval(mean, sets.known.patients), f"{CHOSEN}; {METHOD}")
+        yield base | counted("labels_never_predicted", int((never & labels).sum()), "count")
 
 
 def _coding_rows(scores: NDArray[np.float32], sets: LabelSets) -> Iterator[dict[str, Any]]:
@@ -124,15 +125,15 @@ def _coding_rows(scores: NDArray[np.float32], sets: LabelSets) -> Iterator[dict[
         return
     found = coding(scores, known.cases, known.observed)
     for place in wanted:
-        rows = sets.rows_of(sets.spaces[place])
+        rows = known.rows_of(sets.spaces[place])
         base = sets.described(sets.spaces[place], sets.names[place])
         means = {f"precision_at_{depth}": found.precision_at(depth, rows) for depth in DEPTHS}
         means["r_precision"] = found.mean_r_precision(rows)
         means["mean_average_precision"] = found.mean_average_precision(rows)
         for metric, mean in means.items():
-            yield base | _valued(metric, interval(mean, known.patients))
+            yield base | valued(metric, interval(mean, known.patients))
         bare = int((rows & (found.positives == 0)).sum())
-        yield base | _counted("admissions_without_label", bare, "count")
+        yield base | counted("admissions_without_label", bare, "count")
 
 
 def _reliability_points(found: Calibration, suffix: str, smallest: int) -> Iterator[dict[str, Any]]:
@@ -161,12 +162,3 @@ def _benefit_points(
 def _bounded(value: Floats, error: Floats, bounds: tuple[float, float]) -> tuple[Floats, ...]:
     """Value, low and high of each label: normal intervals, cut at the bounds."""
     return value, np.maximum(value - Z * error, bounds[0]), np.minimum(value + Z * error, bounds[1])
-
-
-def _valued(metric: str, found: Interval, method: str = METHOD) -> dict[str, Any]:
-    bounds = {"low": found.low, "high": found.high}
-    return {"metric": metric, "method": method, "value": found.value, **bounds}
-
-
-def _counted(metric: str, value: float, method: str) -> dict[str, Any]:
-    return {"metric": metric, "method": method, "value": float(value)}

@@ -55,8 +55,7 @@ def measure(
 ) -> Measured:
     """Rank the scores, [admissions, labels], within each label and pooled, by code system."""
     seen = known.observed if observed is None else observed
-    group = known.group * len(NAMES) + bands_of(known.train)
-    labels = label_aurocs(scores, known.cases, seen, known.patients, group)
+    labels = label_aurocs(scores, known.cases, seen, known.patients, known.cells)
     aurocs: dict[tuple[str, int | None], Estimate] = {}
     precision: dict[int | None, float] = {}
     spaces = spaces_of(known)
@@ -71,8 +70,9 @@ def measure(
             precision[space] = ranks.average_precision if ranks.defined else float("nan")
         if _inside(known, space).sum() == 1:  # its patients are counted there
             aurocs["micro", space] = aurocs["macro", space]
-        if known.one_of:
-            aurocs["ovo", space] = one_vs_one(scores, known.cases, seen, known.patients)
+    if known.one_of:
+        ovo = one_vs_one(scores, known.cases, seen, known.patients)
+        aurocs |= {("ovo", space): ovo for space in spaces}
     return Measured(variant, labels, aurocs, precision)
 
 
@@ -94,18 +94,18 @@ def variant_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
         base = counts(known, space) | {"variant": measured.variant}
         for (average, of), found in measured.aurocs.items():
             if of == space:
-                yield base | _valued(f"auroc_{average}", interval(found, known.patients), METHOD)
+                yield base | valued(f"auroc_{average}", interval(found, known.patients), METHOD)
         groups = label_groups(known, space)
         defined = measured.labels.defined(groups)
         alone = int((defined & (measured.labels.case_patients < 2)).sum())
-        yield base | _counted("labels", int(_inside(known, space).sum()))
-        yield base | _counted("labels_defined", int(defined.sum()))
-        yield base | _counted("labels_of_one_patient", alone)
+        yield base | counted("labels", int(_inside(known, space).sum()))
+        yield base | counted("labels_defined", int(defined.sum()))
+        yield base | counted("labels_of_one_patient", alone)
         precision = measured.labels.average_precision[defined]
         mean = float(precision.mean()) if len(precision) else float("nan")
-        yield base | _counted("average_precision_macro", mean, AVERAGE_PRECISION)
+        yield base | counted("average_precision_macro", mean, AVERAGE_PRECISION)
         pooled = measured.micro_precision[space]
-        yield base | _counted("average_precision_micro", pooled, AVERAGE_PRECISION)
+        yield base | counted("average_precision_micro", pooled, AVERAGE_PRECISION)
         yield from _band_rows(measured, known, space)
     yield from _label_rows(measured, known)
 
@@ -119,9 +119,9 @@ def _band_rows(measured: Measured, known: Known, space: int | None) -> Iterator[
         base = counts(known, space, band) | {"variant": measured.variant, "group": name}
         groups = label_groups(known, space, band)
         found = interval(measured.labels.macro(groups), known.patients)
-        yield base | _valued("auroc_macro", found, METHOD)
-        yield base | _counted("labels", total)
-        yield base | _counted("labels_defined", int(measured.labels.defined(groups).sum()))
+        yield base | valued("auroc_macro", found, METHOD)
+        yield base | counted("labels", total)
+        yield base | counted("labels_defined", int(measured.labels.defined(groups).sum()))
 
 
 def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -132,8 +132,8 @@ def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator
             if of != space:
                 continue
             found = difference(ours, second.aurocs[name, of], known.patients)
-            yield base | _valued(f"auroc_{name}_difference", found, PAIRED_METHOD)
-            yield base | _counted(f"auroc_{name}_difference_p", found.p_value, P_METHOD)
+            yield base | valued(f"auroc_{name}_difference", found, PAIRED_METHOD)
+            yield base | counted(f"auroc_{name}_difference_p", found.p_value, P_METHOD)
 
 
 def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -141,7 +141,7 @@ def share_rows(measured: Measured, best: Measured, known: Known) -> Iterator[dic
     for space in spaces_of(known):
         base = counts(known, space) | {"variant": measured.variant}
         found = share_of_the_way(measured.macro(space), best.macro(space), known.patients)
-        yield base | _valued("share_of_best", found, "delta method, clustered by patient")
+        yield base | valued("share_of_best", found, "delta method, clustered by patient")
 
 
 def bootstrap_rows(
@@ -157,9 +157,9 @@ def bootstrap_rows(
         drawn = found.macro(None if space is None else [space])
         base = counts(known, space) | {"variant": measured.variant}
         checked = Interval(measured.macro(space).value, *drawn.bounds)
-        yield base | _valued("auroc_macro_bootstrap", checked, drawn.method)
+        yield base | valued("auroc_macro_bootstrap", checked, drawn.method)
         error = drawn.standard_error
-        yield base | _counted("auroc_macro_bootstrap_error", error, drawn.method)
+        yield base | counted("auroc_macro_bootstrap_error", error, drawn.method)
 
 
 def change_rows(
@@ -168,17 +168,38 @@ def change_rows(
     """How much the test logits change when one adapter is zeroed: zero would mean it is unused."""
     apart = np.abs(scores - whole)
     base = counts(known, None) | {"variant": variant}
-    yield base | _counted("logit_change_largest", float(apart.max()), "one adapter zeroed")
-    yield base | _counted("logit_change_mean", float(apart.mean()), "one adapter zeroed")
+    yield base | counted("logit_change_largest", float(apart.max()), "one adapter zeroed")
+    yield base | counted("logit_change_mean", float(apart.mean()), "one adapter zeroed")
 
 
-def to_table(rows: Iterable[Mapping[str, Any]], run: str, seed: int) -> pa.Table:
-    """The rows as one table of schemas.METRICS; NaN becomes null."""
-    listed = [{**ROW, **row, "run": run, "seed": seed} for row in rows]
+def to_table(rows: Iterable[Mapping[str, Any]], **named: Any) -> pa.Table:
+    """The rows, each with what is named (run, seed), as schemas.METRICS; NaN becomes null."""
+    listed = [{**ROW, **row, **named} for row in rows]
     for row in listed:
         for name in ("value", "low", "high"):
             row[name] = _or_null(row.get(name))
     return pa.Table.from_pylist(listed, schemas.METRICS)
+
+
+def counts(known: Known, space: int | None, band: int | None = None) -> dict[str, Any]:
+    """A row's code system, and how many admissions, patients and cases it is over."""
+    return {
+        "outcome": known.outcome,
+        "code_system": None if space is None else known.code_systems[space],
+        **known.described(_inside(known, space, band)),
+    }
+
+
+def valued(metric: str, found: Interval, method: str = METHOD) -> dict[str, Any]:
+    """A metric with its interval; the method says why where that is withheld."""
+    bounds = {"low": found.low, "high": found.high}
+    method = f"interval withheld: {found.reason}" if found.reason else method
+    return {"metric": metric, "method": method, "value": found.value, **bounds}
+
+
+def counted(metric: str, value: float, method: str = "count") -> dict[str, Any]:
+    """A metric without an interval."""
+    return {"metric": metric, "method": method, "value": float(value)}
 
 
 def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -201,37 +222,15 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
             "n_patients": patients[group],
             "positives": int(found.cases[index]),
         }
-        yield base | _valued("auroc", own, METHOD)
+        yield base | valued("auroc", own, METHOD)
         precision = float(found.average_precision[index])
-        yield base | _counted("average_precision", precision, AVERAGE_PRECISION)
-
-
-def counts(known: Known, space: int | None, band: int | None = None) -> dict[str, Any]:
-    """A row's code system, and how many admissions, patients and cases it is over."""
-    rows = known.seen.any(axis=0) if space is None else known.seen[space]
-    return {
-        "outcome": known.outcome,
-        "code_system": None if space is None else known.code_systems[space],
-        "n": int(rows.sum()),
-        "n_patients": len(np.unique(known.patients[rows])),
-        "positives": int(known.positives[_inside(known, space, band)].sum()),
-    }
+        yield base | counted("average_precision", precision, AVERAGE_PRECISION)
 
 
 def _inside(known: Known, space: int | None, band: int | None = None) -> NDArray[np.bool_]:
     """Which labels are of a code system (None: any) and of a band (None: any); [labels]."""
     inside = np.ones(known.labels, bool) if space is None else known.group == space
     return inside if band is None else inside & (bands_of(known.train) == band)
-
-
-def _valued(metric: str, found: Interval, method: str) -> dict[str, Any]:
-    bounds = {"low": found.low, "high": found.high}
-    method = f"interval withheld: {found.reason}" if found.reason else method
-    return {"metric": metric, "method": method, "value": found.value, **bounds}
-
-
-def _counted(metric: str, value: float, method: str = "count") -> dict[str, Any]:
-    return {"metric": metric, "method": method, "value": float(value)}
 
 
 def _or_null(value: float | None) -> float | None:

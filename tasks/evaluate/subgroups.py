@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
+from tasks.evaluate.measures.columns import row_blocks
 from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.measures.grouped import GroupedAurocs, grouped_aurocs
 from tasks.evaluate.measures.intervals import (
@@ -26,6 +27,7 @@ from tasks.evaluate.measures.intervals import (
     difference,
     interval,
 )
+from tasks.evaluate.rows import counted, valued
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))
@@ -34,7 +36,6 @@ FEWEST_CASES = 10  # patients with the label, and admissions without it, of a gr
 SHARE_OF_LABELS = 0.5  # of the labels of the pair that shares most: with less a pair is left out,
 # for its gap would be the largest by chance
 _METHOD = "{}, labels of {} patients or more of the group"
-_ROWS = 4096  # of a matrix of admissions and labels, at once
 _NONE = Interval(float("nan"), float("nan"), float("nan"))
 
 
@@ -70,9 +71,9 @@ def subgroup_rows(
             base = _counts(variant, known, cases, aurocs.group == group)
             base["group"] = f"{column}={name}"
             found_in = interval(aurocs.macro(group), known.patients)
-            yield base | _valued("auroc_macro", found_in, _METHOD.format(METHOD, fewest))
+            yield base | valued("auroc_macro", found_in, _METHOD.format(METHOD, fewest))
             defined = float(aurocs.shared(group, group).sum())
-            yield base | {"metric": "labels_defined", "method": "count", "value": defined}
+            yield base | counted("labels_defined", defined)
         base = _counts(variant, known, cases, np.ones(len(cases), bool)) | {"group": column}
         yield from _gap_rows(base, largest_gaps(aurocs, found, known.patients))
 
@@ -126,26 +127,25 @@ def largest_gaps(aurocs: GroupedAurocs, names: list[str], patients: NDArray[np.i
 def _gap_rows(base: dict[str, Any], gaps: list[Gap]) -> Iterator[dict[str, Any]]:
     """The largest gap, its p-value adjusted after Holm for all pairs, and as it stands alone."""
     if not gaps:
-        yield base | _valued("auroc_macro_gap", _NONE, "no two groups could be compared")
+        yield base | valued("auroc_macro_gap", _NONE, "no two groups could be compared")
         return
     top = gaps[0]
     chosen = f"chosen after looking at {len(gaps)} pairs" if len(gaps) > 1 else "the only pair"
     words = f"{top.first} minus {top.second}; {top.labels} label{'s' * (top.labels > 1)}; {chosen}"
     # unknown where nothing varies: no evidence
     adjusted = holm(np.nan_to_num([gap.found.p_value for gap in gaps], nan=1.0).tolist())[0]
-    yield base | _valued("auroc_macro_gap", top.found, f"{words}; {PAIRED_METHOD}")
+    yield base | valued("auroc_macro_gap", top.found, f"{words}; {PAIRED_METHOD}")
     for metric, value, how in (
         ("auroc_macro_gap_p", adjusted, "Holm over all pairs"),
         ("auroc_macro_gap_p_unadjusted", top.found.p_value, "two-sided, unadjusted"),
     ):
-        yield base | {"metric": metric, "method": f"{words}; {how}", "value": value}
+        yield base | counted(metric, value, f"{words}; {how}")
 
 
 def _cases_of(known: Known) -> NDArray[np.int64]:
     """How many observed labels each admission has; [admissions]."""
     found = np.empty(len(known.cases), np.int64)
-    for start in range(0, len(found), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for rows in row_blocks(known.cases.shape):
         found[rows] = np.count_nonzero(known.cases[rows] & known.observed[rows], axis=1)
     return found
 
@@ -161,11 +161,6 @@ def _counts(
         "n_patients": len(np.unique(known.patients[rows])),
         "positives": int(cases[rows].sum()),
     }
-
-
-def _valued(metric: str, found: Interval, method: str) -> dict[str, Any]:
-    bounds = {"low": found.low, "high": found.high}
-    return {"metric": metric, "method": method, "value": found.value, **bounds}
 
 
 def _band(age: int | None) -> str:

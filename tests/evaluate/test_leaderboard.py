@@ -14,10 +14,11 @@ import pytest
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_admissions, read_known, read_scores
-from tasks.evaluate.leaderboard import Board, boards, to_table
+from tasks.evaluate.leaderboard import Board, board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.measures.auroc import label_aurocs
 from tasks.evaluate.measures.comparisons import holm
+from tasks.evaluate.rows import to_table
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 
@@ -34,7 +35,11 @@ def found(made: MadeUp) -> list[Board]:
 
 @pytest.fixture(scope="module")
 def rows(found: list[Board]) -> list[dict]:
-    return to_table(found).to_pylist()
+    return rows_of(found)
+
+
+def rows_of(found: list[Board]) -> list[dict]:
+    return to_table(row for one in found for row in board_rows(one)).to_pylist()
 
 
 def test_the_best_comes_first_and_each_distinct_model_once(found: list[Board]) -> None:
@@ -148,7 +153,7 @@ def test_without_tfidf_the_first_model_is_the_reference(made: MadeUp) -> None:
 
 
 def test_one_seed_is_marked(made: MadeUp) -> None:
-    table = to_table(boards([entrant(made, "one", seeds=(4,))], None)).to_pylist()
+    table = rows_of(boards([entrant(made, "one", seeds=(4,))], None))
     values = [row for row in table if row["metric"] == "auroc_macro"]
     assert all(row["method"].startswith("this checkpoint only") for row in values)
     assert not any(row["metric"] == "auroc_macro_seed_sd" for row in table)

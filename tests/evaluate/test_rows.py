@@ -233,3 +233,12 @@ def _measure(run: MadeUp, out: Path, truth: Path | None = None) -> Findings:
     found = Findings.read(out / "metrics.parquet")
     assert counts["rows"] == len(found.rows)
     return found
+
+
+def test_what_has_a_value_and_no_interval_says_why(findings: Findings) -> None:
+    with_interval = ("auroc_macro", "auroc_micro", "f1_micro", "precision_at_5", "brier_macro")
+    rows = [row for row in findings.rows if row["value"] is not None]
+    rows = [row for row in rows if row["metric"] in with_interval or row["metric"] == "auroc"]
+    withheld = [row for row in rows if row["low"] is None]
+    assert withheld, "the made-up run must hold a label of few patients"
+    assert all(row["method"].startswith("interval withheld: ") for row in withheld)

@@ -66,7 +66,7 @@ def test_the_question_to_the_metrics_is_answered(tool: str, tmp_path: Path) -> N
         rows = [_metric("I50", "auroc", 0.7 + seed / 10), _metric("I50", "average_precision", 0.2)]
         rows += [_metric("I48", "auroc", 0.6), _metric(None, "auroc_macro", 0.65)]
         place = tmp_path / "metrics" / f"{seed:016}"
-        tables.write(place / "metrics.parquet", schemas.METRICS, to_table(rows, run, seed))
+        tables.write(place / "metrics.parquet", schemas.METRICS, to_table(rows, run=run, seed=seed))
         tables.write(place / "curves.parquet", schemas.CURVES, schemas.CURVES.empty_table())
     [(imports, lines)] = re.findall(r"```python\n(.*?)\n\n(duckdb.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}

@@ -30,9 +30,10 @@ from tasks.evaluate.measures.small_samples import (
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the influence of each admission on it; the influences add up to zero,
+    """A value with the influence of each admission on it.
 
-    but for what labels of one patient are given (`small_samples.py`).
+    The influences add up to zero but for what labels of one patient are given
+    (`small_samples.py`).
     """
 
     value: float  # NaN: undefined

@@ -10,14 +10,14 @@ average precision are not defined without a label, and such admissions are left 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluate.measures.auroc import Estimate
-from tasks.evaluate.measures.columns import PARTS, row_blocks
+from tasks.evaluate.measures.columns import row_blocks
+from tasks.threads import in_parts
 
 DEPTHS = (5, 8, 15)
 
@@ -53,10 +53,7 @@ def coding(
         scores, cases, observed: [admissions, labels]; the scores finite.
     """
     blocks = row_blocks(scores.shape)
-    with ThreadPoolExecutor(PARTS) as threads:
-        parts = list(
-            threads.map(lambda rows: _rank(scores[rows], cases[rows], observed[rows]), blocks)
-        )
+    parts = in_parts(lambda rows: _rank(scores[rows], cases[rows], observed[rows]), blocks)
     return Coding(
         np.concatenate([np.empty(0, np.int64), *(part.positives for part in parts)]),
         np.concatenate([np.empty((len(DEPTHS), 0), np.int64), *(p.hits for p in parts)], axis=1),

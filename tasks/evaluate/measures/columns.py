@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.threads import in_parts
 
 PARTS = 2  # sums over labels are made in so many parts, whatever the machine: the same bytes
 BLOCK_LABELS = 32  # copied at once by a part: 13 MB for 50,000 admissions
@@ -45,8 +46,7 @@ def by_column(
         for block in blocks[part::PARTS]:
             yield from _columns(scores, cases, observed, block)
 
-    with ThreadPoolExecutor(PARTS) as threads:  # numpy computes outside the interpreter's lock
-        return list(threads.map(lambda part: work(columns(part)), range(PARTS)))
+    return in_parts(lambda part: work(columns(part)), range(PARTS))
 
 
 def labels_with(

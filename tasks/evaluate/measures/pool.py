@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.evaluate.measures.columns import row_blocks
 from tasks.evaluate.measures.gaps import Gaps
 from tasks.evaluate.measures.ranks import CaseRanks
 from tasks.threads import in_parts
@@ -48,7 +49,8 @@ def pooled(
         the pool; its shares are 0 where it has no case or no control.
     """
     weights = np.ones(len(scores)) if weights is None else weights
-    blocks = _row_blocks(scores.shape)
+    # larger ones of a large table: each counts at all distinct scores of cases
+    blocks = row_blocks(scores.shape, max(BLOCK_CELLS, scores.size // MOST_BLOCKS))
 
     def cells(rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Whose each case of a block is, and its score."""
@@ -108,13 +110,3 @@ def _parts_of(blocks: list[slice]) -> list[list[slice]]:
     """The blocks in PARTS runs: sums over them are made in the same order on any machine."""
     ends = [len(blocks) * part // PARTS for part in range(PARTS + 1)]
     return [blocks[start:end] for start, end in pairwise(ends)]
-
-
-def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
-    """Blocks of BLOCK_CELLS, and larger ones of a large table.
-
-    Each block counts at all distinct scores of cases, so there must not be too many.
-    """
-    most = max(BLOCK_CELLS, shape[0] * shape[1] // MOST_BLOCKS)
-    step = max(1, most // max(1, shape[1]))
-    return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]

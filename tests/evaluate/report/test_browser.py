@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from tests.evaluate.report.chromium import CHROMIUM, FLAGS
+
 PAPER = 703  # px: what is left of A4 within the page's margins
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,8 @@ from tasks.evaluate.leaderboard_write import write_leaderboard
 from tasks.evaluate.report.leaderboard_page import MISSING, compared
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
+from tests.evaluate.report.chromium import CHROMIUM, FLAGS
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-)
 LONG = "a-run-whose-name-is-long-and-which-differs-in-much"
 
 
