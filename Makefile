@@ -36,16 +36,15 @@ fuzz: setup
 
 setup: $(VENV)/installed
 
-# torch first: DeepSpeed's build imports it. The last line compiles DeepSpeed's operator for CPU
-# ranks once (it needs g++), so that no run waits for it.
+# torch first: DeepSpeed's build imports it. Its operator for CPU ranks is compiled into the
+# installation (g++, some minutes, once): compiled at run time it would need ninja, and a killed run
+# would leave a lock on which every later one waits. No cache: pip's wheel may be one without it.
 $(VENV)/installed: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c $(LOCK) pip setuptools wheel ninja packaging hjson py-cpuinfo
+	$(PIP) install -q -c $(LOCK) pip setuptools wheel packaging hjson py-cpuinfo ninja
 	$(PIP) install -q -c $(LOCK) torch==2.13.0
-	$(PIP) install -q -c $(LOCK) --no-build-isolation deepspeed
+	DS_ACCELERATOR=cpu DS_BUILD_SHM_COMM=1 $(PIP) install -q -c $(LOCK) --no-build-isolation --no-cache-dir deepspeed
 	$(PIP) install -q -c $(LOCK) --no-build-isolation -e ".[dev]"
-	mkdir -p $(VENV)/torch_extensions
-	TORCH_EXTENSIONS_DIR=$(CURDIR)/$(VENV)/torch_extensions DS_ACCELERATOR=cpu $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as B; B().load(verbose=False)" >$(VENV)/operator.log 2>&1 || (tail -20 $(VENV)/operator.log; exit 1)
 	touch $@
 
 # write the lock anew from what is installed
