@@ -1,116 +1,95 @@
-"""One run from the terminal: read the config, choose the flow, call it, print what came out."""
+"""One run from the terminal: read the config, call the flow, print what came out."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from flows.config import AdaptConfig, load_compare, load_config
+from flows.check import check, check_names
+from flows.loading import load_compare, load_config
+from flows.server import prefect_api
+from flows.stop import stopping
 from tasks.errors import ClinfuseError
 from tasks.provenance import peak_mib
-from tasks.runs import Run, load_runs
+from tasks.runs import Run, load_run
 from tasks.store import Store
 
 
-def run_stage(
-    path: Path,
+def run(
+    flow: str,
+    preset: Path,
     *,
-    overrides: list[str],
-    stage: str | None,
-    refresh: tuple[str, ...],
-    make_missing: bool,
+    overrides: Sequence[str],
     store: Path,
-    group: bool,
+    group: bool = False,
+    **steering: Any,
 ) -> None:
-    """Run the chain up to a stage (None: to its end) and print the result.
+    """Run the flow of that name and print the result.
+
+    Args:
+        steering: its further parameters, such as `refresh`.
 
     Raises a ClinfuseError where the configuration, the store or a step is at fault.
     """
     began = time.monotonic()
-    config = load_config(path, overrides)
-    opened = _opened(store, group)
-    _call(config, stage, refresh, make_missing)
-    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
-
-
-def run_audit(path: Path, *, overrides: list[str], refresh: tuple[str, ...], store: Path) -> None:
-    """Audit the notes for leaks and print what was found.
-
-    Raises a ClinfuseError where the configuration, the store or a step is at fault.
-    """
-    began = time.monotonic()
-    config = load_config(path, overrides)
-    opened = _opened(store)
-    _quiet_expected_errors()
-    from flows.audit import audit
-
-    audit(config, refresh=refresh)
-    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
-
-
-def run_compare(path: Path, *, overrides: list[str], store: Path) -> None:
-    """Compare runs over seeds and print the leaderboard.
-
-    Raises a ClinfuseError where the configuration, the store or a step is at fault.
-    """
-    began = time.monotonic()
-    config = load_compare(path, overrides)
-    opened = _opened(store)
-    _quiet_expected_errors()
-    from flows.compare import compare
-
-    compare(config)
-    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
-
-
-def _opened(store: Path, group: bool = False) -> Store:
-    """The store, made where it is not there, and where Prefect will write results."""
+    check_preset(flow, preset, overrides)
     opened = Store(store.expanduser().resolve(), group=group)
     os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(opened.root)
-    return opened
+    parameters = {"preset": str(preset), "overrides": list(overrides), **steering}
+    with stopping():
+        run_id = _call(flow, parameters)
+    _print_result(opened, load_run(opened.root, run_id), time.monotonic() - began)
 
 
-def _call(
-    config: AdaptConfig, stage: str | None, refresh: tuple[str, ...], make_missing: bool
-) -> None:
+def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> None:
+    """Raise a ClinfuseError where the flow could not come to its end with this configuration."""
+    if flow == "compare":
+        for one in load_compare(preset, overrides).runs:
+            check(one, flow="finetune")
+    else:
+        check(load_config(preset, overrides), flow=flow)
+
+
+def _call(flow: str, parameters: dict[str, Any]) -> str:
+    """Call the flow; the id of its run."""
     # imported here: Prefect reads the environment when it is imported, and takes seconds
+    from prefect import tags
+
+    from flows.audit import audit
+    from flows.compare import compare
+    from flows.stages import adapt, evaluate, finetune, ingest, pretrain, refreshable
+
+    check_names(parameters.get("refresh", ()), refreshable(flow), "refresh")
+    flows = (adapt, ingest, pretrain, finetune, evaluate, audit, compare)
+    called: Any = next(each for each in flows if each.name == flow)
     _quiet_expected_errors()
-    match stage:
-        case None:
-            from flows.adapt import adapt
-
-            adapt(config, refresh=refresh)
-        case "ingest":
-            from flows.ingest import ingest
-
-            ingest(config, refresh=refresh)
-        case "pretrain":
-            from flows.pretrain import pretrain
-
-            pretrain(config, refresh=refresh, make_missing=make_missing)
-        case "finetune":
-            from flows.finetune import finetune
-
-            finetune(config, refresh=refresh, make_missing=make_missing)
-        case "evaluate":
-            from flows.evaluate import evaluate
-
-            evaluate(config, refresh=refresh, make_missing=make_missing)
+    with prefect_api(), tags(flow, Path(parameters["preset"]).stem):
+        state = called(**parameters, return_state=True)
+        state.result()  # raises what a step raised
+    return str(state.state_details.flow_run_id)
 
 
 def _quiet_expected_errors() -> None:
     """Keep Prefect from printing a traceback for an error whose one sentence says it all."""
 
     def without_traceback(record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], ClinfuseError):
+        error = record.exc_info[1] if record.exc_info else None
+        if error and not isinstance(error, Exception):
+            return False  # told to stop: that is said once, at the end
+        if isinstance(error, ClinfuseError):
             record.exc_info = None
-        return True
+        # the temporary server shows no pages
+        return not re.match("View at http", record.getMessage())
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(without_traceback)
@@ -123,13 +102,13 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
     if reports:
         folder = store.path(reports[-1].kind, reports[-1].key)
         console.print(_headline(folder / "headline.json"))
-        console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
+        console.print(f"report     {folder / 'report.html'}", soft_wrap=True, markup=False)
     leaks = [reached for reached in run.artifacts if reached.kind == "leaks"]
     if leaks:
         folder = store.path("leaks", leaks[-1].key)
         console.print(_headline(folder / "overview.json"))
-        console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True)
-    console.print(f"artifacts  {store.root}", soft_wrap=True)
+        console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True, markup=False)
+    console.print(f"artifacts  {store.root}", soft_wrap=True, markup=False)
     console.print(
         f"{len(run.artifacts)} artifacts, {made} made, {len(run.artifacts) - made} reused, "
         f"in {seconds:.0f} s; at most {peak_mib():,.0f} MiB in any process"
@@ -139,7 +118,7 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
 def _headline(path: Path) -> Table:
     """The result table that the report step left for the terminal and for Prefect."""
     rows = json.loads(path.read_text())
-    table = Table(*(rows[0] if rows else ()), box=None)
+    table = Table(*(escape(name) for name in (rows[0] if rows else ())), box=None)
     for column in table.columns[:1]:
         column.no_wrap = True
     for row in rows:
@@ -150,4 +129,4 @@ def _headline(path: Path) -> Table:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))

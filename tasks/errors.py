@@ -39,6 +39,10 @@ class EvaluationError(ClinfuseError):
     """Predictions and outcomes do not fit together, or a metric cannot be computed."""
 
 
+class PrefectError(ClinfuseError):
+    """Prefect's API does not answer, or its temporary server does not start."""
+
+
 class StepFailed(ClinfuseError):
     """An unexpected exception inside a step, without its message, which may quote a patient."""
 
