@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> None:
 
 def _call(flow: str, parameters: dict[str, Any]) -> str:
     """Call the flow; the id of its run."""
+    # said better by prefect_api
+    warnings.filterwarnings("ignore", "Failed to create the Prefect home", UserWarning)
     # imported here: Prefect reads the environment when it is imported, and takes seconds
     from prefect import tags
 
@@ -72,15 +75,16 @@ def _call(flow: str, parameters: dict[str, Any]) -> str:
     check_names(parameters.get("refresh", ()), refreshable(flow), "refresh")
     flows = (adapt, ingest, pretrain, finetune, evaluate, audit, compare)
     called: Any = next(each for each in flows if each.name == flow)
-    _quiet_expected_errors()
+    _quiet()
     with prefect_api(), tags(flow, Path(parameters["preset"]).stem):
         state = called(**parameters, return_state=True)
         state.result()  # raises what a step raised
     return str(state.state_details.flow_run_id)
 
 
-def _quiet_expected_errors() -> None:
-    """Keep Prefect from printing a traceback for an error whose one sentence says it all."""
+def _quiet() -> None:
+    """Keep Prefect from printing tracebacks of what a sentence says, and lines that say less."""
+    from prefect.logging.handlers import PrefectConsoleHandler
 
     def without_traceback(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -88,11 +92,17 @@ def _quiet_expected_errors() -> None:
             return False  # told to stop: that is said once, at the end
         if isinstance(error, ClinfuseError):
             record.exc_info = None
-        # the temporary server shows no pages
-        return not re.match("View at http", record.getMessage())
+        return True
+
+    def worth_a_line(record: logging.LogRecord) -> bool:
+        # the temporary server shows no pages; of a cached step the next line says more
+        return not re.match("View at http|Finished in state Cached", record.getMessage())
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(without_traceback)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(worth_a_line)
 
 
 def _print_result(store: Store, run: Run, seconds: float) -> None:

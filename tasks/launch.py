@@ -88,6 +88,7 @@ class Progress:
     learning_rate: float | None = None
     tokens_per_second: float | None = None
     peak_mib: float | None = None
+    validation: float | None = None
     note: str = ""
 
     @property
@@ -100,6 +101,8 @@ class Progress:
         shown = [self.arm, self.note]
         if self.loss is not None:
             shown.append(f"loss {self.loss:.4g}")
+        if self.validation is not None:
+            shown.append(f"validation {self.validation:.3f}")
         if self.learning_rate is not None:
             shown.append(f"rate {self.learning_rate:.2g}")
         if self.tokens_per_second is not None:
@@ -107,6 +110,23 @@ class Progress:
         if self.peak_mib is not None:
             shown.append(f"{self.peak_mib:,.0f} MiB")
         return ", ".join(word for word in shown if word)
+
+    @property
+    def row(self) -> dict[str, object] | None:
+        """A row of the training's table, where there is a loss or a validation."""
+        if self.loss is None and self.validation is None:
+            return None
+        return {
+            "training": self.arm,
+            "step": self.step,
+            "of": self.total,
+            "loss": "" if self.loss is None else round(self.loss, 4),
+            "validation AUROC": "" if self.validation is None else round(self.validation, 4),
+        }
+
+    @property
+    def milestone(self) -> bool:
+        return self.validation is not None
 
 
 def launch(

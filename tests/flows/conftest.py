@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,14 @@ class World:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a client of a real Prefect server on SQLite, as a user would start it."""
-    home = tmp_path_factory.mktemp("prefect")
+    with serving(tmp_path_factory.mktemp("prefect")) as (environment, _):
+        yield environment
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """A Prefect server with its own home: what its clients need in their environment, and it."""
+    home.mkdir(exist_ok=True)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -74,9 +82,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     )
     try:
         _wait_until_healthy(environment["PREFECT_API_URL"], process)
-        yield environment
+        yield environment, process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
         log.close()
 
