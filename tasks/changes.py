@@ -17,7 +17,10 @@ def why_made(store: Store, kind: str, version: int, described: Mapping[str, Any]
     Args:
         described: the step's arguments as `keys.describe` gives them.
     """
-    manifests = [each for each in store.manifests() if each.kind == kind]
+    words = _words(described)  # which outcome, which table, which split it is
+    manifests = [
+        each for each in store.manifests() if each.kind == kind and _words(each.config) == words
+    ]
     if not manifests:
         return "the first of its kind"
     differences = [(list(_differences(each.config, described)), each) for each in manifests]
@@ -28,6 +31,10 @@ def why_made(store: Store, kind: str, version: int, described: Mapping[str, Any]
         return "the one that was there is gone"
     more = f" and {len(nearest) - SHOWN} more" if len(nearest) > SHOWN else ""
     return f"unlike {_name(manifest)} in {'; '.join(nearest[:SHOWN])}{more}"
+
+
+def _words(described: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in described.items() if isinstance(value, str)}
 
 
 def _name(manifest: Manifest) -> str:

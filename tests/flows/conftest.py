@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -113,6 +115,43 @@ def world(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> W
     (folder / "first-run.out").write_text(done.stdout)
     (folder / "first-run.err").write_text(done.stderr)
     return found
+
+
+def prefect(world: World, *arguments: str) -> str:
+    done = subprocess.run(
+        [str(BIN / "prefect"), "--no-prompt", *arguments],
+        cwd=ROOT,
+        env=world.environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def api(world: World, path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"{world.environment['PREFECT_API_URL']}{path}",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    for wait in (1, 2, 4, 8, 0):  # SQLite under load: the server asks to be asked again
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not wait:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+@pytest.fixture(scope="session")
+def deployed(world: World) -> World:
+    prefect(world, "work-pool", "create", "clinfuse", "--type", "process")
+    prefect(world, "deploy", "--all", "--prefect-file", "infra/prefect.yaml")
+    return world
 
 
 @pytest.fixture

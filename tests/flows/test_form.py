@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -65,7 +64,9 @@ class Form:
     def give(self, field: str, kind: str, text: str) -> None:
         """Set a field that is null until it is set."""
         order = ["name", "source", "ranks"]
-        self.page.get_by_text(kind, exact=True).nth(order.index(field) if kind == "str" else 0).click()
+        self.page.get_by_text(kind, exact=True).nth(
+            order.index(field) if kind == "str" else 0
+        ).click()
         box = "input[type=number]" if kind == "int" else "textarea"
         self.page.locator(box).last.fill(text)
 
