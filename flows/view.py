@@ -10,9 +10,14 @@ import os
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasks.keys import Artifact
 from tasks.store import Manifest, Store
+
+if TYPE_CHECKING:  # taken from Prefect's dependencies, and not needed by other commands
+    from starlette.applications import Starlette
+    from starlette.requests import Request
 
 PORT = 4280
 KINDS = {"report": "report.html", "leaderboard": "report.html", "leaks": "leaks.md"}
@@ -29,10 +34,15 @@ def page_url(artifact: Artifact) -> str:
 def serve(store: Store, port: int) -> None:
     """Serve the reports on this machine until we are stopped."""
     import uvicorn
+
+    uvicorn.run(pages(store), host="127.0.0.1", port=port, log_level="warning")
+
+
+def pages(store: Store) -> Starlette:
+    """The pages as an application: a list of the reports, and their files."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.requests import Request
     from starlette.responses import HTMLResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
@@ -43,14 +53,14 @@ def serve(store: Store, port: int) -> None:
         path = _path(store, **request.path_params)
         if path is None:
             return PlainTextResponse("There is no such report in the store.", 404, _HEADERS)
-        kind = _TYPES[path.suffix]
-        return Response(path.read_bytes(), media_type=f"{kind}; charset=utf-8", headers=_HEADERS)
+        kind = f"{_TYPES[path.suffix]}; charset=utf-8"
+        return Response(path.read_bytes(), media_type=kind, headers=_HEADERS)
 
-    routes = [Route("/", index), Route("/{kind}/{key}/{name}", file)]
-    # a page of elsewhere that resolves to this machine would name another host
+    # a page of elsewhere whose name is made to mean this machine names another host
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    app = Starlette(routes=routes, middleware=[hosts])
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    return Starlette(
+        routes=[Route("/", index), Route("/{kind}/{key}/{name}", file)], middleware=[hosts]
+    )
 
 
 def _path(store: Store, kind: str, key: str, name: str) -> Path | None:

@@ -130,16 +130,20 @@ def prefect(world: World, *arguments: str) -> str:
     return done.stdout
 
 
-def api(world: World, path: str, body: dict[str, Any]) -> Any:
+def api(
+    world: World, path: str, body: dict[str, Any] | None = None, method: str | None = None
+) -> Any:
+    """Ask the server as its UI does; what it answers, if anything."""
     request = urllib.request.Request(
         f"{world.environment['PREFECT_API_URL']}{path}",
-        data=json.dumps(body).encode(),
+        data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
+        method=method,
     )
     for wait in (1, 2, 4, 8, 0):  # SQLite under load: the server asks to be asked again
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+                return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             if error.code != 503 or not wait:
                 raise
