@@ -54,7 +54,7 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
     """
     kept = tables.write_parts(out / "notes", NOTES, ahead(table.batches()))
     tables.write(_part(out, "rejects"), REJECTS, table.rejects.table())
-    rows, rejected = table.rejects.rows, len(table.rejects.found)
+    rows, rejected = table.rejects.rows, table.rejects.count
     others = rows - kept - rejected
     counts = {"rows": rows, "notes": kept, "rejected": rejected}
     return counts | ({"of_other_kinds": others} if others else {})
@@ -83,7 +83,7 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
     counts = {
         name: int(pc.sum(pc.equal(split["split"], name)).as_py() or 0) for name in SPLIT_NAMES
     }
-    missing = patients.rejects.rows - len(patients.rejects.found) - split.num_rows
+    missing = patients.rejects.rows - patients.rejects.count - split.num_rows
     return counts | {"patients_not_in_file": missing}
 
 
@@ -139,7 +139,7 @@ def write_cohort(
         "source_admissions": stays.rejects.rows,
         "admissions": len(kept),
         **{f"excluded: {reason}": lost[reason] for reason in sorted(lost)},
-        "rejected_admissions": len(stays.rejects.found),
+        "rejected_admissions": stays.rejects.count,
         "admissions_with_several_notes": cohort.several,
     }
 
