@@ -132,7 +132,7 @@ def build_cohort(
     return write.write_cohort(out, notes, splits, files, view, excluded, in_shards)
 
 
-@step("outcome", version=2)
+@step("outcome", version=3)
 def build_outcome(
     out: Path,
     outcome: str,

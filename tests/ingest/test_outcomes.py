@@ -18,7 +18,6 @@ from tasks.ingest.outcomes.config import (
     ProceduresConfig,
 )
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.outcomes.titles import category_title
 from tasks.ingest.write import write_outcome
 from tasks.schemas import ADMISSIONS, LABELS, OUTCOMES
 from tests.ingest.conftest import SmallSource
@@ -185,38 +184,6 @@ def test_rows_of_another_patient_are_not_used(coded: SmallSource, tmp_path: Path
     outcomes, labels, counts = make(coded, tmp_path, DiagnosesConfig(min_count=1))
     assert ("icd9cm", "999") not in names(outcomes[101], labels)
     assert counts["code_rows_of_another_patient"] == 1
-
-
-def test_titles_by_version_and_where_there_are_none(coded: SmallSource, tmp_path: Path) -> None:
-    coded.title("d_icd_diagnoses", "V586", 10, "A transport accident")
-    coded.title("d_icd_diagnoses", "V5861", 9, "Long-term use of anticoagulants")
-    coded.title("d_icd_diagnoses", "4019", 9, "Unspecified essential hypertension")
-    coded.title("d_icd_diagnoses", "I10", 10, "Essential (primary) hypertension")
-    coded.title("d_icd_diagnoses", "E1122", 10, "")
-    _, labels, counts = make(coded, tmp_path, DiagnosesConfig(min_count=1))
-    titles = {(label["code_system"], label["code"]): label["title"] for label in labels}
-    assert titles["icd9cm", "V586"] == "Long-term use of anticoagulants"
-    assert titles["icd10cm", "V58"] == "A transport accident"
-    assert titles["icd10cm", "I10"] == "Essential (primary) hypertension"
-    assert titles["icd10cm", "E11"] is None
-    assert counts["untitled_labels"] == sum(title is None for title in titles.values())
-
-
-@pytest.mark.parametrize(
-    ("titles", "expected"),
-    [
-        (
-            ["Acute kidney failure with tubular necrosis", "Acute kidney failure, unspecified"],
-            "Acute kidney failure",
-        ),
-        (["Unspecified systolic heart failure", "Heart failure, unspecified"],
-         "Heart failure, unspecified"),
-        (["Pneumonia, organism unspecified", "Pneumonia"], "Pneumonia"),
-        (["Gout"], "Gout"),
-    ],
-)  # fmt: skip
-def test_a_category_is_called_by_what_its_codes_share(titles: list[str], expected: str) -> None:
-    assert category_title(titles) == expected
 
 
 def test_a_vocabulary_without_labels_says_what_to_lower(coded: SmallSource, tmp_path: Path) -> None:
