@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.ingest import parts, source, write
-from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
+from tasks.ingest.config import GuardConfig, IngestConfig, RadiologyView, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
-from tasks.ingest.outcomes.make import tables_of, titles_of
+from tasks.ingest.outcomes.make import columns_of, tables_of, titles_of
 from tasks.ingest.source import Reading
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.step import Counts, in_shards, step
+
+_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # always looked at, if there
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def ingest(config: IngestConfig) -> Ingested:
     Raises SourceError, before any step, where a required table or column is missing.
     """
     files = source.open_source(config.source, config.note_source)
-    files.check(_needed(config), [name for each in config.outcomes for name in titles_of(each)])
+    titles = [name for each in config.outcomes for name in titles_of(each)]
+    files.check(_needed(config), titles, _needed_columns(config))
     reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
 
     notes = {
@@ -84,7 +87,7 @@ def ingest(config: IngestConfig) -> Ingested:
     }
     quality = check_quality(
         notes=notes,
-        sources=files.paths("admissions", "patients", "diagnoses", "procedures"),
+        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(_needed(config)))),
         reading=reading,
     )
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
@@ -116,7 +119,7 @@ def guard_held_out(
     return write.write_guard(out, notes, splits, others, config)
 
 
-@step("cohort", version=3)
+@step("cohort", version=4)
 def build_cohort(
     out: Path,
     notes: Path,
@@ -145,7 +148,7 @@ def build_outcome(
     return write.write_outcome(out, config, cohort, Files(reading, sources))
 
 
-@step("quality", version=1)
+@step("quality", version=2)
 def check_quality(
     out: Path, notes: dict[str, Path], sources: dict[str, Path], reading: Reading
 ) -> Counts:
@@ -183,3 +186,17 @@ def _needed(config: IngestConfig) -> list[str]:
     of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
     of_split = tables_for(config.split.method)
     return [*_note_tables(config), "admissions", *of_split, *of_outcomes]
+
+
+def _needed_columns(config: IngestConfig) -> dict[str, set[str]]:
+    """The columns, by table, that may be null but not missing for what is asked."""
+    needed: dict[str, set[str]] = {"admissions": set()}
+    default = IngestConfig.model_fields["exclude_admission_types"].default
+    if config.exclude_admission_types not in (default, ()):
+        needed["admissions"].add("admission_type")
+    if isinstance(config.view, RadiologyView):
+        needed["radiology"] = {"charttime"}
+    for outcome in config.outcomes:
+        for table, names in columns_of(outcome).items():
+            needed.setdefault(table, set()).update(names)
+    return needed

@@ -201,10 +201,9 @@ def test_mortality_and_the_notes_that_give_it_away(source: SmallSource, tmp_path
         106: ("", "PRESENT ILLNESS: well"),
         107: (7, "PRESENT ILLNESS: well"),
     }
-    admit(source, *notes)
+    for hadm_id, (flag, _) in notes.items():
+        source.admission(hadm_id, hadm_id, note=None, hospital_expire_flag=flag)
     stays = source.rows["hosp/admissions"]
-    for stay in stays:
-        stay["hospital_expire_flag"] = notes[stay["hadm_id"]][0]
     source.write()
     for stay in stays:
         stay["note"] = notes[stay["hadm_id"]][1]
@@ -213,5 +212,5 @@ def test_mortality_and_the_notes_that_give_it_away(source: SmallSource, tmp_path
     assert observed == {101: [0], 102: []}
     assert [(label["code_system"], label["code"]) for label in labels] == [("mortality", "died")]
     assert counts["death_told_in_note"] == 3
-    assert counts["flag_missing"] == 2
+    assert counts["end_unknown"] == 2
     assert counts["rejected"] == 1

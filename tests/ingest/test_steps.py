@@ -25,7 +25,7 @@ DIGESTS = {
     "discharge": (2, "d3e960b319fe1ac1"),
     "radiology": (2, "3547e2dd02c0012d"),
     "splits": (1, "1ccda7a350c773b0"),
-    "cohort": (3, "f9de7d6855b5247e"),
+    "cohort": (4, "f9de7d6855b5247e"),
     "diagnoses": (3, "d264ec747aa1e2a1"),
     "mortality": (3, "b434f94dd4a8e459"),
 }
