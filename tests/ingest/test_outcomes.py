@@ -145,10 +145,11 @@ def test_codes_are_strings_cleaned_of_blanks_dots_and_case(
     source: SmallSource, tmp_path: Path
 ) -> None:
     admit(source, 101)
-    source.code("diagnoses_icd", 1, 101, (" 003.1 ", 9), ("v58.61", 9), ("   ", 9), ("4019", 11))
+    padded = (" 003.1 ", 9), ("v58.61\u00a0", 9), ("0031", 9), ("   ", 9), ("4019", 11), ("-", 9)
+    source.code("diagnoses_icd", 1, 101, *padded)
     outcomes, labels, counts = make(source, tmp_path, DiagnosesConfig(min_count=1, grouping="full"))
     assert names(outcomes[101], labels) == {("icd9cm", "0031"), ("icd9cm", "V5861")}
-    assert counts["rejected"] == 2
+    assert counts["rejected"] == 3
 
 
 def test_procedures_without_rows_are_negative_or_left_out(
