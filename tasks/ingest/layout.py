@@ -13,7 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.ingest.blocks import read_header
-from tasks.ingest.reader import Reader, Rule, missing_columns
+from tasks.ingest.columns import missing_columns
+from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
 
 DATE_TIME = pa.timestamp("us")  # MIMIC's shifted local time, no zone

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tasks.errors import SourceError
 from tasks.ingest.ahead import ahead
 from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
+from tasks.ingest.columns import missing_columns, or_header, places_of
 from tasks.ingest.records import records
 from tasks.ingest.rejects import NOT_UTF8, Rejects
 from tasks.ingest.seen import Seen
@@ -168,42 +169,6 @@ class _Rows:
 
 def _mask(bad: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     return pc.fill_null(bad, False).to_numpy(zero_copy_only=False).astype(bool)
-
-
-def missing_columns(
-    header: Sequence[str],
-    schema: pa.Schema,
-    aliases: Mapping[str, Sequence[str]],
-    needed: Collection[str] = (),
-) -> list[str]:
-    """The columns that a header lacks; one that may be null may lack unless it is needed.
-
-    >>> missing_columns(["x"], pa.schema([pa.field("id", pa.int64(), nullable=False)]), {})
-    ['id']
-    """
-    return [
-        each.name
-        for each in schema
-        if (not each.nullable or each.name in needed) and not places_of(each.name, header, aliases)
-    ]
-
-
-def or_header(header: Sequence[str]) -> str:
-    """What else may be missing where a column is: no column is called by a number."""
-    return " or a header line" if any(name.isdigit() for name in header) else ""
-
-
-def places_of(name: str, header: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> list[int]:
-    """Where a column stands in a header, by the first of its names that is there, case aside.
-
-    >>> places_of("race", ["ID", "Ethnicity"], {"race": ["ethnicity"]})
-    [1]
-    """
-    folded = [column.casefold() for column in header]
-    for known in (name, *aliases.get(name, ())):
-        if known in folded:
-            return [place for place, column in enumerate(folded) if column == known]
-    return []
 
 
 def _parse(

@@ -12,8 +12,8 @@ from tasks.config import Config
 from tasks.errors import SourceError
 from tasks.ingest import mimic_iii, mimic_iv
 from tasks.ingest.blocks import read_header
+from tasks.ingest.columns import missing_columns, or_header
 from tasks.ingest.layout import Layout, OpenTable
-from tasks.ingest.reader import missing_columns, or_header
 
 Release = Literal["mimic-iv", "mimic-iii"]
 RELEASES: Mapping[Release, Mapping[str, Layout]] = {
