@@ -32,7 +32,7 @@ from prefect.settings import get_current_settings
 from pydantic_core import to_jsonable_python
 
 from tasks.changes import why_made
-from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError
+from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError, SystemRefused
 from tasks.keys import Artifact, describe, inputs_of, key_of
 from tasks.progress import progress
 from tasks.provenance import peak_mib, provenance
@@ -79,7 +79,7 @@ class Step:
         began = time.monotonic()
         fresh = self.stage in _refreshed.get() or self.kind in _refreshed.get()
         artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
-        _remember(artifact, time.monotonic() - began)
+        _guarded(self.kind, lambda: _remember(artifact, time.monotonic() - began))
         return artifact
 
     def _body(self) -> Callable[..., Artifact]:
@@ -253,7 +253,9 @@ def _guarded(what: str, work: Callable[[], Made]) -> Made:
     except ClinfuseError as error:
         failure = error
     except Exception as error:
-        failure = StepFailed.at(what, type(error).__name__, _place(error))
+        failure = SystemRefused.of(what, error) or StepFailed.at(
+            what, type(error).__name__, _place(error)
+        )
     # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
     failure.__cause__ = failure.__context__ = None
     raise failure.with_traceback(None)

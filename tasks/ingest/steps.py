@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.ingest import parts, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
-from tasks.ingest.needed import check_source, note_tables, other_sources
+from tasks.ingest.needed import check_source, needed_tables, note_tables, other_sources
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.source import Reading
@@ -16,6 +16,8 @@ from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.step import Counts, in_shards, step
+
+_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # always looked at, if there
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def ingest(config: IngestConfig) -> Ingested:
     }
     quality = check_quality(
         notes=notes,
-        sources=files.paths("admissions", "patients", "diagnoses", "procedures"),
+        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(needed_tables(config)))),
         reading=reading,
     )
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
@@ -116,7 +118,7 @@ def guard_held_out(
     return write.write_guard(out, notes, splits, others, config)
 
 
-@step("cohort", version=3)
+@step("cohort", version=4)
 def build_cohort(
     out: Path,
     notes: Path,
@@ -132,7 +134,7 @@ def build_cohort(
     return write.write_cohort(out, notes, splits, files, view, excluded, in_shards)
 
 
-@step("outcome", version=2)
+@step("outcome", version=3)
 def build_outcome(
     out: Path,
     outcome: str,
@@ -145,7 +147,7 @@ def build_outcome(
     return write.write_outcome(out, config, cohort, Files(reading, sources))
 
 
-@step("quality", version=1)
+@step("quality", version=2)
 def check_quality(
     out: Path, notes: dict[str, Path], sources: dict[str, Path], reading: Reading
 ) -> Counts:
