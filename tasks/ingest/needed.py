@@ -42,7 +42,7 @@ def note_tables(config: IngestConfig) -> list[str]:
 
 
 def needed_tables(config: IngestConfig) -> list[str]:
-    """The tables without which nothing can be made: notes, admissions, of the split, of outcomes."""
+    """The tables that must be there: notes, admissions, those of the split and the outcomes."""
     of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
     of_split = tables_for(config.split.method)
     return [*note_tables(config), "admissions", *of_split, *of_outcomes]
