@@ -171,6 +171,14 @@ def test_ranks_run_the_code_of_the_flow_and_not_of_the_current_folder(
     launch(TOY, job(steps=2), tmp_path / "work", config)
 
 
+@pytest.mark.slow
+def test_training_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither g++ nor ninja is there; DeepSpeed's operator for CPU ranks would ask for both."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    launch(TOY, job(steps=2), tmp_path / "work", TWO)
+    assert not (tmp_path / "work" / "operators").exists()
+
+
 def test_a_lock_of_an_operator_that_a_killed_run_left_is_not_waited_for(tmp_path: Path) -> None:
     lock = tmp_path / "operators" / "async_io" / "lock"
     lock.parent.mkdir(parents=True)
