@@ -10,13 +10,13 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from platformdirs import user_data_path
 
 from flows.view import PORT
-from tasks.errors import ClinfuseError
+from tasks.errors import ClinfuseError, ConfigError
 
 DEMO_SEED = 2026  # settings were tried out on seed 7: this one's test patients are unseen
 
@@ -118,6 +118,8 @@ def synth(
     from tasks.synth.overlay import overlay
     from tasks.synth.write import synthesize, write_general
 
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; name a folder to write to")
     if over is not None and layout is not Layout.mimic_iv:
         raise typer.BadParameter("--over takes MIMIC-IV tables; leave --layout out")
     if shared and layout is not Layout.mimic_iii:
@@ -311,9 +313,16 @@ def main() -> None:
     try:
         app()
     except ClinfuseError as error:
-        name = typer.style("clinfuse:", fg="red", bold=True)
-        typer.echo(f"{name} {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # outside a step: of a path that the user named
+        _fail(
+            f"{error.filename or 'a file'}: {error.strerror}; correct the path or its permissions"
+        )
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"{typer.style('clinfuse:', fg='red', bold=True)} {sentence}", err=True)
+    sys.exit(1)
 
 
 def _run(flow: str, config: Path, sets: list[str] | None, store: Path, **more: Any) -> None:
