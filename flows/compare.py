@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.chain import lineage, run_to_finetune
+from flows.chain import lineage, run_to_finetune, settings_of
 from flows.config import AdaptConfig, CompareConfig
 from flows.publish import publish
 from tasks.evaluate import steps
@@ -39,7 +39,7 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
         adapters={seed: finetuned.adapters for seed, (_, _, finetuned) in made.items()},
         clinical=pretrained.clinical,
         leaks=run.ingest.leaks,
-        settings=run.model_dump(mode="json", exclude={"launch"}),
+        settings=settings_of(_seeded(run, seeds[0])),
     )
 
 

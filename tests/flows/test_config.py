@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.chain import settings_of
 from flows.config import AdaptConfig, CompareConfig, load_compare, load_config, merge
 from tasks.errors import ConfigError
 from tasks.pretrain.config import PathBase
@@ -128,3 +129,15 @@ def test_every_deployment_in_the_readme_and_prefect_yaml_names_a_flow() -> None:
         module, _, name = deployment["entrypoint"].rpartition(".")
         source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
         assert re.search(rf"^def {name}\(", source, re.MULTILINE)
+
+
+def test_where_a_configuration_comes_from_is_no_setting_of_the_run(tmp_path: Path) -> None:
+    """The same run from a file, over a preset, and from Prefect's form has the same report."""
+    above = tmp_path / "above.yaml"
+    above.write_text(yaml.safe_dump({"preset": str(DEMO)}))
+    posted = AdaptConfig.model_validate({"preset": str(DEMO)})
+    elsewhere = load_config(DEMO, ["launch.ranks=7", "audit.terms=3"])
+    settings = [settings_of(one) for one in (load_config(DEMO), load_config(above), posted)]
+    assert settings[0] == settings[1] == settings[2] == settings_of(elsewhere)
+    assert settings[0]["finetune"], "what was done is told"
+    assert settings_of(load_config(DEMO, ["finetune.epochs=77"])) != settings[0]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 Cell = Hashable
 WITHHELD = "withheld"
@@ -28,73 +27,109 @@ class Printed:
     small: frozenset[Cell]  # printed as "<10"
     withheld: frozenset[Cell]  # printed without any number
     smallest: int
+    same: Mapping[Cell, Cell]  # another name of a count -> its name here
 
     def exact(self, cell: Cell) -> bool:
-        return cell not in self.small and cell not in self.withheld
+        return self.at_least(cell) == self.counts[self.same.get(cell, cell)]
+
+    def at_least(self, cell: Cell) -> int | None:
+        """The count, or `smallest` where it is below that; None where it is withheld."""
+        cell = self.same.get(cell, cell)
+        if cell in self.withheld:
+            return None
+        return self.smallest if cell in self.small else self.counts[cell]
 
     def text(self, cell: Cell) -> str:
-        if cell in self.withheld:
+        known = self.at_least(cell)
+        if known is None:
             return WITHHELD
-        return f"<{self.smallest}" if cell in self.small else f"{self.counts[cell]:,}"
+        return f"{known:,}" if self.exact(cell) else f"<{self.smallest}"
 
 
 @dataclass
 class Cells:
     """Counts and the sums that tie them; those worth most to a reader are added first."""
 
+    smallest: int
     counts: dict[Cell, int] = field(default_factory=dict)
     sums: list[tuple[Cell, ...]] = field(default_factory=list)  # a total, then its parts
-    unprinted: set[Cell] = field(default_factory=set)
+    roomy: list[bool] = field(default_factory=list)  # whether a sum tells too little to matter
+    unprinted: set[Cell] = field(default_factory=set)  # for which there is a place, but no number
+    rests: set[Cell] = field(default_factory=set)  # for which there is no place
+    same: dict[Cell, Cell] = field(default_factory=dict)
+
+    def __contains__(self, cell: Cell) -> bool:
+        return cell in self.counts or cell in self.same
 
     def add(self, cell: Cell, count: int) -> None:
         self.counts[cell] = count
 
+    def alias(self, cell: Cell, other: Cell) -> None:
+        """The cell counts the same as another: they are printed alike."""
+        self.same[cell] = self.same.get(other, other)
+
     def sum(self, total: Cell, parts: Iterable[Cell]) -> None:
         """The total is the sum of the parts and of a rest that stands nowhere, if there is one."""
-        parts = list(parts)
+        total = self.same.get(total, total)
+        parts = [self.same.get(part, part) for part in parts]
         rest = self.counts[total] - sum(self.counts[part] for part in parts)
-        if rest < 0 or not parts:  # they are of other things
+        if rest < 0 or not parts or parts == [total]:  # they are of other things, or the same
             return
         if rest:
             parts.append(missing := ("rest", len(self.sums)))
             self.counts[missing] = rest
-            self.unprinted.add(missing)
+            self.rests.add(missing)
+        # with a rest as large as this it is an inequality that leaves room enough
+        self.roomy += [rest >= self.smallest]
         self.sums.append((total, *parts))
 
-    def nested(self, cells: Iterable[Cell]) -> None:
-        """Counts of nearly the same patients: what lies between two follows by subtraction."""
-        for larger, smaller in pairwise(sorted(cells, key=lambda cell: -self.counts[cell])):
-            self.sum(larger, [smaller])
+    def nested(self, first: Cell, others: Mapping[Cell, int]) -> None:
+        """Add counts of nearly the same patients as the first: none is printed beside a near one.
 
-    def printed(self, smallest: int) -> Printed:
+        Their difference is a count as well.
+        """
+        known = {self.counts[first]: first}
+        for cell, count in sorted(others.items(), key=lambda item: -item[1]):
+            if count in known:
+                self.alias(cell, known[count])
+                continue
+            near = [other for n, other in known.items() if abs(n - count) < self.smallest]
+            self.add(cell, count)
+            known[count] = cell
+            if not self.unprinted.issuperset(near):
+                self.unprinted.add(cell)
+            for other in near:
+                if not self.unprinted.issuperset((cell, other)):
+                    larger, smaller = sorted((cell, other), key=lambda one: -self.counts[one])
+                    self.sum(larger, [smaller])
+
+    def printed(self) -> Printed:
         """Choose what is printed, what as "fewer than `smallest`", and what not at all."""
-        found = _Hiding(self, smallest)
+        found = _Hiding(self)
         small = found.small & found.hidden
-        told = {cell: (smallest, math.inf) for cell in found.hidden} | {
-            cell: (1, smallest - 1) for cell in small
-        }
+        told: dict[Cell, _Range] = dict.fromkeys(found.hidden, (self.smallest, math.inf))
+        told |= dict.fromkeys(small, (1, self.smallest - 1))
         # where this is too much to tell, all that is tied together is withheld alike
         small -= found.tied_to(found.exposed(told))
-        withheld = frozenset(found.hidden - small)
-        return Printed(self.counts, frozenset(small), withheld, smallest)
+        withheld = frozenset((found.hidden | self.unprinted) - small)
+        return Printed(self.counts, frozenset(small), withheld, self.smallest, self.same)
 
 
 class _Hiding:
     """The printed cells to hide: the small ones, and of those tied to them what gives them away."""
 
-    def __init__(self, cells: Cells, smallest: int) -> None:
+    def __init__(self, cells: Cells) -> None:
         self.cells = cells
-        self.smallest = smallest
-        # a sum with a rest as large as this is an inequality that leaves room enough
-        roomy = {cell for cell in cells.unprinted if cells.counts[cell] >= smallest}
-        self.sums = [one for one in cells.sums if roomy.isdisjoint(one)]
+        self.smallest = smallest = cells.smallest
+        self.sums = [one for one, roomy in zip(cells.sums, cells.roomy, strict=True) if not roomy]
         self.sums_of: dict[Cell, list[tuple[Cell, ...]]] = {}
         for one in self.sums:
             for cell in one:
                 self.sums_of.setdefault(cell, []).append(one)
         # not only the printed ones: what is left between two counts may be one patient
         self.small = {cell for cell, count in cells.counts.items() if 0 < count < smallest}
-        self.hidden = self.small - cells.unprinted
+        self.unseen = cells.unprinted | cells.rests
+        self.hidden = self.small - self.unseen
         # of a hidden cell a reader knows that it is not 0, no more
         while more := self._beside(self.exposed(dict.fromkeys(self.hidden, (1, math.inf)))):
             self.hidden |= more
@@ -110,7 +145,7 @@ class _Hiding:
         found, waiting = set(), list(cells)
         while waiting:
             cell = waiting.pop()
-            if cell in found or not (cell in self.hidden or cell in self.cells.unprinted):
+            if cell in found or not (cell in self.hidden or cell in self.unseen):
                 continue
             found.add(cell)
             waiting += [other for one in self.sums_of.get(cell, ()) for other in one]
@@ -130,7 +165,7 @@ class _Hiding:
     def _worked_out(self, told: Mapping[Cell, _Range]) -> dict[Cell, _Range]:
         """What follows for every cell from the sums, as a range."""
         ranges: dict[Cell, _Range] = {cell: (n, n) for cell, n in self.cells.counts.items()}
-        ranges |= dict.fromkeys(self.cells.unprinted, (0, math.inf))
+        ranges |= dict.fromkeys(self.unseen, (0, math.inf))
         ranges |= told
         for _ in range(_PASSES):
             before = dict(ranges)

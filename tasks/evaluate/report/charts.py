@@ -7,8 +7,8 @@ marker shape of its own, so that no chart depends on color alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 from tasks.evaluate.report.marks import COLORS, CROWD, drawn_marks
@@ -19,6 +19,12 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
 ROW_HEIGHT = 22  # of a forest plot
 SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
 LONGEST_NAME = 200  # of a row of a forest plot; what is longer is cut
+LARGEST = 1e100  # beyond it a value is as good as infinite: differences would overflow
+ZERO_SHARE = 0.07  # of a logarithmic axis that has a zero: the room between that and its scale
+
+
+class NothingToDraw(Exception):
+    """A figure has no value that can be drawn; its message says so on the page."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,18 @@ class Axis:
     low: float
     high: float
     log: bool = False
+    zero: bool = False  # a logarithmic axis with 0 at its low end, off the scale
     names: tuple[str, ...] = ()  # of the places 0, 1, 2, ... on an axis of categories
 
     def place(self, value: float) -> float:
-        """Where the value lies between the ends, 0 to 1."""
-        if self.log:
-            low, high, value = (math.log10(v) for v in (self.low, self.high, value))
-        else:
-            low, high = self.low, self.high
-        return (value - low) / (high - low) if high > low else 0.5
+        """Where the value lies between the ends, 0 to 1; outside of them, at the nearer one."""
+        if self.log and value <= 0:
+            return 0.0
+        ends = (self.low, self.high, value)
+        low, high, value = (math.log10(v) for v in ends) if self.log else ends
+        share = min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.5
+        start = ZERO_SHARE if self.zero else 0.0
+        return start + (1 - start) * share
 
     def ticks(self) -> list[float]:
         """Round values inside the axis: 1, 2 or 5 times a power of ten; powers alone if many."""
@@ -48,8 +57,12 @@ class Axis:
             wide = self.high / self.low >= 200
             times = (1,) if wide else (1, 2, 5)
             ticks = [10.0**power * by for power in powers for by in times]
-            return [tick for tick in ticks if self.low <= tick <= self.high]
-        rough = (self.high - self.low) / 5 or 1.0
+            zero = [0.0] if self.zero else []
+            return zero + [tick for tick in ticks if self.low <= tick <= self.high]
+        least = max(1e-300, 1e-9 * max(abs(self.high), abs(self.low)))
+        if not self.high - self.low > least:
+            return [self.low]  # one value
+        rough = (self.high - self.low) / 5
         power = 10 ** math.floor(math.log10(rough))
         step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -70,6 +83,11 @@ class Series:
     marks: bool = False
     joined: bool = False
     spans: Sequence[tuple[float, float]] = ()  # an interval a point; NaN where withheld
+
+    @property
+    def heights(self) -> list[float]:
+        """Every value, and every end of an interval."""
+        return [up for _, up in self.points] + [end for span in self.spans for end in span]
 
 
 @dataclass(frozen=True)
@@ -95,8 +113,11 @@ def plot(
 ) -> str:
     """Draw lines and marks over two axes; the description is the drawing's text alternative.
 
-    The dotted reference is the diagonal, or a line at the height `level`.
+    The dotted reference is the diagonal, or a line at the height `level`. Points that are no
+    numbers are left out; raises NothingToDraw where none is left.
     """
+    series = [_finite(one) for one in series]
+    finite(value for one in series for point in one.points for value in point)
     parts = [_open(HEIGHT, description), _frame(x, y)]
     if level is not None:
         down = _spot(x, y, x.low, level)[1]
@@ -115,13 +136,14 @@ def forest(
     rows: Sequence[Whisker], x: Axis, *, description: str, reference: float | None = None
 ) -> str:
     """Draw one row an estimate: its name, its interval as a line, its value as a mark, its note."""
+    finite(row.value for row in rows)
     names = min(LONGEST_NAME, 12 + max(_width(row.name) for row in rows))
     notes = max((_width(row.note) + 8 for row in rows if row.note), default=0.0)
     height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
     bottom, width = height - BOTTOM, WIDTH - RIGHT - names - notes
 
     def across(value: float) -> float:
-        return names + width * min(1.0, max(0.0, x.place(value)))
+        return names + width * x.place(value)
 
     parts = [_open(height, description)]
     parts += [_tick_below(across(tick), bottom, TOP, x.label(tick)) for tick in x.ticks()]
@@ -136,14 +158,22 @@ def forest(
         if row.note:
             place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
             parts.append(f"<text {place}>{escape(row.note)}</text>")
-        if not math.isnan(row.low):
+        if _drawable(row.low) and _drawable(row.high):
             parts.append(
                 f'<path stroke="{color}" stroke-width="2" '
                 f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
             )
-        if not math.isnan(row.value):
+        if _drawable(row.value):
             parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
     return "".join([*parts, "</svg>"])
+
+
+def finite(values: Iterable[float]) -> list[float]:
+    """Those of the values that are numbers. Raises NothingToDraw where none is."""
+    found = [value for value in values if _drawable(value)]
+    if not found:
+        raise NothingToDraw("none of its values is a finite number")
+    return found
 
 
 def swatch(style: int, marks: bool = False) -> str:
@@ -188,8 +218,19 @@ def _tick_below(across: float, bottom: float, top: float, label: str) -> str:
 
 
 def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
-    across, up = (min(1.0, max(0.0, place)) for place in (x.place(a), y.place(b)))
+    across, up = x.place(a), y.place(b)
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _drawable(value: float) -> bool:
+    return abs(value) < LARGEST  # nor is NaN
+
+
+def _finite(one: Series) -> Series:
+    """The series without points that are no numbers."""
+    kept = [index for index, point in enumerate(one.points) if all(map(_drawable, point))]
+    spans = [one.spans[index] for index in kept] if one.spans else ()
+    return replace(one, points=[one.points[index] for index in kept], spans=spans)
 
 
 def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
@@ -207,7 +248,7 @@ def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
     ends = [
         f"M{across:.1f} {_spot(x, y, x.low, low)[1]:.1f}V{_spot(x, y, x.low, high)[1]:.1f}"
         for (across, _), (low, high) in zip(spots, one.spans, strict=False)
-        if not math.isnan(low)
+        if _drawable(low) and _drawable(high)
     ]
     if ends:
         parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')

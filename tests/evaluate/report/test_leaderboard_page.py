@@ -14,11 +14,13 @@ import pytest
 from tasks import schemas
 from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.leaderboard_write import write_leaderboard
+from tasks.evaluate.report.facts import Making
 from tasks.evaluate.report.leaderboard_page import MISSING, compared
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.evaluate.report.chromium import CHROMIUM, FLAGS
 
+MADE = Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab")
 LONG = "a-run-whose-name-is-long-and-which-differs-in-much"
 
 
@@ -111,7 +113,7 @@ def test_no_identifier(made: MadeUp, folder: Path) -> None:
 def test_only_the_keys_that_differ_are_shown_as_differing() -> None:
     found = compared(
         {
-            "a": {"name": "a", "preset": "x", "finetune": {"seed": 1, "lora": {"rank": 4}, "e": 3}},
+            "a": {"name": "a", "finetune": {"seed": 1, "lora": {"rank": 4}, "e": 3}},
             "b": {"name": "b", "finetune": {"seed": 2, "lora": {"rank": 8}, "e": 3, "new": None}},
         }
     )
@@ -165,6 +167,6 @@ def _written(made: MadeUp, out: Path, seeds: tuple[int, ...]) -> Path:
         leaks = ("the view 'full' is known at discharge",) if name == LONG else ()
         found = entrant(made, name, noise=noise, seeds=seeds)
         runs.append({**vars(found), "leaks": leaks, "settings": settings})
-    origin = Origin(kind="cohort", key="0123456789abcdef", digest="f" * 64, how="made")
-    write_leaderboard(out, "made-up", runs, None, Lineage(artifacts=(origin,)))
+    origin = Origin(kind="cohort", key="0123456789abcdef", digest="f" * 64)
+    write_leaderboard(out, "made-up", runs, None, Lineage(artifacts=(origin,)), MADE)
     return out
