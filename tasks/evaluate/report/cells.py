@@ -45,6 +45,13 @@ class Printed:
             return WITHHELD
         return f"{known:,}" if self.exact(cell) else f"<{self.smallest}"
 
+    def phrase(self, cell: Cell, units: str) -> str:
+        """The count with its unit: "1,007 admissions", "a withheld number of patients"."""
+        text = self.text(cell)
+        if text == WITHHELD:
+            return f"a withheld number of {units}"
+        return f"{text} {units.removesuffix('s') if text == '1' else units}"
+
 
 @dataclass
 class Cells:

@@ -29,10 +29,7 @@ class Counts:
 
     def of(self, unit: str, name: str) -> str:
         """The count with its unit: "1,007 admissions", "a withheld number of patients"."""
-        text = self.text(unit, name)
-        if text == WITHHELD:
-            return f"a withheld number of {unit}"
-        return f"{text} {unit.removesuffix('s') if text == '1' else unit}"
+        return self.printed.phrase((unit, name), unit)
 
     def label(self, label: Label, split: str) -> str:
         return self.text(*cell_of(label, split))

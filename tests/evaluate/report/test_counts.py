@@ -49,7 +49,7 @@ def numbers(text: str) -> set[int]:
 
 def test_a_count_that_gives_a_small_one_away_is_on_no_page(story: Story, tmp_path: Path) -> None:
     plain = written(told(story, diagnoses=TEST, mortality=TEST), tmp_path)
-    assert "7,337 test admissions" in plain["report.html"]
+    assert "7,337 admissions of 6,011 patients of the test split" in plain["report.html"]
     near = told(story, diagnoses=TEST, icd10cm=ICD10, icd9cm=TEST - ICD10, mortality=STAYED)
     pages = written(near, tmp_path)
     for name, text in pages.items():
