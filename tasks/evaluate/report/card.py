@@ -47,11 +47,12 @@ PARTS = (  # of the card: a template each, and its heading
 def write_card(out: Path, story: Story) -> None:
     """Write `model-card.md` and `tripod-ai.md`."""
     about, templates = Account(story), environment()
+    view = attempt("what is read", partial(view_words, about.setting("ingest.view")))
     facts = {
         "about": about,
         "story": story,
         "findings": story.findings,
-        "view": view_words(about.setting("ingest.view")),
+        "view": None if isinstance(view, Missing) else view,
     }
     head = attempt("the card's metadata", partial(metadata, about))
     front = "" if isinstance(head, Missing) else f"---\n{head}\n---\n\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.evaluate.report.attempts import Missing, attempt
@@ -32,19 +33,22 @@ class Figure:
     missing: str = ""  # why it could not be drawn
 
 
-def draw(title: str, make: Callable[[], Figure | None]) -> list[Figure]:
-    """The figure, if there is one; where it cannot be drawn, one that says why."""
+def draw(figures: Iterable[tuple[str, Callable[[], Figure | None]]]) -> list[Figure]:
+    """Those of the titled figures that there are; in place of one that cannot be drawn, why."""
+    drawn = []
+    for title, make in figures:
+        found = attempt(f"the figure '{title}'", partial(_made, title, make))
+        if isinstance(found, Missing):
+            found = Figure(title, missing=found.why)
+        drawn += [found] if found else []
+    return drawn
 
-    def made() -> Figure | None:
-        try:
-            return make()
-        except NothingToDraw as reason:
-            return Figure(title, missing=str(reason))
 
-    found = attempt(f"the figure '{title}'", made)
-    if isinstance(found, Missing):
-        return [Figure(title, missing=found.why)]
-    return [found] if found else []
+def _made(title: str, make: Callable[[], Figure | None]) -> Figure | None:
+    try:
+        return make()
+    except NothingToDraw as reason:
+        return Figure(title, missing=str(reason))
 
 
 def legend(series: Iterable[Series]) -> tuple[tuple[str, str], ...]:

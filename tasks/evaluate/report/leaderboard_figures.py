@@ -17,22 +17,16 @@ LONGEST_NAME = 23  # characters; what the forest plot has room for
 
 def forests(boards: Sequence[Board], styles: Mapping[str, int]) -> list[Figure]:
     """Macro AUROC over seeds with its interval, a row a model; a chart an outcome."""
-    return [
-        figure
-        for board in boards
-        for figure in draw(outcome_title(board.outcome), partial(_forest, board, styles))
-    ]
+    return draw((outcome_title(board.outcome), partial(_forest, board, styles)) for board in boards)
 
 
 def efficiency(
     boards: Sequence[Board], styles: Mapping[str, int], seconds: Mapping[str, float]
 ) -> list[Figure]:
     """Macro AUROC over the seconds that one seed's training took; a chart an outcome."""
-    return [
-        figure
-        for board in boards
-        for figure in draw(outcome_title(board.outcome), partial(_cost, board, styles, seconds))
-    ]
+    return draw(
+        (outcome_title(board.outcome), partial(_cost, board, styles, seconds)) for board in boards
+    )
 
 
 def _forest(board: Board, styles: Mapping[str, int]) -> Figure | None:

@@ -148,7 +148,6 @@ def _shared(contest: Contest) -> dict[str, Any]:
         "contest": contest,
         "boards": contest.boards,
         "seeds": contest.seeds,
-        "settings": compared(contest.settings),
         "leaks": {run: found for run, found in contest.leaks.items() if found},
         "after_looking": AFTER_LOOKING,
         "row_of": as_row,
@@ -182,7 +181,7 @@ def _parts(contest: Contest) -> list[Part]:
             lambda: {"efficiencies": figures.efficiency(boards, styles, contest.seconds)},
         ),
         Part("seeds", "Seeds", lambda: {"aurocs_by_seed": _aurocs_by_seed}),
-        Part("differs", "What differs"),
+        Part("differs", "What differs", lambda: {"settings": compared(contest.settings)}),
         Part("numbers", "What the numbers mean"),
         Part("lineage", "Lineage"),
     ]

@@ -36,17 +36,14 @@ class Decisions:
 
 
 def decisions(curves: Curves, findings: Findings) -> Decisions:
-    figures = [
-        figure
+    figures = (
+        (findings.overall(outcome).title, partial(_benefit, curves, findings, outcome))
         for outcome in findings.outcomes
-        for figure in draw(
-            findings.overall(outcome).title, partial(_benefit, curves, findings, outcome)
-        )
-    ]
+    )
     return Decisions(
         measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
         measured(findings, "Codes proposed for an admission, the most likely first", _CODING),
-        figures,
+        draw(figures),
     )
 
 

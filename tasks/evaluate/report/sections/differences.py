@@ -63,11 +63,7 @@ def pair_title(pair: Pair) -> str:
 
 def _forests(findings: Findings) -> list[Figure]:
     """The difference of macro AUROC, a row an outcome; a chart a pair."""
-    return [
-        figure
-        for pair in findings.pairs
-        for figure in draw(pair_title(pair), partial(_forest, findings, pair))
-    ]
+    return draw((pair_title(pair), partial(_forest, findings, pair)) for pair in findings.pairs)
 
 
 def _forest(findings: Findings, pair: Pair) -> Figure | None:

@@ -37,14 +37,11 @@ def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost
     ]
     # what took no measurable time has no place on a logarithmic axis; the table has it
     seconds = {name: cost.seconds for name, cost in costs if cost.seconds and cost.seconds > 0}
-    figures = [
-        figure
+    figures = (
+        (findings.overall(outcome).title, partial(_figure, findings, outcome, seconds))
         for outcome in findings.outcomes
-        for figure in draw(
-            findings.overall(outcome).title, partial(_figure, findings, outcome, seconds)
-        )
-    ]
-    return Efficiency(costs, figures, any(arm.name == "base" for arm in arms))
+    )
+    return Efficiency(costs, draw(figures), any(arm.name == "base" for arm in arms))
 
 
 def _arms_of(variant: str) -> tuple[str, ...]:

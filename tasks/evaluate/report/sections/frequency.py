@@ -42,9 +42,9 @@ def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Fr
     scatters, charts = [], []
     for name in findings.outcomes:
         title, own = findings.overall(name).title, by_outcome.get(name, [])
-        scatters += draw(title, partial(_scatter, findings, name, own, counts))
-        charts += draw(f"{title}, by band", partial(_band_chart, findings, name))
-    return Frequency(scatters, charts, _band_table(findings))
+        scatters.append((title, partial(_scatter, findings, name, own, counts)))
+        charts.append((f"{title}, by band", partial(_band_chart, findings, name)))
+    return Frequency(draw(scatters), draw(charts), _band_table(findings))
 
 
 def band_title(group: str) -> str:

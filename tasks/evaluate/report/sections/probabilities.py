@@ -47,8 +47,8 @@ def probabilities(curves: Curves, findings: Findings) -> Probabilities:
         ):
             title = f"{findings.overall(outcome).title}, {words}"
             make = partial(_reliability, curves, findings, outcome, curve, title)
-            figures += draw(title, make)
-    return Probabilities(_overall(findings), _by_band(findings), figures)
+            figures.append((title, make))
+    return Probabilities(_overall(findings), _by_band(findings), draw(figures))
 
 
 def _overall(findings: Findings) -> Grid | None:

@@ -13,13 +13,10 @@ from tasks.evaluate.report.findings import Findings
 
 def roc_figures(curves: Curves, findings: Findings) -> list[Figure]:
     """The macro-averaged ROC curve of every variant; a chart an outcome."""
-    return [
-        figure
+    return draw(
+        (findings.overall(outcome).title, partial(_roc, curves, findings, outcome))
         for outcome in findings.outcomes
-        for figure in draw(
-            findings.overall(outcome).title, partial(_roc, curves, findings, outcome)
-        )
-    ]
+    )
 
 
 def precision_figures(
@@ -31,14 +28,13 @@ def precision_figures(
         too_few: outcomes of one label whose cases in test are not printed; the curve, which ends
             at their share, would tell them.
     """
-    return [
-        figure
-        for outcome in findings.outcomes
-        for figure in draw(
+    return draw(
+        (
             findings.overall(outcome).title,
             partial(_precision, curves, findings, outcome, outcome in too_few),
         )
-    ]
+        for outcome in findings.outcomes
+    )
 
 
 def _roc(curves: Curves, findings: Findings, outcome: str) -> Figure | None:

@@ -72,12 +72,10 @@ def what_seeds_say(one_seed: bool) -> str:
 
 def _forests(findings: Findings, columns: Sequence[str]) -> list[Figure]:
     """Macro AUROC with its interval, a row a variant; a chart an outcome."""
-    spaces = map(findings.overall, findings.outcomes)
-    return [
-        figure
-        for space in spaces
-        for figure in draw(space.title, partial(_forest, findings, space, columns))
-    ]
+    return draw(
+        (space.title, partial(_forest, findings, space, columns))
+        for space in map(findings.overall, findings.outcomes)
+    )
 
 
 def _forest(findings: Findings, space: Space, columns: Sequence[str]) -> Figure | None:

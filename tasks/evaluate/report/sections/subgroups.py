@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -67,12 +67,13 @@ def _forests(
     findings: Findings, outcome: str, rows: list[tuple[str, str, _Row]], counts: Counts
 ) -> list[Figure]:
     """A row a group with its number of patients; the dotted line is all patients."""
-    space, found = findings.overall(outcome), []
+    space = findings.overall(outcome)
+    found: list[tuple[str, Callable[[], Figure | None]]] = []
     for column in dict.fromkeys(column for column, _, _ in rows):
         title = f"{space.title} by {column.replace('_', ' ')}"
         own = [(name, row) for one, name, row in rows if one == column and row["value"] is not None]
-        found += draw(title, partial(_forest, findings, space, title, own, counts))
-    return found
+        found.append((title, partial(_forest, findings, space, title, own, counts)))
+    return draw(found)
 
 
 def _forest(

@@ -31,8 +31,8 @@ def training_figures(arms: Sequence[Arm]) -> list[Figure]:
             ]
             if series:
                 heading = f"{stage[:1].upper()}{stage[1:]}: {title.partition(' (')[0]}"
-                found += draw(heading, partial(_curves, heading, title, series))
-    return found
+                found.append((heading, partial(_curves, heading, title, series)))
+    return draw(found)
 
 
 def _curves(heading: str, title: str, series: list[Series]) -> Figure:
