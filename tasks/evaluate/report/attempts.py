@@ -1,7 +1,7 @@
 """One boundary around each part of a page: what fails says so in its place, and fails alone.
 
 A part that fails is a fault of ours; it must be seen, so it is on the page, in the step's counts
-and in its log. Errors that a user can act on (a damaged table) pass.
+and in its log. Errors that a user can act on (a damaged table, a full disk) pass.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def attempt(what: str, make: Callable[[], Made]) -> Made | Missing:
     """What `make` makes, or why it could not."""
     try:
         return make()
-    except ClinfuseError:
+    except (ClinfuseError, OSError, MemoryError):
         raise
     except Exception as error:
         cause = fixed_message(error)
