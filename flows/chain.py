@@ -71,9 +71,9 @@ def run_to_report(config: AdaptConfig) -> Evaluated:
 def settings_of(config: AdaptConfig) -> dict[str, Any]:
     """The settings that a report prints, and that its key holds: those that say what was done.
 
-    Not from which file they come, nor how programs are started, nor what other flows would do.
+    Not how programs are started, nor what other flows would do.
     """
-    return config.model_dump(mode="json", exclude={"preset", "launch", "audit"})
+    return config.model_dump(mode="json", exclude={"launch", "audit"})
 
 
 def lineage() -> Lineage:

@@ -6,6 +6,8 @@ may end up in Prefect's database or a terminal.
 
 from __future__ import annotations
 
+import errno
+import os
 import traceback
 from pathlib import Path
 
@@ -43,6 +45,40 @@ class RanksDied(TrainingError):
 
 class EvaluationError(ClinfuseError):
     """Predictions and outcomes do not fit together, or a metric cannot be computed."""
+
+
+class PrefectError(ClinfuseError):
+    """Prefect's API does not answer, or its temporary server does not start."""
+
+
+class SystemRefused(ClinfuseError):
+    """The operating system would not do what a step needs: the disk is full, or read-only, ..."""
+
+    @classmethod
+    def of(cls, kind: str, error: Exception) -> SystemRefused | None:
+        """The failure of a step of that kind; None where it is not the system's.
+
+        The words are those of the error's number: its message and file name may be of anything.
+        """
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None or number not in errno.errorcode:
+            return None
+        advice = _ADVICE.get(number, "correct that")
+        return cls(f"step '{kind}' stopped: {os.strerror(number)}; {advice}, and run again")
+
+
+_FULL = "free space where the store and temporary files lie"
+_RIGHTS = "check the permissions of the store and of what the configuration names"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: "choose a store that can be written with --store",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOMEM: "free memory",
+}
 
 
 class StepFailed(ClinfuseError):

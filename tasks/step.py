@@ -30,11 +30,12 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from pydantic_core import to_jsonable_python
 
-from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError
+from tasks.changes import why_made
+from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError, SystemRefused
 from tasks.keys import Artifact, describe, inputs_of, key_of
-from tasks.progress import progress as progress
+from tasks.progress import progress
 from tasks.provenance import peak_mib, provenance
-from tasks.runs import Reached, Run
+from tasks.runs import Reached, Run, load_run
 from tasks.store import RECORD, Store
 
 Counts = Mapping[str, int | float | str]
@@ -77,7 +78,7 @@ class Step:
         began = time.monotonic()
         fresh = self.stage in _refreshed.get() or self.kind in _refreshed.get()
         artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
-        _remember(artifact, time.monotonic() - began)
+        _guarded(self.kind, lambda: _remember(artifact, time.monotonic() - began))
         return artifact
 
     def _body(self) -> Callable[..., Artifact]:
@@ -136,7 +137,11 @@ class Step:
                     f"the artifact {self.kind}/{key} is missing and make_missing is false; "
                     "run its stage first, or leave make_missing on"
                 )
-            log.info("making %s/%s", self.kind, key)
+            described = describe(arguments, store.fingerprints)
+            why = (
+                "asked for anew" if refresh else why_made(store, self.kind, self.version, described)
+            )
+            log.info("making %s/%s: %s", self.kind, key, why)
             with store.reading(inputs_of(arguments)):
                 artifact = self._write(store, key, arguments)
         log.info("made %s/%s: %s", self.kind, key, _in_words(artifact.counts))
@@ -145,7 +150,8 @@ class Step:
     def _write(self, store: Store, key: str, arguments: dict[str, Any]) -> Artifact:
         began = time.monotonic()
         out = store.fresh(self.kind, key, resume=self.resumable)
-        counts = self.function(out, **_resolved(arguments, store))
+        with progress(_title(self.kind, arguments), f"{self.kind}-{key}"):
+            counts = self.function(out, **_resolved(arguments, store))
         facts = {
             "kind": self.kind,
             "key": key,
@@ -246,7 +252,7 @@ def _guarded(what: str, work: Callable[[], Made]) -> Made:
     except ClinfuseError as error:
         failure = error
     except Exception as error:
-        failure = StepFailed.of(what, error)
+        failure = SystemRefused.of(what, error) or StepFailed.of(what, error)
     # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
     failure.__cause__ = failure.__context__ = None
     raise failure.with_traceback(None)
@@ -265,11 +271,14 @@ def _resolved(value: Any, store: Store) -> Any:
 
 
 def _task_run_name() -> str:
-    """The kind and what tells it from others of its kind: the arguments that are plain words."""
     from prefect.runtime import task_run
 
-    words = [value for value in task_run.parameters.values() if isinstance(value, str)]
-    return " ".join([task_run.task_name, *words])
+    return _title(task_run.task_name, task_run.parameters)
+
+
+def _title(kind: str, arguments: Mapping[str, Any]) -> str:
+    """The kind and what tells it from others of its kind: the arguments that are plain words."""
+    return " ".join([kind, *(value for value in arguments.values() if isinstance(value, str))])
 
 
 def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:
@@ -302,6 +311,15 @@ def _remember(artifact: Artifact, seconds: float) -> None:
     seen = any((each.kind, each.key) == (artifact.kind, artifact.key) for each in run.artifacts)
     if not seen:
         how: Literal["made", "reused"] = "made" if made else "reused"
+        if how == "reused" and manifest:
+            by = load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
+            get_run_logger().info(
+                "reused %s/%s, made by '%s' on %s",
+                artifact.kind,
+                artifact.key,
+                by,
+                manifest.created[:16].replace("T", " "),
+            )
         run.reach(artifact, how, seconds)
         run.save(store.root)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from tasks.finetune.config import FinetuneConfig, TfidfConfig
 from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.keys import Artifact
-from tasks.launch import LaunchConfig, launch
-from tasks.step import Counts, in_shards, progress, step
+from tasks.launch import LaunchConfig
+from tasks.launch import launch as run
+from tasks.reporting import report
+from tasks.step import Counts, in_shards, step
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def train_arms(
         outcomes=outcomes,
         result=out,
     )
-    _launch("tasks.finetune.train", "train task adapters", job, out, launch)
+    run("tasks.finetune.train", job, out / "work", launch, on_progress=report)
     found: Counts = json.loads((out / "summary.json").read_text())
     return found
 
@@ -127,7 +129,7 @@ def predict(
         outcomes=outcomes,
         result=out,
     )
-    _launch("tasks.finetune.predict", "predict", job, out, launch)
+    run("tasks.finetune.predict", job, out / "work", launch, on_progress=report)
     return {"variants": len([path for path in out.iterdir() if path.name != "work"])}
 
 
@@ -144,10 +146,3 @@ def fit_tfidf(
     from tasks.finetune.tfidf import write_tfidf  # scikit-learn takes a second to import
 
     return write_tfidf(out, cohort, outcomes, config, most, seed)
-
-
-def _launch(
-    module: str, title: str, job: FinetuneJob | PredictJob, out: Path, config: LaunchConfig
-) -> None:
-    with progress(title) as report:
-        launch(module, job, out / "work", config, on_progress=report)

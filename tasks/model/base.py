@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from tasks.collectives import join_deepspeed
 from tasks.errors import ModelError
 
 
@@ -102,11 +103,10 @@ def _sharded_by(deepspeed: Mapping[str, Any] | None) -> Iterator[None]:
     if not deepspeed or deepspeed.get("zero_optimization", {}).get("stage") != 3:
         yield
         return
-    import deepspeed as engine
     from transformers.integrations import deepspeed as integration
 
     # before any parameter is made: unaware of the other ranks, DeepSpeed would count only one
-    engine.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
+    join_deepspeed()
     # transformers holds it by a weak reference: keep it until the weights are read
     config = integration.HfDeepSpeedConfig(dict(deepspeed))  # type: ignore[no-untyped-call]
     try:

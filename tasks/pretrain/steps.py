@@ -20,7 +20,8 @@ from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob, TrainJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import FILE, LoadedTokenizer, train_bpe
-from tasks.step import Counts, progress, step
+from tasks.reporting import report
+from tasks.step import Counts, step
 from tasks.training.config import TrainingConfig
 
 TOKENS_AT_ONCE = 4096  # of a forward pass that measures perplexity
@@ -235,7 +236,7 @@ def train_base(
         out=out,
         counts=out / "work" / "counts.json",
     )
-    return _run("tasks.pretrain.train", "train base", job, out, launch)
+    return _run("tasks.pretrain.train", job, out, launch)
 
 
 @step("clinical-adapter", version=1, resumable=True)
@@ -261,7 +262,7 @@ def train_adapter(
         out=out,
         counts=out / "work" / "counts.json",
     )
-    return _run("tasks.pretrain.train", "train clinical adapter", job, out, launch)
+    return _run("tasks.pretrain.train", job, out, launch)
 
 
 @step("perplexity", version=1)
@@ -283,12 +284,9 @@ def measure_perplexity(
         out=out,
         counts=out / "work" / "counts.json",
     )
-    return _run("tasks.pretrain.perplexity", "measure perplexity", job, out, launch)
+    return _run("tasks.pretrain.perplexity", job, out, launch)
 
 
-def _run(
-    module: str, title: str, job: TrainJob | PerplexityJob, out: Path, config: LaunchConfig
-) -> Counts:
-    with progress(title) as report:
-        launch(module, job, out / "work", config, on_progress=report)
+def _run(module: str, job: TrainJob | PerplexityJob, out: Path, config: LaunchConfig) -> Counts:
+    launch(module, job, out / "work", config, on_progress=report)
     return json.loads(job.counts.read_text())

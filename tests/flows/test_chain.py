@@ -153,7 +153,7 @@ def test_zeroing_either_adapter_changes_every_outcomes_logits(world: World) -> N
             assert np.abs(np.array(fused) - np.array(other)).max() > 1e-4, (outcome, zeroed)
 
 
-@pytest.mark.parametrize("module", ["flows.adapt", "flows.cli", "flows.config"])
+@pytest.mark.parametrize("module", ["flows.stages", "flows.cli", "flows.check"])
 def test_the_flow_process_does_not_import_torch(module: str) -> None:
     program = f"import sys, {module}; print('torch' in sys.modules, 'transformers' in sys.modules)"
     done = subprocess.run(
@@ -164,9 +164,9 @@ def test_the_flow_process_does_not_import_torch(module: str) -> None:
 
 def test_a_cached_chain_and_ls_import_neither_torch_nor_prefect(world: World) -> None:
     program = (
-        "import sys; from flows.run import run_stage; from pathlib import Path;"
-        f"run_stage(Path({str(world.config)!r}), overrides=[], stage=None, refresh=(),"
-        f" make_missing=True, store=Path({str(world.store.root)!r}), group=False);"
+        "import sys; from flows.run import run; from pathlib import Path;"
+        f"run('adapt', Path({str(world.config)!r}), overrides=[],"
+        f" store=Path({str(world.store.root)!r}));"
         "print('torch:', 'torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -203,7 +203,7 @@ def _rejected_admissions(place: Path) -> int:
     if not table_of(place, "rejects").exists():
         return 0
     files = tables.read(table_of(place, "rejects"), schemas.REJECTS, ["file", "line"])
-    named = files.filter(pc.starts_with(files["file"], "admissions"))
+    named = files.filter(pc.starts_with(files["file"], "admissions", ignore_case=True))
     return len(pc.unique(named["line"]))
 
 

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM, LlamaModel
 
-from flows.config import load_config
+from flows.loading import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.report.card import write_card
 from tasks.evaluate.report.facts import flattened
