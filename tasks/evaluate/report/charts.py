@@ -6,11 +6,11 @@ marker shape of its own, so that no chart depends on color alone.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
+from tasks.evaluate.report.axes import Axis, drawable, finite
 from tasks.evaluate.report.marks import COLORS, CROWD, drawn_marks
 
 WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
@@ -19,58 +19,6 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
 ROW_HEIGHT = 22  # of a forest plot
 SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
 LONGEST_NAME = 200  # of a row of a forest plot; what is longer is cut
-LARGEST = 1e100  # beyond it a value is as good as infinite: differences would overflow
-ZERO_SHARE = 0.07  # of a logarithmic axis that has a zero: the room between that and its scale
-
-
-class NothingToDraw(Exception):
-    """A figure has no value that can be drawn; its message says so on the page."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis: what it measures, from where to where, and whether in powers of ten."""
-
-    title: str
-    low: float
-    high: float
-    log: bool = False
-    zero: bool = False  # a logarithmic axis with 0 at its low end, off the scale
-    names: tuple[str, ...] = ()  # of the places 0, 1, 2, ... on an axis of categories
-
-    def place(self, value: float) -> float:
-        """Where the value lies between the ends, 0 to 1; outside of them, at the nearer one."""
-        if self.log and value <= 0:
-            return 0.0
-        ends = (self.low, self.high, value)
-        low, high, value = (math.log10(v) for v in ends) if self.log else ends
-        share = min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.5
-        start = ZERO_SHARE if self.zero else 0.0
-        return start + (1 - start) * share
-
-    def ticks(self) -> list[float]:
-        """Round values inside the axis: 1, 2 or 5 times a power of ten; powers alone if many."""
-        if self.names:
-            return [float(place) for place in range(len(self.names))]
-        if self.log:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            wide = self.high / self.low >= 200
-            times = (1,) if wide else (1, 2, 5)
-            ticks = [10.0**power * by for power in powers for by in times]
-            zero = [0.0] if self.zero else []
-            return zero + [tick for tick in ticks if self.low <= tick <= self.high]
-        least = max(1e-300, 1e-9 * max(abs(self.high), abs(self.low)))
-        if not self.high - self.low > least:
-            return [self.low]  # one value
-        rough = (self.high - self.low) / 5
-        power = 10 ** math.floor(math.log10(rough))
-        step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [index * step for index in range(first, last + 1)]
-
-    def label(self, tick: float) -> str:
-        """What stands at a tick."""
-        return escape(self.names[round(tick)]) if self.names else _number(tick)
 
 
 @dataclass(frozen=True)
@@ -158,22 +106,14 @@ def forest(
         if row.note:
             place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
             parts.append(f"<text {place}>{escape(row.note)}</text>")
-        if _drawable(row.low) and _drawable(row.high):
+        if drawable(row.low) and drawable(row.high):
             parts.append(
                 f'<path stroke="{color}" stroke-width="2" '
                 f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
             )
-        if _drawable(row.value):
+        if drawable(row.value):
             parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
     return "".join([*parts, "</svg>"])
-
-
-def finite(values: Iterable[float]) -> list[float]:
-    """Those of the values that are numbers. Raises NothingToDraw where none is."""
-    found = [value for value in values if _drawable(value)]
-    if not found:
-        raise NothingToDraw("none of its values is a finite number")
-    return found
 
 
 def swatch(style: int, marks: bool = False) -> str:
@@ -222,13 +162,9 @@ def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
 
-def _drawable(value: float) -> bool:
-    return abs(value) < LARGEST  # nor is NaN
-
-
 def _finite(one: Series) -> Series:
     """The series without points that are no numbers."""
-    kept = [index for index, point in enumerate(one.points) if all(map(_drawable, point))]
+    kept = [index for index, point in enumerate(one.points) if all(map(drawable, point))]
     spans = [one.spans[index] for index in kept] if one.spans else ()
     return replace(one, points=[one.points[index] for index in kept], spans=spans)
 
@@ -248,7 +184,7 @@ def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
     ends = [
         f"M{across:.1f} {_spot(x, y, x.low, low)[1]:.1f}V{_spot(x, y, x.low, high)[1]:.1f}"
         for (across, _), (low, high) in zip(spots, one.spans, strict=False)
-        if _drawable(low) and _drawable(high)
+        if drawable(low) and drawable(high)
     ]
     if ends:
         parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
@@ -270,11 +206,3 @@ def _fitting(name: str) -> str:
     while _width(name) > LONGEST_NAME - 18:
         name = name[:-1]
     return f"{name.rstrip()}\u2026"
-
-
-def _number(value: float) -> str:
-    if value and abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
-    if value and abs(value) >= 1e4:
-        return f"{value / 1e3:g}k"
-    return f"{value:.10g}" if abs(value) > 1e-12 else "0"

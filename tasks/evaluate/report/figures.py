@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from tasks.evaluate.report.attempts import Missing, attempt
-from tasks.evaluate.report.charts import Axis, NothingToDraw, Series, Whisker, finite, swatch
+from tasks.evaluate.report.axes import Axis, NothingToDraw, finite
+from tasks.evaluate.report.charts import Series, Whisker, swatch
 from tasks.evaluate.report.findings import Findings, variant_title
 from tasks.evaluate.rows import BEST
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from tasks.evaluate.leaderboard import Board, Standing
-from tasks.evaluate.report.charts import Axis, Series, Whisker, finite, forest, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, Whisker, forest, plot
 from tasks.evaluate.report.figures import Figure, draw, legend
 from tasks.evaluate.report.findings import OUTCOMES
 from tasks.evaluate.report.printing import duration

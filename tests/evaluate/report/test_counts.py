@@ -16,7 +16,8 @@ from tasks.evaluate.report.count_cells import UNITS, cells_of
 from tasks.evaluate.report.facts import Cohort, SplitSize
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
-from tests.evaluate.report.test_any_run import PAGES, stories
+from tests.evaluate.report.any_story import stories
+from tests.evaluate.report.test_any_run import PAGES
 from tests.evaluate.report.test_cells import assert_none_is_known
 
 TEST, STAYED, ICD10 = 7337, 7331, 3226  # test admissions; 6 have no known outcome
@@ -134,7 +135,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_small_count_of_any_run_can_be_solved_for(place: Path, data: st.DataObject) -> None:
     story = data.draw(stories(place))

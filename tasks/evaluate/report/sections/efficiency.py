@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, finite, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.facts import Arm, Cost
 from tasks.evaluate.report.figures import Figure, draw, ends, legend, short, spanning, style_of
 from tasks.evaluate.report.findings import Findings

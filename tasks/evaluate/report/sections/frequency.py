@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from tasks.evaluate.report.charts import Axis, Series, finite, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.counts import Counts
 from tasks.evaluate.report.facts import Label
 from tasks.evaluate.report.figures import Figure, draw, ends, legend, short, style_of

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, finite, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.curves import Curves
 from tasks.evaluate.report.figures import Figure, draw, legend, short, style_of
 from tasks.evaluate.report.findings import Findings, Space

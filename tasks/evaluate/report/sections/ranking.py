@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from tasks.evaluate.report.charts import Axis, NothingToDraw, Series, finite, plot
+from tasks.evaluate.report.axes import Axis, NothingToDraw, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.curves import Curves, Point
 from tasks.evaluate.report.figures import Figure, draw, legend, short, style_of
 from tasks.evaluate.report.findings import Findings

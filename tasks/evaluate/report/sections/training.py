@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, finite, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.facts import Arm
 from tasks.evaluate.report.figures import Figure, draw, legend, short, spanning
 
