@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.chain import lineage, run_to_finetune
+from flows.chain import lineage, run_to_finetune, settings_of
 from flows.check import check
 from flows.config import AdaptConfig
 from flows.loading import load_compare
@@ -54,7 +54,7 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
         adapters={seed: finetuned.adapters for seed, (_, _, finetuned) in made.items()},
         clinical=pretrained.clinical,
         leaks=run.ingest.leaks,
-        settings=run.model_dump(mode="json", exclude={"launch"}),
+        settings=settings_of(_seeded(run, seeds[0])),
     )
 
 

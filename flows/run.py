@@ -21,6 +21,7 @@ from flows.loading import load_compare, load_config
 from flows.server import prefect_api
 from flows.stop import stopping
 from tasks.errors import ClinfuseError
+from tasks.evaluate.config import NOTE
 from tasks.provenance import peak_mib
 from tasks.runs import Run, load_run
 from tasks.store import Store
@@ -111,12 +112,12 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
     reports = [each for each in run.artifacts if each.kind in ("report", "leaderboard")]
     if reports:
         folder = store.path(reports[-1].kind, reports[-1].key)
-        console.print(_headline(folder / "headline.json"))
+        _print_table(console, folder / "headline.json")
         console.print(f"report     {folder / 'report.html'}", soft_wrap=True, markup=False)
     leaks = [reached for reached in run.artifacts if reached.kind == "leaks"]
     if leaks:
         folder = store.path("leaks", leaks[-1].key)
-        console.print(_headline(folder / "overview.json"))
+        _print_table(console, folder / "overview.json")
         console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True, markup=False)
     console.print(f"artifacts  {store.root}", soft_wrap=True, markup=False)
     console.print(
@@ -125,15 +126,22 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
     )
 
 
-def _headline(path: Path) -> Table:
-    """The result table that the report step left for the terminal and for Prefect."""
+def _print_table(console: Console, path: Path) -> None:
+    """The table that a step left for the terminal and for Prefect; notes on rows below it."""
     rows = json.loads(path.read_text())
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        if note := row.pop(NOTE, ""):
+            notes.setdefault(note, []).append(next(iter(row.values())))
     table = Table(*(escape(name) for name in (rows[0] if rows else ())), box=None)
-    for column in table.columns[:1]:
-        column.no_wrap = True
+    for index, column in enumerate(table.columns):
+        column.no_wrap = index == 0 or "interval" in str(column.header)
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    return table
+    console.print(table)
+    for note, about in notes.items():
+        named = ", ".join(dict.fromkeys(about))
+        console.print(f"{named}: no interval: {note}", soft_wrap=True, markup=False)
 
 
 def _cell(value: object) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -246,16 +245,14 @@ def current_store() -> Store:
 
 
 def _guarded(what: str, work: Callable[[], Made]) -> Made:
-    """Do it; of an unexpected exception only its type and place get out, never its message."""
+    """Do it; of an unexpected exception its type and place get out, and no message that quotes."""
     failure: ClinfuseError
     try:
         return work()
     except ClinfuseError as error:
         failure = error
     except Exception as error:
-        failure = SystemRefused.of(what, error) or StepFailed.at(
-            what, type(error).__name__, _place(error)
-        )
+        failure = SystemRefused.of(what, error) or StepFailed.of(what, error)
     # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
     failure.__cause__ = failure.__context__ = None
     raise failure.with_traceback(None)
@@ -287,19 +284,6 @@ def _title(kind: str, arguments: Mapping[str, Any]) -> str:
 def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:
     """Only ranks that died are worth a retry: the training resumes from its checkpoint."""
     return isinstance(state.result(raise_on_failure=False), RanksDied)
-
-
-def _place(error: BaseException) -> str:
-    """file:line of the innermost frame that is ours."""
-    root = Path(__file__).parents[1]
-    frames = [
-        (path.relative_to(root), frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if (path := Path(frame.filename)).is_relative_to(root)
-    ]
-    ours = [frame for frame in frames if frame[0].parts[0] in ("flows", "tasks", "tests")]
-    path, line = ours[-1]
-    return f"{path}:{line}"
 
 
 def _remember(artifact: Artifact, seconds: float) -> None:

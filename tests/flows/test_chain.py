@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tasks.runs import load_runs
 from tests.flows.conftest import ROOT, World
@@ -52,6 +53,25 @@ def test_a_second_run_executes_no_step(world: World) -> None:
 def test_one_key_changed_makes_only_what_follows(world: World) -> None:
     world.clinfuse("run", str(world.config), "--set", "evaluate.smallest_cell=7")
     assert made_kinds(world) == ["metrics", "report"]
+
+
+def test_a_report_made_later_tells_what_reused_models_cost(world: World) -> None:
+    """Its key has changed, TF-IDF's has not: that took no time in this run, and some in its own."""
+    tfidf = newest(world, "predictions", "terms")
+    took = world.store.manifest("predictions", tfidf.name).seconds  # type: ignore[union-attr]
+    text = (newest(world, "report") / "report.md").read_text()
+    row = re.search(r"\| TF-IDF \| ([\d.,]+) \|", text)
+    assert row
+    assert float(row[1]) == pytest.approx(took, abs=0.51)
+    assert float(row[1]) > 0
+
+
+def test_the_same_run_over_a_preset_is_the_same_run(world: World, tmp_path: Path) -> None:
+    above = tmp_path / "above.yaml"
+    above.write_text(yaml.safe_dump({"preset": str(world.config)}))
+    done = world.clinfuse("run", str(above), "--set", "audit.terms=3")
+    assert made_kinds(world) == []
+    assert ", 0 made," in done.stdout
 
 
 def test_a_stage_is_made_anew_and_equal_bytes_rerun_nothing_after_it(world: World) -> None:
@@ -100,6 +120,17 @@ def test_the_report_has_the_arms_side_by_side(world: World) -> None:
     assert not re.search(r"""(src|href)=["']https?://""", page), (
         "the page asks for something outside"
     )
+
+
+def test_no_part_of_the_report_is_missing(world: World) -> None:
+    folder = newest(world, "report")
+    manifest = world.store.manifest("report", folder.name)
+    assert manifest
+    assert "parts_missing" not in manifest.counts
+    for name in ("report.html", "report.md", "model-card.md", "tripod-ai.md"):
+        text = (folder / name).read_text()
+        assert "could not be made" not in text
+    assert "Synthetic patients" in (folder / "report.html").read_text()
 
 
 def test_every_metric_row_says_what_it_is(world: World) -> None:

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.chain import settings_of
 from flows.loading import load_compare, load_config, merge
 from tasks.errors import ConfigError
 from tasks.ingest.config import FullView
@@ -256,3 +257,14 @@ def test_no_file_ends_in_anything_but_a_line(tmp_path_factory: Any, given: dict[
     for load in (load_config, load_compare):
         with suppress(ConfigError):
             load(path)
+
+
+def test_where_a_configuration_comes_from_is_no_setting_of_the_run(tmp_path: Path) -> None:
+    """The same run from a file and over a preset of it has the same report."""
+    above = tmp_path / "above.yaml"
+    above.write_text(yaml.safe_dump({"preset": str(DEMO)}))
+    elsewhere = load_config(DEMO, ["launch.ranks=7", "audit.terms=3"])
+    told = settings_of(load_config(DEMO))
+    assert told == settings_of(load_config(above)) == settings_of(elsewhere)
+    assert told["finetune"], "what was done is told"
+    assert settings_of(load_config(DEMO, ["finetune.epochs=77"])) != told

@@ -93,8 +93,8 @@ def test_it_gives_nobody_away(run: MadeUp, folder: Path) -> None:
         assert not any(str(one) in text for one in run.test_ids)
         assert SECRET_PATH not in text
         assert "dr.secret" not in text
-        assert "<10 no discharge note" in text or "<10 left out (no discharge note)" in text
-        assert not re.search(r"\b5 (?:left out|no discharge)", text)
+        assert "no discharge note: withheld" in text
+        assert not re.search(r"note: [52]\b|\b7 left out|\b307\b", text)
 
 
 def test_it_says_what_made_it(card: ModelCard) -> None:
