@@ -26,6 +26,7 @@ STAGES = {
     "evaluate": ("ingest", "pretrain", "finetune", "evaluate"),
     "adapt": ("ingest", "pretrain", "finetune", "evaluate"),
     "audit": ("ingest", "evaluate"),
+    "compare": ("ingest", "pretrain", "finetune", "evaluate"),
 }
 
 
