@@ -72,7 +72,7 @@ def finetune(
     return Finetuned(adapters, predictions)
 
 
-@step("encoded", version=2)
+@step("encoded", version=3)
 def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> Counts:
     """Turn admission notes into token ids."""
     from tasks.finetune.encode import encode

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from tasks import schemas, tables
+from tasks.data.tokenizer import read_tokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.batches import Notes, Plan
 from tasks.finetune.config import Arm, FinetuneConfig
-from tasks.finetune.encode import load_tokenizer
 from tasks.finetune.jobs import FinetuneJob
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.reweighting import positive_weights, prior_corrected
@@ -139,7 +139,7 @@ def build(study: Study, member: Member, world: World) -> FusedModel:
     ]
     model = Fusion(clinical, config.clinical, config.lora).build(backbone, shapes)
     model.to(world.device)
-    tokenizer = load_tokenizer(job.tokenizer) if config.head.start_from_titles else None
+    tokenizer = read_tokenizer(job.tokenizer) if config.head.start_from_titles else None
     weights = study.case_weights(member)
     start_heads(model, study.notes, member.outcomes, study.train_rows, tokenizer, weights)
     return model

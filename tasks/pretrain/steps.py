@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from tasks.config import Config
+from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.errors import ModelError
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch
@@ -19,7 +20,7 @@ from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, 
 from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob, TrainJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
-from tasks.pretrain.tokenizer import FILE, LoadedTokenizer, train_bpe
+from tasks.pretrain.tokenizer import train_bpe
 from tasks.step import Counts, progress, step
 from tasks.training.config import TrainingConfig
 
@@ -163,21 +164,21 @@ def train_tokenizer(out: Path, corpus: Path, vocabulary_size: int) -> Counts:
     return {"vocabulary": LoadedTokenizer.load(out).size}
 
 
-@step("tokenizer", version=1)
+@step("tokenizer", version=2)
 def convert_tokenizer(out: Path, source: Path) -> Counts:
     """Convert the base's tokenizer to tokenizer.json."""
     convert(source, out)
     return {"vocabulary": LoadedTokenizer.load(out).size}
 
 
-@step("corpus", version=1)
+@step("corpus", version=2)
 def pack_text(out: Path, text: Path, tokenizer: Path, sequence_length: int, seed: int) -> Counts:
     """Pack a plain text, which is of no patient."""
     writer = CorpusWriter(out, LoadedTokenizer.load(tokenizer), sequence_length, seed)
     return writer.write(of_texts(documents(text)))
 
 
-@step("corpus", version=1)
+@step("corpus", version=2)
 def pack_notes(
     out: Path,
     notes: tuple[Path, ...],
