@@ -11,6 +11,7 @@ from tasks.finetune.config import FinetuneConfig, TfidfConfig
 from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch
+from tasks.model.targets import check_targets
 from tasks.step import Counts, in_shards, progress, step
 
 
@@ -36,6 +37,8 @@ def finetune(
 
     Raises TrainingError where an arm collapses, RanksDied where a new run would resume.
     """
+    brought = None if isinstance(base, Artifact) else base
+    check_targets(brought, config.lora.targets, "finetune.lora.targets")
     known = dict(outcomes)
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
     adapters = train_arms(
@@ -80,7 +83,7 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
     return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
-@step("task-adapter", version=1, resumable=True)
+@step("task-adapter", version=2, resumable=True)
 def train_arms(
     out: Path,
     config: FinetuneConfig,

@@ -36,7 +36,8 @@ from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, tra
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.start import start_heads
-from tasks.model.base import load_backbone
+from tasks.model.adapters import base_name_of
+from tasks.model.base import check_positions, load_headless, states_width
 from tasks.model.fusion import FusedModel, Fusion, check_first_gradients
 from tasks.model.heads import HeadShape, masked_bce, masked_cross_entropy
 from tasks.training.engine import precision_of, seed_all
@@ -111,7 +112,7 @@ def main(job: FinetuneJob, world: World) -> None:
         refuse_collapse(member.name, validation_values(trained.history), job.config, last=True)
         if world.first:
             state = prior_corrected(trained.state, study.case_weights(member))
-            model.save(job.result / member.folder, state)
+            model.save(job.result / member.folder, state, base_name_of(job.clinical))
         rows += trained.history
         summary |= {
             f"{member.name}_parameters": sum(each.numel() for each in trained.state.values()),
@@ -131,13 +132,15 @@ def build(study: Study, member: Member, world: World) -> FusedModel:
     """The member's model on its device, its heads started; the same on every rank."""
     job, config = study.job, study.job.config
     seed_all(config.seed)  # the same start for every arm
-    backbone = load_backbone(job.base, precision_of(config, world))
+    base = load_headless(job.base, precision_of(config, world))
+    check_positions(base, int(study.notes.lengths.max()))
+    width = states_width(base)
     clinical = job.clinical if member.arm == "fused" else None
     shapes = [
-        HeadShape(o.name, config.head.kind, config.head.pool, backbone.config.hidden_size, o.labels)
+        HeadShape(o.name, config.head.kind, config.head.pool, width, o.labels)
         for o in member.outcomes
     ]
-    model = Fusion(clinical, config.clinical, config.lora).build(backbone, shapes)
+    model = Fusion(clinical, config.clinical, config.lora).build(base, shapes)
     model.to(world.device)
     tokenizer = read_tokenizer(job.tokenizer) if config.head.start_from_titles else None
     weights = study.case_weights(member)

@@ -19,7 +19,7 @@ from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.finetune.outcomes import read_outcome
 from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.train import Member, Study, build, fit, refuse_collapse
-from tasks.model.base import load_backbone
+from tasks.model.base import load_headless
 from tasks.model.fusion import FusedModel, load_fused
 from tasks.ranking import macro_auroc
 from tasks.training.program import World
@@ -130,7 +130,7 @@ def test_the_best_state_is_what_is_saved_loaded_and_predicts(
     model = build(study, fused(study), world)
     result = fit(study, fused(study), model, world)
     model.save(tmp_path / "arm", result.state)
-    backbone = load_backbone(inputs.base, torch.float32)
+    backbone = load_headless(inputs.base, torch.float32)
     loaded = load_fused(backbone, tmp_path / "arm", inputs.clinical)
     for name, tensor in parameters(loaded, ".lora_").items():
         if name in result.state:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaForCausalLM, LlamaModel
+from transformers import LlamaForCausalLM
 
 from flows.config import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
@@ -19,6 +19,7 @@ from tasks.evaluate.report.facts import flattened
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
 from tasks.model.adapters import add_new_adapter, write_adapter
+from tasks.model.base import load_headless
 from tasks.model.fusion import Fusion
 from tasks.model.lora import LoraSettings
 from tasks.provenance import gpus
@@ -223,7 +224,7 @@ def _write_artifacts(folder: Path, places: dict[str, Path]) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
     write_adapter(places["clinical-adapter"], clinical, "default")
-    backbone = LlamaModel.from_pretrained(places["base"])
+    backbone = load_headless(places["base"])
     model = Fusion(places["clinical-adapter"], "frozen", lora).build(backbone, SHAPES)
     for name, parameter in model.named_parameters():
         if "lora_B.task" in name:
