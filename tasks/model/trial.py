@@ -59,8 +59,8 @@ def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
         return f"one document a row: the base takes no positions ({type(error).__name__})"
     if leak := _differ(packed[0, half:], plain[1, :half]):
         return (
-            "one document a row: documents in one sequence see each other (their logits differ by "
-            f"{leak:.2g} of the spread)"
+            "one document a row: documents in one sequence see each other (logits differ by "
+            f"{leak:.2g} of their spread)"
         )
     return PACKED
 

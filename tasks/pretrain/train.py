@@ -162,11 +162,11 @@ def _write(job: TrainJob, model: nn.Module, trained: Trained, layout: str) -> No
             assert isinstance(model, PeftModel)
             write_adapter(job.out, model, ADAPTER, trained.state, job.method.base_name)
     counts = {
-        "layout": layout,
         "trained_parameters": sum(tensor.numel() for tensor in trained.state.values()),
         "steps": trained.steps,
         "tokens": trained.tokens,
         "loss": round(_mean_of_last(trained), 6),
+        "layout": layout,
     }
     job.counts.write_text(json.dumps(counts))
 

@@ -190,11 +190,11 @@ def test_a_run_that_remembers_nothing_still_has_a_card(run: MadeUp, tmp_path: Pa
 def test_its_code_loads_the_fused_model(
     run: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = re.search("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
-    assert code
+    code = re.findall("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
+    assert len(code) == 3
     keys = {origin.kind: origin.key for origin in origins()}
     _write_artifacts(tmp_path, {kind: tmp_path / kind / key for kind, key in keys.items()})
-    exec(code[1].replace('"STORE"', repr(str(tmp_path))), {})
+    exec("\n".join(code).replace('"STORE"', repr(str(tmp_path))), {})
     printed = capsys.readouterr().out
     assert "diagnoses (('icd10cm', 'I10'), ('icd9cm', '401')) tensor(" in printed
     assert "mortality" in printed
