@@ -12,7 +12,7 @@ from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch
 from tasks.model.targets import check_targets
-from tasks.step import Counts, in_shards, progress, step
+from tasks.step import Counts, in_shards, progress, step, warn
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ def train_arms(
     )
     _launch("tasks.finetune.train", "train task adapters", job, out, launch)
     found: Counts = json.loads((out / "summary.json").read_text())
+    for name, value in found.items():
+        if name.endswith("_warning"):
+            warn(str(value))
     return found
 
 
