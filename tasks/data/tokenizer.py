@@ -67,6 +67,8 @@ class LoadedTokenizer:
         tokenizer = read_tokenizer(folder)
         named = _special_tokens(folder)
         eos = tokenizer.token_to_id(named.get("eos_token", EOS))
+        if eos is None and "eos_token" not in named:
+            eos = _eos_of_the_model(folder)  # GPT-2's tokenizer files name none
         if eos is None:
             raise ModelError(
                 f"the tokenizer in {folder} has no eos_token; name it in tokenizer_config.json"
@@ -141,6 +143,15 @@ def _never_form(tokenizer: Tokenizer, strings: Collection[str]) -> None:
     split = pre_tokenizers.Split(Regex("|".join(cuts)), "isolated")
     before = tokenizer.pre_tokenizer
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([before, split]) if before else split
+
+
+def _eos_of_the_model(folder: Path) -> int | None:
+    """The first eos_token_id of the model's config beside the tokenizer, if there is one."""
+    try:
+        eos = json.loads((folder / "config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return next(iter(eos), None) if isinstance(eos, list) else eos
 
 
 def _special_tokens(folder: Path) -> dict[str, str]:

@@ -93,7 +93,10 @@ def check_base(base: Path, sequence_length: int | None = None) -> None:
         if rows is not None:
             LoadedTokenizer.load(base).check_rows(rows, base)
     elif not (base / SENTENCEPIECE).is_file():
-        raise ModelError(f"{base} has neither {FILE} nor {SENTENCEPIECE}; add the base's tokenizer")
+        raise ModelError(
+            f"{base} has neither {FILE} nor {SENTENCEPIECE}; write the former with transformers' "
+            "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+        )
 
 
 def check_length(sequence_length: int, positions: int) -> None:

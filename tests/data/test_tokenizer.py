@@ -208,6 +208,14 @@ def test_an_id_without_a_row_is_refused_unless_no_text_gives_it(tmp_path: Path) 
         LoadedTokenizer.load(tmp_path).check_rows(rows - 5, tmp_path)
 
 
+@pytest.mark.parametrize("eos", [0, [0, 5]])
+def test_the_models_config_may_name_the_end(tmp_path: Path, eos: int | list[int]) -> None:
+    byte_level(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
+    (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": eos}))
+    assert LoadedTokenizer.load(tmp_path).eos == 0
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
