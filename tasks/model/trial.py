@@ -40,7 +40,9 @@ def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
     try:
         states = trunk(base)(input_ids=rows, use_cache=False).last_hidden_state
         plain = model(input_ids=rows, use_cache=False).logits
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
         raise ModelError(
             f"a {type(base).__name__} cannot be run with these adapters as a plain language model "
             f"({type(error).__name__}); take another base or other lora.targets"
@@ -55,6 +57,8 @@ def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
     positions = torch.arange(half, device=rows.device).repeat(3, 2)
     try:
         packed = model(input_ids=rows, position_ids=positions, use_cache=False).logits
+    except torch.OutOfMemoryError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         return f"one document a row: the base takes no positions ({type(error).__name__})"
     if leak := _differ(packed[0, half:], plain[1, :half]):
