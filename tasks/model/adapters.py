@@ -36,15 +36,16 @@ def add_new_adapter(
     Raises ConfigError, which names the configuration key, where the targets do not fit the model.
     """
     targets: str | list[str] = "all-linear"
+    exclude = _BYPASSED if model.config.model_type in _MAMBAS else None
     if settings.targets != "all-linear":
-        targets = list(settings.targets)
+        targets, exclude = list(settings.targets), None
         check_names(targets, _layers(model), key)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]
         lora_dropout=settings.dropout,
         target_modules=targets,
-        exclude_modules=_BYPASSED if _is_mamba(model) and targets == "all-linear" else None,
+        exclude_modules=exclude,
         use_rslora=settings.rslora,
         bias="none",
     )
@@ -197,10 +198,6 @@ def _layers(model: nn.Module) -> set[str]:
         for name, module in model.named_modules()
         if any(True for _ in (*module.parameters(False), *module.buffers(False)))
     }
-
-
-def _is_mamba(model: PreTrainedModel) -> bool:
-    return getattr(model.config, "model_type", None) in _MAMBAS
 
 
 def _check_tensors(place: Path, tensors: Mapping[str, Tensor]) -> None:

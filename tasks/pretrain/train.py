@@ -29,7 +29,6 @@ from tasks import schemas, tables
 from tasks.errors import ConfigError, ModelError, TrainingError
 from tasks.model.adapters import add_new_adapter, language_model, starts_at_zero, write_adapter
 from tasks.model.base import load_causal, scratch_llama
-from tasks.model.lora import LoraSettings
 from tasks.model.targets import check_length
 from tasks.model.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
@@ -132,24 +131,17 @@ def _check_gradients(norms: Mapping[str, float], method: BaseJob | AdapterJob) -
     dt_proj), but not all that a target names.
     """
     match method:
-        case AdapterJob(lora=LoraSettings(targets="all-linear")):
-            groups = [""]
-        case AdapterJob():
-            groups = list(method.lora.targets)
         case BaseJob():
-            groups = list(norms)
-    adapter = isinstance(method, AdapterJob)
-    for group in groups:
-        found = [
-            norm
-            for name, norm in norms.items()
-            if group in name and (starts_at_zero(name) or not adapter)
-        ]
-        if not any(found):
-            raise TrainingError(
-                f"{group or 'the adapter'} got no gradient in the first backward pass: the base "
-                "does not call it; leave it out of pretrain.lora.targets"
-            )
+            silent = [name for name, norm in norms.items() if not norm]
+        case AdapterJob():
+            targets = [""] if method.lora.targets == "all-linear" else method.lora.targets
+            reached = [name for name, norm in norms.items() if norm and starts_at_zero(name)]
+            silent = [target for target in targets if not any(target in name for name in reached)]
+    if silent:
+        raise TrainingError(
+            f"{silent[0] or 'the adapter'} got no gradient in the first backward pass: the base "
+            "does not call it; leave it out of pretrain.lora.targets"
+        )
 
 
 def _write(job: TrainJob, model: nn.Module, trained: Trained, layout: str) -> None:
