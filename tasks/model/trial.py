@@ -44,7 +44,7 @@ def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
         raise
     except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
         raise ModelError(
-            f"a {type(base).__name__} cannot be run with these adapters as a plain language model "
+            f"a {type(base).__name__} cannot be run as a plain language model with these adapters "
             f"({type(error).__name__}); take another base or other lora.targets"
         ) from error
     if not bool(torch.isfinite(plain).all()):
