@@ -89,14 +89,22 @@ def check_base(base: Path, sequence_length: int | None = None) -> None:
     if sequence_length is not None and positions is not None:
         check_length(sequence_length, positions)
     if (base / FILE).is_file():
-        rows = _rows(config)
-        if rows is not None:
-            LoadedTokenizer.load(base).check_rows(rows, base)
+        check_vocabulary(base, base)
     elif not (base / SENTENCEPIECE).is_file():
         raise ModelError(
             f"{base} has neither {FILE} nor {SENTENCEPIECE}; write the former with transformers' "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
+
+
+def check_vocabulary(base: Path, tokenizer: Path) -> None:
+    """Raise ModelError where a tokenizer gives ids for which the base's embedding has no row."""
+    config = _config(base)
+    # of a model of texts and images, the former's are one level below
+    rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    loaded = LoadedTokenizer.load(tokenizer)
+    if rows is not None:
+        loaded.check_rows(rows, base)
 
 
 def check_length(sequence_length: int, positions: int) -> None:
@@ -122,11 +130,6 @@ def _config(base: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelError(f"{path} holds no model configuration; copy it anew")
     return config
-
-
-def _rows(config: dict[str, Any]) -> int | None:
-    """The rows of the embedding; a model of text and images has them one level below."""
-    return config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
 
 
 def _weight_files(base: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from tasks.errors import ModelError
 from tasks.keys import Artifact, fingerprint
 from tasks.launch import LaunchConfig, launch
 from tasks.model.lora import BaseName, LoraSettings
-from tasks.model.targets import check_base, check_targets
+from tasks.model.targets import check_base, check_targets, check_vocabulary
 from tasks.patients import OWN_RELEASE
 from tasks.pretrain.config import HubBase, PathBase, PretrainConfig, ScratchBase
 from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
@@ -131,7 +131,9 @@ def _base_and_tokenizer(
     check_targets(place, config.lora.targets, TARGETS)
     if (place / FILE).is_file():
         return place, place
-    return place, convert_tokenizer(source=place)
+    converted = convert_tokenizer(source=place)
+    check_vocabulary(place, current_store().path(converted.kind, converted.key))
+    return place, converted
 
 
 def _downloaded(hub: HubBase) -> Path:

@@ -27,6 +27,7 @@ from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.step import Counts, step
 from tasks.store import Store
 from tasks.training.config import TrainingConfig
+from tests.data.test_tokenizer import sentence_piece
 from tests.pretrain.conftest import TRAIN, VALIDATION, write_notes, write_splits
 
 pytestmark = pytest.mark.slow
@@ -172,6 +173,15 @@ def test_a_base_from_a_path_is_refused_before_anything_is_made(ran: Run, tmp_pat
             stage(config.model_copy(update={"lora": lora}), LaunchConfig())
         shutil.copy(ran.place(ran.made.tokenizer) / "tokenizer.json", tmp_path)
     assert ran.store.manifests() == before
+
+
+def test_a_converted_tokenizer_must_fit_the_embedding(ran: Run, tmp_path: Path) -> None:
+    sentence_piece(tmp_path)  # of 340 pieces
+    (tmp_path / "tokenizer.json").unlink()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(ran.place(ran.made.base) / name, tmp_path)
+    with pytest.raises(ModelError, match="embedding has 300 rows, and 40 tokens"):
+        stage(ran.config.model_copy(update={"base": PathBase(path=tmp_path)}), LaunchConfig())
 
 
 def test_the_adapter_names_its_base_and_whether_it_was_packed(ran: Run) -> None:
