@@ -218,6 +218,11 @@ def steering(
         _makers.reset(tokens[1])
 
 
+def warn(sentence: str) -> None:
+    """Say it in the run's log; like an error's, its words quote no note and name no patient."""
+    get_run_logger().warning(sentence)
+
+
 def reached() -> list[Reached]:
     """The artifacts that the current flow run has come to so far."""
     context = FlowRunContext.get()

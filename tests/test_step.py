@@ -14,7 +14,7 @@ from prefect import flow
 from tasks.errors import SourceError, StepFailed, StoreError
 from tasks.keys import Artifact
 from tasks.runs import load_runs
-from tasks.step import Counts, Step, steering, step
+from tasks.step import Counts, Step, steering, step, warn
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"
@@ -40,6 +40,7 @@ def echo(out: Path, spoken: Path, failure: str = "") -> Counts:
         except KeyError:
             raise SourceError("table notes, line 3: not a date; correct the file")  # noqa: B904
     (out / "text").write_text(text * 2)
+    warn("an echo is no answer")
     return {}
 
 
@@ -58,6 +59,14 @@ def talk(
 @pytest.fixture(autouse=True)
 def _forget_calls() -> None:
     calls.clear()
+
+
+def test_a_warning_is_in_the_runs_log(
+    prefect_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk("a")
+    found = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "an echo is no answer" in [record.getMessage() for record in found]
 
 
 def test_a_second_run_makes_nothing(prefect_store: Store) -> None:

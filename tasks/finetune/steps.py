@@ -12,8 +12,9 @@ from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
+from tasks.model.targets import check_targets
 from tasks.reporting import report
-from tasks.step import Counts, in_shards, step
+from tasks.step import Counts, in_shards, step, warn
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ def finetune(
 
     Raises TrainingError where an arm collapses, RanksDied where a new run would resume.
     """
+    brought = None if isinstance(base, Artifact) else base
+    check_targets(brought, config.lora.targets, "finetune.lora.targets")
     known = dict(outcomes)
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
     adapters = train_arms(
@@ -74,7 +77,7 @@ def finetune(
     return Finetuned(adapters, predictions)
 
 
-@step("encoded", version=2)
+@step("encoded", version=3)
 def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> Counts:
     """Turn admission notes into token ids."""
     from tasks.finetune.encode import encode
@@ -82,7 +85,7 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
     return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
-@step("task-adapter", version=1, resumable=True)
+@step("task-adapter", version=2, resumable=True)
 def train_arms(
     out: Path,
     config: FinetuneConfig,
@@ -105,6 +108,9 @@ def train_arms(
     )
     run("tasks.finetune.train", job, out / "work", launch, on_progress=report)
     found: Counts = json.loads((out / "summary.json").read_text())
+    for name, value in found.items():
+        if name.endswith("_warning"):
+            warn(str(value))
     return found
 
 

@@ -103,11 +103,14 @@ def train(
     *,
     rate_of: Callable[[str], float] | None = None,
     validation: Validation | None = None,
+    try_out: Callable[[nn.Module], None] | None = None,
     check_gradients: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Trained:
     """Train the parameters that require a gradient; resume where world.work has a checkpoint.
 
     Args:
+        try_out: given the model before the first step, also of a resumed training, in evaluation
+            mode and without gradients; on every rank.
         rate_of: the peak learning rate of a parameter, by its name; default config.learning_rate.
         check_gradients: told, once, the norm of every trained parameter's first gradient.
 
@@ -121,6 +124,9 @@ def train(
         engine = Engine.build(model, config, world, rate_of or (lambda _: config.learning_rate))
         try:
             state = places.resume(engine)
+            if try_out:
+                with engine.evaluating() as module:
+                    try_out(module)
             _report_start(world, lesson, state)
             run = _Run(engine, lesson, config, world, places, state)
             tensors = run.to_the_end(validation, check_gradients)

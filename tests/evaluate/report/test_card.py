@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaForCausalLM, LlamaModel
+from transformers import LlamaForCausalLM
 
 from flows.loading import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
@@ -19,6 +19,7 @@ from tasks.evaluate.report.facts import flattened
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
 from tasks.model.adapters import add_new_adapter, write_adapter
+from tasks.model.base import load_headless
 from tasks.model.fusion import Fusion
 from tasks.model.lora import LoraSettings
 from tasks.provenance import gpus
@@ -189,11 +190,11 @@ def test_a_run_that_remembers_nothing_still_has_a_card(run: MadeUp, tmp_path: Pa
 def test_its_code_loads_the_fused_model(
     run: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = re.search("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
-    assert code
+    code = re.findall("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
+    assert len(code) == 3
     keys = {origin.kind: origin.key for origin in origins()}
     _write_artifacts(tmp_path, {kind: tmp_path / kind / key for kind, key in keys.items()})
-    exec(code[1].replace('"STORE"', repr(str(tmp_path))), {})
+    exec("\n".join(code).replace('"STORE"', repr(str(tmp_path))), {})
     printed = capsys.readouterr().out
     assert "diagnoses (('icd10cm', 'I10'), ('icd9cm', '401')) tensor(" in printed
     assert "mortality" in printed
@@ -223,7 +224,7 @@ def _write_artifacts(folder: Path, places: dict[str, Path]) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
     write_adapter(places["clinical-adapter"], clinical, "default")
-    backbone = LlamaModel.from_pretrained(places["base"])
+    backbone = load_headless(places["base"])
     model = Fusion(places["clinical-adapter"], "frozen", lora).build(backbone, SHAPES)
     for name, parameter in model.named_parameters():
         if "lora_B.task" in name:
