@@ -16,6 +16,8 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.needed import check_source
 from tasks.launch import LaunchConfig
+from tasks.model.targets import check_base, check_targets
+from tasks.pretrain.config import HubBase, PathBase
 from tasks.provenance import has_gpu
 
 # the stages whose steps each flow comes to, and whose part of the configuration it reads
@@ -43,6 +45,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     check_source(config.ingest)
     if "pretrain" in STAGES[flow]:
         _check_machine(config.launch)
+        _check_base(config)
         for key, training in (
             ("pretrain.training", config.pretrain.training),
             ("finetune", config.finetune),
@@ -82,6 +85,19 @@ def _check_machine(launch: LaunchConfig) -> None:
         raise ConfigError(
             "launch.accelerator is cuda, but this machine shows no GPU; set it to auto or cpu"
         )
+
+
+def _check_base(config: AdaptConfig) -> None:
+    """The base's files, and that it has the layers that the adapters name."""
+    match config.pretrain.base:
+        case HubBase():  # known once it is downloaded
+            return
+        case PathBase(path=base):
+            check_base(base, config.pretrain.sequence_length)
+        case _:
+            base = None
+    check_targets(base, config.pretrain.lora.targets, "pretrain.lora.targets")
+    check_targets(base, config.finetune.lora.targets, "finetune.lora.targets")
 
 
 def _check_json(key: str, path: Path) -> None:

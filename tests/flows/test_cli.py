@@ -66,6 +66,8 @@ def test_brackets_in_a_path_are_printed_as_they_are(
         (("check", DEMO, "--set", "evaluate.truth=/no/such"), "'evaluate.truth': /no/such is not"),
         (("check", DEMO, "--set", "finetune.deepspeed=README.md"), "is not readable JSON"),
         (("check", DEMO, "--set", "launch.accelerator=cuda"), "shows no GPU"),
+        (("check", DEMO, "--set", "finetune.lora.targets=[q_prj]"), "nearest: q_proj"),
+        (("check", DEMO, "--set", "pretrain.base={kind: path, path: /etc}"), "no config.json"),
     ],
 )
 def test_what_is_wrong_is_one_line(
