@@ -89,13 +89,12 @@ def _check_machine(launch: LaunchConfig) -> None:
 
 def _check_base(config: AdaptConfig) -> None:
     """The base's files, and that it has the layers that the adapters name."""
+    base: Path | None = None
     match config.pretrain.base:
         case HubBase():  # known once it is downloaded
             return
         case PathBase(path=base):
             check_base(base, config.pretrain.sequence_length)
-        case _:
-            base = None
     check_targets(base, config.pretrain.lora.targets, "pretrain.lora.targets")
     check_targets(base, config.finetune.lora.targets, "finetune.lora.targets")
 
