@@ -147,4 +147,4 @@ def _console() -> Console:
 
 
 def _line(title: str, reading: Said) -> str:
-    return f"{title}: {reading.done:g}/{reading.total:g} {reading.words}".rstrip()
+    return f"{title}: {reading.done:,.0f}/{reading.total:,.0f} {reading.words}".rstrip()

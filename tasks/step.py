@@ -35,6 +35,7 @@ from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError, Syste
 from tasks.keys import Artifact, describe, inputs_of, key_of
 from tasks.progress import progress
 from tasks.provenance import peak_mib, provenance
+from tasks.reporting import Reading, report
 from tasks.runs import Reached, Run, load_run
 from tasks.store import RECORD, Store
 
@@ -194,7 +195,11 @@ def in_shards(function: Callable[..., Counts], shards: Sequence[Mapping[str, Any
     if len(shards) < 2:
         return [function(**shard) for shard in shards]
     futures = [_shard.submit(function, dict(shard)) for shard in shards]
-    return [future.result() for future in futures]
+    counts = []
+    for number, future in enumerate(futures, 1):
+        counts.append(future.result())
+        report(Reading(number, len(futures), "shards"))
+    return counts
 
 
 @prefect.task(name="shard", persist_result=False, cache_policy=NO_CACHE)

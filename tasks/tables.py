@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.errors import StoreError
+from tasks.reporting import Reading, report
 
 ROW_GROUP_ROWS = 4096
 PART_BYTES = 32 << 20  # as Arrow holds them: 3,000 discharge notes, 12 MB of file
@@ -97,9 +98,14 @@ def stream(
 
     Raises StoreError where a part is missing, damaged, or of another schema.
     """
+    done, total = 0, 0
     for part in parts(place):
         with _opened(part, schema) as file:
-            yield from file.iter_batches(batch_rows, columns=columns)
+            total = total or rows(place)  # once the first part was found to be whole
+            for batch in file.iter_batches(batch_rows, columns=columns):
+                yield batch
+                done += batch.num_rows
+                report(Reading(done, total, f"rows of {place.name}"))
 
 
 def stream_rows(

@@ -59,7 +59,7 @@ def _variants(arm: str, model: FusedModel) -> Iterator[tuple[str, str | None]]:
 def _predict(model: nn.Module, variant: str, notes: Notes, result: Path, world: World) -> None:
     for split in SPLITS:
         rows = split_rows(notes.splits, split)
-        logits = score(model, notes, rows, world)
+        logits = score(model, notes, rows, world, f"{variant} on {split}")
         if not world.first:
             continue
         for outcome, values in logits.items():

@@ -172,7 +172,8 @@ def fit(study: Study, member: Member, model: FusedModel, world: World) -> Traine
     values: list[float] = []
 
     def judge(module: nn.Module) -> float:
-        logits = score(module, study.notes, study.validation_rows, world)
+        what = f"{member.name} on validation"
+        logits = score(module, study.notes, study.validation_rows, world, what)
         values.append(mean_macro_auroc(logits, member.outcomes, study.validation_rows))
         study.check_collapse(member, values, last=False)
         return values[-1]

@@ -27,6 +27,7 @@ from tasks.ingest.columns import missing_columns, or_header, places_of
 from tasks.ingest.records import records
 from tasks.ingest.rejects import NOT_UTF8, Rejects
 from tasks.ingest.seen import Seen
+from tasks.reporting import Reading, report
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Reader:
         for block in ahead(blocks):
             yield from self._good(block).to_batches()
             self.rejects.settle()
+            report(Reading(100 * block.share_read[1], 100, f"% of {self.path.name}"))
         self.rejects.check()
 
     def table(self) -> pa.Table:
