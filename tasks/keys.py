@@ -167,9 +167,11 @@ class Hashes:
 
     def forget(self, path: Path) -> None:
         """Compute the hash of that file anew the next time."""
-        self._known.pop(_identity(path), None)
-        if self.memo is not None:
-            (self.memo / _identity(path)).unlink(missing_ok=True)
+        with suppress(OSError):
+            identity = _identity(path)
+            self._known.pop(identity, None)
+            if self.memo is not None:
+                (self.memo / identity).unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> str:

@@ -31,8 +31,9 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from pydantic_core import to_jsonable_python
 
+from tasks.dumps import forbid_core_dumps
 from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError
-from tasks.keys import Artifact, describe, inputs_of, key_of
+from tasks.keys import Artifact, Hashes, describe, inputs_of, key_of
 from tasks.progress import progress as progress
 from tasks.provenance import peak_mib, provenance
 from tasks.runs import Reached, Run
@@ -120,6 +121,7 @@ class Step:
         return _guarded(self.kind, lambda: self._find_or_make(arguments))
 
     def _find_or_make(self, arguments: dict[str, Any]) -> Artifact:
+        forbid_core_dumps()
         store = current_store()
         key = self.key(store, arguments)
         log = get_run_logger()
@@ -129,16 +131,19 @@ class Step:
 
         refresh = bool(TaskRunContext.get().task.refresh_cache)  # type: ignore[union-attr]
         with store.lock(self.kind, key, waiting=waiting):
-            if not refresh and (found := store.find(self.kind, key)):
+            found, problem = (None, None) if refresh else store.examine(self.kind, key)
+            if found:
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
                 return found
+            if problem:
+                log.warning("%s/%s is damaged (%s): making it anew", self.kind, key, problem)
             if (makers := _makers.get()) is not None and self.stage not in makers:
                 raise StoreError(
-                    f"the artifact {self.kind}/{key} is missing and make_missing is false; "
-                    "run its stage first, or leave make_missing on"
+                    f"the artifact {self.kind}/{key} is {'damaged' if problem else 'missing'} and "
+                    "make_missing is false; run its stage first, or leave make_missing on"
                 )
             log.info("making %s/%s", self.kind, key)
-            with store.reading(inputs_of(arguments)):
+            with store.reading(inputs_of(arguments), _hashes_of_this_run()):
                 artifact = self._write(store, key, arguments)
         log.info("made %s/%s: %s", self.kind, key, _in_words(artifact.counts))
         return artifact
@@ -194,7 +199,12 @@ def in_shards(function: Callable[..., Counts], shards: Sequence[Mapping[str, Any
 
 @prefect.task(name="shard", persist_result=False, cache_policy=NO_CACHE)
 def _shard(function: Callable[..., Counts], arguments: dict[str, Any]) -> Counts:
-    return _guarded(function.__name__, lambda: function(**arguments))
+    def work() -> Counts:  # in a worker's process, maybe: its umask and limits are not ours
+        forbid_core_dumps()
+        current_store()
+        return function(**arguments)
+
+    return _guarded(function.__name__, work)
 
 
 @contextmanager
@@ -218,6 +228,11 @@ def reached() -> list[Reached]:
     context = FlowRunContext.get()
     run = _runs.get(str(context.flow_run.id)) if context and context.flow_run else None
     return list(run.artifacts) if run else []
+
+
+def last_run() -> Run | None:
+    """The record of the flow run that came to artifacts last in this process."""
+    return next(iter(_runs.values()), None)
 
 
 def current_store() -> Store:
@@ -321,6 +336,18 @@ def _remember(artifact: Artifact, seconds: float) -> None:
 
 
 _runs: dict[str, Run] = {}  # the one flow run of this process
+_hashes: dict[str, Hashes] = {}  # what was hashed in that run
+
+
+def _hashes_of_this_run() -> Hashes:
+    """What a step reads is compared with its manifest once a flow run and file."""
+    run = _run_ids()["flow_run_id"] or ""
+    hashes = _hashes.get(run)
+    if hashes is None:
+        hashes = Hashes()
+        _hashes.clear()
+        _hashes[run] = hashes
+    return hashes
 
 
 def _run_ids() -> dict[str, str | None]:
