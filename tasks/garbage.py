@@ -13,7 +13,7 @@ from tasks.errors import StoreError
 from tasks.runs import load_records
 from tasks.store import MANIFEST, RECORD, Store
 from tasks.store.artifacts import REPLACED
-from tasks.store.folder import FINGERPRINTS, LOCKS, MAKING, RUNS, remove
+from tasks.store.folder import FINGERPRINTS, LOCKS, MAKING, RUNS, refuse_link, remove
 from tasks.store.locks import discarding
 
 _KEY = re.compile(r"[0-9a-f]{16}")
@@ -54,6 +54,8 @@ def sweep(store: Store, pieces: list[Garbage]) -> list[Garbage]:
     Locks that nobody holds, of artifacts that are gone, go with it. A link in the store is
     deleted as such, never what it leads to.
     """
+    for name in (LOCKS, MAKING):
+        refuse_link(store.root / name)
     deleted = [piece for piece in pieces if _delete(store, piece)]
     needed = {f"{path.parent.name}-{path.name}" for path in store.folders()}
     needed |= {_lock_of(path) for path in _entries(store.root / MAKING)}
