@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import shutil
 import threading
 import time
@@ -13,8 +14,8 @@ from prefect import flow
 
 from tasks.errors import SourceError, StepFailed, StoreError
 from tasks.keys import Artifact
-from tasks.runs import load_runs
-from tasks.step import Counts, Step, steering, step
+from tasks.runs import Run, load_runs
+from tasks.step import Counts, Step, last_run, steering, step
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"
@@ -76,6 +77,45 @@ def test_a_deleted_artifact_is_made_again_and_what_follows_is_not(prefect_store:
     assert calls == ["spoken", "echo", "spoken"]
 
 
+def test_a_damaged_artifact_is_made_again_and_said_to_be_so(
+    prefect_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoken, echoed = talk("a")
+    path = prefect_store.path("spoken", spoken.key) / "text"
+    status = path.stat()
+    path.write_text("b")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert talk("a", failure="none") == (spoken, talk("a", failure="none")[1])
+    assert calls == ["spoken", "echo", "spoken", "echo"]
+    assert path.read_text() == "a"
+    assert f"spoken/{spoken.key} is damaged (text is not what its manifest says)" in caplog.text
+    assert prefect_store.find("echo", echoed.key) == echoed
+
+
+def test_a_damaged_artifact_is_refused_where_only_other_stages_may_make(
+    prefect_store: Store,
+) -> None:
+    spoken, _ = talk("a")
+    (prefect_store.path("spoken", spoken.key) / "text").write_text("b")
+    with pytest.raises(StoreError, match="is damaged and make_missing is false"):
+        talk("a", makers=("another",))
+
+
+def test_what_was_damaged_within_a_run_is_not_read(prefect_store: Store) -> None:
+    """An artifact that was whole when the run came to it, and is read much later."""
+
+    @flow(persist_result=False, result_serializer="json")
+    def talk_late() -> None:
+        spoken = speak(text="late")
+        path = prefect_store.path("spoken", spoken.key) / "text"
+        path.write_text(path.read_text().upper())
+        echo(spoken=spoken)
+
+    with pytest.raises(StoreError, match=r"spoken/\w+ is damaged"):
+        talk_late()
+    assert calls == ["spoken"]
+
+
 def test_a_refreshed_kind_runs_again(prefect_store: Store) -> None:
     talk("a")
     talk("a", refresh=("echo",))
@@ -88,6 +128,17 @@ def test_prefects_record_is_never_trusted(prefect_store: Store) -> None:
     record.write_text(record.read_text().replace(spoken.digest, "0" * 64))
     assert talk("a")[0] == spoken
     assert calls == ["spoken", "echo"]
+
+
+def test_a_run_knows_its_own_record_among_those_of_others(prefect_store: Store) -> None:
+    """Another run of the same store may have begun later, or its machine's clock may be ahead."""
+    talk("a")
+    later = Run(id="x", name="x", flow="f", deployment=None, started="2099", parameters={})
+    later.save(prefect_store.root)
+    own = last_run()
+    assert own
+    assert [each.how for each in own.artifacts] == ["made", "made"]
+    assert own.id in {run.id for run in load_runs(prefect_store.root)} - {"x"}
 
 
 def test_what_is_missing_is_refused_where_only_other_stages_may_make(prefect_store: Store) -> None:
