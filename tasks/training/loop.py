@@ -121,7 +121,7 @@ def train(
         engine = Engine.build(model, config, world, rate_of or (lambda _: config.learning_rate))
         try:
             state = places.resume(engine)
-            _report_start(world, lesson, state)
+            _report_start(world, lesson, state, places.beginning)
             run = _Run(engine, lesson, config, world, places, state)
             tensors = run.to_the_end(validation, check_gradients)
         finally:
@@ -253,8 +253,7 @@ class _Run:
         )
 
 
-def _report_start(world: World, lesson: Lesson, state: State) -> None:
-    note = f"resumed from step {state.step}" if state.step else "started"
+def _report_start(world: World, lesson: Lesson, state: State, note: str) -> None:
     world.report(Progress(arm=lesson.arm, step=state.step, total=lesson.steps, note=note))
 
 
