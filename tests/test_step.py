@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import ctypes
 import os
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ from prefect import flow
 from tasks.errors import SourceError, StepFailed, StoreError
 from tasks.keys import Artifact
 from tasks.runs import Run, load_runs
-from tasks.step import Counts, Step, last_run, steering, step
+from tasks.step import Counts, Step, in_shards, last_run, steering, step
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"
@@ -190,6 +192,27 @@ def test_two_runs_that_want_the_same_artifact_make_it_once(prefect_store: Store)
         thread.join(60)
     assert len(began) == 1
     assert found[0] == found[1]
+
+
+def _dumpable(**_: int) -> Counts:
+    return {"dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)}
+
+
+@step("limits", version=1)
+def look_at_limits(out: Path) -> Counts:
+    assert in_shards(_dumpable, [{"number": 1}, {"number": 2}]) == [{"dumpable": 0}] * 2
+    return _dumpable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the flag is Linux's")
+def test_a_step_and_its_shards_run_where_a_crash_leaves_no_core(prefect_store: Store) -> None:
+    @flow(persist_result=False, result_serializer="json")
+    def look() -> Artifact:
+        return look_at_limits()
+
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+    assert _dumpable() == {"dumpable": 1}
+    assert look().counts == {"dumpable": 0}
 
 
 def test_without_a_store_the_error_says_what_to_set(prefect_server: None) -> None:
