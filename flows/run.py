@@ -14,6 +14,7 @@ from rich.table import Table
 from flows.config import AdaptConfig, load_compare, load_config
 from tasks.errors import ClinfuseError
 from tasks.provenance import peak_mib
+from tasks.runs import Run, load_runs
 from tasks.store import Store
 
 
@@ -35,7 +36,7 @@ def run_stage(
     config = load_config(path, overrides)
     opened = _opened(store, group)
     _call(config, stage, refresh, make_missing)
-    _print_result(opened, time.monotonic() - began)
+    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
 
 
 def run_audit(path: Path, *, overrides: list[str], refresh: tuple[str, ...], store: Path) -> None:
@@ -50,7 +51,7 @@ def run_audit(path: Path, *, overrides: list[str], refresh: tuple[str, ...], sto
     from flows.audit import audit
 
     audit(config, refresh=refresh)
-    _print_result(opened, time.monotonic() - began)
+    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
 
 
 def run_compare(path: Path, *, overrides: list[str], store: Path) -> None:
@@ -65,7 +66,7 @@ def run_compare(path: Path, *, overrides: list[str], store: Path) -> None:
     from flows.compare import compare
 
     compare(config)
-    _print_result(opened, time.monotonic() - began)
+    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
 
 
 def _opened(store: Path, group: bool = False) -> Store:
@@ -115,13 +116,7 @@ def _quiet_expected_errors() -> None:
         logging.getLogger(name).addFilter(without_traceback)
 
 
-def _print_result(store: Store, seconds: float) -> None:
-    """Print what this process's run came to; the store may hold later ones of others."""
-    from tasks.step import last_run
-
-    run = last_run()
-    if run is None:
-        return
+def _print_result(store: Store, run: Run, seconds: float) -> None:
     console = Console()
     made = sum(reached.how == "made" for reached in run.artifacts)
     reports = [each for each in run.artifacts if each.kind in ("report", "leaderboard")]

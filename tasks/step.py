@@ -230,11 +230,6 @@ def reached() -> list[Reached]:
     return list(run.artifacts) if run else []
 
 
-def last_run() -> Run | None:
-    """The record of the flow run that came to artifacts last in this process."""
-    return next(iter(_runs.values()), None)
-
-
 def current_store() -> Store:
     """The store: wherever Prefect would write this run's results.
 

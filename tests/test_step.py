@@ -16,8 +16,8 @@ from prefect import flow
 
 from tasks.errors import SourceError, StepFailed, StoreError
 from tasks.keys import Artifact
-from tasks.runs import Run, load_runs
-from tasks.step import Counts, Step, in_shards, last_run, steering, step
+from tasks.runs import load_runs
+from tasks.step import Counts, Step, in_shards, steering, step
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"
@@ -130,17 +130,6 @@ def test_prefects_record_is_never_trusted(prefect_store: Store) -> None:
     record.write_text(record.read_text().replace(spoken.digest, "0" * 64))
     assert talk("a")[0] == spoken
     assert calls == ["spoken", "echo"]
-
-
-def test_a_run_knows_its_own_record_among_those_of_others(prefect_store: Store) -> None:
-    """Another run of the same store may have begun later, or its machine's clock may be ahead."""
-    talk("a")
-    later = Run(id="x", name="x", flow="f", deployment=None, started="2099", parameters={})
-    later.save(prefect_store.root)
-    own = last_run()
-    assert own
-    assert [each.how for each in own.artifacts] == ["made", "made"]
-    assert own.id in {run.id for run in load_runs(prefect_store.root)} - {"x"}
 
 
 def test_what_is_missing_is_refused_where_only_other_stages_may_make(prefect_store: Store) -> None:
