@@ -62,7 +62,10 @@ class Checkpoints:
     def finished(self) -> tuple[State, dict[str, Tensor] | None]:
         """The end of a training that was finished earlier, or a fresh state and None."""
         mark = self._read("finished.json")
-        if mark is None or not self._is_whole(mark.pop("files", None), [self._trained]):
+        if mark is None:
+            return State(), None
+        if not self._is_whole(mark.pop("files", None), [self._trained]):
+            self.beginning = "started anew, since its result is damaged"
             return State(), None
         return State(**mark), load_file(self._trained)
 
@@ -98,10 +101,8 @@ class Checkpoints:
     def save(self, engine: Engine, state: State) -> None:
         """Write a checkpoint; the former one counts until this one is whole on every rank."""
         folder = self.place / _tag(state.step)
-        if self.world.first:
-            shutil.rmtree(
-                folder, ignore_errors=True
-            )  # of a training that was killed, or began anew
+        if self.world.first:  # what a training left that was killed, or began anew since
+            shutil.rmtree(folder, ignore_errors=True)
         self.world.wait()
         # frozen parameters come from the base again: 85 GB against 0.5 GB at 7B
         engine.model.save_checkpoint(

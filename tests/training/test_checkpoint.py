@@ -203,6 +203,7 @@ def test_a_damaged_result_of_a_finished_arm_is_trained_anew(world: World) -> Non
     path.write_bytes(content)
     again, norms = train_toy(job, world)
     assert norms, "it was taken from the damaged file"
+    assert beginning(world) == "started anew, since its result is damaged"
     assert_equal(again, expected)
 
 
