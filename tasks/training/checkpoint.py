@@ -136,8 +136,10 @@ class Checkpoints:
         if self.world.first:
             save_file(tensors, self._trained)
             self._mark("finished.json", asdict(state) | {"files": self._hash([self._trained])})
-            for old in (*self.place.glob("step-*"), *self.place.glob("best*")):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            for name in ("latest.json", _BEST):
+                (self.place / name).unlink(missing_ok=True)
+            for old in self.place.glob("step-*"):
+                shutil.rmtree(old)
         self.world.wait()
 
     @property
