@@ -140,10 +140,16 @@ def _has_manifest(folder: Path) -> bool:
 def _set_mode(root: Path, group: bool) -> None:
     """Give a new store its mode; one that a group alone may enter, its maker keeps as it is."""
     mode = stat.S_IMODE(root.stat().st_mode)
-    if group:
-        root.chmod(SHARED)
-    elif mode & _OTHERS:
-        root.chmod(PRIVATE)
+    try:
+        if group:
+            root.chmod(SHARED)
+        elif mode & _OTHERS:
+            root.chmod(PRIVATE)
+    except PermissionError:  # another's: a mounted volume, say
+        raise StoreError(
+            f"{root} belongs to another user and is open to others (mode {mode:o}); name a new "
+            f"folder in it, such as {root / 'store'}"
+        ) from None
 
 
 def _refuse_open_doors(root: Path, group: bool) -> None:

@@ -85,7 +85,7 @@ class Manifest(BaseModel):
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise ValueError("is no regular file")
             fields = json.loads(path.read_bytes())
-            manifest = cls.model_validate_json(json.dumps(fields))
+            manifest = cls.model_validate(fields)
         except PermissionError:
             raise
         except (OSError, ValidationError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):

@@ -222,6 +222,13 @@ def _act(user: int, root: Path, group: bool, answer: Connection) -> None:
         answer.send(traceback.format_exc())
 
 
+def test_of_a_volume_that_is_anothers_a_folder_in_it_becomes_the_store(public: Path) -> None:
+    """As containers get them: of root, and open to all."""
+    told = act_as(61001, public, group=False)
+    assert f"such as {public}/store" in told
+    assert act_as(61001, public / "store", group=False) == ""
+
+
 def test_two_users_of_a_group_share_a_store(public: Path) -> None:
     for user in (61001, 61002, 61001):
         assert act_as(user, public / "store", group=True) == ""
