@@ -209,72 +209,85 @@ def list_artifacts(
     kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
 ) -> None:
     """List the artifacts of the store, oldest first."""
+    from tasks.printable import printable
+
     typer.echo(f"{'kind':<17} {'key':<17} {'made':<20} {'MiB':>8} {'seconds':>8}  counts")
     for manifest in _open(store).manifests():
         if kind in (None, manifest.kind):
             counts = ", ".join(f"{name} {value}" for name, value in manifest.counts.items())
-            typer.echo(
+            line = (
                 f"{manifest.kind:<17} {manifest.key:<17} {manifest.created[:19]:<20} "
                 f"{manifest.bytes / 2**20:>8.1f} {manifest.seconds:>8.1f}  {counts}"
             )
+            typer.echo(printable(line))
 
 
 @app.command()
 def show(key: str, store: StoreOption = DEFAULT_STORE) -> None:
     """Show an artifact's manifest: what it is, its files, config, inputs, and who made it."""
+    from tasks.printable import printable
     from tasks.upkeep import resolve
 
     opened = _open(store)
     manifest = resolve(opened, key)
-    typer.echo(manifest.model_dump_json(indent=2))
-    typer.echo(f"{opened.path(manifest.kind, manifest.key)}", err=True)
+    for line in manifest.model_dump_json(indent=2).split("\n"):
+        typer.echo(printable(line))
+    typer.echo(printable(str(opened.path(manifest.kind, manifest.key))), err=True)
 
 
 @app.command()
 def lineage(key: str, store: StoreOption = DEFAULT_STORE) -> None:
     """Draw what an artifact was made from, down to the source."""
     from tasks import upkeep
+    from tasks.printable import printable
 
     opened = _open(store)
-    for depth, name, there in upkeep.lineage(opened, upkeep.resolve(opened, key)):
-        typer.echo("   " * depth + name + ("" if there else "   (gone, or made anew since)"))
+    for depth, name, remark in upkeep.lineage(opened, upkeep.resolve(opened, key)):
+        typer.echo("   " * depth + printable(name) + (f"   ({remark})" if remark else ""))
 
 
 @app.command()
 def gc(
     store: StoreOption = DEFAULT_STORE,
-    keep_runs: Annotated[int, typer.Option(help="Keep all that the last N runs reached.")] = 10,
-    older_than: Annotated[float, typer.Option(help="Days; younger artifacts stay.")] = 1.0,
+    keep_runs: Annotated[
+        int, typer.Option(help="Keep all that the last N runs reached.", min=0)
+    ] = 10,
+    older_than: Annotated[float, typer.Option(help="Days; what is younger stays.")] = 1.0,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete; without it, only tell.")
     ] = False,
 ) -> None:
-    """Tell (or delete) what none of the last runs reached."""
-    from tasks import upkeep
+    """Tell (or delete) what none of the last runs reached, and what interrupted ones left."""
+    from tasks import garbage
+    from tasks.printable import printable
 
     opened = _open(store)
-    found = upkeep.garbage(opened, keep_runs, older_than)
+    pieces = garbage.garbage(opened, keep_runs, older_than)
     if delete:
-        found = upkeep.sweep(opened, found)
-    for piece in found:
-        typer.echo(f"{'deleted' if delete else 'would delete'} {piece.what}")
-    size = sum(piece.bytes for piece in found) / 2**20
-    typer.echo(f"{len(found)} pieces, {size:.1f} MiB" + ("" if delete else "; nothing deleted"))
+        pieces = garbage.sweep(opened, pieces)
+    for piece in pieces:
+        typer.echo(f"{'deleted' if delete else 'would delete'} {printable(piece.what)}")
+    size = sum(piece.bytes for piece in pieces) / 2**20
+    typer.echo(f"{len(pieces)} pieces, {size:.1f} MiB" + ("" if delete else "; nothing deleted"))
 
 
 @app.command()
 def verify(store: StoreOption = DEFAULT_STORE) -> None:
     """Read every file of every artifact and compare it with its manifest."""
-    from tasks.upkeep import damaged
+    from tasks import upkeep
+    from tasks.printable import printable
 
     opened = _open(store)
-    manifests = opened.manifests()
+    folders = opened.folders()
     wrong = 0
-    for manifest in manifests:
-        for name in damaged(opened, manifest):
+    for link in upkeep.links(opened):
+        wrong += 1
+        typer.echo(printable(f"{link.relative_to(opened.root)} is a link, which is not followed"))
+    for folder in folders:
+        for problem in upkeep.damaged(folder):
             wrong += 1
-            typer.echo(f"{manifest.kind}/{manifest.key}/{name} is not what its manifest says")
-    typer.echo(f"{len(manifests)} artifacts, {wrong} damaged files")
+            typer.echo(printable(f"{folder.parent.name}/{folder.name}/{problem}"))
+    typer.echo(f"{len(folders)} artifacts, {wrong} damaged files")
     if wrong:
         typer.echo("delete a damaged artifact's folder, and the next run makes it anew", err=True)
         raise typer.Exit(1)
@@ -344,12 +357,10 @@ def _without_telemetry() -> None:
 
 
 def _open(store: Path):  # type: ignore[no-untyped-def]
-    from tasks.errors import StoreError
+    """The store, to be looked into; one that cannot be written will do."""
     from tasks.store import Store
 
-    if not store.is_dir():
-        raise StoreError(f"there is no store at {store}; name one with --store")
-    return Store(store)
+    return Store(store.expanduser(), read_only=True)
 
 
 if __name__ == "__main__":

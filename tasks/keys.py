@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ from tasks.errors import ConfigError
 
 KEY_CHARACTERS = 16  # 64 bits: no collision among billions of artifacts of one kind
 _CHUNK_BYTES = 1 << 20
+_DIGEST_CHARACTERS = 64
+# A file that was written just now may be written again within the same tick of the file system's
+# clock (4 ms), with no trace in its times: what is younger is not remembered.
+_SETTLED_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,26 @@ def inputs_of(value: Any) -> list[Artifact]:
 
 
 def fingerprint(path: Path, memo: Path) -> str:
-    """The SHA-256 of a file's content, or of the names and contents of a folder's files."""
+    """The SHA-256 of a file's content, or of the names and contents of a folder's files.
+
+    Of a folder, hidden files and folders and `__pycache__` do not count: a download's `.cache`, a
+    clone's `.git` and a desktop's `.DS_Store` come and go without changing what a model is.
+    """
     if path.is_file():
         return _file_fingerprint(path, memo)
     if not path.is_dir():
         raise ConfigError(f"{path} is not there; correct the path in the configuration")
-    found = {
+    hashes = {
         str(file.relative_to(path)): _file_fingerprint(file, memo)
         for file in sorted(path.rglob("*"))
-        if file.is_file()
+        if file.is_file() and not any(map(is_bookkeeping, file.relative_to(path).parts))
     }
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def is_bookkeeping(name: str) -> bool:
+    """Whether a file or folder of that name is some tool's own, and no part of the content."""
+    return name.startswith(".") or name == "__pycache__"
 
 
 def sha256_of(path: Path) -> str:
@@ -104,21 +119,71 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _file_fingerprint(path: Path, memo: Path) -> str:
-    """The file's SHA-256, remembered under its device, inode, size and time of change."""
-    try:
-        status = path.stat()
-        name = f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
-        remembered = memo / name
-        if remembered.is_file() and len(digest := remembered.read_text()) == 64:
+class Hashes:
+    """The SHA-256 of files, computed once for as long as nothing has touched them.
+
+    A file is known again by its device, inode, size and times. The time of change is among them:
+    unlike the time of modification it cannot be set, so an edit that restores the latter is seen.
+    What is not seen is a disk that loses bits by itself.
+    """
+
+    def __init__(self, memo: Path | None = None) -> None:
+        """Remember in the folder `memo`, for all processes; or else in this object alone."""
+        self.memo = memo
+        self._known: dict[str, str] = {}
+
+    def sha256(self, path: Path) -> str:
+        """The hash of the file's content; an OSError where it cannot be read."""
+        identity = _identity(path)
+        if digest := self._recall(identity):
             return digest
+        began = time.time()
         digest = sha256_of(path)
+        settled = began - path.stat().st_ctime > _SETTLED_SECONDS
+        if settled and identity == _identity(path):
+            self._remember(identity, digest)
+        return digest
+
+    def _recall(self, identity: str) -> str | None:
+        if self.memo is None:
+            return self._known.get(identity)
+        try:
+            digest = (self.memo / identity).read_text()
+        except OSError:
+            return None
+        with suppress(OSError):
+            os.utime(self.memo / identity)  # gc forgets what was not asked for in a while
+        return digest if len(digest) == _DIGEST_CHARACTERS else None
+
+    def _remember(self, identity: str, digest: str) -> None:
+        if self.memo is None:
+            self._known[identity] = digest
+            return
+        temporary = self.memo / f".{identity}.{os.getpid()}"
+        with suppress(OSError):  # a store that is read-only, or full: hashed again the next time
+            self.memo.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(digest)
+            temporary.replace(self.memo / identity)
+
+    def forget(self, path: Path) -> None:
+        """Compute the hash of that file anew the next time."""
+        with suppress(OSError):
+            identity = _identity(path)
+            self._known.pop(identity, None)
+            if self.memo is not None:
+                (self.memo / identity).unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> str:
+    status = path.stat()
+    numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return "-".join(map(str, numbers))
+
+
+def _file_fingerprint(path: Path, memo: Path) -> str:
+    try:
+        return Hashes(memo).sha256(path)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}); check its permissions"
         ) from None
-    memo.mkdir(parents=True, exist_ok=True)
-    temporary = memo / f".{name}.{os.getpid()}"
-    temporary.write_text(digest)
-    temporary.replace(remembered)
-    return digest

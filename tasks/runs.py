@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ class Run(BaseModel):
     flow: str
     deployment: str | None
     started: str
+    number: int | None = None  # counts the store's runs; None: before they were counted
     parameters: dict[str, Any]
     artifacts: list[Reached] = []
 
@@ -48,6 +50,8 @@ class Run(BaseModel):
         """Write the record under the store's root, whole or not at all."""
         folder = root / "runs"
         folder.mkdir(exist_ok=True)
+        if self.number is None:
+            self.number = 1 + max((run.number or 0 for run in load_runs(root)), default=0)
         temporary = folder / f".{self.id}.{os.getpid()}"
         temporary.write_text(self.model_dump_json(indent=1))
         temporary.replace(folder / f"{self.id}.json")
@@ -63,10 +67,24 @@ def load_run(root: Path, run_id: str) -> Run:
 
 def load_runs(root: Path) -> list[Run]:
     """Every run that the store remembers, oldest first; unreadable records are passed over."""
-    found = []
+    return [run for _, run in load_records(root)]
+
+
+def load_records(root: Path) -> list[tuple[Path, Run]]:
+    """The runs with their files, in the order in which they began to write.
+
+    They count themselves: a machine's clock may be wrong.
+    """
+    found: list[tuple[int, str, Path, Run]] = []
     for path in (root / "runs").glob("[!.]*.json"):
         try:
-            found.append(Run.model_validate(json.loads(path.read_text())))
-        except (OSError, ValueError, ValidationError):
+            if not path.is_file():
+                continue
+            run = Run.model_validate(json.loads(path.read_text()))
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except (OSError, ValueError, ValidationError, RecursionError):
             continue
-    return sorted(found, key=lambda run: run.started)
+        # of those not counted, none can have begun after its record was written
+        began = min(run.started, written.isoformat(timespec="seconds"))
+        found.append((run.number or 0, began, path, run))
+    return [(path, run) for *_, path, run in sorted(found, key=lambda each: each[:2])]

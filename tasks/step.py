@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -31,13 +32,15 @@ from prefect.settings import get_current_settings
 from pydantic_core import to_jsonable_python
 
 from tasks.changes import why_made
+from tasks.dumps import forbid_core_dumps
 from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError, SystemRefused
-from tasks.keys import Artifact, describe, inputs_of, key_of
+from tasks.keys import Artifact, Hashes, describe, inputs_of, key_of
 from tasks.progress import progress
 from tasks.provenance import peak_mib, provenance
 from tasks.reporting import Reading, report
 from tasks.runs import Reached, Run, load_run
 from tasks.store import RECORD, Store
+from tasks.store.manifest import Problem
 
 Counts = Mapping[str, int | float | str]
 Made = TypeVar("Made")
@@ -121,6 +124,7 @@ class Step:
         return _guarded(self.kind, lambda: self._find_or_make(arguments))
 
     def _find_or_make(self, arguments: dict[str, Any]) -> Artifact:
+        forbid_core_dumps()
         store = current_store()
         key = self.key(store, arguments)
         log = get_run_logger()
@@ -130,23 +134,31 @@ class Step:
 
         refresh = bool(TaskRunContext.get().task.refresh_cache)  # type: ignore[union-attr]
         with store.lock(self.kind, key, waiting=waiting):
-            if not refresh and (found := store.find(self.kind, key)):
+            found, problem = (None, None) if refresh else store.examine(self.kind, key)
+            if found:
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
                 return found
             if (makers := _makers.get()) is not None and self.stage not in makers:
                 raise StoreError(
-                    f"the artifact {self.kind}/{key} is missing and make_missing is false; "
-                    "run its stage first, or leave make_missing on"
+                    f"the artifact {self.kind}/{key} is {'damaged' if problem else 'missing'} and "
+                    "make_missing is false; run its stage first, or leave make_missing on"
                 )
-            described = describe(arguments, store.fingerprints)
-            why = (
-                "asked for anew" if refresh else why_made(store, self.kind, self.version, described)
-            )
-            log.info("making %s/%s: %s", self.kind, key, why)
-            with store.reading(inputs_of(arguments)):
+            why = self._why(store, refresh, problem, arguments)
+            log.log(WARNING if problem else INFO, "making %s/%s: %s", self.kind, key, why)
+            with store.reading(inputs_of(arguments), _hashes_of_this_run()):
                 artifact = self._write(store, key, arguments)
         log.info("made %s/%s: %s", self.kind, key, _in_words(artifact.counts))
         return artifact
+
+    def _why(
+        self, store: Store, refresh: bool, problem: Problem | None, arguments: dict[str, Any]
+    ) -> str:
+        """Why the artifact is made, in a few words."""
+        if refresh:
+            return "asked for anew"
+        if problem:
+            return f"the one that is there is damaged ({problem})"
+        return why_made(store, self.kind, self.version, describe(arguments, store.fingerprints))
 
     def _write(self, store: Store, key: str, arguments: dict[str, Any]) -> Artifact:
         began = time.monotonic()
@@ -204,7 +216,12 @@ def in_shards(function: Callable[..., Counts], shards: Sequence[Mapping[str, Any
 
 @prefect.task(name="shard", persist_result=False, cache_policy=NO_CACHE)
 def _shard(function: Callable[..., Counts], arguments: dict[str, Any]) -> Counts:
-    return _guarded(function.__name__, lambda: function(**arguments))
+    def work() -> Counts:  # in a worker's process, maybe: its umask and limits are not ours
+        forbid_core_dumps()
+        current_store()
+        return function(**arguments)
+
+    return _guarded(function.__name__, work)
 
 
 @contextmanager
@@ -335,6 +352,18 @@ def _remember(artifact: Artifact, seconds: float) -> None:
 
 
 _runs: dict[str, Run] = {}  # the one flow run of this process
+_hashes: dict[str, Hashes] = {}  # what was hashed in that run
+
+
+def _hashes_of_this_run() -> Hashes:
+    """What a step reads is compared with its manifest once a flow run and file."""
+    run = _run_ids()["flow_run_id"] or ""
+    hashes = _hashes.get(run)
+    if hashes is None:
+        hashes = Hashes()
+        _hashes.clear()
+        _hashes[run] = hashes
+    return hashes
 
 
 def _run_ids() -> dict[str, str | None]:

@@ -1,27 +1,15 @@
-"""Looking after a store: what is in it, what came from what, what is damaged, what may go."""
+"""Looking into a store: which artifact is meant, what it was made from, what is damaged."""
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import StoreError
-from tasks.keys import sha256_of
-from tasks.runs import load_runs
-from tasks.store import Manifest, Store
+from tasks.store import Input, Manifest, Store
+from tasks.store.manifest import Problem, problems
 
-
-@dataclass(frozen=True)
-class Garbage:
-    """Something in the store that no kept run reached."""
-
-    path: Path
-    bytes: int
-    what: str
+GONE, ABOVE = "gone, or made anew since", "see above"
 
 
 def resolve(store: Store, name: str) -> Manifest:
@@ -43,86 +31,36 @@ def resolve(store: Store, name: str) -> Manifest:
     raise StoreError(f"'{name}' names {len(found)} artifacts ({names}, ...); give more characters")
 
 
-def lineage(store: Store, manifest: Manifest, depth: int = 0) -> Iterator[tuple[int, str, bool]]:
-    """The artifact and all it was made from: depth, kind/key, and whether the bytes are there."""
-    yield depth, f"{manifest.kind}/{manifest.key}", True
-    for source in manifest.inputs:
+def lineage(store: Store, manifest: Manifest) -> Iterator[tuple[int, str, str]]:
+    """The artifact and all it was made from: depth, kind/key, and a remark, mostly empty.
+
+    What an artifact was made from is told once; manifests that name each other end, too.
+    """
+    told: set[str] = set()
+    waiting = [(0, Input(kind=manifest.kind, key=manifest.key, digest=manifest.digest))]
+    while waiting:
+        depth, source = waiting.pop()
+        name = f"{source.kind}/{source.key}"
         found = store.manifest(source.kind, source.key)
         if found is None or found.digest != source.digest:
-            yield depth + 1, f"{source.kind}/{source.key}", False
+            yield depth, name, GONE
+        elif name in told and found.inputs:
+            yield depth, name, ABOVE
         else:
-            yield from lineage(store, found, depth + 1)
+            yield depth, name, ""
+            told.add(name)
+            waiting += [(depth + 1, each) for each in reversed(found.inputs)]
 
 
-def damaged(store: Store, manifest: Manifest) -> list[str]:
-    """The files of an artifact whose content is not what the manifest says."""
-    place = store.path(manifest.kind, manifest.key)
-    wrong = []
-    for file in manifest.files:
-        path = place / file.name
-        if not path.is_file() or sha256_of(path) != file.sha256:
-            wrong.append(file.name)
-    return wrong
+def damaged(folder: Path) -> list[Problem]:
+    """What in an artifact's folder is not what its manifest says, by reading every file."""
+    if not any(problems(folder)):
+        return []
+    # a run may have replaced or deleted it while we read: look again before it is said
+    return list(problems(folder)) if folder.is_dir() else []
 
 
-def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbage]:
-    """What none of the last `keep_runs` runs reached, directly or through lineage.
-
-    Only what is older than `older_than_days` counts; leftovers of steps that are being made, or
-    that a run could resume, count once they are that old too.
-    """
-    kept = _reached(store, keep_runs)
-    before = time.time() - older_than_days * 86400
-    found = []
-    for manifest in store.manifests():
-        place = store.path(manifest.kind, manifest.key)
-        if (manifest.kind, manifest.key) not in kept and place.stat().st_mtime <= before:
-            found.append(Garbage(place, manifest.bytes, f"{manifest.kind}/{manifest.key}"))
-    for place in sorted((store.root / ".making").glob("*")):
-        if place.stat().st_mtime <= before:
-            size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-            found.append(Garbage(place, size, f"unfinished {place.name}"))
-    found += [
-        # Prefect keeps the exception of a failed run under a bare identifier
-        Garbage(place, place.stat().st_size, "Prefect's record of a failure")
-        for place in sorted(store.root.iterdir())
-        if place.is_file() and len(place.name) == 32 and place.stat().st_mtime <= before
-    ]
-    return found
-
-
-def sweep(store: Store, found: list[Garbage]) -> list[Garbage]:
-    """Delete the garbage that no running step holds; return what was deleted."""
-    deleted = []
-    for piece in found:
-        name = piece.path.name
-        if piece.path.parent.parent == store.root:
-            name = f"{piece.path.parent.name}-{name}" if piece.path.parent.name[0] != "." else name
-        with (store.root / ".locks" / name.lstrip(".")).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            if piece.path.is_dir():
-                shutil.rmtree(piece.path)
-            else:
-                piece.path.unlink(missing_ok=True)
-        deleted.append(piece)
-    return deleted
-
-
-def _reached(store: Store, keep_runs: int) -> set[tuple[str, str]]:
-    waiting = [
-        (artifact.kind, artifact.key)
-        for run in (load_runs(store.root)[-keep_runs:] if keep_runs else [])
-        for artifact in run.artifacts
-    ]
-    reached: set[tuple[str, str]] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in reached:
-            continue
-        reached.add(name)
-        if manifest := store.manifest(*name):
-            waiting.extend((source.kind, source.key) for source in manifest.inputs)
-    return reached
+def links(store: Store) -> list[Path]:
+    """Links in place of an artifact, or of a folder of artifacts; a store does not follow them."""
+    inside = [path for path in store.root.glob("*/*") if not path.parent.is_symlink()]
+    return sorted(path for path in (*store.root.iterdir(), *inside) if path.is_symlink())

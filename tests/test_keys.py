@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tasks import keys
 from tasks.config import Config, Unkeyed
 from tasks.errors import ConfigError
 from tasks.keys import Artifact, inputs_of, key_of
@@ -102,3 +106,87 @@ def test_what_has_no_stable_form_is_refused(tmp_path: Path) -> None:
 def test_inputs_are_found_inside_tuples_and_mappings() -> None:
     one, other = Artifact("a", "1", "x"), Artifact("b", "2", "y")
     assert inputs_of({"notes": (one,), "more": {"b": other}, "n": 1}) == [one, other]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "onnx" / "weights").write_text("w")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".cache/huggingface/download/config.json.metadata",
+        ".git/index",
+        ".gitattributes",
+        "onnx/.DS_Store",
+        "__pycache__/a.pyc",
+    ],
+)
+def test_what_tools_leave_in_a_downloaded_folder_does_not_count(
+    tmp_path: Path, model: Path, name: str
+) -> None:
+    before = key(tmp_path, base=model)
+    (model / name).parent.mkdir(parents=True, exist_ok=True)
+    (model / name).write_text("2026-01-01")
+    assert key(tmp_path, base=model) == before
+
+
+def test_a_folder_within_a_hidden_folder_counts_by_its_files(tmp_path: Path, model: Path) -> None:
+    """A snapshot of the Hugging Face cache lies in ~/.cache; its files are links into it."""
+    hidden = tmp_path / ".cache" / "snapshot"
+    hidden.parent.mkdir()
+    shutil.copytree(model, hidden)
+    (hidden / "config.json").unlink()
+    (hidden / "config.json").symlink_to(model / "config.json")
+    assert key(tmp_path, base=hidden) == key(tmp_path, base=model)
+    (model / "config.json").write_text("[]")
+    assert key(tmp_path, base=hidden) == key(tmp_path, base=model)
+    (hidden / "onnx" / "weights").write_text("v")
+    assert key(tmp_path, base=hidden) != key(tmp_path, base=model)
+
+
+def settle(*paths: Path) -> None:
+    """Wait until a file was last touched long enough ago for its hash to be remembered."""
+    newest = max(path.stat().st_ctime for path in paths)
+    time.sleep(max(0.0, newest + 2.1 - time.time()))
+
+
+@pytest.mark.parametrize("memo", [True, False], ids=["in a folder", "in a process"])
+def test_a_hash_is_remembered_until_the_file_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memo: bool
+) -> None:
+    path = tmp_path / "weights"
+    path.write_text("right")
+    settle(path)
+    hashes = keys.Hashes(tmp_path / "memo" if memo else None)
+    before = hashes.sha256(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(keys, "sha256_of", lambda path: pytest.fail("hashed again"))
+        assert hashes.sha256(path) == before
+    status = path.stat()
+    path.write_text("wrong")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as if nothing had happened
+    assert hashes.sha256(path) == keys.sha256_of(path) != before
+    path.write_text("right")
+    assert hashes.sha256(path) == before
+
+
+def test_a_file_written_this_moment_is_not_remembered(tmp_path: Path) -> None:
+    """Two writes within a tick of the clock leave the same times and size."""
+    path, hashes = tmp_path / "weights", keys.Hashes(tmp_path / "memo")
+    for text in ("a", "b") * 200:
+        path.write_text(text)
+        assert hashes.sha256(path) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_memo_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_text("w")
+    settle(path)
+    (tmp_path / "memo").write_text("a file in its place")
+    assert keys.Hashes(tmp_path / "memo").sha256(path) == keys.sha256_of(path)

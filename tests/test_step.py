@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import ctypes
+import os
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +17,7 @@ from prefect import flow
 from tasks.errors import SourceError, StepFailed, StoreError
 from tasks.keys import Artifact
 from tasks.runs import load_runs
-from tasks.step import Counts, Step, steering, step, warn
+from tasks.step import Counts, Step, in_shards, steering, step, warn
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"
@@ -85,6 +88,46 @@ def test_a_deleted_artifact_is_made_again_and_what_follows_is_not(prefect_store:
     assert calls == ["spoken", "echo", "spoken"]
 
 
+def test_a_damaged_artifact_is_made_again_and_said_to_be_so(
+    prefect_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoken, echoed = talk("a")
+    path = prefect_store.path("spoken", spoken.key) / "text"
+    status = path.stat()
+    path.write_text("b")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert talk("a", failure="none") == (spoken, talk("a", failure="none")[1])
+    assert calls == ["spoken", "echo", "spoken", "echo"]
+    assert path.read_text() == "a"
+    damage = "the one that is there is damaged (text is not what its manifest says)"
+    assert f"making spoken/{spoken.key}: {damage}" in caplog.text
+    assert prefect_store.find("echo", echoed.key) == echoed
+
+
+def test_a_damaged_artifact_is_refused_where_only_other_stages_may_make(
+    prefect_store: Store,
+) -> None:
+    spoken, _ = talk("a")
+    (prefect_store.path("spoken", spoken.key) / "text").write_text("b")
+    with pytest.raises(StoreError, match="is damaged and make_missing is false"):
+        talk("a", makers=("another",))
+
+
+def test_what_was_damaged_within_a_run_is_not_read(prefect_store: Store) -> None:
+    """An artifact that was whole when the run came to it, and is read much later."""
+
+    @flow(persist_result=False, result_serializer="json")
+    def talk_late() -> None:
+        spoken = speak(text="late")
+        path = prefect_store.path("spoken", spoken.key) / "text"
+        path.write_text(path.read_text().upper())
+        echo(spoken=spoken)
+
+    with pytest.raises(StoreError, match=r"spoken/\w+ is damaged"):
+        talk_late()
+    assert calls == ["spoken"]
+
+
 def test_a_refreshed_kind_runs_again(prefect_store: Store) -> None:
     talk("a")
     talk("a", refresh=("echo",))
@@ -148,6 +191,27 @@ def test_two_runs_that_want_the_same_artifact_make_it_once(prefect_store: Store)
         thread.join(60)
     assert len(began) == 1
     assert found[0] == found[1]
+
+
+def _dumpable(**_: int) -> Counts:
+    return {"dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)}
+
+
+@step("limits", version=1)
+def look_at_limits(out: Path) -> Counts:
+    assert in_shards(_dumpable, [{"number": 1}, {"number": 2}]) == [{"dumpable": 0}] * 2
+    return _dumpable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the flag is Linux's")
+def test_a_step_and_its_shards_run_where_a_crash_leaves_no_core(prefect_store: Store) -> None:
+    @flow(persist_result=False, result_serializer="json")
+    def look() -> Artifact:
+        return look_at_limits()
+
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+    assert _dumpable() == {"dumpable": 1}
+    assert look().counts == {"dumpable": 0}
 
 
 def test_without_a_store_the_error_says_what_to_set(prefect_server: None) -> None:

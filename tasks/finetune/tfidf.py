@@ -19,10 +19,9 @@ from tasks import schemas, tables
 from tasks.finetune.config import TfidfConfig
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.predictions import SPLITS, write_predictions
+from tasks.finetune.regressions import Regressions
 from tasks.ranking import macro_auroc
 
-LABELS_AT_ONCE = 32  # of one process's turn
-JOBS = 2
 RARE = -20.0  # the logit of a class that no training admission has
 
 Scores = NDArray[np.float32]
@@ -36,6 +35,7 @@ class Cohort:
     splits: tuple[str, ...]
     terms: Any  # scipy.sparse.csr_matrix [admissions, terms]
     train: Rows
+    regressions: Regressions  # on the training admissions
 
 
 def write_tfidf(
@@ -56,17 +56,19 @@ def write_tfidf(
     known = [read_outcome(name, place, hadm_ids) for name, place in outcomes.items()]
     train = training_rows(hadm_ids, splits, known, most, seed)
     notes = table["note"].to_pylist()
-    found = Cohort(hadm_ids, splits, _terms(notes, train, tfidf), train)
+    terms = _terms(notes, train, tfidf)
     counts: dict[str, int | float] = {
-        "terms": found.terms.shape[1],
+        "terms": terms.shape[1],
         "admissions_to_learn_from": len(train),
     }
-    for outcome in known:
-        strength, scores = fit_best(found, outcome, tfidf)
-        counts[f"{outcome.name}_C"] = strength
-        for split, values in scores.items():
-            place = out / "tfidf" / outcome.name / f"{split}.parquet"
-            write_predictions(place, hadm_ids[split_rows(splits, split)], values)
+    with Regressions(terms[train], out / "work") as regressions:
+        found = Cohort(hadm_ids, splits, terms, train, regressions)
+        for outcome in known:
+            strength, scores = fit_best(found, outcome, tfidf)
+            counts[f"{outcome.name}_C"] = strength
+            for split, values in scores.items():
+                place = out / "tfidf" / outcome.name / f"{split}.parquet"
+                write_predictions(place, hadm_ids[split_rows(splits, split)], values)
     return counts
 
 
@@ -109,21 +111,11 @@ def _fit(
     cohort: Cohort, outcome: Outcome, strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights [terms, labels] and biases [labels]; a label of one class keeps zeros."""
-    from joblib import Parallel, delayed
-
     positives, observed = outcome.positives(cohort.train), outcome.observed(cohort.train)
-    terms = cohort.terms[cohort.train]
     if outcome.one_of:
-        return _fit_classes(terms, positives, observed, strength)
-    labels = np.arange(len(outcome.labels))
-    parts = np.array_split(labels, max(1, len(labels) // LABELS_AT_ONCE))
-    # processes: most of a fit is Python, which threads would take turns at
-    found = Parallel(n_jobs=min(len(parts), JOBS))(
-        delayed(_fit_labels)(terms, positives[:, part], observed[:, part], strength)
-        for part in parts
-    )
-    weights = np.concatenate([part[0] for part in found])
-    return weights.T, np.concatenate([part[1] for part in found])
+        return _fit_classes(cohort.regressions.terms, positives, observed, strength)
+    weights, biases = cohort.regressions.fit(positives, observed, strength)
+    return weights.T, biases
 
 
 def _fit_classes(
@@ -151,27 +143,4 @@ def _fit_classes(
         coefficients = np.vstack([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
     weights[:, present], biases[present] = coefficients.T, intercepts
-    return weights, biases
-
-
-def _fit_labels(
-    terms: Any, positives: NDArray[np.bool_], observed: NDArray[np.bool_], strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One logistic regression for each column; weights [labels, terms] and biases [labels].
-
-    L-BFGS: 5 s for the demo's 272 labels on one core, where liblinear took 17 to 31 s.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    weights, biases = np.zeros((positives.shape[1], terms.shape[1])), np.zeros(positives.shape[1])
-    for label in range(positives.shape[1]):
-        rows = np.flatnonzero(observed[:, label])
-        cases = positives[rows, label]
-        if not len(rows) or cases.all() or not cases.any():
-            continue
-        model = LogisticRegression(C=strength, solver="lbfgs", max_iter=200)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a rare label may not converge; its AUROC tells
-            model.fit(terms[rows], cases)
-        weights[label], biases[label] = model.coef_[0], model.intercept_[0]
     return weights, biases

@@ -127,7 +127,7 @@ def train(
             if try_out:
                 with engine.evaluating() as module:
                     try_out(module)
-            _report_start(world, lesson, state)
+            _report_start(world, lesson, state, places.beginning)
             run = _Run(engine, lesson, config, world, places, state)
             tensors = run.to_the_end(validation, check_gradients)
         finally:
@@ -266,8 +266,7 @@ class _Run:
         )
 
 
-def _report_start(world: World, lesson: Lesson, state: State) -> None:
-    note = f"resumed from step {state.step}" if state.step else "started"
+def _report_start(world: World, lesson: Lesson, state: State, note: str) -> None:
     world.report(Progress(arm=lesson.arm, step=state.step, total=lesson.steps, note=note))
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from tasks.config import Config
+from tasks.dumps import forbid_core_dumps
 from tasks.errors import ClinfuseError, ConfigError, place_of
 from tasks.launch import ERROR, LOCK, LOGS, PARENT, PREEMPTED, PROGRESS, Progress
 
@@ -91,6 +92,7 @@ def run(job_type: type[Job], main: Callable[[Job, World], None]) -> NoReturn:
     work/error.json: a ClinfuseError whole, of any other only its type and place, since its message
     may quote a note (the rank's own log has it).
     """
+    forbid_core_dumps()
     path = Path(sys.argv[1]).resolve()
     world = World(
         rank=int(os.environ.get("RANK", "0")),

@@ -1,0 +1,201 @@
+"""What may go from a store: artifacts that no kept run reached, and what runs left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import StoreError
+from tasks.runs import load_records
+from tasks.store import MANIFEST, RECORD, Store
+from tasks.store.artifacts import REPLACED
+from tasks.store.folder import FINGERPRINTS, LOCKS, MAKING, RUNS, refuse_link, remove
+from tasks.store.locks import discarding
+
+_KEY = re.compile(r"[0-9a-f]{16}")
+_FAILURE = re.compile(r"[0-9a-f]{32}")  # Prefect keeps a failed run's exception under such a name
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something in the store that may go."""
+
+    what: str
+    paths: tuple[Path, ...]
+    bytes: int
+    touched: float  # when it was last written
+    lock: str | None = None  # what a step holds while it needs this
+
+
+def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbage]:
+    """What none of the last `keep_runs` runs reached, directly or through lineage.
+
+    Only what was written more than `older_than_days` ago counts, also of what a step was making
+    when it was interrupted, which a run could still resume.
+    """
+    pieces = [
+        *_artifacts(store, keep_runs),
+        *_unfinished(store),
+        *_records(store, keep_runs),
+        *_failures(store),
+        *_fingerprints(store),
+    ]
+    before = time.time() - older_than_days * 86400
+    return _together(piece for piece in pieces if piece.touched <= before)
+
+
+def sweep(store: Store, pieces: list[Garbage]) -> list[Garbage]:
+    """Delete the garbage that no running step holds; return what was deleted.
+
+    Locks that nobody holds, of artifacts that are gone, go with it. A link in the store is
+    deleted as such, never what it leads to.
+    """
+    for name in (LOCKS, MAKING):
+        refuse_link(store.root / name)
+    deleted = [piece for piece in pieces if _delete(store, piece)]
+    needed = {f"{path.parent.name}-{path.name}" for path in store.folders()}
+    needed |= {_lock_of(path) for path in _entries(store.root / MAKING)}
+    for path in _entries(store.root / LOCKS):
+        if path.name not in needed:
+            with discarding(path):
+                pass
+    return deleted
+
+
+def _artifacts(store: Store, keep_runs: int) -> Iterator[Garbage]:
+    kept = _reached(store, keep_runs)
+    for path in store.folders():
+        kind, key = path.parent.name, path.name
+        what = f"{kind}/{key}"
+        if store.manifest(kind, key) is None:
+            if not _is_ours(path):
+                continue
+            what += ", which has no manifest of its own"
+        elif (kind, key) in kept:
+            continue
+        yield _piece(store, what, path, lock=f"{kind}-{key}")
+
+
+def _reached(store: Store, keep_runs: int) -> set[tuple[str, str]]:
+    """The artifacts that the last runs reached, and those that these were made from."""
+    runs = load_records(store.root)[-keep_runs:] if keep_runs else []
+    waiting = [(artifact.kind, artifact.key) for _, run in runs for artifact in run.artifacts]
+    reached: set[tuple[str, str]] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        if manifest := store.manifest(*name):
+            waiting.extend((source.kind, source.key) for source in manifest.inputs)
+    return reached
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder without a manifest of its own was an artifact; others' we leave alone."""
+    if os.path.lexists(path / MANIFEST) or _KEY.fullmatch(path.name):
+        return True
+    return set(os.listdir(path)) <= {RECORD}
+
+
+def _unfinished(store: Store) -> Iterator[Garbage]:
+    for path in _entries(store.root / MAKING):
+        yield _piece(store, f"unfinished {path.name}", path, lock=_lock_of(path))
+
+
+def _records(store: Store, keep_runs: int) -> Iterator[Garbage]:
+    """Records of runs that made nothing that is still there, and what is no record."""
+    records = load_records(store.root)
+    makers = {manifest.flow_run_id for manifest in store.manifests()}
+    kept = {path for path, _ in records[len(records) - keep_runs :]} if keep_runs else set()
+    kept |= {path for path, run in records if run.id in makers}
+    for path in _entries(store.root / RUNS):
+        if path not in kept:
+            yield _piece(store, "records of runs", path)
+
+
+def _failures(store: Store) -> Iterator[Garbage]:
+    for path in _entries(store.root):
+        if _FAILURE.fullmatch(path.name) and not path.is_dir():
+            yield _piece(store, "Prefect's records of failures", path)
+
+
+def _fingerprints(store: Store) -> Iterator[Garbage]:
+    for path in _entries(store.root / FINGERPRINTS):
+        yield _piece(store, "fingerprints not asked for", path)
+
+
+def _piece(store: Store, what: str, path: Path, lock: str | None = None) -> Garbage:
+    size = sum(entry.lstat().st_size for entry in _tree(path) if not entry.is_dir())
+    return Garbage(what, (path,), size, _last_written(store, path), lock)
+
+
+def _last_written(store: Store, path: Path) -> float:
+    """When; of what is being made, its newest file: a training writes deep inside of it."""
+    entries = _tree(path) if path.parent == store.root / MAKING else [path]
+    return max(entry.lstat().st_mtime for entry in entries)
+
+
+def _tree(path: Path) -> Iterator[Path]:
+    """The path and all below it; a link stands for itself."""
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        for folder, folders, names in os.walk(path):
+            yield from (Path(folder, name) for name in (*folders, *names))
+
+
+def _entries(path: Path) -> list[Path]:
+    """What is in a folder of the store, if it is there, and a folder."""
+    return sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
+
+
+def _lock_of(path: Path) -> str:
+    """The lock of the artifact that is, or was, in that folder below the folder for making."""
+    return path.name.removeprefix(REPLACED)
+
+
+def _together(pieces: Iterable[Garbage]) -> list[Garbage]:
+    """One piece for all small files of a sort; artifacts, which have locks, each for itself."""
+    alone, sorts = [], dict[str, list[Garbage]]()
+    for piece in pieces:
+        if piece.lock:
+            alone.append(piece)
+        else:
+            sorts.setdefault(piece.what, []).append(piece)
+    return alone + [
+        Garbage(
+            f"{len(same)} {what}",
+            tuple(path for piece in same for path in piece.paths),
+            sum(piece.bytes for piece in same),
+            max(piece.touched for piece in same),
+        )
+        for what, same in sorts.items()
+    ]
+
+
+def _delete(store: Store, piece: Garbage) -> bool:
+    """Delete it, unless a step holds it or has written to it since it was looked at."""
+    try:
+        if piece.lock is None:
+            for path in piece.paths:
+                remove(path)
+            return True
+        [path] = piece.paths
+        with discarding(store.root / LOCKS / piece.lock) as free:
+            if not free or not os.path.lexists(path):
+                return False
+            if _last_written(store, path) > piece.touched:
+                return False
+            if path.parent == store.root / MAKING:
+                remove(path)
+            else:
+                store.delete(path.parent.name, path.name)
+            return True
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename} cannot be deleted ({error.strerror}); correct its permissions"
+        ) from None
