@@ -8,11 +8,11 @@ from flows.config import AdaptConfig
 from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.steps import Evaluated, evaluate
 from tasks.finetune.steps import Finetuned, finetune
+from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, ingest
 from tasks.keys import Artifact
 from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.runs import Reached
-from tasks.step import current_store, reached
 from tasks.store import Manifest
 
 

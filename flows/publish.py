@@ -14,8 +14,8 @@ from prefect.artifacts import (
 
 from flows.view import page_url
 from tasks.evaluate.steps import Evaluated
+from tasks.flow_run import current_store
 from tasks.keys import Artifact
-from tasks.step import current_store
 
 _HOW = "If the page does not open, start `clinfuse view` on the machine that holds the store."
 

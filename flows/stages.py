@@ -21,9 +21,10 @@ from flows.loading import load_config
 from flows.publish import publish
 from tasks.evaluate import steps as evaluating
 from tasks.finetune import steps as finetuning
+from tasks.flow_run import steering
 from tasks.ingest import steps as ingesting
 from tasks.pretrain import steps as pretraining
-from tasks.step import Step, steering
+from tasks.step import Step
 
 LONGEST_NAME = 120  # characters of a run's name in Prefect's lists
 _PARAMETERS = """

@@ -15,40 +15,38 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from logging import INFO, WARNING
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import prefect
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.filesystems import LocalFileSystem
+from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
-from prefect.settings import get_current_settings
-from pydantic_core import to_jsonable_python
 
 from tasks.changes import why_made
 from tasks.dumps import forbid_core_dumps
-from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError, SystemRefused
-from tasks.keys import Artifact, Hashes, describe, inputs_of, key_of
+from tasks.errors import RanksDied, StoreError
+from tasks.flow_run import (
+    current_store,
+    hashes_of_this_run,
+    is_refreshed,
+    may_make,
+    remember,
+    run_ids,
+)
+from tasks.guard import guarded
+from tasks.keys import Artifact, describe, inputs_of, key_of
 from tasks.progress import progress
 from tasks.provenance import peak_mib, provenance
 from tasks.reporting import Reading, report
-from tasks.runs import Reached, Run, load_run
 from tasks.store import RECORD, Store
 from tasks.store.manifest import Problem
 
 Counts = Mapping[str, int | float | str]
-Made = TypeVar("Made")
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 5
-_refreshed: ContextVar[Collection[str]] = ContextVar("refreshed", default=())
-_makers: ContextVar[Collection[str] | None] = ContextVar("makers", default=None)
 
 
 class Step:
@@ -80,9 +78,9 @@ class Step:
     def __call__(self, **arguments: Any) -> Artifact:
         """Return the artifact for these arguments, making it where the store has none."""
         began = time.monotonic()
-        fresh = self.stage in _refreshed.get() or self.kind in _refreshed.get()
+        fresh = is_refreshed(self.stage, self.kind)
         artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
-        _guarded(self.kind, lambda: _remember(artifact, time.monotonic() - began))
+        guarded(self.kind, lambda: remember(artifact, time.monotonic() - began))
         return artifact
 
     def _body(self) -> Callable[..., Artifact]:
@@ -121,7 +119,7 @@ class Step:
         return key_of(self.kind, self.version, arguments, store.fingerprints)
 
     def _make(self, arguments: dict[str, Any]) -> Artifact:
-        return _guarded(self.kind, lambda: self._find_or_make(arguments))
+        return guarded(self.kind, lambda: self._find_or_make(arguments))
 
     def _find_or_make(self, arguments: dict[str, Any]) -> Artifact:
         forbid_core_dumps()
@@ -138,14 +136,14 @@ class Step:
             if found:
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
                 return found
-            if (makers := _makers.get()) is not None and self.stage not in makers:
+            if not may_make(self.stage):
                 raise StoreError(
                     f"the artifact {self.kind}/{key} is {'damaged' if problem else 'missing'} and "
                     "make_missing is false; run its stage first, or leave make_missing on"
                 )
             why = self._why(store, refresh, problem, arguments)
             log.log(WARNING if problem else INFO, "making %s/%s: %s", self.kind, key, why)
-            with store.reading(inputs_of(arguments), _hashes_of_this_run()):
+            with store.reading(inputs_of(arguments), hashes_of_this_run()):
                 artifact = self._write(store, key, arguments)
         log.info("made %s/%s: %s", self.kind, key, _in_words(artifact.counts))
         return artifact
@@ -178,7 +176,7 @@ class Step:
             "seconds": round(time.monotonic() - began, 3),
             "peak_mib": round(peak_mib(), 1),
             **provenance(),
-            **_run_ids(),
+            **run_ids(),
         }
         return store.commit(out, facts)
 
@@ -221,68 +219,12 @@ def _shard(function: Callable[..., Counts], arguments: dict[str, Any]) -> Counts
         current_store()
         return function(**arguments)
 
-    return _guarded(function.__name__, work)
-
-
-@contextmanager
-def steering(
-    *, refresh: Collection[str] = (), makers: Collection[str] | None = None
-) -> Iterator[None]:
-    """Within it, steps of the stages or kinds in `refresh` are made anew.
-
-    Where `makers` is given, only those stages make what is missing; others refuse.
-    """
-    tokens = _refreshed.set(refresh), _makers.set(makers)
-    try:
-        yield
-    finally:
-        _refreshed.reset(tokens[0])
-        _makers.reset(tokens[1])
+    return guarded(function.__name__, work)
 
 
 def warn(sentence: str) -> None:
     """Say it in the run's log; like an error's, its words quote no note and name no patient."""
     get_run_logger().warning(sentence)
-
-
-def reached() -> list[Reached]:
-    """The artifacts that the current flow run has come to so far."""
-    context = FlowRunContext.get()
-    run = _runs.get(str(context.flow_run.id)) if context and context.flow_run else None
-    return list(run.artifacts) if run else []
-
-
-def current_store() -> Store:
-    """The store: wherever Prefect would write this run's results.
-
-    Raises StoreError where that was not set, or is no local or shared POSIX path.
-    """
-    context = TaskRunContext.get() or FlowRunContext.get()
-    storage = context.result_store.result_storage if context else None
-    if storage is not None and not isinstance(storage, LocalFileSystem):
-        raise StoreError(
-            f"the store is a {type(storage).__name__}; clinfuse needs a local or shared POSIX "
-            "folder: pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH"
-        )
-    settings = get_current_settings()
-    place = storage.basepath if storage else settings.results.local_storage_path
-    if place is None or Path(place).expanduser() == Path(settings.home) / "storage":
-        raise StoreError("no store is set; pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH")
-    return Store(Path(place).expanduser())
-
-
-def _guarded(what: str, work: Callable[[], Made]) -> Made:
-    """Do it; of an unexpected exception its type and place get out, and no message that quotes."""
-    failure: ClinfuseError
-    try:
-        return work()
-    except ClinfuseError as error:
-        failure = error
-    except Exception as error:
-        failure = SystemRefused.of(what, error) or StepFailed.of(what, error)
-    # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
-    failure.__cause__ = failure.__context__ = None
-    raise failure.with_traceback(None)
 
 
 def _resolved(value: Any, store: Store) -> Any:
@@ -311,67 +253,6 @@ def _title(kind: str, arguments: Mapping[str, Any]) -> str:
 def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:
     """Only ranks that died are worth a retry: the training resumes from its checkpoint."""
     return isinstance(state.result(raise_on_failure=False), RanksDied)
-
-
-def _remember(artifact: Artifact, seconds: float) -> None:
-    """Add the artifact to the run's record in the store."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        return
-    store = current_store()
-    run = _runs.get(str(context.flow_run.id))
-    if run is None:
-        run = Run(
-            id=str(context.flow_run.id),
-            name=context.flow_run.name,
-            flow=context.flow.name if context.flow else "",
-            deployment=str(context.flow_run.deployment_id)
-            if context.flow_run.deployment_id
-            else None,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
-            parameters=to_jsonable_python(context.parameters or {}, fallback=str),
-        )
-        _runs.clear()
-        _runs[run.id] = run
-    manifest = store.manifest(artifact.kind, artifact.key)
-    made = manifest is not None and manifest.flow_run_id == run.id
-    seen = any((each.kind, each.key) == (artifact.kind, artifact.key) for each in run.artifacts)
-    if not seen:
-        how: Literal["made", "reused"] = "made" if made else "reused"
-        if how == "reused" and manifest:
-            by = load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
-            get_run_logger().info(
-                "reused %s/%s, made by '%s' on %s",
-                artifact.kind,
-                artifact.key,
-                by,
-                manifest.created[:16].replace("T", " "),
-            )
-        run.reach(artifact, how, seconds)
-        run.save(store.root)
-
-
-_runs: dict[str, Run] = {}  # the one flow run of this process
-_hashes: dict[str, Hashes] = {}  # what was hashed in that run
-
-
-def _hashes_of_this_run() -> Hashes:
-    """What a step reads is compared with its manifest once a flow run and file."""
-    run = _run_ids()["flow_run_id"] or ""
-    hashes = _hashes.get(run)
-    if hashes is None:
-        hashes = Hashes()
-        _hashes.clear()
-        _hashes[run] = hashes
-    return hashes
-
-
-def _run_ids() -> dict[str, str | None]:
-    flow, task = FlowRunContext.get(), TaskRunContext.get()
-    return {
-        "flow_run_id": str(flow.flow_run.id) if flow and flow.flow_run else None,
-        "task_run_id": str(task.task_run.id) if task else None,
-    }
 
 
 def _in_words(counts: Mapping[str, Any]) -> str:

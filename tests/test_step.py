@@ -15,9 +15,10 @@ import pytest
 from prefect import flow
 
 from tasks.errors import SourceError, StepFailed, StoreError
+from tasks.flow_run import steering
 from tasks.keys import Artifact
 from tasks.runs import load_runs
-from tasks.step import Counts, Step, in_shards, steering, step, warn
+from tasks.step import Counts, Step, in_shards, step, warn
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"

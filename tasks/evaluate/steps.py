@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.evaluate.config import EvaluateConfig, LeaksConfig, Lineage
+from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.provenance import provenance
-from tasks.step import Counts, current_store, step
+from tasks.step import Counts, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
 

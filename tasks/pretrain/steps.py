@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.config import Config
 from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.errors import ModelError
+from tasks.flow_run import current_store
 from tasks.keys import Artifact, fingerprint
 from tasks.launch import LaunchConfig, launch
 from tasks.model.lora import BaseName, LoraSettings
@@ -23,7 +24,7 @@ from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.reporting import report
-from tasks.step import Counts, current_store, step
+from tasks.step import Counts, step
 from tasks.training.config import TrainingConfig
 
 TOKENS_AT_ONCE = 4096  # of a forward pass that measures perplexity

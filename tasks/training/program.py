@@ -25,7 +25,8 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from tasks.config import Config
 from tasks.dumps import forbid_core_dumps
-from tasks.errors import ClinfuseError, ConfigError, place_of
+from tasks.errors import ClinfuseError, ConfigError
+from tasks.guard import place_of
 from tasks.launch import ERROR, LOCK, LOGS, PARENT, PREEMPTED, PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)

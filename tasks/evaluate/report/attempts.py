@@ -12,7 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tasks.errors import ClinfuseError, fixed_message, place_of
+from tasks.errors import ClinfuseError
+from tasks.guard import fixed_message, place_of
 
 Made = TypeVar("Made")
 _failed: ContextVar[list[Missing] | None] = ContextVar("failed", default=None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import FIXED_MESSAGES, StepFailed, fixed_message
+from tasks.guard import FIXED_MESSAGES, failure_of, fixed_message
 
 KINDS = (ValueError, KeyError, ZeroDivisionError, UnicodeError, OSError, RuntimeError)
 
@@ -28,8 +28,8 @@ def test_no_word_of_a_note_is_told(text: str, fixed: str) -> None:
         for arguments in ((text,), (fixed, text), (f"{fixed}{text or ' '}",), (text.encode(),)):
             told = fixed_message(kind(*arguments))
             assert told is None or (told == text and text in FIXED_MESSAGES)
-    expected = str(StepFailed.of("notes", ValueError("")))
-    assert str(StepFailed.of("notes", ValueError(f"{text}!"))) == expected
+    expected = str(failure_of("notes", ValueError("")))
+    assert str(failure_of("notes", ValueError(f"{text}!"))) == expected
 
 
 def test_neither_a_printed_form_nor_a_note_beside_the_exception_is_told() -> None:
@@ -42,7 +42,7 @@ def test_neither_a_printed_form_nor_a_note_beside_the_exception_is_told() -> Non
     beside = ValueError("math domain error")
     beside.add_note("Mr. Planted was admitted")
     for error in (Quoting("math domain error"), beside, ValueError(Text("math domain error"))):
-        assert "Planted" not in str(StepFailed.of("notes", error))
+        assert "Planted" not in str(failure_of("notes", error))
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_neither_a_printed_form_nor_a_note_beside_the_exception_is_told() -> Non
 def test_a_cause_in_our_own_arithmetic_is_named(fails: Callable[[], object], cause: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - each its own
         fails()
-    told = str(StepFailed.of("report", caught.value))
+    told = str(failure_of("report", caught.value))
     assert cause in told
     assert "withheld" not in told
-    assert "tests/test_errors.py:" in told
+    assert "tests/test_guard.py:" in told
 
 
 def test_what_is_fixed_quotes_nothing() -> None:

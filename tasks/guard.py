@@ -1,0 +1,122 @@
+"""What an error may say when it leaves a step, a shard or a rank: nothing that a note could say.
+
+A ClinfuseError passes as it is. Of any other exception its type and place get out; its message only
+where that is a fixed one, and what the operating system refused in the system's own words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from tasks.errors import ClinfuseError, StepFailed, SystemRefused
+
+Made = TypeVar("Made")
+
+_ROOT = Path(__file__).parents[1]
+_OURS = ("flows", "tasks", "tests")
+_FULL = "free space where the store and temporary files lie"
+_RIGHTS = "check the permissions of the store and of what the configuration names"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: "choose a store that can be written with --store",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOMEM: "free memory",
+}
+
+# Whole messages of Python's and numpy's arithmetic into which nothing is ever put: they name a
+# cause, and no note can be in them. What stands in no message of this list is withheld.
+FIXED_MESSAGES = frozenset(
+    {
+        "0.0 cannot be raised to a negative power",
+        "Matrix is not positive definite",
+        "SVD did not converge",
+        "Singular matrix",
+        "attempt to get argmax of an empty sequence",
+        "attempt to get argmin of an empty sequence",
+        "cannot convert float NaN to integer",
+        "cannot convert float infinity to integer",
+        "division by zero",
+        "expected a positive input",
+        "float division by zero",
+        "float floor division by zero",
+        "float modulo",
+        "int too large to convert to float",
+        "integer division or modulo by zero",
+        "integer modulo by zero",
+        "list index out of range",
+        "math domain error",
+        "math range error",
+        "max() arg is an empty sequence",
+        "max() iterable argument is empty",
+        "mean requires at least one data point",
+        "min() arg is an empty sequence",
+        "min() iterable argument is empty",
+        "need at least one array to concatenate",
+        "no median for empty data",
+        "tuple index out of range",
+        "zero-size array to reduction operation maximum which has no identity",
+        "zero-size array to reduction operation minimum which has no identity",
+    }
+)
+
+
+def guarded(kind: str, work: Callable[[], Made]) -> Made:
+    """Do the work of a step of that kind; what it raises is a ClinfuseError."""
+    failure: ClinfuseError
+    try:
+        return work()
+    except ClinfuseError as error:
+        failure = error
+    except Exception as error:
+        failure = failure_of(kind, error)
+    # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
+    failure.__cause__ = failure.__context__ = None
+    raise failure.with_traceback(None)
+
+
+def failure_of(kind: str, error: Exception) -> SystemRefused | StepFailed:
+    """What to say of an unexpected exception in a step of that kind."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number in errno.errorcode:
+        # the words are those of the number: the error's message and file name may be of anything
+        advice = _ADVICE.get(number, "correct that")
+        return SystemRefused(
+            f"step '{kind}' stopped: {os.strerror(number)}; {advice}, and run again"
+        )
+    what = f"{type(error).__name__} at {place_of(error)}"
+    cause = fixed_message(error) or "the message is withheld because it may quote a note"
+    return StepFailed(f"step '{kind}' stopped with {what}; {cause}")
+
+
+def fixed_message(error: BaseException) -> str | None:
+    """The exception's message if it is one of FIXED_MESSAGES, word for word; else None.
+
+    >>> fixed_message(ValueError("math domain error"))
+    'math domain error'
+    >>> fixed_message(ValueError("cannot parse the patient was admitted with"))
+    """
+    match error.args:
+        case [message] if type(message) is str and message in FIXED_MESSAGES:
+            return message
+        case _:
+            return None
+
+
+def place_of(error: BaseException) -> str:
+    """file:line of the innermost frame that is ours."""
+    frames = [
+        f"{path.relative_to(_ROOT)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(_ROOT)
+        and path.relative_to(_ROOT).parts[0] in _OURS
+    ]
+    return frames[-1] if frames else "an unknown place"
