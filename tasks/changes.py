@@ -17,9 +17,8 @@ def why_made(store: Store, kind: str, version: int, described: Mapping[str, Any]
     Args:
         described: the step's arguments as `keys.describe` gives them.
     """
-    words = _words(described)  # which outcome, which table, which split it is
     manifests = [
-        each for each in store.manifests() if each.kind == kind and _words(each.config) == words
+        each for each in store.manifests() if each.kind == kind and _alike(each.config, described)
     ]
     if not manifests:
         return "the first of its kind"
@@ -33,8 +32,13 @@ def why_made(store: Store, kind: str, version: int, described: Mapping[str, Any]
     return f"unlike {_name(manifest)} in {'; '.join(nearest[:SHOWN])}{more}"
 
 
-def _words(described: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value for name, value in described.items() if isinstance(value, str)}
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether they are of one step, and name the same outcome, table or split."""
+
+    def words(described: Mapping[str, Any]) -> dict[str, str]:
+        return {name: value for name, value in described.items() if isinstance(value, str)}
+
+    return one.keys() == other.keys() and words(one) == words(other)
 
 
 def _name(manifest: Manifest) -> str:
