@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.label_sets import LabelSets
-from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.calibration import Calibration, calibration
 from tasks.evaluate.measures.coding import DEPTHS, coding
 from tasks.evaluate.measures.columns import labels_with
 from tasks.evaluate.measures.decisions import THRESHOLDS, net_benefit
-from tasks.evaluate.measures.intervals import METHOD, Z, interval
+from tasks.evaluate.measures.estimates import Estimate
+from tasks.evaluate.measures.intervals import METHOD, interval
 from tasks.evaluate.measures.recalibration import (
     LEAST_CASES,
     Recalibration,
@@ -27,6 +27,7 @@ from tasks.evaluate.measures.recalibration import (
     unchanged,
 )
 from tasks.evaluate.measures.thresholds import F1, NEVER, best_thresholds, f1_at
+from tasks.evaluate.measures.wilson import Z
 from tasks.evaluate.rows import counted, valued
 
 LEAST_RANKED = 15  # labels: with fewer, precision at 15 says nothing

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks import threads
-from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs
+from tasks.evaluate.measures.auroc import LabelAurocs, label_aurocs
 from tasks.evaluate.measures.bootstrap import cluster_bootstrap
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import (
-    Z,
     difference,
     interval,
     label_interval,
@@ -32,6 +32,7 @@ from tasks.evaluate.measures.intervals import (
 )
 from tasks.evaluate.measures.micro import micro
 from tasks.evaluate.measures.small_samples import lone_influence
+from tasks.evaluate.measures.wilson import Z
 from tests.bench import _hospital
 from tests.bench._hospital import Hospital
 
@@ -86,10 +87,10 @@ def replicate(kind: str, admissions: int, number: int) -> NDArray[np.float64]:
     true, true_second = hospital.auroc[drawn].mean(), hospital.auroc_second[drawn].mean()
     weighted = float(np.average(hospital.auroc[drawn], weights=hospital.prevalence[drawn]))
     ours, theirs = first.macro(), second.macro()
-    apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
+    apart = ours.minus(theirs)
     hidden = _lone(first)
     shown = apart.influence - hidden + _lone(second)
-    by_cases, pooled = first.weighted(), micro(sample.scores, sample.cases, seen)
+    by_cases, pooled = first.weighted(), micro(sample.scores, sample.cases, seen, patients)
     return np.array(
         [
             _outcome(interval(one, patients), one, plain, truth, patients)
@@ -149,7 +150,7 @@ def alone(patients: int, auroc: float, samples: int) -> tuple[float, float, floa
     case = np.repeat((owner < patients)[:, None], samples, axis=1)
     scores = (error + np.sqrt(2) * ndtri(auroc) * case).astype(np.float32)
     found = label_aurocs(scores, case, np.ones_like(case), owner)
-    columns = found.auroc, found.standard_error, found.degrees, found.case_patients
+    columns = found.auroc, found.standard_error, found.case_patients, found.control_patients
     given = [
         label_interval(*one) for one in zip(*(column.tolist() for column in columns), strict=True)
     ]
@@ -180,9 +181,7 @@ def _lone(labels: LabelAurocs) -> NDArray[np.float64]:
     defined = labels.defined()
     cells = labels.lone.label, labels.lone.row, labels.lone.share
     admissions = len(labels.macro().influence)
-    return lone_influence(
-        labels.auroc, defined / defined.sum(), labels.case_patients, *cells, admissions
-    )
+    return lone_influence(labels.auroc, defined / defined.sum(), labels.rarer, *cells, admissions)
 
 
 def _one_thread() -> None:
