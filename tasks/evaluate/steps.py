@@ -122,7 +122,7 @@ def compare(
     return Evaluated(made, made, json.loads((place / "headline.json").read_text()))
 
 
-@step("metrics", version=4)
+@step("metrics", version=5)
 def metrics(
     out: Path,
     run: str,
@@ -200,7 +200,7 @@ def report(
     return {"bytes": (out / "report.html").stat().st_size}
 
 
-@step("leaderboard", version=1)
+@step("leaderboard", version=2)
 def leaderboard(
     out: Path,
     name: str,
@@ -218,7 +218,7 @@ def leaderboard(
     return write_leaderboard(out, name, entrants, reference, lineage)
 
 
-@step("leaks", version=1)
+@step("leaks", version=2)
 def audit_leaks(
     out: Path, sections: Path, cohort: Path, outcomes: Mapping[str, Path], config: LeaksConfig
 ) -> Counts:

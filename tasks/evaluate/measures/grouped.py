@@ -16,6 +16,7 @@ from tasks.evaluate.measures.clusters import Clusters, Sides
 from tasks.evaluate.measures.estimates import Bearers, Estimate
 from tasks.evaluate.measures.influences import hidden_spread
 from tasks.evaluate.measures.ranks import Ranked, ranked_labels
+from tasks.evaluate.measures.small_samples import TOO_FEW
 
 LONE_PRODUCTS = 1 << 17  # OpenBLAS multiplies as many alone, and twice as many
 BLOCK_CELLS = 1 << 22  # influences held at once: 32 MiB
@@ -43,7 +44,7 @@ class GroupedAurocs:
         labels = self.shared(group, other)
         count = int(labels.sum())
         if not count:
-            return Estimate(float("nan"), np.zeros(len(self.group)))
+            return Estimate(float("nan"), np.zeros(len(self.group)), TOO_FEW)
         own = np.where(self.group == group, self.influence[other], 0.0)
         sizes = self.case_patients[group, labels], self.control_patients[group, labels]
         patients, weight = self.bearers[group].count(labels), np.full(count, 1 / count)

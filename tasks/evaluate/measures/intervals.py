@@ -171,7 +171,7 @@ def label_interval(
 
 def _why_unknown(value: float, error: float, bounds: tuple[float, float], reason: str) -> str:
     if math.isnan(value):
-        return "undefined: no case or no control"
+        return reason or "undefined: no case or no control"
     if reason or math.isnan(error):
         return reason or FEW_PATIENTS
     at_an_end = bounds == (0.0, 1.0) and not 0 < value < 1

@@ -118,8 +118,11 @@ def test_an_admission_section_is_no_later_section(ward: Ward) -> None:
 
 def test_that_a_section_is_there_is_told_too(ward: Ward) -> None:
     ward.say("PROCEDURE", ["-" if died else "" for died in ward.died])
-    leaks, terms, _ = ward.audit()
+    leaks, terms, page = ward.audit()
     assert leaks["PROCEDURE"]["flagged"]
+    assert leaks["PROCEDURE"]["auroc"] == 1
+    assert "| 1.000 | interval withheld |" in page
+    assert "nan" not in page
     assert [row["term"] for row in terms if row["section"] == "PROCEDURE"] == [PRESENT]
 
 
