@@ -43,7 +43,7 @@ class Clusters:
         self.groups = int(group.max(initial=0)) + 1
         found, self.cluster = np.unique(patients * self.groups + group, return_inverse=True)
         self.group = found % self.groups  # [clusters]
-        self._weights = np.ones(len(patients)) if weights is None else weights
+        self._weights = weights
         self._observed: NDArray[np.bool_] | None = None
         self._count(slice(None))
 
@@ -57,23 +57,22 @@ class Clusters:
         if not _same(observed, self._observed):
             self._observed = observed
             self._count(slice(None) if observed is None else observed)
-        with_case, place, counts = np.unique(
-            self.cluster[rows], return_inverse=True, return_counts=True
-        )
+        with_case, counts = np.unique(self.cluster[rows], return_counts=True)
         group, only = self.group[with_case], with_case[counts == self._seen[with_case]]
-        own = _sums(place, self._weights[rows], len(with_case))
-        other = self._weight[with_case] - own
-        changed = np.square(other) - np.square(self._weight[with_case])
+        own = counts.astype(np.float64)
+        if self._weights is not None:
+            place = np.searchsorted(with_case, self.cluster[rows])
+            own = _sums(place, self._weights[rows], len(with_case))
         cases = np.bincount(group, minlength=self.groups)
         controls = self.patients - np.bincount(self.group[only], minlength=self.groups)
+        # what these clusters' controls leave of the squares of all that they have
+        left = own * (own - 2 * self._weight[with_case])
+        total = _sums(group, own, self.groups)
         return Sides(
             cases,
             controls,
-            _effective(self._by_group(own, group), self._by_group(np.square(own), group)),
-            _effective(
-                self._weight_of_group - self._by_group(own, group),
-                self._squares_of_group + self._by_group(changed, group),
-            ),
+            _effective(total, _sums(group, own * own, self.groups)),
+            _effective(self._totals - total, self._squares + _sums(group, left, self.groups)),
             self._rarer(with_case, only, cases <= controls),
         )
 
@@ -91,13 +90,12 @@ class Clusters:
     def _count(self, observed: NDArray[np.bool_] | slice) -> None:
         cluster, clusters = self.cluster[observed], len(self.group)
         self._seen = np.bincount(cluster, minlength=clusters)  # [clusters] observed admissions
-        self._weight = _sums(cluster, self._weights[observed], clusters)
+        self._weight = self._seen.astype(np.float64)
+        if self._weights is not None:
+            self._weight = _sums(cluster, self._weights[observed], clusters)
         self.patients = np.bincount(self.group[self._seen > 0], minlength=self.groups)  # [groups]
-        self._weight_of_group = self._by_group(self._weight, self.group)
-        self._squares_of_group = self._by_group(np.square(self._weight), self.group)
-
-    def _by_group(self, values: Floats, group: NDArray[np.int64]) -> Floats:
-        return _sums(group, values, self.groups)
+        self._totals = _sums(self.group, self._weight, self.groups)
+        self._squares = _sums(self.group, np.square(self._weight), self.groups)
 
 
 def _sums(place: NDArray[np.int64], values: Floats, places: int) -> Floats:
