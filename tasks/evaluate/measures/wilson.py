@@ -45,12 +45,16 @@ def score_interval(
         return value, value
     away = 1 - value if value < 0.5 else value  # from the end that is farther
     near = _wilson(away, error**2, quantile(degrees))[1]
-    far = near - 2 * ONE_PEAK / Z * quantile(degrees) * error
     variance = error**2
     if expected > 0 and not math.isinf(degrees):
         variance = (degrees * variance + ASSUMED * expected) / (degrees + ASSUMED)
         degrees += ASSUMED
-    far = max(far, _wilson(away, variance, quantile(degrees))[0], 1 - ONE_EVENT * (1 - away))
+    width = quantile(degrees)
+    far = max(
+        _wilson(away, variance, width)[0],
+        near - 2 * ONE_PEAK / Z * width * error,
+        1 - ONE_EVENT * (1 - away),
+    )
     return (1 - near, 1 - far) if value < 0.5 else (far, near)
 
 
