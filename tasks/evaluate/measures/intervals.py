@@ -26,8 +26,9 @@ from tasks.evaluate.measures.small_samples import (
     degrees_of_freedom,
     expected_variance,
     reason_to_withhold,
+    with_expected,
 )
-from tasks.evaluate.measures.wilson import quantile, score_interval
+from tasks.evaluate.measures.wilson import Spread, quantile, score_interval
 
 METHOD = "influence function, clustered by patient"
 PAIRED_METHOD = "paired influence functions, clustered by patient"
@@ -59,7 +60,16 @@ def interval(
     """
     error = standard_error(estimate.influence, patients)
     degrees, reason = basis(estimate, patients)
-    return interval_of(estimate.value, error, degrees, bounds, reason, estimate.expected)
+    further = further_of(error, degrees, estimate.expected)
+    return interval_of(estimate.value, error, degrees, bounds, reason, further)
+
+
+def further_of(error: float, degrees: float, expected: float) -> Spread | None:
+    """The spread towards 0.5 of an estimate of which a model expects this variance; 0: of none."""
+    if not expected > 0:
+        return None
+    variance, more = with_expected(error**2, degrees, expected)
+    return Spread(math.sqrt(variance), more)
 
 
 def basis(estimate: Estimate, patients: NDArray[np.int64]) -> tuple[float, str]:
@@ -82,18 +92,18 @@ def interval_of(
     degrees: float = math.inf,
     bounds: tuple[float, float] = (0.0, 1.0),
     reason: str = "",
-    expected: float = 0.0,
+    further: Spread | None = None,
 ) -> Interval:
     """The interval of a value, given its standard error and the degrees of freedom of that.
 
     Args:
         reason: why it is withheld, where that is known already.
-        expected: the variance that a model expects, as `Estimate` has it; used from 0 to 1.
+        further: its spread on the side towards 0.5, where that is another; used from 0 to 1.
     """
     if reason := _why_unknown(value, error, bounds, reason):
         return Interval(value, _UNKNOWN, _UNKNOWN, reason=reason, degrees=degrees)
     if bounds == (0.0, 1.0):
-        low, high = score_interval(value, error, degrees, expected)
+        low, high = score_interval(value, Spread(error, degrees), further)
     else:
         half = quantile(degrees) * error
         low, high = max(value - half, bounds[0]), min(value + half, bounds[1])
@@ -165,8 +175,10 @@ def label_interval(
     rarer = min(case_patients, control_patients)
     degrees = degrees_of_freedom(case_patients, control_patients)
     expected = expected_variance(auroc, case_patients, control_patients)
-    reason = reason_to_withhold(rarer, rarer)
-    return interval_of(auroc, error, degrees, reason=reason, expected=expected)
+    further = further_of(error, degrees, expected)
+    return interval_of(
+        auroc, error, degrees, reason=reason_to_withhold(rarer, rarer), further=further
+    )
 
 
 def _why_unknown(value: float, error: float, bounds: tuple[float, float], reason: str) -> str:

@@ -47,7 +47,8 @@ from tasks.evaluate.measures.intervals import (
     standard_error,
     tested,
 )
-from tasks.evaluate.measures.small_samples import satterthwaite
+from tasks.evaluate.measures.small_samples import satterthwaite, with_expected
+from tasks.evaluate.measures.wilson import Spread
 
 ONE_CHECKPOINT = "this checkpoint only"
 T_METHOD = "Student's t, Satterthwaite"
@@ -136,9 +137,14 @@ def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
         return _told(interval(model.estimates[0], patients), f"{words}; {METHOD}")
     mean, own = model.mean, _seed_terms(model)
     patients_term, reason = _patient_term(mean, patients)
-    error, degrees = _summed([patients_term, *own])
-    expected = mean.expected and mean.expected + sum(variance for variance, _ in own)
-    found = interval_of(mean.value, error, degrees, reason=reason, expected=expected)
+    found = interval_of(
+        mean.value,
+        *_summed([patients_term, *own]),
+        reason=reason,
+        further=_summed([with_expected(*patients_term, mean.expected), *own])
+        if mean.expected
+        else None,
+    )
     return _told(found, f"{words}; {METHOD}; {T_METHOD}")
 
 
@@ -155,9 +161,9 @@ def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.
         return _told(difference(ours, theirs, patients), method)
     apart = ours.minus(theirs)
     patients_term, reason = _patient_term(apart, patients)
-    error, degrees = _summed([patients_term, *_seed_terms(first), *_seed_terms(second)])
-    found = interval_of(apart.value, error, degrees, (-1.0, 1.0), reason)
-    return _told(tested(found, error), f"{method}; {T_METHOD}")
+    spread = _summed([patients_term, *_seed_terms(first), *_seed_terms(second)])
+    found = interval_of(apart.value, *spread, (-1.0, 1.0), reason)
+    return _told(tested(found, spread.error), f"{method}; {T_METHOD}")
 
 
 def _in_words(model: Trained) -> str:
@@ -183,8 +189,9 @@ def _seed_terms(model: Trained) -> list[_Term]:
     return [(model.spread**2 / model.seeds, float(model.seeds - 1))]
 
 
-def _summed(terms: Sequence[_Term]) -> tuple[float, float]:
-    """The standard error that the variances make together, and its degrees of freedom."""
+def _summed(terms: Sequence[_Term]) -> Spread:
+    """What the variances make together."""
     variances, degrees = zip(*terms, strict=True)
     variance = sum(variances)
-    return math.sqrt(variance), satterthwaite(variances, degrees) if variance > 0 else math.inf
+    free = satterthwaite(variances, degrees) if variance > 0 else math.inf
+    return Spread(math.sqrt(variance), free)

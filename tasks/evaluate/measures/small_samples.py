@@ -15,9 +15,10 @@ the two. Four things make the plain interval wrong there (`make bench NAME=cover
   large. They are Satterthwaite's (Biometrics Bulletin 2:110-114, 1946) of the variance of cases and
   that of controls, with their numbers of patients less one, as in Brunner & Munzel (Biometrical
   Journal 42:17-25, 2000); both are taken to vary alike.
-- Of an AUROC near 1 most samples of few cases lack the rare low ones, and their variance is too
-  small. So one degree of freedom more is given to what Hanley & McNeil (Radiology 143:29-36, 1982)
-  expect of an AUROC of that size, as if one patient more had been seen who varies so.
+- Of an AUROC near 1 most samples of few cases lack the rare low ones: the AUROC is too high and its
+  variance too small. So the side towards 0.5 has two degrees of freedom more, of what Hanley &
+  McNeil (Radiology 143:29-36, 1982) expect of an AUROC of that size: as if on either side one
+  patient more had been seen who varies so.
 - With fewer than 10 patients on either side no interval held what it says. It is withheld.
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FEWEST_PATIENTS = 10
+ASSUMED = 2  # degrees of freedom: of a patient on either side
 FEW_PATIENTS = f"fewer than {FEWEST_PATIENTS} patients"
 TOO_FEW = f"{FEW_PATIENTS} with the label or without it"
 ALL_LONE = "no label rests on more than one patient"
@@ -103,6 +105,16 @@ def expected_variance(
     patients = np.stack(np.broadcast_arrays(case_patients, control_patients))
     of_one = further**2 * (1 - further) / (1 + further)
     return float(of_one * (np.square(weight) / patients).sum())
+
+
+def with_expected(variance: float, degrees: float, expected: float) -> tuple[float, float]:
+    """A variance and its degrees of freedom, after ASSUMED degrees more of what is expected.
+
+    >>> with_expected(1.0, 8.0, 2.0)
+    (1.2, 10.0)
+    """
+    total = degrees + ASSUMED
+    return (degrees * variance + ASSUMED * expected) / total, total
 
 
 def reason_to_withhold(patients: int, rarer: ArrayLike) -> str:

@@ -20,50 +20,54 @@ the sample shows:
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 Z = 1.959963984540054  # the normal distribution's 97.5th percentile
 ONE_EVENT = 5.571643390938  # the upper limit of Poisson's mean, one event seen: chi2(4) / 2
-ASSUMED = 2  # degrees of freedom given to what a model expects: a patient on either side
-ONE_PEAK = 2 / (3 * math.sqrt(0.05))  # 1 - 4 / (9 k^2) = 0.95
+ONE_PEAK = 2 / (3 * math.sqrt(0.05))  # standard errors: 1 - 4 / (9 k^2) = 0.95
+
+
+class Spread(NamedTuple):
+    """A standard error, and the degrees of freedom of its square."""
+
+    error: float
+    degrees: float
+
+    @property
+    def width(self) -> float:
+        """Half of Student's interval."""
+        return quantile(self.degrees) * self.error
 
 
 def score_interval(
-    value: float, error: float, degrees: float, expected: float = 0.0
+    value: float, spread: Spread, further: Spread | None = None
 ) -> tuple[float, float]:
     """The ends of the 95% interval.
 
     Args:
         value: above 0 and below 1.
-        error, degrees: its standard error, and the degrees of freedom of that.
-        expected: the variance that a model expects, to count as ASSUMED degrees; 0: of none.
+        further: for the side away from the nearer end, where that is not the same.
 
-    >>> low, high = score_interval(0.9, 0.03, math.inf)  # as 90 of 100
+    >>> low, high = score_interval(0.9, Spread(0.03, math.inf))  # as 90 of 100
     >>> round(low, 4), round(high, 4)
     (0.8256, 0.9448)
     """
-    if not error > 0:
+    if not spread.error > 0:
         return value, value
-    away = 1 - value if value < 0.5 else value  # from the end that is farther
-    near = _wilson(away, error**2, quantile(degrees))[1]
-    variance = error**2
-    if expected > 0 and not math.isinf(degrees):
-        variance = (degrees * variance + ASSUMED * expected) / (degrees + ASSUMED)
-        degrees += ASSUMED
-    width = quantile(degrees)
-    far = max(
-        _wilson(away, variance, width)[0],
-        near - 2 * ONE_PEAK / Z * width * error,
-        1 - ONE_EVENT * (1 - away),
-    )
-    return (1 - near, 1 - far) if value < 0.5 else (far, near)
+    spare = min(value, 1 - value)  # how far the nearer end is
+    further = further or spread
+    near = _reach(spare, spread.width)[0]
+    longest = 2 * ONE_PEAK / Z * quantile(further.degrees) * spread.error
+    away = min(_reach(spare, further.width)[1], longest - near, (ONE_EVENT - 1) * spare)
+    return (value - near, value + away) if value < 0.5 else (value - away, value + near)
 
 
-def _wilson(value: float, variance: float, width: float) -> tuple[float, float]:
-    """Wilson's score interval, of so many standard errors either way."""
-    squared = width**2 * variance / (value * (1 - value))  # width^2 over the number of trials
-    middle = value + squared / 2
-    half = math.sqrt(squared * (value * (1 - value) + squared / 4))
-    return (middle - half) / (1 + squared), (middle + half) / (1 + squared)
+def _reach(spare: float, width: float) -> tuple[float, float]:
+    """How far Wilson's interval goes to the nearer end and away, where Student's has this width."""
+    squared = width**2 / (spare * (1 - spare))  # the quantile's square over the number of trials
+    half = math.sqrt(squared * (spare * (1 - spare) + squared / 4))
+    drawn = squared * (0.5 - spare)  # towards one half
+    return min(spare, max(0.0, half - drawn) / (1 + squared)), (half + drawn) / (1 + squared)
 
 
 def quantile(degrees: float) -> float:
