@@ -26,6 +26,7 @@ from tasks.evaluate.measures.recalibration import (
     recalibrate,
     unchanged,
 )
+from tasks.evaluate.measures.small_samples import TOO_FEW
 from tasks.evaluate.measures.thresholds import F1, NEVER, best_thresholds, f1_at
 from tasks.evaluate.measures.wilson import Z
 from tasks.evaluate.rows import counted, valued
@@ -92,7 +93,8 @@ def _calibration_rows(found: Calibration, sets: LabelSets, suffix: str) -> Itera
         if not count:
             continue
         influence = found.influence[np.unique(sets.known.cells[own])].sum(0) / count
-        mean = Estimate(float(found.brier[own].mean()), influence)
+        known = np.isfinite(found.brier_error[own]).any()  # of a label that enough patients tell
+        mean = Estimate(float(found.brier[own].mean()), influence, "" if known else TOO_FEW)
         yield base | valued(f"brier_macro{suffix}", interval(mean, sets.known.patients))
         for name, values, method in (
             ("ece", found.ece, f"median over labels, {BINNED}"),

@@ -9,12 +9,15 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-COLUMNS = ("what", "unit", "ours", "peer", "peer_name", "ratio", "goal", "peak_mib")
+NUMBERS = ("ours", "peer", "ratio", "goal")
 
 
 def main(names: list[str]) -> None:
@@ -28,10 +31,22 @@ def main(names: list[str]) -> None:
         folder = Path("build/bench")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(rows, indent=1))
-        table = Table(*COLUMNS, title=name)
-        for row in rows:
-            table.add_row(*(_cell(row.get(column)) for column in COLUMNS))
-        Console().print(table)
+        Console().print(_table(name, rows))
+
+
+def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What was measured, in lines as long as the terminal has room for, and the numbers beside."""
+    table = Table("what", title=name, show_lines=True)
+    for column in NUMBERS:
+        table.add_column(column, justify="right")
+    for row in rows:
+        words = f"{row['what']} ({row['unit']})"
+        if row.get("peer_name"):
+            words += f"; peer: {row['peer_name']}"
+        if row.get("peak_mib"):
+            words += f"; peak {row['peak_mib']} MiB"
+        table.add_row(Text(words), *(_cell(row.get(column)) for column in NUMBERS))
+    return table
 
 
 def _cell(value: object) -> str:

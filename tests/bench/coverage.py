@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from tasks import threads
 from tasks.evaluate.measures.auroc import LabelAurocs, label_aurocs
@@ -214,7 +215,7 @@ def _bootstrap_rows() -> list[dict[str, Any]]:
 
 def _say_correlations() -> None:
     patient, own, admission, _ = _hospital.PRESENCE
-    print(
+    Console().print(
         "Correlations of the normal variables behind labels: "
         f"{patient + own:.2f} of a label within a patient, {patient + admission:.2f} across the "
         "labels of an admission; behind scores: "
@@ -223,5 +224,6 @@ def _say_correlations() -> None:
         f"share of all labels {_hospital.SICKNESS:.2f}.\n1 to 5 admissions a patient, "
         f"{_hospital.MEAN_ADMISSIONS:.2f} on average. The truth is exact for admissions of "
         "different patients; pairs within a patient, of lower AUROC noise, are a share of about "
-        "2 / patients and are in the bias."
+        "2 / patients and are in the bias.",
+        highlight=False,
     )

@@ -7,7 +7,6 @@ ranks better than those, on the same admissions, gives the outcome away.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from tasks.evaluate.config import LeaksConfig
 from tasks.evaluate.measures.auroc import label_aurocs
 from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.intervals import Interval, difference, interval
+from tasks.evaluate.measures.intervals import difference, interval
 
 TOGETHER = "ADMISSION NOTE"  # the admission sections together
 ERROR_RATE = 0.05  # of any false flag in the whole audit
@@ -152,17 +151,11 @@ def _compared(
             "above": above.value,
             "above_low": above.low,
             "above_high": above.high,
-            "p_value": None if at_admission else _p_value(above),
+            # no p-value although they differ: neither varies, as where all are ranked right
+            "p_value": None if at_admission else float(np.nan_to_num(above.p_value, nan=0.0)),
             "flagged": False,
             "labels": len(space.codes),
             "n": len(cases),
             "n_patients": len(np.unique(patients)),
             "positives": int(cases.sum()),
         }
-
-
-def _p_value(above: Interval) -> float:
-    """Of too few patients no evidence; 0 where both differ and neither varies."""
-    if math.isnan(above.p_value):
-        return 1.0 if above.reason else 0.0
-    return above.p_value

@@ -19,7 +19,8 @@ the two. Four things make the plain interval wrong there (`make bench NAME=cover
   variance too small. So the side towards 0.5 has two degrees of freedom more, of what Hanley &
   McNeil (Radiology 143:29-36, 1982) expect of an AUROC of that size: as if on either side one
   patient more had been seen who varies so.
-- With fewer than 10 patients on either side no interval held what it says. It is withheld.
+- With fewer than 10 patients on either side none holds what it says: of 7 with a label of AUROC
+  0.95 this one would hold the truth in 91% of times, of 4 in 86%. It is withheld.
 """
 
 from __future__ import annotations
