@@ -10,8 +10,9 @@ towards 0.5, where the truth is more likely to be.
 Two limits hold what few patients with an AUROC near 1 would otherwise stretch far beyond all that
 the sample shows:
 
-- The distance from the end is due to one patient at least, and the exact interval of one event
-  ends at 5.57 times what was seen (Garwood, Biometrika 28:437-442, 1936).
+- The distance from the end is due to one patient at least, and the mid-P interval of one event of
+  Poisson's distribution ends at 4.93 times what was seen (Berry & Armitage, Statistician
+  44:417-423, 1995).
 - However skewed, an estimate whose distribution has one peak lies within 2.98 standard errors in
   95% of times (Vysochanskij & Petunin, Theory Probab. Math. Stat. 21:25-36, 1980), where a normal
   one lies within 1.96: no interval is longer than in this ratio to Student's.
@@ -23,7 +24,7 @@ import math
 from typing import NamedTuple
 
 Z = 1.959963984540054  # the normal distribution's 97.5th percentile
-ONE_EVENT = 5.571643390938  # the upper limit of Poisson's mean, one event seen: chi2(4) / 2
+ONE_EVENT = 4.931860524706773  # the x of exp(-x) (1 + x / 2) = 0.025
 ONE_PEAK = 2 / (3 * math.sqrt(0.05))  # standard errors: 1 - 4 / (9 k^2) = 0.95
 
 
