@@ -15,7 +15,7 @@ the variance of A plus that of the part of F_s that seeds do not share; hence
     variance = sandwich(averaged influences) + s^2 / S
 
 holds the unshared part over S once too often, and is never too small on average: of seeds that
-differ in nothing but that, 98.8% of a difference's intervals hold it (`make bench NAME=seeds`). The
+differ in nothing but that, 98.9% of a difference's intervals hold it (`make bench NAME=seeds`). The
 interval is Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114,
 1946): each term's square over its own degrees, the patients' (`small_samples.py`) and seeds less
 one.
