@@ -204,11 +204,11 @@ class _Tally:
         influence = np.zeros(admissions)
         influence[ranked.order] = influences(ranked, ranks, sides, sample.weights)
         column[0], column[2] = ranks.auroc, ranks.average_precision
-        bearers = sides.rarer
+        bearers = sides.rarer()
         self.bearers.append(np.stack([np.full_like(bearers, ranked.label), bearers]))
         if len(bearers) > 1:
             by_patient = np.bincount(sample.patients, influence).astype(np.float64)
-            column[1] = standard_error(by_patient, int(sample.clusters.patients[0]))
+            column[1] = standard_error(by_patient, int(sides.patients[0]))
         else:
             self.lone.append(lone_cells(ranked, sides, sample.weights))
         influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]

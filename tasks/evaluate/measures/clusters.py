@@ -8,29 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The patients with a case of a label, and those with a control; one may have both."""
-
-    cases: NDArray[np.int64]  # [groups] patients with a case
-    controls: NDArray[np.int64]  # [groups] patients with a control
-    # [groups] the effective number of each (Kish, Survey Sampling, 1965), (sum k)^2 / sum k^2 of
-    # their numbers of admissions k: fewer where some have most of them; 0: there is none
-    effective_cases: Floats
-    effective_controls: Floats
-    rarer: NDArray[np.int64]  # the clusters of each group's smaller side: its AUROC rests on them
+Ints = NDArray[np.int64]
 
 
 class Clusters:
-    """Admissions by patient, or by patient and group. Counts are kept for labels observed alike."""
+    """Admissions by patient, or by patient and group."""
 
     def __init__(
-        self,
-        patients: NDArray[np.int64],
-        group: NDArray[np.int64] | None = None,
-        weights: Floats | None = None,
+        self, patients: Ints, group: Ints | None = None, weights: Floats | None = None
     ) -> None:
         """Number the clusters.
 
@@ -43,67 +28,103 @@ class Clusters:
         self.groups = int(group.max(initial=0)) + 1
         found, self.cluster = np.unique(patients * self.groups + group, return_inverse=True)
         self.group = found % self.groups  # [clusters]
-        self._weights = weights
+        self.weights = weights
         self._observed: NDArray[np.bool_] | None = None
-        self._count(slice(None))
+        self._seen = _Seen.of(self, slice(None))
 
-    def sides(self, rows: NDArray[np.int64], observed: NDArray[np.bool_] | None) -> Sides:
+    def sides(self, rows: Ints, observed: NDArray[np.bool_] | None) -> Sides:
         """Split the clusters by a label.
 
         Args:
             rows: the admissions with the label.
-            observed: [admissions], of which admissions it is known; None: of all.
+            observed: [admissions], of which admissions it is known; None: of all. What follows
+                from it is kept for the next label, which may be observed alike.
         """
         if not _same(observed, self._observed):
             self._observed = observed
-            self._count(slice(None) if observed is None else observed)
+            self._seen = _Seen.of(self, slice(None) if observed is None else observed)
         with_case, counts = np.unique(self.cluster[rows], return_counts=True)
-        group, only = self.group[with_case], with_case[counts == self._seen[with_case]]
+        only = with_case[counts == self._seen.admissions[with_case]]
         own = counts.astype(np.float64)
-        if self._weights is not None:
+        if self.weights is not None:
             place = np.searchsorted(with_case, self.cluster[rows])
-            own = _sums(place, self._weights[rows], len(with_case))
+            own = _sums(place, self.weights[rows], len(with_case))
+        group = self.group[with_case]
         cases = np.bincount(group, minlength=self.groups)
-        controls = self.patients - np.bincount(self.group[only], minlength=self.groups)
+        controls = self._seen.patients - np.bincount(self.group[only], minlength=self.groups)
+        return Sides(cases, controls, with_case, group, own, only, self.group, self._seen)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is observed of some labels."""
+
+    admissions: Ints  # [clusters] how many
+    weight: Floats  # [clusters] of these
+    patients: Ints  # [groups] with any
+    total: Floats  # [groups] of the weights
+    squares: Floats  # [groups] of the weights' squares
+
+    @classmethod
+    def of(cls, clusters: Clusters, observed: NDArray[np.bool_] | slice) -> _Seen:
+        cluster, group, groups = clusters.cluster[observed], clusters.group, clusters.groups
+        admissions = np.bincount(cluster, minlength=len(group))
+        weight = admissions.astype(np.float64)
+        if clusters.weights is not None:
+            weight = _sums(cluster, clusters.weights[observed], len(group))
+        patients = np.bincount(group[admissions > 0], minlength=groups)
+        sums = (_sums(group, values, groups) for values in (weight, weight * weight))
+        return cls(admissions, weight, patients, *sums)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The patients with a case of a label, and those with a control; one may have both."""
+
+    cases: Ints  # [groups] patients with a case
+    controls: Ints  # [groups] patients with a control
+    _with_case: Ints  # the clusters with a case, rising
+    _group: Ints  # [clusters with a case]
+    _own: Floats  # [clusters with a case] the weight of the cases
+    _only: Ints  # the clusters whose every observed admission is a case
+    _groups: Ints  # [clusters]
+    _seen: _Seen
+
+    @property
+    def patients(self) -> Ints:
+        """The patients with either; [groups]."""
+        return self._seen.patients
+
+    def effective(self) -> tuple[Floats, Floats]:
+        """The effective number of patients with a case, and of those with a control; [groups].
+
+        Kish's (Survey Sampling, 1965), (sum k)^2 / sum k^2 of their numbers of admissions k: fewer
+        where some have most of them; 0 where there is none.
+        """
+        own, size = self._own, len(self.cases)
+        total, squares = _sums(self._group, own, size), _sums(self._group, own * own, size)
         # what these clusters' controls leave of the squares of all that they have
-        left = own * (own - 2 * self._weight[with_case])
-        total = _sums(group, own, self.groups)
-        return Sides(
-            cases,
-            controls,
-            _effective(total, _sums(group, own * own, self.groups)),
-            _effective(self._totals - total, self._squares + _sums(group, left, self.groups)),
-            self._rarer(with_case, only, cases <= controls),
+        left = _sums(self._group, own * (own - 2 * self._seen.weight[self._with_case]), size)
+        return _kish(total, squares), _kish(self._seen.total - total, self._seen.squares + left)
+
+    def rarer(self) -> Ints:
+        """The clusters of each group's smaller side, on which its AUROC rests."""
+        by_cases = self.cases <= self.controls
+        if by_cases.all():
+            return self._with_case
+        with_control = (self._seen.admissions > 0) & ~by_cases[self._groups]
+        with_control[self._only] = False
+        return np.concatenate(
+            [self._with_case[by_cases[self._group]], np.flatnonzero(with_control)]
         )
 
-    def _rarer(
-        self, with_case: NDArray[np.int64], only: NDArray[np.int64], by_cases: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """The clusters with a case; of groups where these are not fewer, those with a control."""
-        if by_cases.all():
-            return with_case
-        with_control = (self._seen > 0) & ~by_cases[self.group]
-        with_control[only] = False
-        with_case = with_case[by_cases[self.group[with_case]]]
-        return np.concatenate([with_case, np.flatnonzero(with_control)])
 
-    def _count(self, observed: NDArray[np.bool_] | slice) -> None:
-        cluster, clusters = self.cluster[observed], len(self.group)
-        self._seen = np.bincount(cluster, minlength=clusters)  # [clusters] observed admissions
-        self._weight = self._seen.astype(np.float64)
-        if self._weights is not None:
-            self._weight = _sums(cluster, self._weights[observed], clusters)
-        self.patients = np.bincount(self.group[self._seen > 0], minlength=self.groups)  # [groups]
-        self._totals = _sums(self.group, self._weight, self.groups)
-        self._squares = _sums(self.group, np.square(self._weight), self.groups)
-
-
-def _sums(place: NDArray[np.int64], values: Floats, places: int) -> Floats:
+def _sums(place: Ints, values: Floats, places: int) -> Floats:
     return np.bincount(place, values, minlength=places).astype(np.float64, copy=False)
 
 
-def _effective(total: Floats, squares: Floats) -> Floats:
-    return np.divide(np.square(total), squares, out=np.zeros_like(total), where=squares > 0)
+def _kish(total: Floats, squares: Floats) -> Floats:
+    return np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0)
 
 
 def _same(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:

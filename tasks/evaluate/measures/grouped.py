@@ -89,18 +89,20 @@ def grouped_aurocs(
         cells, row = _Cells.of(ranked, len(scores)), len(waiting)
         for number, group in enumerate(partitions):
             sides = clusters[number].sides(cells.case, cells.observed)
-            aurocs[number][:, ranked.label] = cells.rank(group, sides, fewest, held[number, row])
             counts[number][:, :, ranked.label] = sides.cases, sides.controls
-            pairs = sides.rarer
-            bearers[number].append(np.stack([np.full_like(pairs, ranked.label), pairs]))
+            if (np.minimum(sides.cases, sides.controls) >= fewest).any():
+                found = cells.rank(group, sides, fewest, held[number, row])
+                aurocs[number][:, ranked.label] = found
+                pairs = sides.rarer()
+                bearers[number].append(np.stack([np.full_like(pairs, ranked.label), pairs]))
         waiting.append(ranked.label)
         if len(waiting) == step:
             add_up()
     add_up()
-    found = zip(partitions, aurocs, sums, counts, bearers, clusters, strict=True)
+    measured = zip(partitions, aurocs, sums, counts, bearers, clusters, strict=True)
     return [
         GroupedAurocs(group, auroc, summed, cases_of, controls_of, _by_group(Bearers.of(pairs), of))
-        for group, auroc, summed, (cases_of, controls_of), pairs, of in found
+        for group, auroc, summed, (cases_of, controls_of), pairs, of in measured
     ]
 
 
@@ -151,8 +153,6 @@ class _Cells:
         groups = len(sides.cases)
         auroc, width = np.full(groups, np.nan), groups + 1
         enough = np.minimum(sides.cases, sides.controls) >= fewest
-        if not enough.any():
-            return auroc
         if self.observed is not None:  # the unobserved are a group of their own, of no cases
             group = np.where(self.observed, group, groups)
         place = self.level * width + group  # in tables of [levels, groups]
@@ -166,8 +166,7 @@ class _Cells:
         below = (np.cumsum(below, axis=0) - 0.5 * below) / n_controls
         above = 1 - (np.cumsum(at, axis=0) - 0.5 * at) / n_cases
         value = (at * below).sum(axis=0) / n_cases
-        case_spread = hidden_spread(sides.effective_cases[enough])
-        control_spread = hidden_spread(sides.effective_controls[enough])
+        case_spread, control_spread = (hidden_spread(side)[enough] for side in sides.effective())
         table = np.zeros((2, self.levels, width))
         table[0][:, counts] = (above - value) * control_spread / n_controls
         table[1][:, counts] = (below - value) * case_spread / n_cases

@@ -35,6 +35,7 @@ def test_the_sides_are_those_of_counting(drawn: Drawn) -> None:
     clusters = Clusters(patients, group)
     for rows, observed in labels:
         sides = clusters.sides(rows, observed)
+        effective = sides.effective()
         seen = np.ones(len(patients), bool) if observed is None else observed
         case = np.zeros(len(patients), bool)
         case[rows] = True
@@ -45,18 +46,15 @@ def test_the_sides_are_those_of_counting(drawn: Drawn) -> None:
                 np.unique(patients[there & side], return_counts=True) for side in (case, ~case)
             )
             assert (sides.cases[one], sides.controls[one]) == (len(cases[0]), len(controls[0]))
-            for counted, effective in (
-                (cases[1], sides.effective_cases[one]),
-                (controls[1], sides.effective_controls[one]),
-            ):
+            for counted, of_side in zip((cases[1], controls[1]), effective, strict=True):
                 kish = counted.sum() ** 2 / max(1, (counted**2).sum())
-                np.testing.assert_allclose(effective, kish, rtol=1e-12)
+                np.testing.assert_allclose(of_side[one], kish, rtol=1e-12)
             fewer = cases[0] if len(cases[0]) <= len(controls[0]) else controls[0]
             rarer += [(int(patient), one) for patient in fewer]
         who = {
             (int(patients[row]), int(group[row]))
             for row in range(len(patients))
-            if clusters.cluster[row] in sides.rarer
+            if clusters.cluster[row] in sides.rarer()
         }
         assert who == set(rarer)
-        assert len(sides.rarer) == len(rarer)
+        assert len(sides.rarer()) == len(rarer)
