@@ -180,7 +180,7 @@ class _Tally:
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
     lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
-    bearers: list[NDArray[np.int64]]  # [2, pairs] each, as Bearers
+    bearers: list[tuple[int, NDArray[np.int64]]]  # a label, and on whom it rests
 
     @classmethod
     def empty(cls, labels: int, groups: int, admissions: int) -> _Tally:
@@ -205,7 +205,7 @@ class _Tally:
         influence[ranked.order] = influences(ranked, ranks, sides, sample.weights)
         column[0], column[2] = ranks.auroc, ranks.average_precision
         bearers = sides.rarer()
-        self.bearers.append(np.stack([np.full_like(bearers, ranked.label), bearers]))
+        self.bearers.append((ranked.label, bearers))
         if len(bearers) > 1:
             by_patient = np.bincount(sample.patients, influence).astype(np.float64)
             column[1] = standard_error(by_patient, int(sides.patients[0]))

@@ -95,8 +95,8 @@ class Sides:
         """The patients with either; [groups]."""
         return self._seen.patients
 
-    def effective(self) -> tuple[Floats, Floats]:
-        """The effective number of patients with a case, and of those with a control; [groups].
+    def effective(self) -> Floats:
+        """The effective numbers of patients with a case and of those with a control; [2, groups].
 
         Kish's (Survey Sampling, 1965), (sum k)^2 / sum k^2 of their numbers of admissions k: fewer
         where some have most of them; 0 where there is none.
@@ -105,7 +105,9 @@ class Sides:
         total, squares = _sums(self._group, own, size), _sums(self._group, own * own, size)
         # what these clusters' controls leave of the squares of all that they have
         left = _sums(self._group, own * (own - 2 * self._seen.weight[self._with_case]), size)
-        return _kish(total, squares), _kish(self._seen.total - total, self._seen.squares + left)
+        totals = np.array([total, self._seen.total - total])
+        below = np.array([squares, self._seen.squares + left])
+        return np.divide(totals * totals, below, out=np.zeros_like(totals), where=below > 0)
 
     def rarer(self) -> Ints:
         """The clusters of each group's smaller side, on which its AUROC rests."""
@@ -121,10 +123,6 @@ class Sides:
 
 def _sums(place: Ints, values: Floats, places: int) -> Floats:
     return np.bincount(place, values, minlength=places).astype(np.float64, copy=False)
-
-
-def _kish(total: Floats, squares: Floats) -> Floats:
-    return np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0)
 
 
 def _same(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:

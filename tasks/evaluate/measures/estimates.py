@@ -77,9 +77,13 @@ class Bearers:
     patient: NDArray[np.int64]  # [pairs]
 
     @classmethod
-    def of(cls, pairs: list[NDArray[np.int64]]) -> Bearers:
-        """Join what each label has, [2, pairs]."""
-        return cls(*np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1))
+    def of(cls, found: list[tuple[int, NDArray[np.int64]]]) -> Bearers:
+        """Join labels, each with its patients."""
+        labels = np.array([label for label, _ in found], np.int64)
+        sizes = np.array([len(patients) for _, patients in found], np.int64)
+        none = np.zeros(0, np.int64)
+        joined = np.concatenate([none, *(patients for _, patients in found)])
+        return cls(np.repeat(labels, sizes), joined)
 
     def count(self, labels: NDArray[np.bool_]) -> int:
         """On how many patients these labels rest together; [labels] bool."""

@@ -72,7 +72,7 @@ def grouped_aurocs(
     aurocs = [np.full((one.groups, labels), np.nan) for one in clusters]
     sums = [np.zeros((one.groups, len(scores))) for one in clusters]
     counts = [np.zeros((2, one.groups, labels), np.int64) for one in clusters]
-    bearers: list[list[NDArray[np.int64]]] = [[] for _ in clusters]
+    bearers: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in clusters]
     often = np.count_nonzero(cases & observed, axis=0) >= fewest
     step = max(1, BLOCK_CELLS // max(1, len(scores) * len(partitions)))
     # what an undefined label leaves of the one before is multiplied by 0
@@ -93,16 +93,15 @@ def grouped_aurocs(
             if (np.minimum(sides.cases, sides.controls) >= fewest).any():
                 found = cells.rank(group, sides, fewest, held[number, row])
                 aurocs[number][:, ranked.label] = found
-                pairs = sides.rarer()
-                bearers[number].append(np.stack([np.full_like(pairs, ranked.label), pairs]))
+                bearers[number].append((ranked.label, sides.rarer()))
         waiting.append(ranked.label)
         if len(waiting) == step:
             add_up()
     add_up()
     measured = zip(partitions, aurocs, sums, counts, bearers, clusters, strict=True)
     return [
-        GroupedAurocs(group, auroc, summed, cases_of, controls_of, _by_group(Bearers.of(pairs), of))
-        for group, auroc, summed, (cases_of, controls_of), pairs, of in measured
+        GroupedAurocs(group, auroc, summed, cases_of, controls_of, _by_group(Bearers.of(bear), of))
+        for group, auroc, summed, (cases_of, controls_of), bear, of in measured
     ]
 
 
@@ -166,7 +165,7 @@ class _Cells:
         below = (np.cumsum(below, axis=0) - 0.5 * below) / n_controls
         above = 1 - (np.cumsum(at, axis=0) - 0.5 * at) / n_cases
         value = (at * below).sum(axis=0) / n_cases
-        case_spread, control_spread = (hidden_spread(side)[enough] for side in sides.effective())
+        case_spread, control_spread = hidden_spread(sides.effective()[:, enough])
         table = np.zeros((2, self.levels, width))
         table[0][:, counts] = (above - value) * control_spread / n_controls
         table[1][:, counts] = (below - value) * case_spread / n_cases

@@ -32,7 +32,7 @@ def influences(
     levels[0::2], levels[1::2] = above, above[1:] + 0.5 * ranks.cases / ranks.all_cases
     sizes[0::2] = np.concatenate((first, [len(ranked.order)])) - np.concatenate(([0], last))
     sizes[1::2] = last - first
-    of_cases, of_controls = (hidden_spread(side)[0] for side in sides.effective())
+    of_cases, of_controls = hidden_spread(sides.effective())[:, 0].tolist()
     found = np.repeat((levels - ranks.auroc) * of_controls / ranks.controls, sizes)
     own = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(ranked.places, last), prepend=0))
     found[ranked.places] = (ranks.shares[own] - ranks.auroc) * of_cases / ranks.all_cases
