@@ -2,9 +2,9 @@
 
 A value v with variance V is known as well as a share of n = v (1 - v) / V independent trials; its
 interval is Wilson's score interval of such a share (J. Am. Stat. Assoc. 22:209-212, 1927), with
-Student's quantile. Franco et al. (J. Surv. Stat. Methodol. 7:334-364, 2019) find it the best of
-seven for shares of clustered samples, and Schüürhuis et al. (Biom. J. 67:e70096, 2025) take the
-AUROC's variance to change with the AUROC as it does here. It stays inside 0 and 1 and is longer
+Student's quantile. Of eight intervals Franco et al. (J. Surv. Stat. Methodol. 7:334-364, 2019)
+recommend it for shares of clustered samples, and Schüürhuis et al. (Biom. J. 67:e70096, 2025) take
+the AUROC's variance to change with the AUROC as it does here. It stays inside 0 and 1 and is longer
 towards 0.5, where the truth is more likely to be.
 
 Two limits hold what few patients with an AUROC near 1 would otherwise stretch far beyond all that
