@@ -55,10 +55,9 @@ class LeaksConfig(Config):
     )
     validation_patients: int = Field(
         default=10,
-        ge=2,
-        # intervals are of a normal distribution: with labels of one or two patients, permuted
-        # labels were flagged in 3 of 12 trials
-        description="A label is asked for that at least so many validation patients have",
+        ge=10,  # with fewer there is no interval (measures/small_samples.py)
+        description="A label is asked for that at least so many validation patients have, and as "
+        "many lack",
     )
     terms: int = Field(
         default=10, ge=1, description="Terms listed of each label and section: the largest weights"

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
+from tasks.evaluate.measures.small_samples import TOO_FEW
+from tasks.evaluate.rows import WITHHELD
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class LabelSets:
         """A row a label and metric, where there is a value.
 
         Args:
-            metrics: name -> value, and where there is an interval low and high; [labels] each.
+            metrics: name -> value, and where there are intervals low and high, NaN of too few
+                patients; [labels] each.
         """
         systems = [
             self.described(space, name)
@@ -68,5 +71,7 @@ class LabelSets:
                     "code": self.known.codes[label],
                     "positives": int(self.known.positives[label]),
                 }
-                what = {"metric": name, "method": method}
+                few = np.isnan(found.get("low", 0.0))
+                how = f"{WITHHELD}: {TOO_FEW}" if few else method
+                what = {"metric": name, "method": how}
                 yield systems[self.known.group[label]] | own | what | found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import schemas
-from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import interval
 from tasks.evaluate.reading import read_table, refused, table_of
+from tasks.evaluate.rows import valued
 
 OUTCOME = "next token"
 _METHOD = "token-weighted ratio, delta method over patients"
@@ -40,15 +42,11 @@ def perplexity_rows(place: Path) -> Iterator[dict[str, Any]]:
         ("perplexity_ratio", after - before),
     ):
         found = interval(_mean_per_token(likelihood, tokens), patients, (-np.inf, np.inf))
-        yield {
+        value, low, high = np.exp([found.value, found.low, found.high]).tolist()
+        yield valued(metric, replace(found, value=value, low=low, high=high), _METHOD) | {
             "variant": "clinical",
             "split": "validation",
             "outcome": OUTCOME,
-            "metric": metric,
-            "method": _METHOD,
-            "value": float(np.exp(found.value)),
-            "low": float(np.exp(found.low)),
-            "high": float(np.exp(found.high)),
             "n": len(table),
             "n_patients": int(patients.max()) + 1,
             "positives": 0,

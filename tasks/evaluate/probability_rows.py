@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.label_sets import LabelSets
-from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.calibration import Calibration, calibration
 from tasks.evaluate.measures.coding import DEPTHS, coding
 from tasks.evaluate.measures.columns import labels_with
 from tasks.evaluate.measures.decisions import THRESHOLDS, net_benefit
-from tasks.evaluate.measures.intervals import METHOD, Z, interval
+from tasks.evaluate.measures.estimates import Estimate
+from tasks.evaluate.measures.intervals import METHOD, interval
 from tasks.evaluate.measures.recalibration import (
     LEAST_CASES,
     Recalibration,
     recalibrate,
     unchanged,
 )
+from tasks.evaluate.measures.small_samples import TOO_FEW
 from tasks.evaluate.measures.thresholds import F1, NEVER, best_thresholds, f1_at
+from tasks.evaluate.measures.wilson import Z
 from tasks.evaluate.rows import counted, valued
 
 LEAST_RANKED = 15  # labels: with fewer, precision at 15 says nothing
@@ -91,7 +93,8 @@ def _calibration_rows(found: Calibration, sets: LabelSets, suffix: str) -> Itera
         if not count:
             continue
         influence = found.influence[np.unique(sets.known.cells[own])].sum(0) / count
-        mean = Estimate(float(found.brier[own].mean()), influence)
+        known = np.isfinite(found.brier_error[own]).any()  # of a label that enough patients tell
+        mean = Estimate(float(found.brier[own].mean()), influence, "" if known else TOO_FEW)
         yield base | valued(f"brier_macro{suffix}", interval(mean, sets.known.patients))
         for name, values, method in (
             ("ece", found.ece, f"median over labels, {BINNED}"),

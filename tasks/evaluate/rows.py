@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from tasks import schemas
 from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs
+from tasks.evaluate.measures.auroc import LabelAurocs, label_aurocs
 from tasks.evaluate.measures.bootstrap import cluster_bootstrap
 from tasks.evaluate.measures.classes import one_vs_one
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import (
     METHOD,
     P_METHOD,
@@ -56,7 +57,8 @@ def measure(
 ) -> Measured:
     """Rank the scores, [admissions, labels], within each label and pooled, by code system."""
     seen = known.observed if observed is None else observed
-    labels = label_aurocs(scores, known.cases, seen, known.patients, known.cells)
+    cells = scores, known.cases, seen, known.patients
+    labels = label_aurocs(*cells, known.cells)
     aurocs: dict[tuple[str, int | None], Estimate] = {}
     precision: dict[int | None, float] = {}
     spaces = spaces_of(known)
@@ -67,12 +69,12 @@ def measure(
             aurocs["micro", space], precision[space] = aurocs["micro", 0], precision[0]
         else:
             chosen = slice(None) if space is None else np.flatnonzero(known.group == space)
-            aurocs["micro", space], ranks = micro_with_ranks(scores, known.cases, seen, chosen)
+            aurocs["micro", space], ranks = micro_with_ranks(*cells, chosen)
             precision[space] = ranks.average_precision if ranks.defined else float("nan")
         if _inside(known, space).sum() == 1:  # its patients are counted there
             aurocs["micro", space] = aurocs["macro", space]
     if known.one_of:
-        ovo = one_vs_one(scores, known.cases, seen, known.patients)
+        ovo = one_vs_one(*cells)
         aurocs |= {("ovo", space): ovo for space in spaces}
     return Measured(variant, labels, aurocs, precision)
 
@@ -98,7 +100,7 @@ def variant_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
                 yield base | valued(f"auroc_{average}", interval(found, known.patients), METHOD)
         groups = label_groups(known, space)
         defined = measured.labels.defined(groups)
-        alone = int((defined & (measured.labels.case_patients < 2)).sum())
+        alone = int((defined & (measured.labels.rarer < 2)).sum())
         yield base | counted("labels", int(_inside(known, space).sum()))
         yield base | counted("labels_defined", int(defined.sum()))
         yield base | counted("labels_of_one_patient", alone)
@@ -210,8 +212,8 @@ def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
         own = label_interval(
             float(found.auroc[index]),
             float(found.standard_error[index]),
-            float(found.degrees[index]),
             int(found.case_patients[index]),
+            int(found.control_patients[index]),
         )
         group = int(known.group[index])
         base = {

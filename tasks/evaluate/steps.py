@@ -124,7 +124,7 @@ def compare(
     return Evaluated(made, made, json.loads((place / "headline.json").read_text()))
 
 
-@step("metrics", version=4)
+@step("metrics", version=5)
 def metrics(
     out: Path,
     run: str,
@@ -154,7 +154,7 @@ def metrics(
     return write_metrics(out, work, run=run, seed=seed)
 
 
-@step("report", version=5)
+@step("report", version=6)
 def report(
     out: Path,
     run: str,
@@ -205,7 +205,7 @@ def report(
     return size | ({"parts_missing": len(missing)} if missing else {})
 
 
-@step("leaderboard", version=2)
+@step("leaderboard", version=3)
 def leaderboard(
     out: Path,
     name: str,
@@ -225,7 +225,7 @@ def leaderboard(
     return write_leaderboard(out, name, entrants, reference, lineage, made)
 
 
-@step("leaks", version=1)
+@step("leaks", version=2)
 def audit_leaks(
     out: Path, sections: Path, cohort: Path, outcomes: Mapping[str, Path], config: LeaksConfig
 ) -> Counts:

@@ -1,7 +1,8 @@
 """AUROC within groups of patients, no group being so small that it points at someone.
 
-A label counts in a group where at least FEWEST_CASES of its patients have it: of fewer, the AUROC
-is noise whose size its own influences hide, and two groups could not be compared.
+A label counts in a group where at least FEWEST_PATIENTS of its patients have it, and as many lack
+it: of fewer, the AUROC is noise whose size its own influences hide, and two groups could not be
+compared.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from tasks.evaluate.measures.intervals import (
     difference,
     interval,
 )
+from tasks.evaluate.measures.small_samples import FEWEST_PATIENTS
 from tasks.evaluate.rows import counted, valued
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))
 OTHER, UNKNOWN = "other", "unknown"
-FEWEST_CASES = 10  # patients with the label, and admissions without it, of a group
 SHARE_OF_LABELS = 0.5  # of the labels of the pair that shares most: with less a pair is left out,
 # for its gap would be the largest by chance
 _METHOD = "{}, labels of {} patients or more of the group"
@@ -63,7 +64,7 @@ def subgroup_rows(
         if len(found) > 1:
             names.append((column, found.tolist()))
             partitions.append(codes.astype(np.int64))
-    fewest = max(smallest, FEWEST_CASES)
+    fewest = max(smallest, FEWEST_PATIENTS)
     ranked = grouped_aurocs(scores, known.cases, known.observed, known.patients, partitions, fewest)
     cases = _cases_of(known)
     for (column, found), aurocs in zip(names, ranked, strict=True):

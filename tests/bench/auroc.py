@@ -58,7 +58,7 @@ def rows() -> list[dict[str, Any]]:
         ),
         _row(
             "micro AUROC with its influences",
-            lambda: micro(scores, cases, observed),
+            lambda: micro(scores, cases, observed, patients),
             lambda: _sklearn(scores, cases, average="micro"),
             f"{SKLEARN}(average='micro'), the value alone",
             rounds=3,
@@ -126,7 +126,7 @@ def measure_memory() -> None:
     observed = np.ones_like(cases)
     patients = np.unique(random.integers(0, PATIENTS, ADMISSIONS), return_inverse=True)[1]
     interval(label_aurocs(scores, cases, observed, patients).macro(), patients)
-    interval(micro(scores, cases, observed), patients)
+    interval(micro(scores, cases, observed, patients), patients)
     print(before, high_water_mib())
 
 

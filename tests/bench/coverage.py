@@ -1,13 +1,13 @@
-"""How often 95% intervals hold the truth, over simulated hospitals whose AUROCs are known exactly.
+"""How often 95% intervals hold the truth, in simulations where it is exact, and how long they are.
 
-Peers, on the same samples: the interval that takes admissions for independent, and the plain one,
-clustered by patient but normal, linear and blind to what labels of one patient hide. The number of
-samples is the environment variable REPLICATES, 2,000 unless told; `REPLICATES=200` takes a minute.
+Peers, on the same samples: the interval that takes admissions for independent, the plain one,
+clustered by patient but normal, linear and blind to what labels of one patient hide, and for length
+the cluster bootstrap's. The number of samples is the environment variable REPLICATES, 2,000 unless
+told; `REPLICATES=200` takes some minutes.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,29 +18,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from tasks import threads
-from tasks.evaluate.measures.auroc import Estimate, LabelAurocs, label_aurocs
+from tasks.evaluate.measures.auroc import LabelAurocs, label_aurocs
 from tasks.evaluate.measures.bootstrap import cluster_bootstrap
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import (
-    Z,
     difference,
     interval,
-    label_interval,
     standard_error,
 )
 from tasks.evaluate.measures.micro import micro
 from tasks.evaluate.measures.small_samples import lone_influence
+from tasks.evaluate.measures.wilson import Z
 from tests.bench import _hospital
+from tests.bench._coverage_rows import REPLICATES, coverage_row, percent, print_table, table_of
 from tests.bench._hospital import Hospital
+from tests.bench._label_coverage import alone_rows, shape_rows
 
-REPLICATES = int(os.environ.get("REPLICATES", "2000"))
 PROCESSES = 2
 MEASURES = ("macro", "weighted by cases", "micro", "macro difference, paired")
 SIZES = (("coded", 200), ("rare", 1_000), ("coded", 1_000), ("coded", 10_000))
 WORDS = {"coded": "40 labels of 1% to 30%", "rare": "200 labels of 0.05% to 5%"}
-ALONE = ((10, 0.75), (10, 0.9), (20, 0.75), (20, 0.9), (50, 0.75), (50, 0.9))
 DRAWS = 1_000
 
 
@@ -72,7 +71,7 @@ def rows() -> list[dict[str, Any]]:
             work = partial(replicate, kind, admissions)
             drawn = np.stack(list(pool.map(work, range(REPLICATES), chunksize=10)))
         found += _size_rows(kind, admissions, summarized(drawn), time.perf_counter() - began)
-    return found + _alone_rows() + _bootstrap_rows()
+    return found + alone_rows() + shape_rows() + _bootstrap_rows()
 
 
 def replicate(kind: str, admissions: int, number: int) -> NDArray[np.float64]:
@@ -86,10 +85,10 @@ def replicate(kind: str, admissions: int, number: int) -> NDArray[np.float64]:
     true, true_second = hospital.auroc[drawn].mean(), hospital.auroc_second[drawn].mean()
     weighted = float(np.average(hospital.auroc[drawn], weights=hospital.prevalence[drawn]))
     ours, theirs = first.macro(), second.macro()
-    apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
+    apart = ours.minus(theirs)
     hidden = _lone(first)
     shown = apart.influence - hidden + _lone(second)
-    by_cases, pooled = first.weighted(), micro(sample.scores, sample.cases, seen)
+    by_cases, pooled = first.weighted(), micro(sample.scores, sample.cases, seen, patients)
     return np.array(
         [
             _outcome(interval(one, patients), one, plain, truth, patients)
@@ -134,31 +133,6 @@ def hospital_of(kind: str) -> Hospital:
     )
 
 
-def alone(patients: int, auroc: float, samples: int) -> tuple[float, float, float]:
-    """How often intervals of one label hold the truth: ours, plain; and our mean width.
-
-    So many patients have it, in 1 to 3 admissions each, among 300 others with 2.
-    """
-    from scipy.special import ndtri
-
-    random = np.random.default_rng([patients, round(100 * auroc)])
-    cases = np.repeat(np.arange(patients), random.integers(1, 4, patients))
-    owner = np.concatenate([cases, np.repeat(np.arange(patients, patients + 300), 2)])
-    shared = random.standard_normal((patients + 300, samples))[owner]
-    error = np.sqrt(0.5) * (shared + random.standard_normal(shared.shape))
-    case = np.repeat((owner < patients)[:, None], samples, axis=1)
-    scores = (error + np.sqrt(2) * ndtri(auroc) * case).astype(np.float32)
-    found = label_aurocs(scores, case, np.ones_like(case), owner)
-    columns = found.auroc, found.standard_error, found.degrees, found.case_patients
-    given = [
-        label_interval(*one) for one in zip(*(column.tolist() for column in columns), strict=True)
-    ]
-    held = [one.low <= auroc <= one.high for one in given if not one.reason]
-    plain = np.abs(found.auroc - auroc) <= Z * found.standard_error
-    widths = [one.high - one.low for one in given if not one.reason]
-    return float(np.mean(held)), float(plain.mean()), float(np.mean(widths))
-
-
 def _outcome(
     found: Any,
     estimate: Estimate,
@@ -180,9 +154,7 @@ def _lone(labels: LabelAurocs) -> NDArray[np.float64]:
     defined = labels.defined()
     cells = labels.lone.label, labels.lone.row, labels.lone.share
     admissions = len(labels.macro().influence)
-    return lone_influence(
-        labels.auroc, defined / defined.sum(), labels.case_patients, *cells, admissions
-    )
+    return lone_influence(labels.auroc, defined / defined.sum(), labels.rarer, *cells, admissions)
 
 
 def _one_thread() -> None:
@@ -192,55 +164,27 @@ def _one_thread() -> None:
 def _size_rows(
     kind: str, admissions: int, found: Sequence[Coverage], seconds: float
 ) -> list[dict[str, Any]]:
-    title = (
-        f"{admissions:,} admissions, {WORDS[kind]}; {REPLICATES:,} samples in {seconds:.0f} s, "
-        f"Monte Carlo error {100 * found[0].monte_carlo(REPLICATES):.2f} points"
+    table = table_of(
+        f"{admissions:,} admissions, {WORDS[kind]}; {REPLICATES:,} samples in {seconds:.0f} s",
+        ("measure", "holds", "independent", "plain", "width", "SE/SD", "bias/SD", "none"),
     )
-    table = Table("measure", "coverage", "admissions independent", "plain", title=title)
-    for name in ("mean width", "SD", "mean SE/SD", "bias/SD", "withheld"):
-        table.add_column(name)
     listed = []
     for measure, one in zip(MEASURES, found, strict=True):
         table.add_row(
             measure,
-            *(f"{100 * share:.1f}%" for share in (one.held, one.naive, one.plain)),
+            *(percent(share) for share in (one.held, one.naive, one.plain)),
             f"{one.width:.4f}",
-            f"{one.deviation:.5f}",
             f"{one.error / one.deviation:.3f}",
             f"{one.bias / one.deviation:+.3f}",
-            f"{100 * one.withheld:.1f}%",
+            percent(one.withheld),
         )
         what = f"coverage of {measure}, {admissions:,} admissions, {WORDS[kind]}"
         listed.append(
-            _coverage_row(what, one.held, one.naive, "admissions for independent")
+            coverage_row(what, one.held, one.naive, "admissions for independent")
             | {"plain": one.plain, "width": one.width, "deviation": one.deviation}
             | {"standard_error": one.error, "bias": one.bias, "withheld": one.withheld}
         )
-    Console(width=max(120, Console().width)).print(table)
-    return listed
-
-
-def _coverage_row(what: str, ours: float, peer: float, peer_name: str) -> dict[str, Any]:
-    """The ratio is of distances to 95%; within a Monte Carlo error nothing is nearer."""
-    error = float(np.sqrt(0.95 * 0.05 / REPLICATES))
-    return {
-        "what": what,
-        "unit": f"%, ± {100 * error:.2f}",
-        "ours": 100 * ours,
-        "peer": 100 * peer,
-        "peer_name": peer_name,
-        "ratio": max(abs(peer - 0.95), error) / max(abs(ours - 0.95), error),
-        "goal": "93 to 97; 92 at 200",
-    }
-
-
-def _alone_rows() -> list[dict[str, Any]]:
-    listed = []
-    for patients, auroc in ALONE:
-        ours, plain, width = alone(patients, auroc, REPLICATES)
-        what = f"coverage of one label's AUROC of {auroc}, {patients} patients with it"
-        row = _coverage_row(what, ours, plain, "normal, linear")
-        listed.append(row | {"width": width, "goal": None})
+    print_table(table)
     return listed
 
 
@@ -271,7 +215,7 @@ def _bootstrap_rows() -> list[dict[str, Any]]:
 
 def _say_correlations() -> None:
     patient, own, admission, _ = _hospital.PRESENCE
-    print(
+    Console().print(
         "Correlations of the normal variables behind labels: "
         f"{patient + own:.2f} of a label within a patient, {patient + admission:.2f} across the "
         "labels of an admission; behind scores: "
@@ -280,5 +224,6 @@ def _say_correlations() -> None:
         f"share of all labels {_hospital.SICKNESS:.2f}.\n1 to 5 admissions a patient, "
         f"{_hospital.MEAN_ADMISSIONS:.2f} on average. The truth is exact for admissions of "
         "different patients; pairs within a patient, of lower AUROC noise, are a share of about "
-        "2 / patients and are in the bias."
+        "2 / patients and are in the bias.",
+        highlight=False,
     )

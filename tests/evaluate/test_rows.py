@@ -192,10 +192,10 @@ def test_the_headline_ends_an_outcome_with_the_pooled_row(findings: Findings) ->
 
 def test_perplexity_by_hand(tmp_path: Path) -> None:
     rows = {
-        "subject_id": [1, 2],
-        "tokens": [100, 300],
-        "nll_before": [200.0, 900.0],
-        "nll_after": [150.0, 650.0],
+        "subject_id": list(range(10)),
+        "tokens": [100, 300] * 5,
+        "nll_before": [200.0, 900.0] * 5,
+        "nll_after": [150.0, 650.0] * 5,
     }
     place = tmp_path / "perplexity.parquet"
     tables.write(place, schemas.PERPLEXITY, pa.Table.from_pydict(rows, schemas.PERPLEXITY))
@@ -204,10 +204,16 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     assert before["value"] == pytest.approx(np.exp(1100 / 400))
     assert after["value"] == pytest.approx(np.exp(800 / 400))
     assert ratio["value"] == pytest.approx(after["value"] / before["value"])
-    # mean -0.75 a token; influences (-50 + 75) / 400 and (-250 + 225) / 400; factor 2 for P = 2;
-    # two patients in equal shares have 2 degrees of freedom, where Student's t is 4.302653
-    half = 4.302653 * np.sqrt(2 * 2 * (25 / 400) ** 2)
+    # mean -0.75 a token; influences (-50 + 75) / 2000 and (-250 + 225) / 2000, five of each;
+    # 10 patients have 9 degrees of freedom, where Student's t is 2.262157
+    half = 2.262157 * np.sqrt(10 / 9 * 10 * (25 / 2000) ** 2)
     assert ratio["low"] == pytest.approx(np.exp(-0.75 - half), rel=1e-5)
+    few = pa.Table.from_pydict({name: column[:9] for name, column in rows.items()})
+    tables.write(place, schemas.PERPLEXITY, few.cast(schemas.PERPLEXITY))
+    for row in perplexity_rows(tmp_path):
+        assert np.isfinite(row["value"])
+        assert np.isnan(row["low"])
+        assert row["method"] == "interval withheld: fewer than 10 patients"
 
 
 def test_small_groups_join_until_they_cannot_be_told_by_subtraction() -> None:

@@ -21,8 +21,9 @@ from tasks.evaluate.audit.bags import Bag, bag_of_words
 from tasks.evaluate.audit.page import overview, report
 from tasks.evaluate.audit.told import Space, Told, read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
-from tasks.evaluate.measures.auroc import Estimate, label_aurocs
+from tasks.evaluate.measures.auroc import label_aurocs
 from tasks.evaluate.measures.comparisons import holm
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import difference, interval
 
 TOGETHER = "ADMISSION NOTE"  # the admission sections together

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -93,12 +94,17 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---|"
     for row in rows:
         early = "yes" if row["at_admission"] else ""
-        above = f"{row['above']:+.3f} ({row['above_low']:+.3f} to {row['above_high']:+.3f})"
+        above = f"{row['above']:+.3f} ({_span(row['above_low'], row['above_high'], '+.3f')})"
         yield (
             f"| {row['section']} | {early} | {row['auroc']:.3f} | "
-            f"{row['low']:.3f} to {row['high']:.3f} | {above if row is not first else ''} | "
+            f"{_span(row['low'], row['high'], '.3f')} | {above if row is not first else ''} | "
             f"{LEAK if row['flagged'] else ''} |"
         )
+
+
+def _span(low: float, high: float, form: str) -> str:
+    """An interval; the one of an AUROC of exactly 1, or of too few patients, is not given."""
+    return "interval withheld" if math.isnan(low) else f"{low:{form}} to {high:{form}}"
 
 
 def _words(row: Row, terms: Sequence[Row]) -> str:

@@ -14,40 +14,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.evaluate.measures.clusters import Clusters
 from tasks.evaluate.measures.curves import (
     FALSE_POSITIVE_RATES,
     RECALLS,
     precisions_at_recalls,
     true_positive_rates,
 )
-from tasks.evaluate.measures.ranks import CaseRanks, Ranked, ranked_labels
-from tasks.evaluate.measures.small_samples import (
-    degrees_of_freedom,
-    lone_influence,
-    reason_to_withhold,
-)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with the influence of each admission on it.
-
-    The influences add up to zero but for what labels of one patient are given
-    (`small_samples.py`).
-    """
-
-    value: float  # NaN: undefined
-    influence: NDArray[np.float64]  # [admissions]
-    reason: str = ""  # why it can have no interval
+from tasks.evaluate.measures.estimates import Bearers, Estimate
+from tasks.evaluate.measures.influences import influences, lone_cells, standard_error
+from tasks.evaluate.measures.ranks import Ranked, ranked_labels
+from tasks.evaluate.measures.small_samples import lone_influence
 
 
 @dataclass(frozen=True)
 class Lone:
-    """The case cells of the labels that one patient alone has."""
+    """The cells of the patients who alone have a label, or alone lack it."""
 
     label: NDArray[np.int64]  # [cells]
     row: NDArray[np.int64]  # [cells] the admission
-    share: NDArray[np.float64]  # [cells] of the label's cases: one over their number, or by weight
+    share: NDArray[np.float64]  # [cells] of the patient's: one over their number, or by weight
 
 
 @dataclass(frozen=True)
@@ -55,17 +41,23 @@ class LabelAurocs:
     """The AUROC of every label, and what is summed over each group of labels."""
 
     auroc: NDArray[np.float64]  # [labels]; NaN: undefined, no case or no control
-    standard_error: NDArray[np.float64]  # [labels]; NaN: fewer than two patients with the label
+    standard_error: NDArray[np.float64]  # [labels]; NaN: one patient alone has it, or lacks it
     average_precision: NDArray[np.float64]  # [labels]; NaN: undefined
     cases: NDArray[np.int64]  # [labels]
     controls: NDArray[np.int64]  # [labels]
     case_patients: NDArray[np.int64]  # [labels]
+    control_patients: NDArray[np.int64]  # [labels]
     group: NDArray[np.int64]  # [labels]
-    degrees: NDArray[np.float64]  # [labels] of freedom, of the standard error's square
     lone: Lone
+    bearers: Bearers
     roc: NDArray[np.float64]  # true positive rates, the mean over defined labels; NaN: none is
     precision: NDArray[np.float64]  # at RECALLS, the same mean
     _sums: _Sums
+
+    @property
+    def rarer(self) -> NDArray[np.int64]:
+        """On how many patients each label rests: who have it, or lack it if those are fewer."""
+        return np.minimum(self.case_patients, self.control_patients)
 
     def defined(self, groups: Sequence[int] | None = None) -> NDArray[np.bool_]:
         """Which labels of these groups (all of them by default) have a case and a control."""
@@ -103,9 +95,11 @@ class LabelAurocs:
     ) -> Estimate:
         """The mean of these weights, with the labels of one patient given their influence."""
         cells = self.lone.label, self.lone.row, self.lone.share
-        lone = lone_influence(self.auroc, weight, self.case_patients, *cells, len(influence))
-        reason = reason_to_withhold(self.case_patients[weight > 0])
-        return Estimate(value, influence + lone, reason)
+        lone = lone_influence(self.auroc, weight, self.rarer, *cells, len(influence))
+        inside = weight > 0
+        sizes = self.case_patients[inside], self.control_patients[inside]
+        patients = self.bearers.count(inside)
+        return Estimate.of_aurocs(value, influence + lone, *sizes, patients, weight[inside])
 
     def _rows(self, groups: Sequence[int] | None) -> list[int]:
         made = range(len(self._sums.influence))  # a group above has no label
@@ -135,11 +129,11 @@ def label_aurocs(
     """
     labels = scores.shape[1]
     group = np.zeros(labels, np.int64) if group is None else group
-    sample = _Sample(patients, group, weights)
+    sample = _Sample(patients, group, weights, Clusters(patients, weights=weights))
     tally = _Tally.empty(labels, int(group.max(initial=0)) + 1, len(scores))
     for ranked in ranked_labels(scores, cases, observed):
         tally.add(ranked, sample)
-    columns, counts = tally.columns, tally.columns[3:6].astype(np.int64)
+    columns, counts = tally.columns, tally.columns[3:].astype(np.int64)
     label, row, share = np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
     return LabelAurocs(
@@ -149,9 +143,10 @@ def label_aurocs(
         cases=counts[0],
         controls=counts[1],
         case_patients=counts[2],
+        control_patients=counts[3],
         group=group,
-        degrees=columns[6],
         lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
+        bearers=Bearers.of(tally.bearers),
         roc=tally.roc / drawn,
         precision=tally.precision / drawn,
         _sums=_Sums(*tally.sums),
@@ -163,6 +158,7 @@ class _Sample:
     patients: NDArray[np.int64]  # [admissions]
     group: NDArray[np.int64]  # [labels]
     weights: NDArray[np.float64] | None  # [admissions]
+    clusters: Clusters
 
 
 @dataclass(frozen=True)
@@ -179,41 +175,42 @@ class _Sums:
 class _Tally:
     """What is known after some of the labels."""
 
-    columns: NDArray[np.float64]  # [7, labels], as LabelAurocs begins, and degrees
+    columns: NDArray[np.float64]  # [7, labels], as LabelAurocs begins
     sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
     lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
+    bearers: list[tuple[int, NDArray[np.int64]]]  # a label, and on whom it rests
 
     @classmethod
     def empty(cls, labels: int, groups: int, admissions: int) -> _Tally:
         columns = np.full((7, labels), np.nan)
-        columns[3:6] = 0
+        columns[3:] = 0
         curves = np.zeros(len(FALSE_POSITIVE_RATES)), np.zeros(len(RECALLS))
-        return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[])
+        return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[], bearers=[])
 
     def add(self, ranked: Ranked, sample: _Sample) -> None:
         """Measure one label and add its influences to its group's."""
-        column = self.columns[:, ranked.label]
+        column, admissions = self.columns[:, ranked.label], self.sums.shape[2]
         rows = ranked.order[ranked.places]  # the admissions with the label
-        case_patients = len(np.unique(sample.patients[rows]))
-        column[3:6] = len(rows), len(ranked.order) - len(rows), case_patients
+        sides = sample.clusters.sides(rows, ranked.observed(admissions))
+        column[3:5] = len(rows), len(ranked.order) - len(rows)
+        column[5:] = sides.cases[0], sides.controls[0]
         if not 0 < len(rows) < len(ranked.order):
             return
         ranks = ranked.ranks(sample.weights)
         if not ranks.defined:
             return
-        influence = np.zeros(self.sums.shape[2])
-        influence[ranked.order] = _influences(ranked, ranks, case_patients, sample.weights)
+        influence = np.zeros(admissions)
+        influence[ranked.order] = influences(ranked, ranks, sides, sample.weights)
         column[0], column[2] = ranks.auroc, ranks.average_precision
-        if case_patients > 1:
+        bearers = sides.rarer()
+        self.bearers.append((ranked.label, bearers))
+        if len(bearers) > 1:
             by_patient = np.bincount(sample.patients, influence).astype(np.float64)
-            column[1] = _standard_error(by_patient, ranked.order, sample.patients)
-            column[6] = degrees_of_freedom(by_patient)
+            column[1] = standard_error(by_patient, int(sides.patients[0]))
         else:
-            share = np.ones(len(rows)) if sample.weights is None else sample.weights[rows]
-            cells = np.full(len(rows), ranked.label), rows, share / ranks.all_cases
-            self.lone.append(np.stack(cells))
+            self.lone.append(lone_cells(ranked, sides, sample.weights))
         influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]
         influence_sum += influence
         by_cases += len(rows) * influence
@@ -221,36 +218,3 @@ class _Tally:
         case_count[rows] += 1
         self.roc += true_positive_rates(ranks)
         self.precision += precisions_at_recalls(ranks)
-
-
-def _influences(
-    ranked: Ranked, ranks: CaseRanks, case_patients: int, weights: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
-    """Each observed admission's influence on its label's AUROC, in the order of scores."""
-    first, last = ranked.ends
-    above = 1.0 - np.concatenate(([0.0], np.cumsum(ranks.cases))) / ranks.all_cases
-    # runs by turns: controls below the first case's score, all with that score, controls below
-    # the next one, ...; a control tied with cases has half of them above
-    levels, sizes = np.empty(2 * len(first) + 1), np.empty(2 * len(first) + 1, np.int64)
-    levels[0::2], levels[1::2] = above, above[1:] + 0.5 * ranks.cases / ranks.all_cases
-    sizes[0::2] = np.concatenate((first, [len(ranked.order)])) - np.concatenate(([0], last))
-    sizes[1::2] = last - first
-    found = np.repeat((levels - ranks.auroc) / ranks.controls, sizes)
-    own = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(ranked.places, last), prepend=0))
-    # DeLong's denominator n - 1: few cases hide their own spread
-    spread = np.sqrt(case_patients / (case_patients - 1)) if case_patients > 1 else 1.0
-    found[ranked.places] = (ranks.shares[own] - ranks.auroc) * spread / ranks.all_cases
-    return found if weights is None else found * weights[ranked.order]
-
-
-def _standard_error(
-    by_patient: NDArray[np.float64], order: NDArray[np.int64], patients: NDArray[np.int64]
-) -> float:
-    if len(order) == len(patients):
-        clusters = len(by_patient)
-    else:
-        seen = np.zeros(len(by_patient), bool)
-        seen[patients[order]] = True
-        clusters = int(np.count_nonzero(seen))
-    summed = np.einsum("i,i->", by_patient, by_patient)  # not BLAS, whose threads wait for ours
-    return float(np.sqrt(clusters / (clusters - 1) * summed))

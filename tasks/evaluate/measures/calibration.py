@@ -31,6 +31,7 @@ from tasks.evaluate.measures.logistic import (
 from tasks.evaluate.measures.ranks import ascending, sortable
 from tasks.evaluate.measures.recalibration import Recalibration
 from tasks.evaluate.measures.reliability import Reliability
+from tasks.evaluate.measures.small_samples import FEWEST_PATIENTS
 
 ECE_BINS = 10
 
@@ -45,7 +46,7 @@ class Calibration:
     influence: Floats  # [groups, admissions] on the sum of the Brier scores of the group's labels
     reliability: Reliability  # of all observed cells of the labels
     brier: Floats  # [all labels] mean squared distance of probability and outcome
-    brier_error: Floats  # [all labels] standard errors, clustered by patient
+    brier_error: Floats  # [all labels] standard errors, clustered by patient; NaN: too few of them
     ece: Floats  # [all labels] expected calibration error; biased upwards, so without an interval
     slope: Floats  # [all labels]; NaN: cases and controls do not overlap
     slope_error: Floats
@@ -181,17 +182,20 @@ class _Clusters:
 
     owners: NDArray[np.int64]  # [observed]
     patients: int
+    rarer: int  # the patients with the label, or those without it if they are fewer
     rows: NDArray[np.int64] | slice
 
     @classmethod
     def of(cls, patients: NDArray[np.int64], column: Column) -> _Clusters:
         rows = slice(None) if len(column.rows) == len(patients) else column.rows
         owners = patients[rows]
-        return cls(owners, int(np.count_nonzero(np.bincount(owners))), rows)
+        admissions, cases = np.bincount(owners), np.bincount(owners, column.cases)
+        rarer = min(np.count_nonzero(cases), np.count_nonzero(admissions > cases))
+        return cls(owners, int(np.count_nonzero(admissions)), int(rarer), rows)
 
     def standard_error(self, influence: Floats) -> float:
-        """As `intervals.standard_error`, of one label's observed admissions."""
-        if self.patients < 2:
+        """As `intervals.standard_error`, of one label's observed admissions; NaN of too few."""
+        if self.rarer < FEWEST_PATIENTS:
             return float("nan")
         by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
         wider = self.patients / (self.patients - 1)

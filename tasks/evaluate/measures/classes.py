@@ -7,7 +7,8 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate, label_aurocs
+from tasks.evaluate.measures.auroc import label_aurocs
+from tasks.evaluate.measures.estimates import Estimate
 
 
 def one_vs_one(

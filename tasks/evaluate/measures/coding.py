@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.columns import row_blocks
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.threads import in_parts
 
 DEPTHS = (5, 8, 15)

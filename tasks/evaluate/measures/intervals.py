@@ -5,28 +5,31 @@ influence sums c_p, the variance is P/(P-1) * sum(c_p^2), the linearization (san
 one label and one admission a patient it is that of DeLong et al. (Biometrics 44:837-845, 1988); of
 one label and several admissions that of Obuchowski (Biometrics 53:567-578, 1997).
 
-The interval is Student's t, with degrees of freedom from how evenly patients carry the variance
-(`small_samples.py`). A value between 0 and 1 has it on the logit scale, with standard error
-SE / (v (1 - v)) there: it stays inside 0 and 1 and is longer towards 0.5, where the truth is more
-likely to be. `make bench NAME=coverage` shows how often such intervals hold the truth.
+The interval is Student's t, with degrees of freedom from how many patients there are
+(`small_samples.py`). Of a value between 0 and 1 it is a score interval (`wilson.py`). With fewer
+than 10 patients it is withheld. `make bench NAME=coverage` shows how often such intervals hold the
+truth, and how long they are beside those of the cluster bootstrap.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.small_samples import (
-    FEWEST_CASE_PATIENTS,
-    TOO_FEW,
+    FEW_PATIENTS,
+    FEWEST_PATIENTS,
     degrees_of_freedom,
+    expected_variance,
+    reason_to_withhold,
+    with_expected,
 )
+from tasks.evaluate.measures.wilson import Spread, quantile, score_interval
 
-Z = 1.959963984540054  # the normal distribution's 97.5th percentile
 METHOD = "influence function, clustered by patient"
 PAIRED_METHOD = "paired influence functions, clustered by patient"
 P_METHOD = "Student's t, two-sided"
@@ -50,15 +53,37 @@ def interval(
     patients: NDArray[np.int64],
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
-    """The estimate with its interval: on the logit scale from 0 to 1, else cut at the bounds.
+    """The estimate with its interval: a score interval from 0 to 1, else cut at the bounds.
 
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
     """
     error = standard_error(estimate.influence, patients)
-    by_patient = np.bincount(patients, estimate.influence).astype(np.float64)
-    degrees = degrees_of_freedom(by_patient)
-    return interval_of(estimate.value, error, degrees, bounds, estimate.reason)
+    degrees, reason = basis(estimate, patients)
+    further = further_of(error, degrees, estimate.expected)
+    return interval_of(estimate.value, error, degrees, bounds, reason, further)
+
+
+def further_of(error: float, degrees: float, expected: float) -> Spread | None:
+    """The spread towards 0.5 of an estimate of which a model expects this variance; 0: of none."""
+    if not expected > 0:
+        return None
+    variance, more = with_expected(error**2, degrees, expected)
+    return Spread(math.sqrt(variance), more)
+
+
+def basis(estimate: Estimate, patients: NDArray[np.int64]) -> tuple[float, str]:
+    """The degrees of freedom of an estimate's variance, and why it can have no interval.
+
+    An estimate that does not say is a mean over the patients with an influence on it; where none
+    has, over all.
+    """
+    if estimate.degrees is not None:
+        return estimate.degrees, estimate.reason
+    some = np.count_nonzero(np.bincount(patients, estimate.influence))
+    count = int(some) or len(np.unique(patients))
+    few = FEW_PATIENTS if count < FEWEST_PATIENTS else ""
+    return float(max(count - 1, 1)), estimate.reason or few
 
 
 def interval_of(
@@ -67,19 +92,20 @@ def interval_of(
     degrees: float = math.inf,
     bounds: tuple[float, float] = (0.0, 1.0),
     reason: str = "",
+    further: Spread | None = None,
 ) -> Interval:
     """The interval of a value, given its standard error and the degrees of freedom of that.
 
     Args:
         reason: why it is withheld, where that is known already.
+        further: its spread on the side towards 0.5, where that is another; used from 0 to 1.
     """
-    reason = reason or _why_unknown(value, error, bounds)
-    if reason:
+    if reason := _why_unknown(value, error, bounds, reason):
         return Interval(value, _UNKNOWN, _UNKNOWN, reason=reason, degrees=degrees)
     if bounds == (0.0, 1.0):
-        low, high = _on_the_logit_scale(value, error, degrees)
+        low, high = score_interval(value, Spread(error, degrees), further)
     else:
-        half = _quantile(degrees) * error
+        half = quantile(degrees) * error
         low, high = max(value - half, bounds[0]), min(value + half, bounds[1])
     return Interval(value, low, high, degrees=degrees)
 
@@ -90,17 +116,19 @@ def difference(first: Estimate, second: Estimate, patients: NDArray[np.int64]) -
     The influences are subtracted before they are squared, so what both models find hard cancels.
     Identical predictions give 0 and p = 1.
     """
-    value, influence = first.value - second.value, first.influence - second.influence
-    if value == 0 and not influence.any():
+    apart = first.minus(second)
+    if apart.value == 0 and not apart.influence.any():
         return Interval(0.0, 0.0, 0.0, 1.0)
-    apart = Estimate(value, influence, first.reason or second.reason)
-    found = interval(apart, patients, (-1.0, 1.0))
-    error = standard_error(influence, patients)
-    if found.reason or not error > 0:
-        p_value = 1.0 if value == 0 and not found.reason else _UNKNOWN
-    else:
-        p_value = two_sided(value / error, found.degrees)
-    return Interval(value, found.low, found.high, p_value, found.reason, found.degrees)
+    return tested(interval(apart, patients, (-1.0, 1.0)), standard_error(apart.influence, patients))
+
+
+def tested(apart: Interval, error: float) -> Interval:
+    """A difference with the two-sided p-value of none; NaN where its interval is withheld."""
+    if apart.reason:
+        return apart
+    if error > 0:
+        return replace(apart, p_value=two_sided(apart.value / error, apart.degrees))
+    return replace(apart, p_value=1.0 if apart.value == 0 else _UNKNOWN)
 
 
 def share_of_the_way(model: Estimate, best: Estimate, patients: NDArray[np.int64]) -> Interval:
@@ -113,7 +141,7 @@ def share_of_the_way(model: Estimate, best: Estimate, patients: NDArray[np.int64
         return Interval(_UNKNOWN, _UNKNOWN, _UNKNOWN, reason="the best reachable is no better")
     share = (model.value - 0.5) / way
     influence = (model.influence - share * best.influence) / way
-    ratio = Estimate(share, influence, model.reason or best.reason)
+    ratio = replace(model, value=share, influence=influence, reason=model.reason or best.reason)
     return interval(ratio, patients, (-math.inf, math.inf))
 
 
@@ -135,37 +163,31 @@ def standard_error(influence: NDArray[np.float64], patients: NDArray[np.int64]) 
 
 
 def label_interval(
-    auroc: float, error: float, degrees: float = math.inf, case_patients: int | None = None
+    auroc: float, error: float, case_patients: int, control_patients: int
 ) -> Interval:
-    """A label's interval on the logit scale, as `interval` gives it for an outcome of one label.
+    """A label's interval, as `interval` gives it for an outcome of one label.
 
     Args:
-        error, degrees: its standard error, and the degrees of freedom of that.
-        case_patients: how many patients have the label; None: enough.
+        case_patients, control_patients: how many patients have the label, and how many lack it.
     """
-    few = case_patients is not None and case_patients < FEWEST_CASE_PATIENTS
-    return interval_of(auroc, error, degrees, reason=TOO_FEW if few else "")
+    if math.isnan(auroc):
+        return interval_of(auroc, error)
+    rarer = min(case_patients, control_patients)
+    degrees = degrees_of_freedom(case_patients, control_patients)
+    expected = expected_variance(auroc, case_patients, control_patients)
+    further = further_of(error, degrees, expected)
+    return interval_of(
+        auroc, error, degrees, reason=reason_to_withhold(rarer, rarer), further=further
+    )
 
 
-def _on_the_logit_scale(value: float, error: float, degrees: float) -> tuple[float, float]:
-    middle = math.log(value / (1 - value))
-    half = _quantile(degrees) * error / (value * (1 - value))
-    return _expit(middle - half), _expit(middle + half)
-
-
-def _why_unknown(value: float, error: float, bounds: tuple[float, float]) -> str:
+def _why_unknown(value: float, error: float, bounds: tuple[float, float], reason: str) -> str:
     if math.isnan(value):
-        return "undefined: no case or no control"
-    if math.isnan(error):
-        return "fewer than two patients"
+        return reason or "undefined: no case or no control"
+    if reason or math.isnan(error):
+        return reason or FEW_PATIENTS
     at_an_end = bounds == (0.0, 1.0) and not 0 < value < 1
     return f"the estimate is {value:g} exactly" if at_an_end else ""
-
-
-def _quantile(degrees: float) -> float:
-    from scipy.special import stdtrit
-
-    return Z if math.isinf(degrees) else float(stdtrit(degrees, 0.975))
 
 
 def two_sided(statistic: float, degrees: float) -> float:
@@ -175,7 +197,3 @@ def two_sided(statistic: float, degrees: float) -> float:
     if math.isinf(degrees):
         return math.erfc(abs(statistic) / math.sqrt(2))
     return 2 * float(stdtr(degrees, -abs(statistic)))
-
-
-def _expit(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0

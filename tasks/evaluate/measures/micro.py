@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.pool import pooled
 from tasks.evaluate.measures.ranks import CaseRanks
 
@@ -14,19 +14,21 @@ def micro(
     scores: NDArray[np.float32],
     cases: NDArray[np.bool_],
     observed: NDArray[np.bool_],
+    patients: NDArray[np.int64],
     weights: NDArray[np.float64] | None = None,
 ) -> Estimate:
     """The AUROC of all observed (admission, label) cells pooled into one ranking.
 
     Args: as for `label_aurocs`. Undefined (NaN) where no cell is a case, or none a control.
     """
-    return micro_with_ranks(scores, cases, observed, weights=weights)[0]
+    return micro_with_ranks(scores, cases, observed, patients, weights=weights)[0]
 
 
 def micro_with_ranks(
     scores: NDArray[np.float32],
     cases: NDArray[np.bool_],
     observed: NDArray[np.bool_],
+    patients: NDArray[np.int64],
     labels: NDArray[np.int64] | slice = slice(None),
     weights: NDArray[np.float64] | None = None,
 ) -> tuple[Estimate, CaseRanks]:
@@ -37,4 +39,9 @@ def micro_with_ranks(
         return Estimate(float("nan"), np.zeros(len(scores))), ranks
     influence = (pool.case_shares - ranks.auroc * pool.cases) / ranks.all_cases
     influence += (pool.control_shares - ranks.auroc * pool.controls) / ranks.controls
-    return Estimate(ranks.auroc, influence if weights is None else influence * weights), ranks
+    influence = influence if weights is None else influence * weights
+    cases_of, controls_of = (
+        int(np.count_nonzero(np.bincount(patients, cells))) for cells in (pool.cases, pool.controls)
+    )
+    rarer = min(cases_of, controls_of)
+    return Estimate.of_aurocs(ranks.auroc, influence, cases_of, controls_of, rarer), ranks

@@ -90,6 +90,14 @@ class Ranked:
         own = own[np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1])))]
         return np.stack([np.searchsorted(score, own), np.searchsorted(score, own, "right")])
 
+    def observed(self, admissions: int) -> NDArray[np.bool_] | None:
+        """Which of so many admissions are observed; None: all."""
+        if len(self.order) == admissions:
+            return None
+        found = np.zeros(admissions, bool)
+        found[self.order] = True
+        return found
+
     def ranks(self, weights: NDArray[np.float64] | None = None) -> CaseRanks:
         """Count what stands at and below each distinct score of a case.
 

@@ -15,7 +15,7 @@ the variance of A plus that of the part of F_s that seeds do not share; hence
     variance = sandwich(averaged influences) + s^2 / S
 
 holds the unshared part over S once too often, and is never too small on average: of seeds that
-differ in nothing but that, 98.8% of a difference's intervals hold it (`make bench NAME=seeds`). The
+differ in nothing but that, 98.9% of a difference's intervals hold it (`make bench NAME=seeds`). The
 interval is Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin 2:110-114,
 1946): each term's square over its own degrees, the patients' (`small_samples.py`) and seeds less
 one.
@@ -35,18 +35,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import (
     METHOD,
     PAIRED_METHOD,
     Interval,
+    basis,
     difference,
     interval,
     interval_of,
     standard_error,
-    two_sided,
+    tested,
 )
-from tasks.evaluate.measures.small_samples import degrees_of_freedom
+from tasks.evaluate.measures.small_samples import satterthwaite, with_expected
+from tasks.evaluate.measures.wilson import Spread
 
 ONE_CHECKPOINT = "this checkpoint only"
 T_METHOD = "Student's t, Satterthwaite"
@@ -95,10 +97,12 @@ class Trained:
     @property
     def mean(self) -> Estimate:
         """The estimates and their influences, averaged over seeds."""
-        return Estimate(
-            float(np.mean([one.value for one in self.estimates])),
-            np.mean([one.influence for one in self.estimates], axis=0),
-            next((one.reason for one in self.estimates if one.reason), ""),
+        return replace(
+            self.estimates[0],  # of the same labels and patients, hence of the same degrees
+            value=float(np.mean([one.value for one in self.estimates])),
+            influence=np.mean([one.influence for one in self.estimates], axis=0),
+            reason=next((one.reason for one in self.estimates if one.reason), ""),
+            expected=float(np.mean([one.expected for one in self.estimates])),
         )
 
     @property
@@ -123,7 +127,7 @@ class Trained:
 
 
 def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
-    """The mean over seeds with its interval, on the logit scale as `interval` has it.
+    """The mean over seeds with its interval, a score interval as `interval` gives it.
 
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
@@ -131,9 +135,16 @@ def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
     words = ONE_CHECKPOINT if model.one_checkpoint else _in_words(model)
     if model.seeds == 1:  # nothing but patients varies: the interval that a run's report gives
         return _told(interval(model.estimates[0], patients), f"{words}; {METHOD}")
-    mean = model.mean
-    error, degrees = _summed([_patient_term(mean, patients), *_seed_terms(model)])
-    found = interval_of(mean.value, error, degrees, reason=mean.reason)
+    mean, own = model.mean, _seed_terms(model)
+    patients_term, reason = _patient_term(mean, patients)
+    found = interval_of(
+        mean.value,
+        *_summed([patients_term, *own]),
+        reason=reason,
+        further=_summed([with_expected(*patients_term, mean.expected), *own])
+        if mean.expected
+        else None,
+    )
     return _told(found, f"{words}; {METHOD}; {T_METHOD}")
 
 
@@ -148,24 +159,11 @@ def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.
         method = f"{ONE_CHECKPOINT}; {method}"
     if first.equals(second) or first.seeds == second.seeds == 1:
         return _told(difference(ours, theirs, patients), method)
-    apart = Estimate(ours.value - theirs.value, ours.influence - theirs.influence)
-    terms = [_patient_term(apart, patients), *_seed_terms(first), *_seed_terms(second)]
-    error, degrees = _summed(terms)
-    reason = ours.reason or theirs.reason
-    found = interval_of(apart.value, error, degrees, (-1.0, 1.0), reason)
-    if not found.reason:
-        p_value = two_sided(apart.value / error, degrees) if error > 0 else float(apart.value == 0)
-        found = replace(found, p_value=p_value)
-    return _told(found, f"{method}; {T_METHOD}")
-
-
-def satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
-    """The degrees of freedom of a sum of variances, given each with its own.
-
-    >>> satterthwaite([(1.0, 2.0), (1.0, 2.0)])
-    4.0
-    """
-    return sum(term for term, _ in terms) ** 2 / sum(term**2 / free for term, free in terms)
+    apart = ours.minus(theirs)
+    patients_term, reason = _patient_term(apart, patients)
+    spread = _summed([patients_term, *_seed_terms(first), *_seed_terms(second)])
+    found = interval_of(apart.value, *spread, (-1.0, 1.0), reason)
+    return _told(tested(found, spread.error), f"{method}; {T_METHOD}")
 
 
 def _in_words(model: Trained) -> str:
@@ -178,11 +176,10 @@ def _told(found: Interval, method: str) -> Seeded:
     return Seeded(found, f"interval withheld: {found.reason}" if found.reason else method)
 
 
-def _patient_term(estimate: Estimate, patients: NDArray[np.int64]) -> _Term:
-    """The sandwich variance of influences clustered by patient, and its degrees."""
-    by_patient = np.bincount(patients, estimate.influence).astype(np.float64)
-    error = standard_error(estimate.influence, patients)
-    return error**2, degrees_of_freedom(by_patient)
+def _patient_term(estimate: Estimate, patients: NDArray[np.int64]) -> tuple[_Term, str]:
+    """The sandwich variance of influences and its degrees; why there can be no interval."""
+    degrees, reason = basis(estimate, patients)
+    return (standard_error(estimate.influence, patients) ** 2, degrees), reason
 
 
 def _seed_terms(model: Trained) -> list[_Term]:
@@ -192,7 +189,9 @@ def _seed_terms(model: Trained) -> list[_Term]:
     return [(model.spread**2 / model.seeds, float(model.seeds - 1))]
 
 
-def _summed(terms: Sequence[_Term]) -> tuple[float, float]:
-    """The standard error that the variances make together, and its degrees of freedom."""
-    variance = sum(term for term, _ in terms)
-    return math.sqrt(variance), satterthwaite(terms) if variance > 0 else math.inf
+def _summed(terms: Sequence[_Term]) -> Spread:
+    """What the variances make together."""
+    variances, degrees = zip(*terms, strict=True)
+    variance = sum(variances)
+    free = satterthwaite(variances, degrees) if variance > 0 else math.inf
+    return Spread(math.sqrt(variance), free)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import Estimate
 from tasks.evaluate.measures.columns import Column, by_column, positives_of, row_blocks
+from tasks.evaluate.measures.estimates import Estimate
 
 NEVER = np.float32(np.inf)  # the threshold of a label that is never predicted
 

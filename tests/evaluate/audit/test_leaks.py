@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
@@ -16,6 +17,7 @@ from tasks.evaluate.audit.bags import PRESENT, Bag, bag_of_words
 from tasks.evaluate.audit.leaks import TOGETHER, write_leaks
 from tasks.evaluate.audit.told import read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
+from tasks.evaluate.measures.small_samples import FEWEST_PATIENTS
 
 WORDS = ("alpha", "beta", "gamma", "delta")
 
@@ -118,8 +120,11 @@ def test_an_admission_section_is_no_later_section(ward: Ward) -> None:
 
 def test_that_a_section_is_there_is_told_too(ward: Ward) -> None:
     ward.say("PROCEDURE", ["-" if died else "" for died in ward.died])
-    leaks, terms, _ = ward.audit()
+    leaks, terms, page = ward.audit()
     assert leaks["PROCEDURE"]["flagged"]
+    assert leaks["PROCEDURE"]["auroc"] == 1
+    assert "| 1.000 | interval withheld |" in page
+    assert "nan" not in page
     assert [row["term"] for row in terms if row["section"] == "PROCEDURE"] == [PRESENT]
 
 
@@ -207,3 +212,9 @@ def test_texts_without_a_term_rank_everyone_alike(ward: Ward) -> None:
     assert isinstance(bag, Bag)
     weights = bag.learn(rows, np.array([[True], [False], [True]]), 1.0)
     assert bag.scores(rows, weights).tolist() == [[0.0], [0.0], [0.0]]
+
+
+def test_no_label_is_asked_for_of_which_there_would_be_no_interval() -> None:
+    assert LeaksConfig().validation_patients >= FEWEST_PATIENTS
+    with pytest.raises(ValidationError, match="validation_patients"):
+        LeaksConfig(validation_patients=FEWEST_PATIENTS - 1)

@@ -45,7 +45,7 @@ def test_a_group_is_ranked_as_it_would_be_alone(scored: _Scored, block: int) -> 
         rows = group == one
         owners = np.unique(patients[rows], return_inverse=True)[1]
         alone = label_aurocs(scores[rows], cases[rows], observed[rows], owners)
-        counted = (alone.case_patients >= FEWEST) & (alone.controls >= FEWEST)
+        counted = (alone.case_patients >= FEWEST) & (alone.control_patients >= FEWEST)
         np.testing.assert_array_equal(found.shared(one, one), counted)
         for label in np.flatnonzero(counted):
             seen = rows & observed[:, label]

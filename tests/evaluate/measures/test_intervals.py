@@ -7,16 +7,18 @@ import math
 import numpy as np
 import pytest
 
-from tasks.evaluate.measures.auroc import Estimate, label_aurocs
+from tasks.evaluate.measures.auroc import label_aurocs
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import (
-    Z,
     difference,
     interval,
+    interval_of,
     label_interval,
     share_of_the_way,
     standard_error,
 )
 from tasks.evaluate.measures.small_samples import TOO_FEW
+from tasks.evaluate.measures.wilson import Z
 from tests.bench.coverage import replicate, summarized
 
 PREVALENCES = (0.03, 0.08, 0.15, 0.3)
@@ -86,13 +88,14 @@ def test_the_whole_way_is_one_hundred_percent() -> None:
 
 
 def test_a_label_interval_stays_inside_and_is_withheld_when_it_cannot_be_known() -> None:
-    found = label_interval(0.97, 0.05)
+    found = label_interval(0.97, 0.05, 30, 300)
     assert 0.5 < found.low < 0.97 < found.high < 1
     for unknown, reason in (
-        (label_interval(1.0, 0.0), "the estimate is 1 exactly"),
-        (label_interval(0.8, math.nan), "fewer than two patients"),
-        (label_interval(math.nan, math.nan), "undefined: no case or no control"),
-        (label_interval(0.8, 0.05, 8.0, 9), TOO_FEW),
+        (label_interval(1.0, 0.0, 30, 300), "the estimate is 1 exactly"),
+        (label_interval(0.8, math.nan, 1, 300), TOO_FEW),
+        (label_interval(math.nan, math.nan, 0, 300), "undefined: no case or no control"),
+        (label_interval(0.8, 0.05, 9, 300), TOO_FEW),
+        (label_interval(0.8, 0.05, 300, 9), TOO_FEW),
     ):
         assert math.isnan(unknown.low)
         assert math.isnan(unknown.high)
@@ -106,12 +109,11 @@ def test_the_macro_of_one_label_has_the_labels_interval() -> None:
     patients = np.repeat(np.arange(75), 2)  # the label is of seven patients
     found = label_aurocs(scores, cases, np.ones_like(cases), np.arange(150))
     whole = interval(found.macro(), np.arange(150))
-    alone = label_interval(
-        found.auroc[0], found.standard_error[0], found.degrees[0], int(found.case_patients[0])
-    )
+    auroc, error = float(found.auroc[0]), float(found.standard_error[0])
+    alone = label_interval(auroc, error, 14, 136)
     assert (whole.low, whole.high) == pytest.approx((alone.low, alone.high), abs=1e-12)
     assert whole.degrees == pytest.approx(alone.degrees, rel=1e-9)
-    normal = label_interval(found.auroc[0], found.standard_error[0])
+    normal = interval_of(auroc, error)
     assert alone.high - alone.low > 1.03 * (normal.high - normal.low), "14 cases are few"
     few = interval(label_aurocs(scores, cases, np.ones_like(cases), patients).macro(), patients)
     assert (math.isnan(few.low), few.reason) == (True, TOO_FEW)
@@ -120,7 +122,7 @@ def test_the_macro_of_one_label_has_the_labels_interval() -> None:
 def test_the_p_value_and_the_interval_of_a_difference_agree() -> None:
     """Just where the interval begins at 0, p is 0.05, however few patients carry it."""
     patients = np.arange(12)
-    influence = np.array([0.03, -0.03, 0.02, -0.02, 0.01, -0.01, *[0.0] * 6])
+    influence = np.array([0.03, -0.03, 0.02, -0.02, *[0.01, -0.01] * 4])
     nothing = Estimate(0.5, np.zeros(12))
     half = interval(Estimate(0.0, influence), patients, (-1.0, 1.0)).high
     found = difference(Estimate(0.5 + half, influence), nothing, patients)

@@ -10,21 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
 
-from tasks.evaluate.measures.auroc import Estimate
+from tasks.evaluate.measures.auroc import label_aurocs
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import interval, standard_error
-from tasks.evaluate.measures.seeds import Trained, difference_over_seeds, over_seeds, satterthwaite
+from tasks.evaluate.measures.seeds import Trained, difference_over_seeds, over_seeds
+from tasks.evaluate.measures.small_samples import TOO_FEW, satterthwaite
 from tests.bench import seeds as simulated
 
 PATIENTS = np.array([0, 0, 1, 2])
+DEGREES = 2.0  # of three patients
 
 
 def model(*values: float, scale: float = 1.0, deterministic: bool = False) -> Trained:
-    """Estimates with these values; each seed's influences are a little different."""
+    """Estimates with these values; each seed's influences are a little different.
+
+    They say how many degrees they have, so that three patients are not too few.
+    """
     influences = [
         scale * np.array([0.02, 0.01, -0.02, -0.01]) + 0.001 * seed * np.array([1.0, -2, 2, -1])
         for seed in range(len(values))
     ]
-    return Trained(tuple(map(Estimate, values, influences)), deterministic)
+    estimates = [
+        Estimate(value, influence, degrees=DEGREES)
+        for value, influence in zip(values, influences, strict=True)
+    ]
+    return Trained(tuple(estimates), deterministic)
 
 
 def test_three_seeds_by_hand() -> None:
@@ -32,13 +42,13 @@ def test_three_seeds_by_hand() -> None:
     # influences averaged: seed 1's, (.021, .008, -.018, -.011); by patient .029, -.018, -.011
     patients = 3 / 2 * (0.029**2 + 0.018**2 + 0.011**2)
     seeds = (0.0266666667**2 + 0.0066666667**2 + 0.0333333333**2) / 2 / 3
-    # K of three that add up to zero is 2, whatever they are: 2 (K - 1) degrees
     degrees = (patients + seeds) ** 2 / (patients**2 / 2 + seeds**2 / 2)
     value = 0.7266666667
-    half = stats.t.ppf(0.975, degrees) * math.sqrt(patients + seeds) / (value * (1 - value))
     assert found.value == pytest.approx(value)
-    assert _logit(found.low) == pytest.approx(_logit(value) - half, abs=1e-6)
-    assert _logit(found.high) == pytest.approx(_logit(value) + half, abs=1e-6)
+    for end in (found.low, found.high):  # as far off as a true value there would let it stray
+        there = (patients + seeds) * end * (1 - end) / (value * (1 - value))
+        distance = stats.t.ppf(0.975, degrees) * math.sqrt(there)
+        assert abs(end - value) == pytest.approx(distance, rel=1e-6)
     assert found.method.startswith("mean of 3 seeds; influence function")
 
 
@@ -73,7 +83,7 @@ def test_a_deterministic_baseline_adds_nothing_and_is_not_marked() -> None:
         standard_error(many.mean.influence - one.mean.influence, PATIENTS) ** 2,
         0.02**2 / 3,
     ]
-    half = stats.t.ppf(0.975, satterthwaite(list(zip(terms, (2, 2), strict=True))))
+    half = stats.t.ppf(0.975, satterthwaite(terms, (2, 2)))
     assert (found.high - found.low) / 2 == pytest.approx(half * math.sqrt(sum(terms)))
     assert "checkpoint" not in found.method + over_seeds(one, PATIENTS).method
     assert "deterministic" in found.method
@@ -98,11 +108,37 @@ def test_what_is_undefined_stays_undefined() -> None:
 
 
 def test_many_patients_and_many_equal_seeds_give_the_plain_interval() -> None:
-    influence = np.random.default_rng(0).normal(size=20_000) * 1e-3
+    influence = np.random.default_rng(0).normal(size=20_000) * 1e-5
     same = Trained((Estimate(0.7, influence),) * 50)
     found = over_seeds(same, np.arange(20_000))
-    half = 1.959964 * standard_error(influence, np.arange(20_000)) / (0.7 * 0.3)
-    assert _logit(found.low) == pytest.approx(_logit(0.7) - half, rel=1e-3)
+    half = 1.959964 * standard_error(influence, np.arange(20_000))
+    assert found.high - found.low == pytest.approx(2 * half, rel=1e-3)
+
+
+def test_few_patients_withhold_an_interval_however_many_the_seeds() -> None:
+    """By the rule of one run: a value and no bounds, the reason in place of the method."""
+    random = np.random.default_rng(1)
+    for count, withheld in ((9, True), (10, False)):
+        cases = np.arange(60)[:, None] < count
+        seeds = [
+            label_aurocs(
+                (random.normal(size=(60, 1)) + cases).astype(np.float32),
+                cases,
+                np.ones_like(cases),
+                np.arange(60),
+            ).macro()
+            for _ in range(4)
+        ]
+        one, two = Trained(tuple(seeds[:2])), Trained(tuple(seeds[2:]))
+        for found in (
+            over_seeds(one, np.arange(60)),
+            over_seeds(Trained(tuple(seeds[:1])), np.arange(60)),
+            difference_over_seeds(one, two, np.arange(60)),
+        ):
+            assert math.isfinite(found.value)
+            assert math.isnan(found.low) == withheld
+            assert (found.method == f"interval withheld: {TOO_FEW}") == withheld
+        assert math.isnan(difference_over_seeds(one, two, np.arange(60)).p_value) == withheld
 
 
 def test_what_withholds_one_seeds_interval_withholds_that_over_seeds() -> None:
@@ -113,10 +149,6 @@ def test_what_withholds_one_seeds_interval_withholds_that_over_seeds() -> None:
     ):
         assert math.isnan(found.low)
         assert found.method == "interval withheld: too few"
-
-
-def _logit(value: float) -> float:
-    return math.log(value / (1 - value))
 
 
 @given(
@@ -137,8 +169,9 @@ def test_satterthwaite_lies_between_its_terms_and_swapping_turns_the_sign(
         (first.spread**2, len(ours) - 1.0),
         (second.spread**2, len(theirs) - 1.0),
     ]
-    least, most = min(free for _, free in terms), sum(free for _, free in terms)
-    assert least - 1e-9 <= satterthwaite(terms) <= most + 1e-9
+    variances, degrees = zip(*terms, strict=True)
+    found = satterthwaite(variances, degrees)
+    assert min(degrees) - 1e-9 <= found <= sum(degrees) + 1e-9
 
 
 def test_intervals_over_seeds_hold_the_truth_and_those_without_do_not() -> None:

@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from tasks.evaluate.measures.auroc import Estimate, label_aurocs
+from tasks.evaluate.measures.auroc import label_aurocs
+from tasks.evaluate.measures.estimates import Estimate
 from tasks.evaluate.measures.intervals import difference, interval, standard_error
 from tasks.evaluate.measures.small_samples import (
     ALL_LONE,
     TOO_FEW,
     degrees_of_freedom,
+    expected_variance,
     lone_influence,
     reason_to_withhold,
 )
@@ -72,20 +74,36 @@ def test_identical_models_with_lone_labels_differ_by_nothing() -> None:
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_degrees_are_fewer_where_few_patients_carry_the_variance() -> None:
-    assert degrees_of_freedom(np.full(30, 0.2)) == pytest.approx(58)
-    assert degrees_of_freedom(np.array([5.0, 0.1, -0.1, 0.1])) == 1.0
-    assert math.isinf(degrees_of_freedom(np.zeros(4)))
-    tiny = degrees_of_freedom(1e-90 * np.array([1.0, -1.0, 1.0, -1.0]))
-    assert tiny == pytest.approx(6), "fourth powers would vanish"
+def test_degrees_follow_from_how_many_there_are_and_not_from_what_they_add() -> None:
+    # Welch's of equal variances
+    assert degrees_of_freedom(12, 12) == pytest.approx(22)
+    assert degrees_of_freedom(12, 10**9) == pytest.approx(11)
+    assert degrees_of_freedom(10**9, 12) == pytest.approx(11)
+    # labels add up by their shares of the mean; a lone one has a degree
+    assert degrees_of_freedom([12, 12], [10**9] * 2, [0.5, 0.5]) == pytest.approx(22)
+    assert degrees_of_freedom([12, 1], [10**9] * 2, [0.5, 0.5]) == pytest.approx(
+        (13 / 12) ** 2 / (1 / 12**2 / 11 + 1)
+    )
+
+
+def test_what_hanley_and_mcneil_expect() -> None:
+    """Their Q2 less the AUROC's square, of cases; its mirror image below 0.5."""
+    for auroc in (0.6, 0.9):
+        second = 2 * auroc**2 / (1 + auroc)
+        expected = (second - auroc**2) * (1 / 20 + 1 / 50)
+        assert expected_variance(auroc, 20, 50) == pytest.approx(expected)
+        assert expected_variance(1 - auroc, 20, 50) == pytest.approx(expected)
+    halves = expected_variance(0.8, [20, 30], [50, 60], [0.5, 0.5])
+    apart = expected_variance(0.8, 20, 50) + expected_variance(0.8, 30, 60)
+    assert halves == pytest.approx(apart / 4)
 
 
 def test_too_little_for_an_interval_says_why() -> None:
-    assert reason_to_withhold(np.array([9])) == TOO_FEW
-    assert reason_to_withhold(np.array([10])) == ""
-    assert reason_to_withhold(np.array([6, 4])) == ""
-    assert reason_to_withhold(np.ones(12, np.int64)) == ALL_LONE
-    one = interval(Estimate(1.0, np.zeros(8)), np.arange(8))
+    assert reason_to_withhold(9, [9]) == TOO_FEW
+    assert reason_to_withhold(10, [10]) == ""
+    assert reason_to_withhold(10, [6, 4]) == ""
+    assert reason_to_withhold(12, [1] * 12) == ALL_LONE
+    one = interval(Estimate(1.0, np.zeros(12)), np.arange(12))
     assert (one.reason, math.isnan(one.low)) == ("the estimate is 1 exactly", True)
 
 
