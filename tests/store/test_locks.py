@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -57,8 +56,8 @@ def _work(path: Path, turns: int) -> None:
 def test_lock_and_discard_by_many_processes_let_one_in_at_a_time(tmp_path: Path) -> None:
     path, turns = tmp_path / "notes-k", 300
     path.with_suffix(".count").write_text("0")
-    fork: Any = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=_work, args=(path, turns)) for _ in range(4)]
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=_work, args=(path, turns)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
