@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flows.config import AdaptConfig
 from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.steps import Evaluated, evaluate
@@ -61,9 +63,17 @@ def run_to_report(config: AdaptConfig) -> Evaluated:
         quality=ingested.quality,
         contamination=dict(ingested.guard.counts) if ingested.guard else {},
         leaks=config.ingest.leaks,
-        settings=config.model_dump(mode="json", exclude={"launch"}),
+        settings=settings_of(config),
         lineage=lineage(),
     )
+
+
+def settings_of(config: AdaptConfig) -> dict[str, Any]:
+    """The settings that a report prints, and that its key holds: those that say what was done.
+
+    Not how programs are started, nor what other flows would do.
+    """
+    return config.model_dump(mode="json", exclude={"launch", "audit"})
 
 
 def lineage() -> Lineage:
@@ -75,10 +85,11 @@ def lineage() -> Lineage:
 
 
 def _origin(artifact: Reached, manifest: Manifest | None) -> Origin:
+    named = artifact.model_dump(include={"kind", "key", "digest"})
     if manifest is None:  # deleted while the run went on
-        return Origin(**artifact.model_dump())
+        return Origin(**named)
     return Origin(
-        **artifact.model_dump(),
+        **named,
         counts=manifest.counts,
         took_seconds=manifest.seconds,
         **manifest.model_dump(

@@ -5,17 +5,18 @@ Nothing heavy is imported here: `clinfuse ls` starts without Prefect, `clinfuse 
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from platformdirs import user_data_path
-from rich.console import Console
 
-from tasks.errors import ClinfuseError
+from flows.view import PORT
+from tasks.errors import ClinfuseError, ConfigError
 
 DEMO_SEED = 2026  # settings were tried out on seed 7: this one's test patients are unseen
 
@@ -28,6 +29,24 @@ app = typer.Typer(
     "in the store and is not run again while its inputs stay the same.\n\n"
     "Begin with: `clinfuse synth build/demo` and `clinfuse run configs/demo.yaml`.",
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clinfuse {importlib.metadata.version('clinfuse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
+    pass
+
+
 audit_app = typer.Typer(no_args_is_help=True, help="Look at the data before trusting a model.")
 app.add_typer(audit_app, name="audit")
 
@@ -55,6 +74,14 @@ StoreOption = Annotated[
         envvar="CLINFUSE_STORE",
         help="The folder of artifacts. Patients' text is in it: keep it where the notes may be.",
     ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.lora.rank=8"),
+]
+RefreshOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Make a stage's (or a kind's) artifacts anew; may be repeated."),
 ]
 DEFAULT_STORE = user_data_path("clinfuse") / "store"
 
@@ -91,6 +118,8 @@ def synth(
     from tasks.synth.overlay import overlay
     from tasks.synth.write import synthesize, write_general
 
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; name a folder to write to")
     if over is not None and layout is not Layout.mimic_iv:
         raise typer.BadParameter("--over takes MIMIC-IV tables; leave --layout out")
     if shared and layout is not Layout.mimic_iii:
@@ -108,18 +137,12 @@ def synth(
 @app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.lora.rank=8"),
-    ] = None,
+    sets: SetOption = None,
     stage: Annotated[
         Stage | None,
         typer.Option(help="Stop after this stage; what lies before it is reused or made."),
     ] = None,
-    refresh: Annotated[
-        list[str] | None,
-        typer.Option(help="Make a stage's (or a kind's) artifacts anew; may be repeated."),
-    ] = None,
+    refresh: RefreshOption = None,
     make_missing: Annotated[
         bool, typer.Option(help="With --stage: make what is missing before that stage.")
     ] = True,
@@ -133,17 +156,14 @@ def run(
     With PREFECT_API_URL set, the run is seen on that server; without, Prefect starts a temporary
     one. Relative paths in the configuration count from the current folder.
     """
-    _without_telemetry()
-    from flows.run import run_stage
-
-    run_stage(
+    _run(
+        stage.value if stage else "adapt",
         config,
-        overrides=sets or [],
-        stage=stage.value if stage else None,
+        sets,
+        store,
+        group=group,
         refresh=tuple(refresh or ()),
         make_missing=make_missing,
-        store=store,
-        group=group,
     )
 
 
@@ -165,23 +185,14 @@ def compare(
     What the runs share is made once. Every model is compared with one reference on the same test
     admissions, with p-values corrected together.
     """
-    _without_telemetry()
-    from flows.run import run_compare
-
-    run_compare(config, overrides=sets or [], store=store)
+    _run("compare", config, sets, store)
 
 
 @audit_app.command(name="leaks")
 def audit_leaks(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key: audit.terms=20"),
-    ] = None,
-    refresh: Annotated[
-        list[str] | None,
-        typer.Option(help="Make a stage's (or a kind's) artifacts anew; may be repeated."),
-    ] = None,
+    sets: SetOption = None,
+    refresh: RefreshOption = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Tell which sections of the notes give an outcome away.
@@ -189,10 +200,7 @@ def audit_leaks(
     A bag of words learns each outcome from each section alone. A section that ranks the validation
     patients better than the admission sections together is marked LEAK.
     """
-    _without_telemetry()
-    from flows.run import run_audit
-
-    run_audit(config, overrides=sets or [], refresh=tuple(refresh or ()), store=store)
+    _run("audit", config, sets, store, refresh=tuple(refresh or ()))
 
 
 @app.command(name="ls")
@@ -285,13 +293,61 @@ def verify(store: StoreOption = DEFAULT_STORE) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
+    sets: SetOption = None,
+) -> None:
+    """Say what is wrong with a configuration on this machine, before anything starts.
+
+    Keys and values, files and tables, the base and its layers, GPUs. Every run begins with it.
+    """
+    from flows.run import check_preset
+
+    check_preset("adapt", config, sets or [])
+    typer.echo(f"{config}: nothing is wrong that can be known before it runs")
+
+
+@app.command()
+def view(
+    store: StoreOption = DEFAULT_STORE,
+    port: Annotated[int, typer.Option(help="Of http://127.0.0.1.", min=0, max=65535)] = PORT,
+) -> None:
+    """Show the store's reports in a browser on this machine, where Prefect's pages link to."""
+    from flows.view import serve
+
+    opened = _open(store)
+    typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    serve(opened, port)
+
+
 def main() -> None:
     """Run the command; an error that a user can act on is one line, not a traceback."""
     try:
         app()
     except ClinfuseError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]clinfuse:[/] {error}", markup=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # outside a step: of a path that the user named
+        _fail(
+            f"{error.filename or 'a file'}: {error.strerror}; correct the path or its permissions"
+        )
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"{typer.style('clinfuse:', fg='red', bold=True)} {sentence}", err=True)
+    sys.exit(1)
+
+
+def _run(flow: str, config: Path, sets: list[str] | None, store: Path, **more: Any) -> None:
+    _without_telemetry()
+    from flows.run import run
+    from flows.stop import Stopped
+
+    try:
+        run(flow, config, overrides=sets or [], store=store, **more)
+    except Stopped as stopped:
+        typer.echo(f"clinfuse: {stopped}; run the same command again to go on from there", err=True)
+        raise typer.Exit(stopped.exit_code) from None
 
 
 def _without_telemetry() -> None:

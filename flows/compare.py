@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import flow
 
-from flows.chain import lineage, run_to_finetune
-from flows.config import AdaptConfig, CompareConfig
+from flows.chain import lineage, run_to_finetune, settings_of
+from flows.check import check
+from flows.config import AdaptConfig
+from flows.loading import load_compare
 from flows.publish import publish
+from flows.stages import run_name
 from tasks.evaluate import steps
 from tasks.evaluate.steps import Contender
 
 
-@flow(name="compare", persist_result=False, result_serializer="json")
-def compare(config: CompareConfig) -> None:
+@flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")
+def compare(
+    preset: str = "configs/compare-demo.yaml",
+    overrides: tuple[str, ...] = (),
+    name: str | None = None,
+) -> None:
     """Finetune every run with every seed, and write one leaderboard.
 
     Args:
-        config: the runs, the seeds, and the model with which all others are compared.
+        preset: a YAML file of a comparison, e.g. configs/compare-demo.yaml.
+        overrides: what differs from it, as key=value: seeds=[1, 2], or a key of every run.
+        name: the leaderboard's name; empty: the preset's.
     """
-    found = steps.compare(
+    renamed = [] if name is None else [f"name={name}"]
+    config = load_compare(Path(preset), [*overrides, *renamed])
+    for run in config.runs:
+        check(run, flow="finetune")
+    compared = steps.compare(
         config.name,
         [_contender(run, config.seeds) for run in config.runs],
         reference=config.reference,
         lineage=lineage(),
     )
-    publish(config.name, found)
+    publish(config.name, compared)
 
 
 def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
@@ -39,7 +54,7 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
         adapters={seed: finetuned.adapters for seed, (_, _, finetuned) in made.items()},
         clinical=pretrained.clinical,
         leaks=run.ingest.leaks,
-        settings=run.model_dump(mode="json", exclude={"launch"}),
+        settings=settings_of(_seeded(run, seeds[0])),
     )
 
 

@@ -1,4 +1,8 @@
-"""The end of a run in Prefect's UI: tables and reports, with links into the store."""
+"""The end of a run in Prefect's UI: tables and reports, and where the page is shown.
+
+UI artifacts are keyed by the report that they show, not by the run's name alone: another
+experiment of the same name has a history of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,12 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
+from flows.view import page_url
 from tasks.evaluate.steps import Evaluated
 from tasks.keys import Artifact
 from tasks.step import current_store
+
+_HOW = "If the page does not open, start `clinfuse view` on the machine that holds the store."
 
 
 def publish(name: str, evaluated: Evaluated) -> None:
@@ -18,20 +25,21 @@ def publish(name: str, evaluated: Evaluated) -> None:
 
     The report holds aggregates only: no text, no identifiers.
     """
-    folder = current_store().path(evaluated.report.kind, evaluated.report.key)
-    page = (folder / "report.html").as_uri()
-    key = f"clinfuse-{name}"
+    report = evaluated.report
+    page, key = page_url(report), f"{name}-{report.key}"
+    text = (current_store().path(report.kind, report.key) / "report.md").read_text()
     create_table_artifact(
-        table=evaluated.table, key=f"{key}-results", description=f"AUROC on test. Report: {page}"
+        table=evaluated.table,
+        key=f"{key}-results",
+        description=f"AUROC on test. [The report]({page}). {_HOW}",
     )
     create_markdown_artifact(
-        markdown=f"[The page with its plots]({page})\n\n{(folder / 'report.md').read_text()}",
-        key=f"{key}-report",
+        markdown=f"[The page with its plots]({page}). {_HOW}\n\n{text}", key=f"{key}-report"
     )
-    create_link_artifact(link=page, link_text="report.html", key=f"{key}-page")
+    create_link_artifact(link=page, link_text="The report", key=f"{key}-page", description=_HOW)
 
 
 def publish_audit(name: str, leaks: Artifact) -> None:
     """Leave the audit's page on the flow run: aggregates, and terms that many patients use."""
     page = current_store().path(leaks.kind, leaks.key) / "leaks.md"
-    create_markdown_artifact(markdown=page.read_text(), key=f"clinfuse-{name}-leaks")
+    create_markdown_artifact(markdown=page.read_text(), key=f"{name}-{leaks.key}-leaks")

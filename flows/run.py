@@ -1,119 +1,109 @@
-"""One run from the terminal: read the config, choose the flow, call it, print what came out."""
+"""One run from the terminal: read the config, call the flow, print what came out."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import re
 import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from flows.config import AdaptConfig, load_compare, load_config
+from flows.check import check, check_names
+from flows.loading import load_compare, load_config
+from flows.server import prefect_api
+from flows.stop import stopping
 from tasks.errors import ClinfuseError
+from tasks.evaluate.config import NOTE
 from tasks.provenance import peak_mib
-from tasks.runs import Run, load_runs
+from tasks.runs import Run, load_run
 from tasks.store import Store
 
 
-def run_stage(
-    path: Path,
+def run(
+    flow: str,
+    preset: Path,
     *,
-    overrides: list[str],
-    stage: str | None,
-    refresh: tuple[str, ...],
-    make_missing: bool,
+    overrides: Sequence[str],
     store: Path,
-    group: bool,
+    group: bool = False,
+    **steering: Any,
 ) -> None:
-    """Run the chain up to a stage (None: to its end) and print the result.
+    """Run the flow of that name and print the result.
+
+    Args:
+        steering: its further parameters, such as `refresh`.
 
     Raises a ClinfuseError where the configuration, the store or a step is at fault.
     """
     began = time.monotonic()
-    config = load_config(path, overrides)
-    opened = _opened(store, group)
-    _call(config, stage, refresh, make_missing)
-    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
-
-
-def run_audit(path: Path, *, overrides: list[str], refresh: tuple[str, ...], store: Path) -> None:
-    """Audit the notes for leaks and print what was found.
-
-    Raises a ClinfuseError where the configuration, the store or a step is at fault.
-    """
-    began = time.monotonic()
-    config = load_config(path, overrides)
-    opened = _opened(store)
-    _quiet_expected_errors()
-    from flows.audit import audit
-
-    audit(config, refresh=refresh)
-    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
-
-
-def run_compare(path: Path, *, overrides: list[str], store: Path) -> None:
-    """Compare runs over seeds and print the leaderboard.
-
-    Raises a ClinfuseError where the configuration, the store or a step is at fault.
-    """
-    began = time.monotonic()
-    config = load_compare(path, overrides)
-    opened = _opened(store)
-    _quiet_expected_errors()
-    from flows.compare import compare
-
-    compare(config)
-    _print_result(opened, load_runs(opened.root)[-1], time.monotonic() - began)
-
-
-def _opened(store: Path, group: bool = False) -> Store:
-    """The store, made where it is not there, and where Prefect will write results."""
+    check_preset(flow, preset, overrides)
     opened = Store(store.expanduser().resolve(), group=group)
     os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(opened.root)
-    return opened
+    parameters = {"preset": str(preset), "overrides": list(overrides), **steering}
+    with stopping():
+        run_id = _call(flow, parameters)
+    _print_result(opened, load_run(opened.root, run_id), time.monotonic() - began)
 
 
-def _call(
-    config: AdaptConfig, stage: str | None, refresh: tuple[str, ...], make_missing: bool
-) -> None:
+def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> None:
+    """Raise a ClinfuseError where the flow could not come to its end with this configuration."""
+    if flow == "compare":
+        for one in load_compare(preset, overrides).runs:
+            check(one, flow="finetune")
+    else:
+        check(load_config(preset, overrides), flow=flow)
+
+
+def _call(flow: str, parameters: dict[str, Any]) -> str:
+    """Call the flow; the id of its run."""
+    # said better by prefect_api
+    warnings.filterwarnings("ignore", "Failed to create the Prefect home", UserWarning)
     # imported here: Prefect reads the environment when it is imported, and takes seconds
-    _quiet_expected_errors()
-    match stage:
-        case None:
-            from flows.adapt import adapt
+    from prefect import tags
 
-            adapt(config, refresh=refresh)
-        case "ingest":
-            from flows.ingest import ingest
+    from flows.audit import audit
+    from flows.compare import compare
+    from flows.stages import adapt, evaluate, finetune, ingest, pretrain, refreshable
 
-            ingest(config, refresh=refresh)
-        case "pretrain":
-            from flows.pretrain import pretrain
-
-            pretrain(config, refresh=refresh, make_missing=make_missing)
-        case "finetune":
-            from flows.finetune import finetune
-
-            finetune(config, refresh=refresh, make_missing=make_missing)
-        case "evaluate":
-            from flows.evaluate import evaluate
-
-            evaluate(config, refresh=refresh, make_missing=make_missing)
+    check_names(parameters.get("refresh", ()), refreshable(flow), "refresh")
+    flows = (adapt, ingest, pretrain, finetune, evaluate, audit, compare)
+    called: Any = next(each for each in flows if each.name == flow)
+    _quiet()
+    with prefect_api(), tags(flow, Path(parameters["preset"]).stem):
+        state = called(**parameters, return_state=True)
+        state.result()  # raises what a step raised
+    return str(state.state_details.flow_run_id)
 
 
-def _quiet_expected_errors() -> None:
-    """Keep Prefect from printing a traceback for an error whose one sentence says it all."""
+def _quiet() -> None:
+    """Keep Prefect from printing tracebacks of what a sentence says, and lines that say less."""
+    from prefect.logging.handlers import PrefectConsoleHandler
 
     def without_traceback(record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], ClinfuseError):
+        error = record.exc_info[1] if record.exc_info else None
+        if error and not isinstance(error, Exception):
+            return False  # told to stop: that is said once, at the end
+        if isinstance(error, ClinfuseError):
             record.exc_info = None
         return True
 
+    def worth_a_line(record: logging.LogRecord) -> bool:
+        # the temporary server shows no pages; of a cached step the next line says more
+        return not re.match("View at http|Finished in state Cached", record.getMessage())
+
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(without_traceback)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(worth_a_line)
 
 
 def _print_result(store: Store, run: Run, seconds: float) -> None:
@@ -122,32 +112,39 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
     reports = [each for each in run.artifacts if each.kind in ("report", "leaderboard")]
     if reports:
         folder = store.path(reports[-1].kind, reports[-1].key)
-        console.print(_headline(folder / "headline.json"))
-        console.print(f"report     {folder / 'report.html'}", soft_wrap=True)
+        _print_table(console, folder / "headline.json")
+        console.print(f"report     {folder / 'report.html'}", soft_wrap=True, markup=False)
     leaks = [reached for reached in run.artifacts if reached.kind == "leaks"]
     if leaks:
         folder = store.path("leaks", leaks[-1].key)
-        console.print(_headline(folder / "overview.json"))
-        console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True)
-    console.print(f"artifacts  {store.root}", soft_wrap=True)
+        _print_table(console, folder / "overview.json")
+        console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True, markup=False)
+    console.print(f"artifacts  {store.root}", soft_wrap=True, markup=False)
     console.print(
         f"{len(run.artifacts)} artifacts, {made} made, {len(run.artifacts) - made} reused, "
         f"in {seconds:.0f} s; at most {peak_mib():,.0f} MiB in any process"
     )
 
 
-def _headline(path: Path) -> Table:
-    """The result table that the report step left for the terminal and for Prefect."""
+def _print_table(console: Console, path: Path) -> None:
+    """The table that a step left for the terminal and for Prefect; notes on rows below it."""
     rows = json.loads(path.read_text())
-    table = Table(*(rows[0] if rows else ()), box=None)
-    for column in table.columns[:1]:
-        column.no_wrap = True
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        if note := row.pop(NOTE, ""):
+            notes.setdefault(note, []).append(next(iter(row.values())))
+    table = Table(*(escape(name) for name in (rows[0] if rows else ())), box=None)
+    for index, column in enumerate(table.columns):
+        column.no_wrap = index == 0 or "interval" in str(column.header)
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    return table
+    console.print(table)
+    for note, about in notes.items():
+        named = ", ".join(dict.fromkeys(about))
+        console.print(f"{named}: no interval: {note}", soft_wrap=True, markup=False)
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))

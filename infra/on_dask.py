@@ -11,14 +11,12 @@ must be shared folders that workers see at the same path. Training still runs wh
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from prefect_dask import DaskTaskRunner
 
-from flows.adapt import adapt
-from flows.config import load_config
+from flows.stages import adapt
 
 if __name__ == "__main__":
     config, *address = sys.argv[1:]
     runner = DaskTaskRunner(address=address[0]) if address else DaskTaskRunner()
-    adapt.with_options(task_runner=runner)(load_config(Path(config)))
+    adapt.with_options(task_runner=runner)(preset=config)

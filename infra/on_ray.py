@@ -11,14 +11,12 @@ workers see at the same path. Training still runs where the flow runs.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from prefect_ray import RayTaskRunner
 
-from flows.adapt import adapt
-from flows.config import load_config
+from flows.stages import adapt
 
 if __name__ == "__main__":
     config, *address = sys.argv[1:]
     runner = RayTaskRunner(address=address[0]) if address else RayTaskRunner()
-    adapt.with_options(task_runner=runner)(load_config(Path(config)))
+    adapt.with_options(task_runner=runner)(preset=config)

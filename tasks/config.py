@@ -1,6 +1,8 @@
 """The two kinds of configuration model: what decides an artifact's key, and what does not."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Config(BaseModel):
@@ -14,3 +16,11 @@ class Config(BaseModel):
 
 class Unkeyed(Config):
     """A configuration of how a step runs, not of what it makes; it stays out of the key."""
+
+
+def _kind_alone(given: Any) -> Any:
+    return {"kind": given} if isinstance(given, str) else given
+
+
+# beside the discriminator of a union of kinds: `view: full` is short for `view: {kind: full}`
+KIND_ALONE = BeforeValidator(_kind_alone)

@@ -36,6 +36,14 @@ PREEMPTED = 75  # a rank's exit code: saved a checkpoint because it was asked to
 PARENT = "CLINFUSE_LAUNCHED"  # set: the program's stdin ends when its launcher dies
 
 JOB, PROGRESS, ERROR, LOGS, LOCK = "job.json", "progress.jsonl", "error.json", "logs", "ranks.lock"
+OPERATORS = "operators"  # what DeepSpeed compiles at run time, if it must
+
+# of our environment, what ranks may see: the system's, and how GPUs and networks are reached
+PASSED = re.compile(
+    "PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LC_.*|LD_LIBRARY_PATH|PYTHONDONTWRITEBYTECODE"
+    "|OPENBLAS_CORETYPE|CUDA_HOME|CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUBLAS_WORKSPACE_CONFIG"
+    "|PYTORCH_CUDA_ALLOC_CONF|PYTORCH_ALLOC_CONF|NVIDIA_.*|NCCL_.*|GLOO_.*|UCX_.*|FI_.*"
+)
 
 
 class LaunchConfig(Unkeyed):
@@ -80,6 +88,7 @@ class Progress:
     learning_rate: float | None = None
     tokens_per_second: float | None = None
     peak_mib: float | None = None
+    validation: float | None = None
     note: str = ""
 
     @property
@@ -92,6 +101,8 @@ class Progress:
         shown = [self.arm, self.note]
         if self.loss is not None:
             shown.append(f"loss {self.loss:.4g}")
+        if self.validation is not None:
+            shown.append(f"validation {self.validation:.3f}")
         if self.learning_rate is not None:
             shown.append(f"rate {self.learning_rate:.2g}")
         if self.tokens_per_second is not None:
@@ -99,6 +110,23 @@ class Progress:
         if self.peak_mib is not None:
             shown.append(f"{self.peak_mib:,.0f} MiB")
         return ", ".join(word for word in shown if word)
+
+    @property
+    def row(self) -> dict[str, object] | None:
+        """A row of the training's table, where there is a loss or a validation."""
+        if self.loss is None and self.validation is None:
+            return None
+        return {
+            "training": self.arm,
+            "step": self.step,
+            "of": self.total,
+            "loss": "" if self.loss is None else round(self.loss, 4),
+            "validation AUROC": "" if self.validation is None else round(self.validation, 4),
+        }
+
+    @property
+    def milestone(self) -> bool:
+        return self.validation is not None
 
 
 def launch(
@@ -123,6 +151,8 @@ def launch(
     work = work.resolve()
     (work / LOGS).mkdir(parents=True, exist_ok=True)
     _wait_for_earlier_ranks(work)
+    for lock in work.glob(f"{OPERATORS}/*/lock"):  # of a run that was killed; nobody holds it now
+        lock.unlink()
     (work / JOB).write_text(job.model_dump_json(indent=1))
     (work / PROGRESS).write_bytes(b"")
     (work / ERROR).unlink(missing_ok=True)
@@ -152,31 +182,39 @@ def _command(module: str, work: Path, config: LaunchConfig) -> list[str]:
 
 
 def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
+    """What a rank finds in its environment: the names of PASSED, and what the config says.
+
+    Nothing else of ours: a pod's or a scheduler's WORLD_SIZE, MASTER_ADDR or PET_* would overrule
+    the config, and an API key has no business in a training.
+    """
+    passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
     cores = len(os.sched_getaffinity(0))
     threads = config.threads_per_rank or max(1, cores // config.ranks)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    operators = Path(sys.prefix) / "torch_extensions"
-    if operators.is_dir():
-        # `make setup` compiled DeepSpeed's there; the cache in the home directory is compiled
-        # again (30 s, 1.5 GiB) whenever another environment has used it
-        kept.setdefault("TORCH_EXTENSIONS_DIR", str(operators))
-    root = str(Path(__file__).parents[1])
     chosen = {
         "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, kept.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(_import_path()),
+        "PYTHONSAFEPATH": "1",  # not the current folder, which may have a `tasks` of its own
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
         "HF_HOME": str(work / "cache"),  # no library leaves a copy under the home directory
+        # a DeepSpeed configuration may ask for an operator that is compiled at run time (offload
+        # to a disk, say); shared with others, its lock would outlive a killed run
+        "TORCH_EXTENSIONS_DIR": str(work / OPERATORS),
         PARENT: "1",
     }
     if config.accelerator == "cpu":
         chosen |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     elif config.accelerator == "cuda":
         chosen |= {"DS_ACCELERATOR": "cuda"}
-    return kept | chosen
+    return passed | chosen
+
+
+def _import_path() -> list[str]:
+    """Where this process imports from, this code's own root first: ranks run the same code."""
+    return list(dict.fromkeys(filter(None, [str(Path(__file__).parents[1]), *sys.path])))
 
 
 @contextmanager

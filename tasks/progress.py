@@ -1,61 +1,66 @@
-"""What a long step shows while it works: a Prefect progress artifact, a bar, or log lines."""
+"""What a step shows while it works: a bar, log lines, and on Prefect's page a table."""
 
 from __future__ import annotations
 
-import re
+import json
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.logging import get_run_logger
+from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tasks.reporting import Said, listening
+
 LINE_SECONDS = 10.0  # at most one log line so often: Prefect takes about 1 ms for each
 UPDATE_SECONDS = 2.0
-
-
-class Reading(Protocol):
-    """How far a program has come, as it says itself."""
-
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def words(self) -> str: ...
+TABLE_SECONDS = 10.0
+TABLE_ROWS = 40
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[Reading], None]]:
-    """Show the readings that the caller reports, until the block ends.
+def progress(title: str, key: str) -> Iterator[None]:
+    """Show what is reported within it.
 
-    The title becomes the key of a Prefect progress artifact; it must not name a patient.
+    Args:
+        title: what is being made; it must not name a patient.
+        key: of the Prefect artifacts, so that each thing that is made has a history of its own.
     """
-    shown = _Shown(title)
+    shown = _Shown(title, key)
     try:
-        yield shown.report
+        with listening(shown.report):
+            yield
         shown.close()
     finally:
         shown.bar.stop()
 
 
 class _Shown:
-    def __init__(self, title: str) -> None:
-        self.title = title
+    def __init__(self, title: str, key: str) -> None:
+        self.title, self.key = title, key
+        self.last: Said | None = None
+        self.table = _Table(f"{key}-curve", f"{title}, as it learns")
+        self.next_line = self.next_update = time.monotonic() + UPDATE_SECONDS
         self.artifact: UUID | None = None
-        self.last: Reading | None = None
-        self.updated = self.logged = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         terminal = sys.stderr.isatty()
+        words = (TextColumn("{task.description}", markup=False), BarColumn())
         self.bar = Progress(
-            *columns,
-            TextColumn("{task.fields[words]}"),
-            console=Console(stderr=True),
+            *words,
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}", markup=False),
+            console=_console(),
             disable=not terminal,
             transient=True,
         )
@@ -63,29 +68,83 @@ class _Shown:
         self.task = self.bar.add_task(title, total=None, words="")
         self.bar.start()
 
-    def report(self, reading: Reading) -> None:
+    def report(self, reading: Said) -> None:
         self.last = reading
         self.bar.update(self.task, completed=reading.done, total=reading.total, words=reading.words)
+        self.table.add(reading)
         now = time.monotonic()
-        if now - self.logged > self.line_seconds:
-            self.logged = now
+        if now >= self.next_line:
+            self.next_line = now + self.line_seconds
             get_run_logger().info("%s", _line(self.title, reading))
-        if now - self.updated > UPDATE_SECONDS:
-            self.updated = now
+        if now >= self.next_update:
+            self.next_update = now + UPDATE_SECONDS
             self._update(reading)
 
     def close(self) -> None:
-        if self.last:
+        if self.last and (self.artifact or self.table.rows):
             self._update(self.last)
+        self.table.publish()
 
-    def _update(self, reading: Reading) -> None:
+    def _update(self, reading: Said) -> None:
         percent = min(100.0, 100.0 * reading.done / max(reading.total, 1))
+        line = _line(self.title, reading)
         if self.artifact is None:
-            key = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
-            self.artifact = create_progress_artifact(percent, key=key, description=self.title)  # type: ignore[assignment]
+            self.artifact = create_progress_artifact(  # type: ignore[assignment]
+                percent, key=f"{self.key}-progress", description=line
+            )
         else:
-            update_progress_artifact(self.artifact, percent, description=_line(self.title, reading))
+            update_progress_artifact(self.artifact, percent, description=line)
 
 
-def _line(title: str, reading: Reading) -> str:
-    return f"{title}: {reading.done}/{reading.total} {reading.words}".rstrip()
+class _Table:
+    """The readings so far as a table on the run's page: evenly spread ones, and all milestones."""
+
+    def __init__(self, key: str, description: str) -> None:
+        self.key, self.description = key, description
+        self.readings: list[tuple[int, Said]] = []  # numbered as they came
+        self.came, self.stride = 0, 1
+        self.published = time.monotonic()
+        self.artifact: UUID | None = None
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        return [dict(reading.row) for _, reading in self.readings if reading.row]
+
+    def add(self, reading: Said) -> None:
+        if reading.row is None:
+            return
+        self.readings.append((self.came, reading))
+        self.came += 1
+        if self.came / self.stride > TABLE_ROWS:
+            self.stride *= 2
+        self.readings = [
+            (number, each)
+            for number, each in self.readings
+            if each.milestone or number % self.stride == 0 or number == self.came - 1
+        ]
+        if time.monotonic() - self.published > TABLE_SECONDS:
+            self.publish()
+
+    def publish(self) -> None:
+        self.published = time.monotonic()
+        if not self.readings:
+            return
+        if self.artifact is None:
+            self.artifact = create_table_artifact(  # type: ignore[assignment]
+                self.rows, key=self.key, description=self.description
+            )
+        else:
+            with get_client(sync_client=True) as client:
+                client.update_artifact(self.artifact, ArtifactUpdate(data=json.dumps(self.rows)))
+
+
+def _console() -> Console:
+    """Where Prefect prints its log lines: on the same console they do not break into the bar."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            return handler.console
+    return Console(stderr=True)
+
+
+def _line(title: str, reading: Said) -> str:
+    return f"{title}: {reading.done:,.0f}/{reading.total:,.0f} {reading.words}".rstrip()

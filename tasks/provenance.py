@@ -42,6 +42,11 @@ def gpus(driver: Path = Path("/proc/driver/nvidia")) -> tuple[str, ...]:
     return tuple(found)
 
 
+def has_gpu() -> bool:
+    """Whether the machine shows a GPU, NVIDIA's or AMD's; told by device files, without torch."""
+    return bool(gpus()) or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+
+
 def peak_mib() -> float:
     """The largest resident size so far of this process or of one child that has ended, in MiB."""
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

@@ -57,6 +57,14 @@ class Run(BaseModel):
         temporary.replace(folder / f"{self.id}.json")
 
 
+def load_run(root: Path, run_id: str) -> Run:
+    """The record of one flow run; empty where it came to no artifact."""
+    try:
+        return Run.model_validate_json((root / "runs" / f"{run_id}.json").read_text())
+    except (OSError, ValidationError):
+        return Run(id=run_id, name="", flow="", deployment=None, started="", parameters={})
+
+
 def load_runs(root: Path) -> list[Run]:
     """Every run that the store remembers, oldest first; unreadable records are passed over."""
     return [run for _, run in load_records(root)]

@@ -15,11 +15,11 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -31,13 +31,16 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from pydantic_core import to_jsonable_python
 
+from tasks.changes import why_made
 from tasks.dumps import forbid_core_dumps
-from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError
+from tasks.errors import ClinfuseError, RanksDied, StepFailed, StoreError, SystemRefused
 from tasks.keys import Artifact, Hashes, describe, inputs_of, key_of
-from tasks.progress import progress as progress
+from tasks.progress import progress
 from tasks.provenance import peak_mib, provenance
-from tasks.runs import Reached, Run
+from tasks.reporting import Reading, report
+from tasks.runs import Reached, Run, load_run
 from tasks.store import RECORD, Store
+from tasks.store.manifest import Problem
 
 Counts = Mapping[str, int | float | str]
 Made = TypeVar("Made")
@@ -79,7 +82,7 @@ class Step:
         began = time.monotonic()
         fresh = self.stage in _refreshed.get() or self.kind in _refreshed.get()
         artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
-        _remember(artifact, time.monotonic() - began)
+        _guarded(self.kind, lambda: _remember(artifact, time.monotonic() - began))
         return artifact
 
     def _body(self) -> Callable[..., Artifact]:
@@ -135,23 +138,33 @@ class Step:
             if found:
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
                 return found
-            if problem:
-                log.warning("%s/%s is damaged (%s): making it anew", self.kind, key, problem)
             if (makers := _makers.get()) is not None and self.stage not in makers:
                 raise StoreError(
                     f"the artifact {self.kind}/{key} is {'damaged' if problem else 'missing'} and "
                     "make_missing is false; run its stage first, or leave make_missing on"
                 )
-            log.info("making %s/%s", self.kind, key)
+            why = self._why(store, refresh, problem, arguments)
+            log.log(WARNING if problem else INFO, "making %s/%s: %s", self.kind, key, why)
             with store.reading(inputs_of(arguments), _hashes_of_this_run()):
                 artifact = self._write(store, key, arguments)
         log.info("made %s/%s: %s", self.kind, key, _in_words(artifact.counts))
         return artifact
 
+    def _why(
+        self, store: Store, refresh: bool, problem: Problem | None, arguments: dict[str, Any]
+    ) -> str:
+        """Why the artifact is made, in a few words."""
+        if refresh:
+            return "asked for anew"
+        if problem:
+            return f"the one that is there is damaged ({problem})"
+        return why_made(store, self.kind, self.version, describe(arguments, store.fingerprints))
+
     def _write(self, store: Store, key: str, arguments: dict[str, Any]) -> Artifact:
         began = time.monotonic()
         out = store.fresh(self.kind, key, resume=self.resumable)
-        counts = self.function(out, **_resolved(arguments, store))
+        with progress(_title(self.kind, arguments), f"{self.kind}-{key}"):
+            counts = self.function(out, **_resolved(arguments, store))
         facts = {
             "kind": self.kind,
             "key": key,
@@ -194,7 +207,11 @@ def in_shards(function: Callable[..., Counts], shards: Sequence[Mapping[str, Any
     if len(shards) < 2:
         return [function(**shard) for shard in shards]
     futures = [_shard.submit(function, dict(shard)) for shard in shards]
-    return [future.result() for future in futures]
+    counts = []
+    for number, future in enumerate(futures, 1):
+        counts.append(future.result())
+        report(Reading(number, len(futures), "shards"))
+    return counts
 
 
 @prefect.task(name="shard", persist_result=False, cache_policy=NO_CACHE)
@@ -221,6 +238,11 @@ def steering(
     finally:
         _refreshed.reset(tokens[0])
         _makers.reset(tokens[1])
+
+
+def warn(sentence: str) -> None:
+    """Say it in the run's log; like an error's, its words quote no note and name no patient."""
+    get_run_logger().warning(sentence)
 
 
 def reached() -> list[Reached]:
@@ -250,14 +272,14 @@ def current_store() -> Store:
 
 
 def _guarded(what: str, work: Callable[[], Made]) -> Made:
-    """Do it; of an unexpected exception only its type and place get out, never its message."""
+    """Do it; of an unexpected exception its type and place get out, and no message that quotes."""
     failure: ClinfuseError
     try:
         return work()
     except ClinfuseError as error:
         failure = error
     except Exception as error:
-        failure = StepFailed.at(what, type(error).__name__, _place(error))
+        failure = SystemRefused.of(what, error) or StepFailed.of(what, error)
     # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
     failure.__cause__ = failure.__context__ = None
     raise failure.with_traceback(None)
@@ -276,29 +298,19 @@ def _resolved(value: Any, store: Store) -> Any:
 
 
 def _task_run_name() -> str:
-    """The kind and what tells it from others of its kind: the arguments that are plain words."""
     from prefect.runtime import task_run
 
-    words = [value for value in task_run.parameters.values() if isinstance(value, str)]
-    return " ".join([task_run.task_name, *words])
+    return _title(task_run.task_name, task_run.parameters)
+
+
+def _title(kind: str, arguments: Mapping[str, Any]) -> str:
+    """The kind and what tells it from others of its kind: the arguments that are plain words."""
+    return " ".join([kind, *(value for value in arguments.values() if isinstance(value, str))])
 
 
 def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:
     """Only ranks that died are worth a retry: the training resumes from its checkpoint."""
     return isinstance(state.result(raise_on_failure=False), RanksDied)
-
-
-def _place(error: BaseException) -> str:
-    """file:line of the innermost frame that is ours."""
-    root = Path(__file__).parents[1]
-    frames = [
-        (path.relative_to(root), frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if (path := Path(frame.filename)).is_relative_to(root)
-    ]
-    ours = [frame for frame in frames if frame[0].parts[0] in ("flows", "tasks", "tests")]
-    path, line = ours[-1]
-    return f"{path}:{line}"
 
 
 def _remember(artifact: Artifact, seconds: float) -> None:
@@ -326,6 +338,15 @@ def _remember(artifact: Artifact, seconds: float) -> None:
     seen = any((each.kind, each.key) == (artifact.kind, artifact.key) for each in run.artifacts)
     if not seen:
         how: Literal["made", "reused"] = "made" if made else "reused"
+        if how == "reused" and manifest:
+            by = load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
+            get_run_logger().info(
+                "reused %s/%s, made by '%s' on %s",
+                artifact.kind,
+                artifact.key,
+                by,
+                manifest.created[:16].replace("T", " "),
+            )
         run.reach(artifact, how, seconds)
         run.save(store.root)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.errors import StoreError
+from tasks.reporting import Reading, report
 
 ROW_GROUP_ROWS = 4096
 PART_BYTES = 32 << 20  # as Arrow holds them: 3,000 discharge notes, 12 MB of file
+_NO_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 _WRITERS = 2  # compressing takes as long as all before it; memory holds a part for each
 
 
@@ -94,9 +98,14 @@ def stream(
 
     Raises StoreError where a part is missing, damaged, or of another schema.
     """
+    done, total = 0, 0
     for part in parts(place):
         with _opened(part, schema) as file:
-            yield from file.iter_batches(batch_rows, columns=columns)
+            total = total or rows(place)  # once the first part was found to be whole
+            for batch in file.iter_batches(batch_rows, columns=columns):
+                yield batch
+                done += batch.num_rows
+                report(Reading(done, total, f"rows of {place.name}"))
 
 
 def stream_rows(
@@ -150,6 +159,12 @@ def _opened(part: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, OSError) as error:
         # the library's own message may quote a value
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _NO_DAMAGE:
+            raise StoreError(
+                f"{part.parent.name}/{part.name} cannot be read: {os.strerror(number)}; correct "
+                "that and run again"
+            ) from None
         raise StoreError(
             f"{part.parent.name}/{part.name} is damaged or unreadable "
             f"({type(error).__name__}); delete its artifact and run again"

@@ -17,7 +17,7 @@ from prefect import flow
 from tasks.errors import SourceError, StepFailed, StoreError
 from tasks.keys import Artifact
 from tasks.runs import load_runs
-from tasks.step import Counts, Step, in_shards, steering, step
+from tasks.step import Counts, Step, in_shards, steering, step, warn
 from tasks.store import RECORD, Store
 
 SECRET = "zanthropic-planted-word"
@@ -43,6 +43,7 @@ def echo(out: Path, spoken: Path, failure: str = "") -> Counts:
         except KeyError:
             raise SourceError("table notes, line 3: not a date; correct the file")  # noqa: B904
     (out / "text").write_text(text * 2)
+    warn("an echo is no answer")
     return {}
 
 
@@ -61,6 +62,14 @@ def talk(
 @pytest.fixture(autouse=True)
 def _forget_calls() -> None:
     calls.clear()
+
+
+def test_a_warning_is_in_the_runs_log(
+    prefect_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk("a")
+    found = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "an echo is no answer" in [record.getMessage() for record in found]
 
 
 def test_a_second_run_makes_nothing(prefect_store: Store) -> None:
@@ -90,7 +99,8 @@ def test_a_damaged_artifact_is_made_again_and_said_to_be_so(
     assert talk("a", failure="none") == (spoken, talk("a", failure="none")[1])
     assert calls == ["spoken", "echo", "spoken", "echo"]
     assert path.read_text() == "a"
-    assert f"spoken/{spoken.key} is damaged (text is not what its manifest says)" in caplog.text
+    damage = "the one that is there is damaged (text is not what its manifest says)"
+    assert f"making spoken/{spoken.key}: {damage}" in caplog.text
     assert prefect_store.find("echo", echoed.key) == echoed
 
 

@@ -1,11 +1,13 @@
 """The configuration of the evaluate stage, and what a report says about where it came from."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from tasks.config import Config, Unkeyed
+
+NOTE = "why no interval"  # a column of headline.json, which a terminal prints below the table
 
 
 class EvaluateConfig(Config):
@@ -25,7 +27,8 @@ class EvaluateConfig(Config):
         10,
         ge=1,
         description="The smallest number of patients or cases that the report prints; a smaller "
-        "subgroup joins 'other', a smaller count of a label is printed as '<10'",
+        "subgroup joins 'other', a smaller count is printed as '<10', and what would give it away "
+        "by subtraction is withheld",
     )
     bootstrap_draws: int = Field(
         0,
@@ -83,13 +86,14 @@ class LeaksConfig(Config):
 
 
 class Origin(Unkeyed):
-    """An artifact that the run came to, and what its manifest says of how it was made."""
+    """An artifact that the run came to, and what its manifest says of how it was made.
+
+    Nothing of what this run did about it: another run with the same key takes the same report.
+    """
 
     kind: str
     key: str
     digest: str
-    how: Literal["made", "reused"] = Field(description="by the run that wrote this report")
-    seconds: float = Field(0.0, description="that this run spent on it")
     counts: dict[str, Any] = Field(default_factory=dict)
     took_seconds: float | None = Field(None, description="to make it, by whichever run did")
     peak_mib: float | None = None
@@ -99,12 +103,17 @@ class Origin(Unkeyed):
     cores: int | None = Field(None, description="of the machine, whose name stays in the store")
     gpus: tuple[str, ...] = ()
 
+    @property
+    def made(self) -> str:
+        """When, to the minute."""
+        return self.created[:16].replace("T", " ") if self.created else "unknown"
+
 
 class Lineage(Unkeyed):
     """The artifacts behind a report, in the run's order.
 
-    Not part of the report's key: its inputs' digests are, and "made" turns to "reused" in the
-    next run without a changed number.
+    Not part of the report's key: its inputs' digests are. An input that is made anew from equal
+    bytes has another time of making and the same report.
     """
 
     artifacts: tuple[Origin, ...] = ()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.evaluate.config import Lineage
+from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.leaderboard import board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant
+from tasks.evaluate.report.facts import Making, read_cohort
 from tasks.evaluate.report.leaderboard_page import Contest, write_page
 from tasks.evaluate.rows import to_table
 
@@ -21,6 +22,7 @@ def write_leaderboard(
     runs: Sequence[Mapping[str, Any]],
     reference: str | None,
     lineage: Lineage,
+    made: Making,
 ) -> dict[str, int]:
     """Write `metrics.parquet` and the page; nothing unless all runs could be compared.
 
@@ -34,6 +36,7 @@ def write_leaderboard(
     found = boards(entrants, reference)
     table = to_table(row for one in found for row in board_rows(one))
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
+    configs = [EvaluateConfig(**run["settings"].get("evaluate", {})) for run in runs]
     contest = Contest(
         name=name,
         boards=found,
@@ -42,6 +45,11 @@ def write_leaderboard(
         settings={run["run"]: run["settings"] for run in runs},
         leaks={run["run"]: run["leaks"] for run in runs},
         lineage=lineage,
+        cohort=read_cohort(entrants[0].cohort),
+        smallest_cell=max(evaluated.smallest_cell for evaluated in configs),
+        synthetic=any(evaluated.truth for evaluated in configs),
+        made=made,
     )
-    write_page(out, contest)
-    return {"rows": len(table), "outcomes": len(found), "runs": len(runs)}
+    missing = write_page(out, contest)
+    counts = {"rows": len(table), "outcomes": len(found), "runs": len(runs)}
+    return counts | ({"parts_missing": len(missing)} if missing else {})

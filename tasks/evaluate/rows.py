@@ -31,6 +31,7 @@ from tasks.evaluate.measures.micro import micro_with_ranks
 BEST = "p_best"  # the variant made of the generator's best predictions
 WITHOUT = "-without-"  # variants with an adapter zeroed: shown as a check, never compared
 AVERAGE_PRECISION = "precision at each case, ties called together"
+WITHHELD = "interval withheld"  # a method begins with it where there is none, and says why
 ROW: dict[str, Any] = {"split": "test", "group": "all", "code_system": None, "code": None}
 
 
@@ -193,7 +194,7 @@ def counts(known: Known, space: int | None, band: int | None = None) -> dict[str
 def valued(metric: str, found: Interval, method: str = METHOD) -> dict[str, Any]:
     """A metric with its interval; the method says why where that is withheld."""
     bounds = {"low": found.low, "high": found.high}
-    method = f"interval withheld: {found.reason}" if found.reason else method
+    method = f"{WITHHELD}: {found.reason}" if found.reason else method
     return {"metric": metric, "method": method, "value": found.value, **bounds}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.evaluate.config import EvaluateConfig, LeaksConfig, Lineage
 from tasks.keys import Artifact
+from tasks.provenance import provenance
 from tasks.step import Counts, current_store, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
@@ -152,7 +153,7 @@ def metrics(
     return write_metrics(out, work, run=run, seed=seed)
 
 
-@step("report", version=4)
+@step("report", version=5)
 def report(
     out: Path,
     run: str,
@@ -170,6 +171,7 @@ def report(
 ) -> Counts:
     """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
     from tasks.evaluate.report.facts import (
+        Making,
         read_arms,
         read_cohort,
         read_costs,
@@ -194,13 +196,15 @@ def report(
         settings=settings,
         lineage=lineage,
         config=config,
+        made=Making.of(provenance()),
         costs=read_costs(lineage),
     )
-    write_report(out, story)
-    return {"bytes": (out / "report.html").stat().st_size}
+    missing = write_report(out, story)
+    size = {"bytes": (out / "report.html").stat().st_size}
+    return size | ({"parts_missing": len(missing)} if missing else {})
 
 
-@step("leaderboard", version=1)
+@step("leaderboard", version=2)
 def leaderboard(
     out: Path,
     name: str,
@@ -214,8 +218,10 @@ def leaderboard(
         entrants: the fields of each `Contender`, in the order of the runs.
     """
     from tasks.evaluate.leaderboard_write import write_leaderboard
+    from tasks.evaluate.report.facts import Making
 
-    return write_leaderboard(out, name, entrants, reference, lineage)
+    made = Making.of(provenance())
+    return write_leaderboard(out, name, entrants, reference, lineage, made)
 
 
 @step("leaks", version=1)

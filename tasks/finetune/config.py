@@ -89,7 +89,8 @@ class FinetuneConfig(TrainingConfig):
         ge=0,
         le=1,
         description="Fail when the best validation macro AUROC stays below this, or the last one "
-        "falls back towards chance; 0 publishes whatever comes out",
+        "falls back towards chance, by more than chance explains with so few admissions (else "
+        "warn); 0 publishes whatever comes out",
     )
     tfidf: TfidfConfig | None = Field(
         default_factory=TfidfConfig, description="The TF-IDF baseline; null leaves it out"

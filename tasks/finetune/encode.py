@@ -9,7 +9,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from tasks import schemas, tables
-from tasks.errors import ModelError
+from tasks.data.tokenizer import read_tokenizer
 from tasks.shards import Spread, one_by_one
 
 BATCH_ROWS = 1024
@@ -24,7 +24,7 @@ def encode(
     Returns counts of admissions and tokens, and of the notes and tokens that were cut.
     Raises ModelError where there is no tokenizer.
     """
-    load_tokenizer(tokenizer)
+    read_tokenizer(tokenizer)
     given = {"out": out, "tokenizer": tokenizer, "max_tokens": max_tokens}
     parts = tables.parts(cohort / "admissions")
     found = spread(encode_part, [{**given, "part": part} for part in parts])
@@ -33,25 +33,11 @@ def encode(
 
 def encode_part(out: Path, part: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
     """Encode one part of the cohort's admissions into the part of the same name."""
-    encoder = load_tokenizer(tokenizer)
+    encoder = read_tokenizer(tokenizer)
     counts = dict.fromkeys(COUNTED, 0)
     rows = _encoded(encoder, part, max_tokens, counts)
     tables.write(out / "encoded" / part.name, schemas.ENCODED, rows)
     return counts
-
-
-def load_tokenizer(place: Path) -> Tokenizer:
-    """The tokenizer of a Hugging Face tokenizer directory, with no truncation and no padding."""
-    try:
-        tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
-    except Exception as error:  # the library raises a bare Exception
-        raise ModelError(
-            f"{place} holds no readable tokenizer.json ({type(error).__name__}); "
-            "name a Hugging Face tokenizer directory"
-        ) from None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def _encoded(

@@ -13,7 +13,7 @@ class FinetuneJob(Config):
 
     config: FinetuneConfig
     base: Path
-    clinical: Path | None
+    clinical: Path
     tokenizer: Path
     encoded: Path
     outcomes: dict[str, Path]

@@ -18,7 +18,7 @@ from tasks.finetune.outcomes import split_rows
 from tasks.finetune.predictions import SPLITS, write_predictions
 from tasks.finetune.scoring import score
 from tasks.launch import Progress
-from tasks.model.base import load_backbone
+from tasks.model.base import load_headless
 from tasks.model.fusion import CLINICAL, TASK, FusedModel, load_fused
 from tasks.training.engine import precision_of
 from tasks.training.program import World, run
@@ -29,8 +29,8 @@ def main(job: PredictJob, world: World) -> None:
     notes = Notes.read(job.encoded)
     members = list(_members(job))
     for index, (arm, folder) in enumerate(members):
-        backbone = load_backbone(job.base, precision_of(job.config, world))
-        model = load_fused(backbone, folder, job.clinical if arm == "fused" else None)
+        base = load_headless(job.base, precision_of(job.config, world))
+        model = load_fused(base, folder, job.clinical if arm == "fused" else None)
         model.to(world.device)
         for variant, zeroed in _variants(arm, model):
             with model.without(zeroed) if zeroed else nullcontext():
@@ -59,7 +59,7 @@ def _variants(arm: str, model: FusedModel) -> Iterator[tuple[str, str | None]]:
 def _predict(model: nn.Module, variant: str, notes: Notes, result: Path, world: World) -> None:
     for split in SPLITS:
         rows = split_rows(notes.splits, split)
-        logits = score(model, notes, rows, world)
+        logits = score(model, notes, rows, world, f"{variant} on {split}")
         if not world.first:
             continue
         for outcome, values in logits.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,25 +13,38 @@ from torch import nn
 from tasks.errors import TrainingError
 from tasks.finetune.batches import Notes
 from tasks.finetune.outcomes import Outcome, Rows
+from tasks.launch import Progress
 from tasks.ranking import macro_auroc
 from tasks.training.program import World
 
+REPORT_SECONDS = 1.0
 SCORED_TOKENS = 16_384  # of a batch, padding included: no gradients, so more than in training
 
 Logits = dict[str, NDArray[np.float32]]  # outcome -> [admissions, labels]
 
 
-def score(model: nn.Module, notes: Notes, rows: Rows, world: World) -> Logits:
+def score(
+    model: nn.Module,
+    notes: Notes,
+    rows: Rows,
+    world: World,
+    what: str = "scoring",
+) -> Logits:
     """The logits of these admissions, in their order, on every rank.
 
     Args:
         model: in evaluation mode; called with ids and present, gives logits by outcome.
+        what: is being scored, for who watches the progress.
     """
     batches = _by_length(notes, rows)
     mine = batches[world.rank :: world.size]
     found: list[tuple[Rows, Logits]] = []
+    reported = time.monotonic()
     with torch.no_grad():
-        for places in mine:
+        for number, places in enumerate(mine):
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                world.report(Progress(what, number, len(mine)))
             ids, present = notes.padded(rows[places], world.device)
             logits = model(ids, present)
             found.append((places, {name: each.cpu().numpy() for name, each in logits.items()}))

@@ -10,8 +10,11 @@ from pathlib import Path
 from tasks.finetune.config import FinetuneConfig, TfidfConfig
 from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.keys import Artifact
-from tasks.launch import LaunchConfig, launch
-from tasks.step import Counts, in_shards, progress, step
+from tasks.launch import LaunchConfig
+from tasks.launch import launch as run
+from tasks.model.targets import check_targets
+from tasks.reporting import report
+from tasks.step import Counts, in_shards, step, warn
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ def finetune(
 
     Raises TrainingError where an arm collapses, RanksDied where a new run would resume.
     """
+    brought = None if isinstance(base, Artifact) else base
+    check_targets(brought, config.lora.targets, "finetune.lora.targets")
     known = dict(outcomes)
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
     adapters = train_arms(
@@ -72,7 +77,7 @@ def finetune(
     return Finetuned(adapters, predictions)
 
 
-@step("encoded", version=2)
+@step("encoded", version=3)
 def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> Counts:
     """Turn admission notes into token ids."""
     from tasks.finetune.encode import encode
@@ -80,7 +85,7 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
     return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
-@step("task-adapter", version=1, resumable=True)
+@step("task-adapter", version=2, resumable=True)
 def train_arms(
     out: Path,
     config: FinetuneConfig,
@@ -101,8 +106,11 @@ def train_arms(
         outcomes=outcomes,
         result=out,
     )
-    _launch("tasks.finetune.train", "train task adapters", job, out, launch)
+    run("tasks.finetune.train", job, out / "work", launch, on_progress=report)
     found: Counts = json.loads((out / "summary.json").read_text())
+    for name, value in found.items():
+        if name.endswith("_warning"):
+            warn(str(value))
     return found
 
 
@@ -127,7 +135,7 @@ def predict(
         outcomes=outcomes,
         result=out,
     )
-    _launch("tasks.finetune.predict", "predict", job, out, launch)
+    run("tasks.finetune.predict", job, out / "work", launch, on_progress=report)
     return {"variants": len([path for path in out.iterdir() if path.name != "work"])}
 
 
@@ -144,10 +152,3 @@ def fit_tfidf(
     from tasks.finetune.tfidf import write_tfidf  # scikit-learn takes a second to import
 
     return write_tfidf(out, cohort, outcomes, config, most, seed)
-
-
-def _launch(
-    module: str, title: str, job: FinetuneJob | PredictJob, out: Path, config: LaunchConfig
-) -> None:
-    with progress(title) as report:
-        launch(module, job, out / "work", config, on_progress=report)

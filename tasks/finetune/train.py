@@ -27,25 +27,22 @@ import torch
 from torch import Tensor, nn
 
 from tasks import schemas, tables
-from tasks.errors import TrainingError
+from tasks.data.tokenizer import read_tokenizer
 from tasks.finetune.batches import Notes, Plan
+from tasks.finetune.collapse import check_collapse, spread_by_chance
 from tasks.finetune.config import Arm, FinetuneConfig
-from tasks.finetune.encode import load_tokenizer
 from tasks.finetune.jobs import FinetuneJob
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.start import start_heads
-from tasks.model.base import load_backbone
+from tasks.model.adapters import base_name_of
+from tasks.model.base import check_positions, load_headless, states_width
 from tasks.model.fusion import FusedModel, Fusion, check_first_gradients
 from tasks.model.heads import HeadShape, masked_bce, masked_cross_entropy
 from tasks.training.engine import precision_of, seed_all
 from tasks.training.loop import Batch, Trained, Validation, train
 from tasks.training.program import World, run
-
-CHANCE = 0.5
-LEARNED = 2  # times collapse_below's way above chance: less may be noise of a small validation set
-FELL_BACK = 0.25  # of the best validation AUROC's way above chance: less left is a collapse
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,16 @@ class Study:
         """How much a case of each label counts in the loss of the outcomes that are reweighted."""
         return positive_weights(self.job.config, member.outcomes, self.train_rows)
 
+    def check_collapse(self, member: Member, values: Sequence[float], *, last: bool) -> str | None:
+        """See tasks.finetune.collapse; `values` are the member's validation macro AUROCs so far."""
+        return check_collapse(
+            member.name,
+            values,
+            self.job.config,
+            lambda: spread_by_chance(member.outcomes, self.validation_rows),
+            last=last,
+        )
+
 
 def main(job: FinetuneJob, world: World) -> None:
     """Train every member; leave adapters, heads, history and a summary."""
@@ -108,10 +115,11 @@ def main(job: FinetuneJob, world: World) -> None:
     for member in study.members():
         model = build(study, member, world)
         trained = fit(study, member, model, world)
-        refuse_collapse(member.name, validation_values(trained.history), job.config, last=True)
+        values = validation_values(trained.history)
+        warning = study.check_collapse(member, values, last=True)
         if world.first:
             state = prior_corrected(trained.state, study.case_weights(member))
-            model.save(job.result / member.folder, state)
+            model.save(job.result / member.folder, state, base_name_of(job.clinical))
         rows += trained.history
         summary |= {
             f"{member.name}_parameters": sum(each.numel() for each in trained.state.values()),
@@ -120,6 +128,8 @@ def main(job: FinetuneJob, world: World) -> None:
             f"{member.name}_best_step": trained.best_step,
             f"{member.name}_validation": round(trained.best_value or 0.0, 6),
         }
+        if warning:
+            summary[f"{member.name}_warning"] = warning
     if world.first:
         history = pa.Table.from_pylist(rows, schemas.HISTORY)
         tables.write(job.result / "history.parquet", schemas.HISTORY, history)
@@ -131,15 +141,17 @@ def build(study: Study, member: Member, world: World) -> FusedModel:
     """The member's model on its device, its heads started; the same on every rank."""
     job, config = study.job, study.job.config
     seed_all(config.seed)  # the same start for every arm
-    backbone = load_backbone(job.base, precision_of(config, world))
+    base = load_headless(job.base, precision_of(config, world))
+    check_positions(base, int(study.notes.lengths.max()))
+    width = states_width(base)
     clinical = job.clinical if member.arm == "fused" else None
     shapes = [
-        HeadShape(o.name, config.head.kind, config.head.pool, backbone.config.hidden_size, o.labels)
+        HeadShape(o.name, config.head.kind, config.head.pool, width, o.labels)
         for o in member.outcomes
     ]
-    model = Fusion(clinical, config.clinical, config.lora).build(backbone, shapes)
+    model = Fusion(clinical, config.clinical, config.lora).build(base, shapes)
     model.to(world.device)
-    tokenizer = load_tokenizer(job.tokenizer) if config.head.start_from_titles else None
+    tokenizer = read_tokenizer(job.tokenizer) if config.head.start_from_titles else None
     weights = study.case_weights(member)
     start_heads(model, study.notes, member.outcomes, study.train_rows, tokenizer, weights)
     return model
@@ -160,9 +172,10 @@ def fit(study: Study, member: Member, model: FusedModel, world: World) -> Traine
     values: list[float] = []
 
     def judge(module: nn.Module) -> float:
-        logits = score(module, study.notes, study.validation_rows, world)
+        what = f"{member.name} on validation"
+        logits = score(module, study.notes, study.validation_rows, world, what)
         values.append(mean_macro_auroc(logits, member.outcomes, study.validation_rows))
-        refuse_collapse(member.name, values, config, last=False)
+        study.check_collapse(member, values, last=False)
         return values[-1]
 
     ends = range(plan.steps_per_epoch, plan.steps + 1, plan.steps_per_epoch)
@@ -222,29 +235,6 @@ class _Lesson:
                 weight = self.weights.get(outcome.name)
                 parts.append(masked_bce(*cells, None if weight is None else weight.to(device)))
         return torch.stack(parts).sum()
-
-
-def refuse_collapse(
-    name: str, values: Sequence[float], config: FinetuneConfig, *, last: bool
-) -> None:
-    """Raise TrainingError where validation fell back to chance, or (at the end) never left it.
-
-    Args:
-        values: validation macro AUROCs, an epoch each.
-    """
-    if not values or not config.collapse_below:
-        return
-    best = max(values)
-    had_learned = best - CHANCE >= LEARNED * (config.collapse_below - CHANCE)
-    fell_back = had_learned and values[-1] - CHANCE < FELL_BACK * (best - CHANCE)
-    if fell_back or (last and best < config.collapse_below):
-        raise TrainingError(
-            f"'{name}' collapsed: validation macro AUROC {values[-1]:.3f} after epoch "
-            f"{len(values)}, at best {best:.3f} (chance is 0.5); lower finetune.learning_rate "
-            f"(now {config.learning_rate:g}), finetune.head.learning_rate (now "
-            f"{config.head.learning_rate:g}) or finetune.clip (now {config.clip:g}), or set "
-            "finetune.collapse_below to 0 to publish it"
-        )
 
 
 def validation_values(history: Sequence[Mapping[str, Any]]) -> list[float]:

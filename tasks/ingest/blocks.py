@@ -12,7 +12,7 @@ import stat
 import zlib
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,12 +23,12 @@ from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from tasks.errors import SourceError
+from tasks.ingest.formats import BOM, GZIP, SNIFFED_BYTES, refuse_foreign, refuse_header
 from tasks.ingest.records import MAX_RECORD_BYTES, records
 
 BLOCK_BYTES = 4 << 20  # the caches and the allocator like it better than 16 MiB
 _MAX_HEADER_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 18
-_BOM = b"\xef\xbb\xbf"
 _QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
 
 Bytes = NDArray[np.uint8]
@@ -41,11 +41,18 @@ class Block:
 
     `starts` [records] are the places where its records start, blank lines left out; None where a
     quote stands in an odd place, so that only the csv module can tell the records apart.
+    `share_read` is the share of the file's bytes that was read before it, and with it.
     """
 
     content: Bytes
     first_line: int
     starts: Places | None
+    share_read: tuple[float, float]
+
+    def share_at(self, place: int) -> float:
+        """The share of the file's bytes that lies before that place of the block."""
+        before, behind = self.share_read
+        return before + (behind - before) * place / len(self.content)
 
     def lines(self) -> NDArray[np.int64]:
         """The line numbers [records] on which the records start, found when one is rejected."""
@@ -56,28 +63,44 @@ class Block:
 def read_header(path: Path) -> list[str]:
     """The names in the file's first line. Raises SourceError where there is none."""
     with _open(path) as file:
-        return _header(path, file)
+        return _header(path, file.content)
 
 
-def read_blocks(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+def read_text(path: Path) -> str:
+    """The text of a small table, decompressed; SourceError where it is no text of that kind."""
+    with _open(path) as file:
+        data = file.content.read()
+    try:
+        text = data.removeprefix(BOM).decode()
+    except UnicodeDecodeError:
+        raise SourceError(f"{path.name} is not in UTF-8; convert it") from None
+    refuse_header(path.name, text.partition("\n")[0])
+    return text
+
+
+def read_blocks(
+    path: Path, block_bytes: int = BLOCK_BYTES, *, headed: bool = True
+) -> Iterator[Block]:
     """Yield the file's records, the header left out, in blocks of about `block_bytes`.
 
     Raises SourceError where the file is empty, cannot be read, changes while it is read, ends
     within a compressed stream or within quotes, or holds a record of over MAX_RECORD_BYTES.
     """
     with _open(path) as file:
-        opened = _state(file)
-        _header(path, file)
-        line, carried, final = 2, np.empty(0, np.uint8), False
+        opened = _state(file.raw)
+        if headed:
+            _header(path, file.content)
+        line, carried, final, shares = 1 + headed, np.empty(0, np.uint8), False, (0.0, 0.0)
         while not final:
-            content, final = _filled(file, carried, block_bytes)
-            if _state(file) != opened:
+            content, final = _filled(file.content, carried, block_bytes)
+            if _state(file.raw) != opened:
                 raise SourceError(
                     f"{path.name} changed while it was read; wait until it is written, run again"
                 )
+            shares = shares[1], file.raw.tell() / opened[0]
             end, starts = _cut(content)
             if end:
-                yield Block(content[:end], line, starts)
+                yield Block(content[:end], line, starts, shares)
                 line += int(np.count_nonzero(content[:end] == _NEWLINE))
             carried = content[end:]
             if len(carried) and (final or len(carried) > MAX_RECORD_BYTES):
@@ -178,27 +201,38 @@ def _find(content: Bytes, byte: int) -> Places:
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A file as it lies, and what it holds once it is decompressed; the same if it is plain."""
+
+    raw: IO[bytes]
+    content: IO[bytes]
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, decompressed where its name ends with .gz."""
+def _open(path: Path) -> Iterator[_Opened]:
+    """The file, decompressed where it begins as gzip does, whatever its name says."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for a writer forever
-            raise SourceError(f"{path.name} is no regular file; put the table itself there")
-        with (igzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            yield file
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # a pipe would wait for a writer forever
+            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise SourceError(f"{path.name} is {kind}; put the table itself there")
+        with path.open("rb") as raw:
+            opener = igzip.open if raw.peek(len(GZIP)).startswith(GZIP) else nullcontext
+            with opener(raw) as content:
+                refuse_foreign(path.name, content.peek(SNIFFED_BYTES))
+                yield _Opened(raw, content)
     except EOFError:
         raise SourceError(
             f"{path.name} ends in the middle of its compressed data; fetch the file again and "
             "compare its SHA-256"
         ) from None
     except (igzip.BadGzipFile, isal_zlib.IsalError, zlib.error):  # type: ignore[misc]
-        raise SourceError(
-            f"{path.name} is no valid gzip file; fetch it again, or name it .csv if it is plain"
-        ) from None
+        raise SourceError(f"{path.name} is no valid gzip file; fetch it again") from None
     except OSError as error:
+        words = os.strerror(error.errno) if error.errno else type(error).__name__
         raise SourceError(
-            f"{path.name} cannot be read ({error.strerror or type(error).__name__}); check that "
-            "it is there and its permissions"
+            f"{path.name} cannot be read ({words}); check that it is there and its permissions"
         ) from None
 
 
@@ -208,9 +242,10 @@ def _state(file: IO[bytes]) -> tuple[int, int]:
 
 
 def _header(path: Path, file: IO[bytes]) -> list[str]:
-    first = file.readline(_MAX_HEADER_BYTES).removeprefix(_BOM)
+    first = file.readline(_MAX_HEADER_BYTES).removeprefix(BOM).decode("utf-8", "replace")
+    refuse_header(path.name, first)
     try:
-        names = next(csv.reader([first.decode("utf-8", "replace")]), [])
+        names = next(csv.reader([first], skipinitialspace=True), [])
     except csv.Error:  # a carriage return outside quotes
         raise SourceError(f"{path.name}: its first line is no CSV; fetch the file again") from None
     if not names:

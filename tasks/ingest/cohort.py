@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 
 from tasks import tables
 from tasks.ingest.rows import looked_up, row_of
+from tasks.ingest.stays import AFTER_DEATH, NO_STAY, Stays
+from tasks.ingest.times import times
 from tasks.ingest.views import SUMMARY, NoteView
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES
 
 NO_PATIENT = "patient not in the patients table"
 NO_SPLIT = "patient not in the splits file"
-NO_STAY = "stay of no positive length"  # organ donors' accounts, among others
 OTHER_PATIENT = "note of another patient"
 ONLY_ADDENDA = "an addendum without its discharge note"  # CORE asks for a report too
 SHARD_NOTES = 1 << 16
 _OLDEST = 91  # years; stands for everyone over 89
+_LONGEST_LIFE = 120  # years
+_SHIFTED = 300  # years that MIMIC-III adds to the age of those over 89
 
 Rows = NDArray[np.int64]
 
@@ -50,21 +53,24 @@ class Shard:
         """Leave it in a folder, for whoever works on it."""
         place.mkdir(parents=True)
         pq.write_table(self.admissions, place / "admissions.parquet")
-        np.save(place / "notes.npy", np.stack([self.notes, self.owner]))
+        pq.write_table(
+            pa.table({"notes": self.notes, "owner": self.owner}), place / "notes.parquet"
+        )
         return place
 
     @classmethod
     def load(cls, place: Path) -> Shard:
         """Read what `save` left."""
-        notes, owner = np.load(place / "notes.npy")
-        return cls(pq.read_table(place / "admissions.parquet"), notes, owner)
+        notes = pq.read_table(place / "notes.parquet")
+        admissions = pq.read_table(place / "admissions.parquet")
+        return cls(admissions, notes["notes"].to_numpy(), notes["owner"].to_numpy())
 
 
 class Cohort:
     """Which notes make the text of which admission, and which admissions have none.
 
-    `admissions`, `patients` and `splits` have the columns of `mimic_iv.py` and SPLITS; `excluded`
-    are the patterns of admission types that are left out.
+    `admissions`, `patients`, `deaths` and `splits` have the columns of `mimic_iv.py` and SPLITS;
+    `excluded` are the patterns of admission types that are left out.
     """
 
     def __init__(
@@ -73,11 +79,13 @@ class Cohort:
         view: NoteView,
         admissions: pa.Table,
         patients: pa.Table,
+        deaths: pa.Table,
         splits: pa.Table,
         excluded: Sequence[str] = (),
     ) -> None:
         self._view = view
-        self._described = _describe(admissions, patients, splits, excluded)
+        stays = Stays.of(admissions, deaths)
+        self._described = _describe(admissions, stays, patients, splits, excluded)
         rows = self._described.num_rows
         self._mistaken = np.zeros(rows, bool)  # has a note of another patient
         self._summarized = np.zeros(rows, bool)  # has more than addenda
@@ -125,7 +133,7 @@ class Cohort:
         hadm_ids = self._described["hadm_id"].to_numpy()
         subject_ids = self._described["subject_id"].to_numpy()
         usable = self._described["reason"].is_null().to_numpy()
-        admitted = _times(self._described["admittime"])
+        admitted = times(self._described["admittime"])
         columns = ["subject_id", "hadm_id", "note_type", "charttime", "storetime"]
         found = [np.empty(0, np.int64)]
         for batch in tables.stream(notes, NOTES, columns, 1 << 16):
@@ -134,7 +142,7 @@ class Cohort:
             at = rows[there]
             own = subject_ids[at] == batch["subject_id"].to_numpy()[there]
             self._mistaken[at[~own]] = True
-            taken, stored = (_times(batch[name])[there] for name in ("charttime", "storetime"))
+            taken, stored = (times(batch[name])[there] for name in ("charttime", "storetime"))
             used = own & usable[at] & self._view.in_time(admitted[at], taken, stored)
             is_summary = pc.equal(batch["note_type"], SUMMARY).to_numpy(zero_copy_only=False)
             self._summarized[at[used & is_summary[there]]] = True
@@ -179,23 +187,29 @@ def years_between(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.Chunke
 
 
 def _describe(
-    admissions: pa.Table, patients: pa.Table, splits: pa.Table, excluded: Sequence[str]
+    admissions: pa.Table,
+    stays: Stays,
+    patients: pa.Table,
+    splits: pa.Table,
+    excluded: Sequence[str],
 ) -> pa.Table:
     """The admissions with their patients' columns, and `reason` where they cannot be used."""
-    subjects = admissions["subject_id"].to_numpy()
-    patient = looked_up(patients, "subject_id", subjects)
-    split = looked_up(splits, "subject_id", subjects)["split"]
-    no_stay = pc.less_equal(admissions["dischtime"], admissions["admittime"])
+    patient = looked_up(patients, "subject_id", stays.subjects)
+    split = looked_up(splits, "subject_id", stays.subjects)["split"]
+    no_stay, after_death = pa.array(stays.empty), pa.array(stays.after_death)
     types = admissions["admission_type"]
     wrong_type = pc.is_in(types, pa.array(_matching(types, excluded), pa.string()))
     reason = pc.case_when(
-        pc.make_struct(patient["subject_id"].is_null(), split.is_null(), no_stay, wrong_type),
+        pc.make_struct(
+            patient["subject_id"].is_null(), split.is_null(), no_stay, after_death, wrong_type
+        ),
         NO_PATIENT,
         NO_SPLIT,
         NO_STAY,
+        AFTER_DEATH,
         pc.binary_join_element_wise("admission of type", types, " "),
     )
-    table = admissions.drop_columns(["hospital_expire_flag"])
+    table = admissions.drop_columns(["hospital_expire_flag", "deathtime"])
     for name, column in (
         ("age", _age(patient["born"], admissions["admittime"])),
         ("sex", patient["gender"]),
@@ -207,9 +221,19 @@ def _describe(
 
 
 def _age(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Full years at admission; from 90 on they are 91, as MIMIC-IV has them."""
+    """Full years at admission; from 90 on they are 91, as MIMIC-IV has them.
+
+    Null where nobody can be of that age: the year of birth is wrong, or that of the admission.
+    """
     years = years_between(born, admitted)
-    return pc.if_else(pc.greater_equal(years, 90), _OLDEST, years).cast(pa.int32())
+    capped = pc.if_else(pc.greater_equal(years, 90), _OLDEST, years)
+    return pc.if_else(is_no_age(years), None, capped).cast(pa.int32())
+
+
+def is_no_age(years: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether nobody is of that age."""
+    too_old = pc.and_(pc.greater(years, _LONGEST_LIFE), pc.less(years, _SHIFTED))
+    return pc.or_(pc.less(years, 0), too_old)
 
 
 def _matching(types: pa.ChunkedArray, patterns: Sequence[str]) -> list[str]:
@@ -228,7 +252,3 @@ def _order(batch: pa.RecordBatch, place: int, view: NoteView) -> tuple[bool, int
     if view.table == "radiology":
         return False, time, sequence
     return batch["note_type"][place].as_py() != SUMMARY, sequence, time
-
-
-def _times(column: pa.Array) -> NDArray[np.datetime64]:
-    return column.to_numpy(zero_copy_only=False).astype("datetime64[us]")

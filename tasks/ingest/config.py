@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tasks.config import Config
+from tasks.config import KIND_ALONE, Config
 from tasks.ingest.outcomes.config import (
     DiagnosesConfig,
     MortalityConfig,
@@ -157,7 +157,7 @@ class RadiologyView(Config):
         return self.before_hours
 
 
-View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind")]
+View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind"), KIND_ALONE]
 
 
 class IngestConfig(Config):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tasks.ingest.blocks import read_header
+from tasks.ingest.columns import missing_columns
 from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
 
@@ -25,8 +27,8 @@ class Layout:
 
     name: what the stage calls it, whatever the release.
     files: its place in the source without .csv or .csv.gz, older places behind newer ones.
-    schema: the columns that are read, others are passed over; one that is not nullable must have a
-        value in every row.
+    schema: the columns that are read, others are passed over; one that is not nullable must be
+        there and have a value in every row, any other may be missing and is null then.
     found_as: other names under which a column is found; case never matters.
     unique: the key, which occurs once.
     rules: what else a row must obey.
@@ -62,6 +64,12 @@ class OpenTable:
 
     def __post_init__(self) -> None:
         self.rejects = Rejects.of(self.path, self.max_reject_share)
+
+    @property
+    def missing(self) -> list[str]:
+        """The columns that the file lacks and that are read as null."""
+        header, layout = read_header(self.path), self.layout
+        return missing_columns(header, layout.schema, layout.found_as, layout.schema.names)
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield the good rows; see Reader.batches."""

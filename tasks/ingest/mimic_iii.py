@@ -59,13 +59,17 @@ def _note_layout(name: str, category: str, usual: str, addendum: str) -> Layout:
         name,
         ("NOTEEVENTS",),
         columns(
-            {"note_id": pa.string(), "subject_id": pa.int64(), "text": pa.large_string()},
+            {
+                "note_id": pa.string(),
+                "subject_id": pa.int64(),
+                "text": pa.large_string(),
+                "category": pa.string(),
+            },
             {
                 "hadm_id": pa.int64(),
                 "chartdate": DATE_TIME,
                 "charttime": DATE_TIME,
                 "storetime": DATE_TIME,
-                "category": pa.string(),
                 "description": pa.string(),
                 "iserror": pa.string(),
             },
@@ -110,7 +114,6 @@ LAYOUTS = (
     ),
     _like_four("deaths", "PATIENTS"),
     _like_four("admissions", "ADMISSIONS"),
-    _like_four("deathtimes", "ADMISSIONS"),
     _codes("diagnoses", "DIAGNOSES_ICD"),
     _codes("procedures", "PROCEDURES_ICD"),
     _titles("diagnosis_titles", "D_ICD_DIAGNOSES"),

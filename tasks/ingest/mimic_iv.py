@@ -69,11 +69,10 @@ LAYOUTS = (
         columns({"subject_id": pa.int64(), "anchor_year_group": pa.string()}, {}),
         unique="subject_id",
     ),
-    Layout(
+    Layout(  # of a patient who stands there twice, both dates of death count
         "deaths",
         ("hosp/patients", "core/patients"),
         columns({"subject_id": pa.int64()}, {"dod": DATE_TIME}),
-        unique="subject_id",
     ),
     Layout(
         "admissions",
@@ -86,17 +85,12 @@ LAYOUTS = (
                 "language": pa.string(),
                 "admission_type": pa.string(),
                 "hospital_expire_flag": pa.int32(),
+                "deathtime": DATE_TIME,
             },
         ),
         found_as={"race": ("ethnicity",)},
         unique="hadm_id",
         rules=(FLAG,),
-    ),
-    Layout(
-        "deathtimes",
-        ("hosp/admissions", "core/admissions"),
-        columns({"hadm_id": pa.int64()}, {"deathtime": DATE_TIME}),
-        unique="hadm_id",
     ),
     Layout("diagnoses", ("hosp/diagnoses_icd",), _CODES, rules=_RULES),
     Layout("procedures", ("hosp/procedures_icd",), _CODES, rules=_RULES),

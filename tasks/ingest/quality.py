@@ -15,14 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import tables
-from tasks.ingest.cohort import years_between
+from tasks.ingest.cohort import is_no_age, years_between
 from tasks.ingest.layout import OpenTable
+from tasks.ingest.rejects import Rejects
 from tasks.ingest.rows import looked_up, row_of
+from tasks.ingest.stays import Flags, Stays
+from tasks.ingest.times import begins_inside_another, times
 from tasks.schemas import NOTES, QUALITY, REJECTS
 
-_OLDEST = 120  # years
-_SHIFTED = 300  # MIMIC-III's date of birth of those over 89
 _NOTE_NULLS = ("hadm_id", "charttime", "storetime")
+_FILE = {"deaths": "patients"}  # the table of which it is a second reading
+_NULLS_OF = ("admissions", "patients", "icu_stays")
+_MOSTLY_NULL = ("deathtime",)  # of who lives
 
 
 @dataclass(frozen=True)
@@ -41,39 +45,67 @@ def quality(release: str, notes: Mapping[str, Path], opened: Mapping[str, OpenTa
 
     Args:
         notes: the notes artifacts by the table's name.
-        opened: the tables admissions and patients, and diagnoses and procedures if they are there.
+        opened: the tables admissions, patients and deaths, and diagnoses, procedures and icu_stays
+            if they are there.
     """
     read = {name: table.table() for name, table in opened.items()}
     found = [
+        *(check for name, table in opened.items() for check in _of_missing(name, table)),
+        *(check for name, table in read.items() for check in _nulls(name, table, opened[name])),
         *_of_admissions(read),
+        *_of_icu_stays(read),
         *(check for name in ("diagnoses", "procedures") for check in _of_codes(name, read)),
         *(check for name, place in notes.items() for check in _of_notes(name, place, read)),
-        *(
-            check
-            for name, table in opened.items()
-            for check in _of_rejects(name, table.rejects.table(), table.rejects.rows)
-        ),
+        *(check for name, table in opened.items() for check in _of_rejects(name, table.rejects)),
     ]
     rows = [{"release": release, **check.__dict__} for check in found]
     return pa.Table.from_pylist(rows, QUALITY)
 
 
 def _of_admissions(read: Mapping[str, pa.Table]) -> Iterator[Check]:
-    stays, people = read["admissions"], read["patients"]
-    rows = stays.num_rows
-    yield from _nulls("admissions", stays)
-    yield from _nulls("patients", people)
+    table, people = read["admissions"], read["patients"]
 
-    def hit(column: str, check: str, mask: pa.ChunkedArray) -> Check:
-        return Check("admissions", column, check, int(pc.sum(mask).as_py() or 0), rows)
+    def hit(column: str, check: str, flags: Flags) -> Check:
+        return Check("admissions", column, check, int(flags.sum()), table.num_rows)
 
-    patient = looked_up(people, "subject_id", stays["subject_id"].to_numpy())
-    years = years_between(patient["born"], stays["admittime"])
-    yield hit("subject_id", "is in no row of patients", patient["subject_id"].is_null())
-    yield hit("dischtime", "is before admittime", pc.less(stays["dischtime"], stays["admittime"]))
-    too_old = pc.and_(pc.greater(years, _OLDEST), pc.less(years, _SHIFTED))
-    outside = pc.or_(pc.less(years, 0), too_old)
-    yield hit("admittime", "gives an age outside 0 to 120", outside)
+    subjects = table["subject_id"].to_numpy()
+    patient = looked_up(people, "subject_id", subjects)
+    ages = is_no_age(years_between(patient["born"], table["admittime"]))
+    yield hit("subject_id", "is in no row of patients", patient["subject_id"].is_null().to_numpy())
+    yield hit("admittime", "gives an age outside 0 to 120", pc.fill_null(ages, False).to_numpy())
+    for column, check, flags in _odd_ends(table, Stays.of(table, read["deaths"])):
+        yield hit(column, check, flags)
+
+
+def _odd_ends(table: pa.Table, stays: Stays) -> Iterator[tuple[str, str, Flags]]:
+    """What contradicts itself about the times of admissions, and about who died [admissions]."""
+    deathtime = times(table["deathtime"])
+    flag = pc.fill_null(table["hospital_expire_flag"], -1).to_numpy()
+    yield "dischtime", "is before admittime", stays.discharged < stays.admitted
+    yield "dischtime", "is admittime", stays.discharged == stays.admitted
+    yield "admittime", "is after the patient's death", stays.after_death
+    yield "admittime", "is inside another admission of the patient", stays.inside_another
+    yield "deathtime", "is before admittime", deathtime < stays.admitted
+    yield "deathtime", "is after dischtime", deathtime > stays.discharged
+    yield "deathtime", "is empty though the flag says death", np.isnat(deathtime) & (flag == 1)
+    yield "deathtime", "is given though the flag says no death", ~np.isnat(deathtime) & (flag == 0)
+    contradicted = (flag >= 0) & ~stays.died & ~stays.lived
+    yield "hospital_expire_flag", "is contradicted by a date of death", contradicted
+
+
+def _of_icu_stays(read: Mapping[str, pa.Table]) -> Iterator[Check]:
+    if "icu_stays" not in read:
+        return
+    table = read["icu_stays"]
+    rows = row_of(table["hadm_id"].to_numpy(), read["admissions"]["hadm_id"].to_numpy())
+    begins, ends = times(table["intime"]), times(table["outtime"])
+    inside = begins_inside_another(table["hadm_id"].to_numpy(), begins, ends)
+    for column, check, flags in (
+        ("hadm_id", "is in no row of admissions", rows < 0),
+        ("outtime", "is not after intime", ends <= begins),
+        ("intime", "is inside another ICU stay of the admission", inside),
+    ):
+        yield Check("icu_stays", column, check, int(flags.sum()), table.num_rows)
 
 
 def _of_codes(name: str, read: Mapping[str, pa.Table]) -> Iterator[Check]:
@@ -110,17 +142,34 @@ def _of_notes(name: str, place: Path, read: Mapping[str, pa.Table]) -> Iterator[
     for (column, check), count in hits.items():
         yield Check(name, column, check, count, total)
     yield Check("admissions", "hadm_id", f"has no row of {name}", int((~noted).sum()), len(noted))
-    rejects = tables.read(place / "rejects", REJECTS)
-    yield from _of_rejects(name, rejects, total + rejects.num_rows)
+    reasons = Counter[tuple[str | None, str]]()
+    for batch in tables.stream(place / "rejects", REJECTS, ["column", "reason"]):
+        reasons.update(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    yield from _rejected(name, reasons, total + reasons.total())
 
 
-def _of_rejects(name: str, rejects: pa.Table, rows: int) -> Iterator[Check]:
-    pairs = zip(rejects["column"].to_pylist(), rejects["reason"].to_pylist(), strict=True)
-    for (column, reason), count in sorted(Counter(pairs).items(), key=str):
+def _of_missing(name: str, table: OpenTable) -> Iterator[Check]:
+    rows = table.rejects.rows
+    for column in table.missing:
+        yield Check(_FILE.get(name, name), column, "is missing: no such column", rows, rows)
+
+
+def _of_rejects(name: str, rejects: Rejects) -> Iterator[Check]:
+    reasons = {reason[1:]: count for reason, count in rejects.reasons.items()}
+    if name in _FILE:  # read a second time: what the first reading rejects is not counted again
+        reasons = {key: count for key, count in reasons.items() if key[0] == "dod"}
+    yield from _rejected(_FILE.get(name, name), reasons, rejects.rows)
+
+
+def _rejected(
+    name: str, reasons: Mapping[tuple[str | None, str], int], rows: int
+) -> Iterator[Check]:
+    for (column, reason), count in sorted(reasons.items(), key=str):
         yield Check(name, column, f"{reason} (rejected)", count, rows)
 
 
-def _nulls(name: str, table: pa.Table) -> Iterator[Check]:
+def _nulls(name: str, table: pa.Table, opened: OpenTable) -> Iterator[Check]:
     for column in table.column_names:
-        if count := table[column].null_count:
+        expected = column in (*_MOSTLY_NULL, *opened.missing)
+        if name in _NULLS_OF and not expected and (count := table[column].null_count):
             yield Check(name, column, "is empty", count, table.num_rows)

@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from tasks.errors import SourceError
 from tasks.ingest.ahead import ahead
 from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
+from tasks.ingest.columns import missing_columns, or_header, places_of
 from tasks.ingest.records import records
-from tasks.ingest.rejects import Rejects
+from tasks.ingest.rejects import NOT_UTF8, Rejects
 from tasks.ingest.seen import Seen
+from tasks.reporting import Reading, report
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ class Rule:
 
 @dataclass
 class Reader:
-    """Reads one file; `rejects` fills as the batches are taken."""
+    """Reads one file; `rejects` fills as the batches are taken.
+
+    A column of the schema that may be null may also be missing: it is null throughout. `header`
+    names the columns of a file that has no header line.
+    """
 
     path: Path
     schema: pa.Schema
@@ -48,38 +54,69 @@ class Reader:
     rules: Sequence[Rule] = ()
     block_bytes: int = BLOCK_BYTES
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    header: Sequence[str] | None = None
     _header: list[str] = field(init=False, repr=False)
+    _there: pa.Schema = field(init=False, repr=False)  # the columns of the schema that are there
     _seen: Seen = field(init=False, repr=False, default_factory=Seen)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the good rows, in the file's order; rows = kept + rejected.
 
-        Raises SourceError where the file cannot be read, a column is missing, or, at the end,
-        more rows than allowed were rejected.
+        Raises SourceError where the file cannot be read, a column is missing, or more rows than
+        allowed were rejected.
         """
-        self._header = _named(self.path, self.schema, self.aliases)
-        for block in ahead(read_blocks(self.path, self.block_bytes)):
+        self._header = list(self.header or self._named_header())
+        self._there = pa.schema([each for each in self.schema if each.name in self._header])
+        blocks = read_blocks(self.path, self.block_bytes, headed=self.header is None)
+        for block in ahead(blocks):
             yield from self._good(block).to_batches()
+            self.rejects.settle()
+            report(Reading(100 * block.share_read[1], 100, f"% of {self.path.name}"))
         self.rejects.check()
 
     def table(self) -> pa.Table:
         """All good rows at once, for a table that fits in memory."""
         return pa.Table.from_batches(self.batches(), self.schema)
 
+    def _named_header(self) -> list[str]:
+        """The header, with the schema's own names of the columns in it."""
+        names = read_header(self.path)
+        if missing := missing_columns(names, self.schema, self.aliases):
+            raise SourceError(
+                f"{self.path.name} lacks the column {missing[0]}{or_header(names)}; correct its "
+                "header line"
+            )
+        header = [f"\0{place}" for place in range(len(names))]
+        for name in self.schema.names:
+            places = places_of(name, names, self.aliases)
+            if len(places) > 1:
+                raise SourceError(
+                    f"{self.path.name} has more than one column {name}; correct its header line"
+                )
+            if places:
+                header[places[0]] = name
+        return header
+
     def _good(self, block: Block) -> pa.Table:
         table = None
         if block.starts is not None:
-            table = _parse(block.content, self._header, self.schema, len(block.starts))
+            table = _parse(block.content, self._header, self._there, len(block.starts))
         if table is None:
-            rows = _Rows(*self._row_by_row(block), self.rejects)
+            table, lines = self._row_by_row(block)
         else:
             self.rejects.rows += table.num_rows
-            rows = _Rows(table, block.lines, self.rejects)
+            lines = block.lines
+        self.rejects.share_read = block.share_read[1]
+        for name in self.schema.names:
+            if name not in self._there.names:
+                empty = pa.nulls(table.num_rows, self.schema.field(name).type)
+                table = table.append_column(name, empty)
+        rows = _Rows(table.select(self.schema.names), lines, self.rejects)
         return self._obeying(rows).cast(self.schema)
 
     def _row_by_row(self, block: Block) -> tuple[pa.Table, Callable[[], NDArray[np.int64]]]:
         """The rows of a block that pyarrow refused which it takes, and their lines [rows]."""
-        places = [(self._header.index(name), self.schema.field(name)) for name in self.schema.names]
+        places = [(self._header.index(name), self._there.field(name)) for name in self._there.names]
         text = io.StringIO(newline="")
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
         lines = []
@@ -89,12 +126,13 @@ class Reader:
             line = block.first_line + record.line
             self.rejects.rows += 1
             if fault := _fault(record.fields, len(self._header), places):
+                self.rejects.share_read = block.share_at(record.end)
                 self.rejects.add(line, *fault)
             elif record.fields is not None:
                 writer.writerow([record.fields[place] for place, _ in places])
                 lines.append(line)
         data = np.frombuffer(text.getvalue().encode(), np.uint8)
-        table = _parse(data, self.schema.names, self.schema, len(lines))
+        table = _parse(data, self._there.names, self._there, len(lines))
         if table is None:
             raise AssertionError("rows found good one by one do not parse together")
         return table, lambda: np.array(lines, np.int64)
@@ -126,32 +164,13 @@ class _Rows:
         """Leave out the rows that are bad [rows]."""
         if not bad.any():
             return
-        for line in self._lines()[self._rows[bad]].tolist():
-            self._rejects.add(line, column, reason)
+        self._rejects.add(self._lines()[self._rows[bad]], column, reason)
         self.table = self.table.filter(pa.array(~bad))
         self._rows = self._rows[~bad]
 
 
 def _mask(bad: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     return pc.fill_null(bad, False).to_numpy(zero_copy_only=False).astype(bool)
-
-
-def _named(path: Path, schema: pa.Schema, aliases: Mapping[str, Sequence[str]]) -> list[str]:
-    """The header, with the schema's own names of the columns in it.
-
-    The real demo has some columns in upper case; `aliases` are other names of a column. Raises
-    SourceError where one is missing or stands twice.
-    """
-    wanted = {
-        found.casefold(): name for name in schema.names for found in (name, *aliases.get(name, ()))
-    }
-    found = enumerate(read_header(path))
-    header = [wanted.get(name.casefold(), f"\0{place}") for place, name in found]
-    for name in schema.names:
-        if header.count(name) != 1:
-            fault = "lacks the column" if name not in header else "has more than one column"
-            raise SourceError(f"{path.name} {fault} {name}; correct its header line")
-    return header
 
 
 def _parse(
@@ -191,7 +210,7 @@ def _fault(
     for place, wanted in places:
         cell = fields[place]
         if not cell.isascii() and not _is_unicode(cell):
-            return wanted.name, "is not UTF-8"
+            return wanted.name, NOT_UTF8
         is_text = pa.types.is_string(wanted.type) or pa.types.is_large_string(wanted.type)
         if not is_text and not _parses(cell, wanted.type):
             kind = "a time" if pa.types.is_timestamp(wanted.type) else "a whole number"

@@ -2,62 +2,137 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterator
+from io import SEEK_END
+from itertools import chain
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tasks.errors import SourceError
 from tasks.schemas import REJECTS
 
+NOT_UTF8 = "is not UTF-8"
 _EXAMPLES = 3
+_FEWEST = 10_000  # rejected rows before the share so far may stop the reading
+_ROW = np.dtype([("line", np.int64), ("reason", np.uint32)])
+_ROWS_AT_ONCE = 1 << 16
+
+Reason = tuple[str, str | None, str]  # the file's name, the column (None: the row), why
 
 
-@dataclass
 class Rejects:
-    """Counts a file's rows and gathers those that could not be used, one reason a row."""
+    """Counts a file's rows, and lists those that could not be used, one reason a row.
 
-    file: str
-    max_share: float
-    rows: int = 0  # seen, the rejected ones too
-    found: list[tuple[int, str | None, str]] = field(default_factory=list)
+    A listed row is its line and the number of its reason, twelve bytes: in memory while they are
+    few, then in an unnamed temporary file.
+    """
+
+    def __init__(self, file: str, max_share: float) -> None:
+        self.file = file
+        self.max_share = max_share
+        self.rows = 0  # seen, the rejected ones too
+        self.share_read = 1.0  # of the file, with these rows
+        self.reasons: dict[Reason, int] = {}  # how many rows were rejected for each
+        self._number: dict[Reason, int] = {}  # 0, 1, 2, ... in the order of `reasons`
+        self._lines, self._numbers = array("q"), array("I")  # of rows that are not in order yet
+        self._ordered = SpooledTemporaryFile(max_size=_ROWS_AT_ONCE * _ROW.itemsize)  # noqa: SIM115
+        self._look_at = _FEWEST
 
     @classmethod
     def of(cls, path: Path, max_share: float) -> Rejects:
         return cls(path.name, max_share)
 
-    def add(self, line: int, column: str | None, reason: str) -> None:
-        """Note a row of which the record starts on that line (1 is the header)."""
-        self.found.append((line, column, reason))
+    @property
+    def count(self) -> int:
+        """How many rows were rejected."""
+        return sum(self.reasons.values())
+
+    def add(self, lines: int | NDArray[np.int64], column: str | None, reason: str) -> None:
+        """Note rows by the lines on which their records start (1 is the header).
+
+        Raises SourceError where they are too many already, even if what is left of the file holds
+        as many rows a byte as what was read, and no bad one.
+        """
+        added = np.asarray(lines, np.int64).ravel()
+        number = self._number_of((self.file, column, reason), len(added))
+        self._lines.frombytes(added.tobytes())
+        self._numbers.frombytes(np.full(len(added), number, np.uint32).tobytes())
+        if self.count >= self._look_at:
+            self._look_at = self.count + _FEWEST // 10
+            if self.count > self.max_share * self.rows / self.share_read:
+                raise self._too_many("the first ")
+
+    def settle(self) -> None:
+        """Put the rows noted since the last time in order of line, behind those before."""
+        noted = np.empty(len(self._lines), _ROW)
+        noted["line"], noted["reason"] = self._lines, self._numbers
+        self._lines, self._numbers = array("q"), array("I")
+        self._ordered.seek(0, SEEK_END)
+        self._ordered.write(noted[np.argsort(noted["line"], kind="stable")].tobytes())
+
+    def take(self, other: Rejects) -> None:
+        """Add what the reading of another file noted."""
+        self.settle()
+        self.rows += other.rows
+        numbers = [self._number_of(reason, count) for reason, count in other.reasons.items()]
+        for noted in other._noted():
+            noted["reason"] = np.array(numbers)[noted["reason"]]
+            self._ordered.write(noted.tobytes())
+
+    def batches(self, of_column: str | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows noted, of schema REJECTS, in the file's order; all, or those of a column."""
+        texts = [pa.array(part, pa.string()) for part in zip(*self.reasons, strict=True)]
+        for noted in self._noted():
+            file, column, reason = (text.take(pa.array(noted["reason"])) for text in texts)
+            lines = pa.array(noted["line"])
+            batch = pa.RecordBatch.from_arrays([file, lines, column, reason], schema=REJECTS)
+            yield batch.filter(pc.equal(column, of_column)) if of_column else batch
 
     def table(self) -> pa.Table:
-        """The rows noted, of schema REJECTS, in the file's order."""
-        found = sorted(self.found, key=lambda row: row[0])
-        return pa.table(
-            {
-                "file": pa.array([self.file] * len(found), pa.string()),
-                "line": pa.array([line for line, _, _ in found], pa.int64()),
-                "column": pa.array([column for _, column, _ in found], pa.string()),
-                "reason": pa.array([reason for _, _, reason in found], pa.string()),
-            },
-            schema=REJECTS,
-        )
+        """The same in memory, for a file with few."""
+        return pa.Table.from_batches(self.batches(), REJECTS)
 
     def check(self) -> None:
         """Raise SourceError where more than the allowed share of the rows was rejected."""
-        if not self.found or len(self.found) <= self.max_share * self.rows:
-            return
+        if self.count > self.max_share * self.rows:
+            raise self._too_many()
+
+    def _number_of(self, reason: Reason, rows: int) -> int:
+        """The reason's number; so many more rows have it."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + rows
+        return self._number.setdefault(reason, len(self._number))
+
+    def _noted(self) -> Iterator[NDArray[np.void]]:
+        """What `settle` left, part by part."""
+        self.settle()
+        self._ordered.seek(0)
+        while part := self._ordered.read(_ROWS_AT_ONCE * _ROW.itemsize):
+            yield np.frombuffer(part, _ROW).copy()
+
+    def _too_many(self, of: str = "") -> SourceError:
+        reasons = list(self.reasons)
+        first = next(self._noted())[:_EXAMPLES]
         examples = "; ".join(
             f"line {line}: {f'{column} ' if column else 'the row '}{reason}"
-            for line, column, reason in sorted(self.found, key=lambda row: row[0])[:_EXAMPLES]
+            for line, (_, column, reason) in (
+                (row["line"], reasons[row["reason"]]) for row in first
+            )
         )
-        raise SourceError(
-            f"{self.file}: {len(self.found)} of {self.rows} rows cannot be used, more than the "
-            f"allowed share of {self.max_share:g} ({examples}); correct the file, or raise "
+        most = max(reasons, key=lambda reason: self.reasons[reason])[2]
+        return SourceError(
+            f"{self.file}: {self.count} of {of}{self.rows} rows cannot be used, more than the "
+            f"allowed share of {self.max_share:g} ({examples}); "
+            f"{'convert the file to UTF-8' if most == NOT_UTF8 else 'correct the file'}, or raise "
             "ingest.max_reject_share"
         )
 
 
-def gather(*rejects: Rejects) -> pa.Table:
-    """The rejected rows of several files in one table, of schema REJECTS."""
-    return pa.concat_tables([REJECTS.empty_table(), *(each.table() for each in rejects)])
+def gather(*rejects: Rejects) -> Iterator[pa.RecordBatch]:
+    """The rejected rows of several files, of schema REJECTS."""
+    return chain.from_iterable(each.batches() for each in rejects)

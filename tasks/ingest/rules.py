@@ -9,8 +9,8 @@ from tasks.ingest.reader import Rule
 
 
 def clean(codes: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ICD codes without blanks and dots, in upper case: " 250.00 " becomes "25000"."""
-    return pc.utf8_upper(pc.replace_substring_regex(codes, r"[\s.]", ""))
+    """ICD codes as letters and digits alone, in upper case: " 250.00 " becomes "25000"."""
+    return pc.utf8_upper(pc.replace_substring_regex(codes, "[^0-9A-Za-z]", ""))
 
 
 def _is_no_version(table: pa.Table) -> pa.ChunkedArray:

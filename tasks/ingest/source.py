@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import stat
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +12,16 @@ from tasks.config import Config
 from tasks.errors import SourceError
 from tasks.ingest import mimic_iii, mimic_iv
 from tasks.ingest.blocks import read_header
+from tasks.ingest.columns import missing_columns, or_header
 from tasks.ingest.layout import Layout, OpenTable
 
 Release = Literal["mimic-iv", "mimic-iii"]
 RELEASES: Mapping[Release, Mapping[str, Layout]] = {
     "mimic-iv": {layout.name: layout for layout in mimic_iv.LAYOUTS},
     "mimic-iii": {layout.name: layout for layout in mimic_iii.LAYOUTS},
+}
+_WITHOUT = {
+    "radiology": "; ingest.include_radiology: false does without it, unless ingest.view is of it"
 }
 
 
@@ -58,14 +63,22 @@ class Source:
         found = {table: self.find(table) for table in tables}
         return {table: path for table, path in found.items() if path is not None}
 
-    def check(self, required: Iterable[str], optional: Iterable[str]) -> None:
-        """Raise one SourceError that names everything missing: tables, and columns of tables."""
+    def check(
+        self,
+        required: Iterable[str],
+        optional: Iterable[str],
+        columns: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """Raise one SourceError that names everything missing: tables, and columns of tables.
+
+        `columns` are those, by table, that must be there although they may be null.
+        """
         faults: dict[str, None] = {}
         needed = list(required)
         for table in (*needed, *optional):
             path = self.find(table)
             if path is not None:
-                faults |= dict.fromkeys(missing_columns(path, RELEASES[self.release][table]))
+                faults |= dict.fromkeys(self._lacking(table, path, (columns or {}).get(table, ())))
             elif table in needed:
                 faults[self._name(table)] = None
         if faults:
@@ -74,11 +87,18 @@ class Source:
                 f"{self.key}"
             )
 
+    def _lacking(self, table: str, path: Path, needed: Collection[str]) -> list[str]:
+        layout = RELEASES[self.release][table]
+        header = read_header(path)
+        missing = missing_columns(header, layout.schema, layout.found_as, needed)
+        return [f"the column {name}{or_header(header)} of {path.name}" for name in missing]
+
     def _name(self, table: str) -> str:
         layout = RELEASES[self.release].get(table)
         if layout is None:
             return f"what {self.release} has no table for: {table}"
-        return f"the table {layout.files[0]} (.csv.gz or .csv)"
+        without = _WITHOUT.get(table, "")
+        return f"the table {layout.files[0]} (.csv.gz or .csv{without})"
 
 
 def open_source(folder: Path, note_folder: Path | None, key: str = "ingest.source") -> Source:
@@ -87,7 +107,7 @@ def open_source(folder: Path, note_folder: Path | None, key: str = "ingest.sourc
     Raises SourceError where there is no such folder.
     """
     for place, named in ((folder, key), (note_folder, "ingest.note_source")):
-        if place is not None and not place.is_dir():
+        if place is not None and not _is_there(place):
             raise SourceError(f"the folder {place} is not there; correct {named}")
     notes = note_folder or folder
     return Source("mimic-iii" if _find(notes / "NOTEEVENTS") else "mimic-iv", folder, notes, key)
@@ -98,24 +118,36 @@ def open_table(reading: Reading, table: str, path: Path) -> OpenTable:
     return OpenTable(RELEASES[reading.release][table], path, reading.max_reject_share)
 
 
-def missing_columns(path: Path, layout: Layout) -> list[str]:
-    """Which columns the file's header lacks, in words; names are compared without case."""
-    found = {name.casefold() for name in read_header(path)}
-    return [
-        f"the column {name} of {path.name}"
-        for name in layout.schema.names
-        if found.isdisjoint((name, *layout.found_as.get(name, ())))
-    ]
-
-
 def _find(stem: Path) -> Path | None:
-    """The file of that name, with .csv.gz or .csv behind it, in whatever case."""
-    if not stem.parent.is_dir():
+    """The file of that name, with .csv.gz or .csv behind it, in whatever case.
+
+    Where no file is called so, a folder or a link to nothing that is: opened, it says what it is.
+    """
+    if not _is_there(stem.parent):
         return None
     wanted = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
-    there = {
-        path.name.casefold(): path
-        for path in sorted(stem.parent.iterdir())
-        if path.name.casefold() in wanted and path.is_file()
-    }
-    return next((there[name] for name in wanted if name in there), None)
+    called = [path for path in sorted(_entries(stem.parent)) if path.name.casefold() in wanted]
+    called.sort(key=lambda path: (not path.is_file(), wanted.index(path.name.casefold())))
+    return called[0] if called else None
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"the folder {folder} cannot be read ({error.strerror}); check its permissions"
+    )

@@ -1,7 +1,8 @@
 """Read published lists of splits: of patients or of admissions, in one file or one file a split.
 
 Edin's lists are a Feather file with the columns `_id` (a hadm_id) and `split`; CORE's are the files
-mimic_train.csv, mimic_val.csv and mimic_test.csv with the column SUBJECT_ID.
+mimic_train.csv, mimic_val.csv and mimic_test.csv with the column SUBJECT_ID; CAML's are the files
+train_full_hadm_ids.csv, dev_full_hadm_ids.csv and test_full_hadm_ids.csv without a header line.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def read_splits(path: Path, rejects: Rejects, admissions: pa.Table | None = None
 
     Args:
         path: a CSV, Parquet or Feather file with a column split, or a folder of such files, one
-            a split, with train, val or test in their names.
+            a split, with train, val or test in their names. Hidden files are passed over: a Mac
+            puts one beside each.
         rejects: takes the rows that cannot be used.
         admissions: hadm_id and subject_id of the source; needed where the file lists admissions.
 
@@ -44,15 +46,14 @@ def read_splits(path: Path, rejects: Rejects, admissions: pa.Table | None = None
     """
     if not path.is_dir():
         return _of_patients(path, _read(path, None, rejects), admissions)
-    files = [file for file in sorted(path.iterdir()) if _suffix(file)]
+    files = [file for file in sorted(_visible(path)) if _suffix(file)]
     if not files:
         raise SourceError(f"{path.name} holds no .csv, .parquet or .feather file of a split")
     read = []
     for file in files:
         own = Rejects.of(file, rejects.max_share)
         read.append(_of_patients(file, _read(file, _split_in_name(file), own), admissions))
-        rejects.rows += own.rows
-        rejects.found += own.found
+        rejects.take(own)
     return pa.concat_tables(read).group_by(["subject_id", "split"]).aggregate([])
 
 
@@ -63,7 +64,8 @@ def _read(path: Path, split: str | None, rejects: Rejects) -> pa.Table:
         raise SourceError(f"{path.name} is none of {', '.join(_SUFFIXES)}; convert it")
     table = None if suffix.startswith(".csv") else _columns(path, suffix)
     names = read_header(path) if table is None else table.column_names
-    known = {name.casefold(): name for name in names}
+    header = _header_of_ids(path) if len(names) == 1 and names[0].isdigit() else None
+    known = {name.casefold() for name in header or names}
     wanted = next((name for name in (*_PATIENTS, *_ADMISSIONS) if name in known), "subject_id")
     fields = [pa.field(wanted, pa.int64(), nullable=False)]
     rules = []
@@ -71,7 +73,7 @@ def _read(path: Path, split: str | None, rejects: Rejects) -> pa.Table:
         fields.append(pa.field("split", pa.string(), nullable=False))
         rules = [Rule("split", f"is none of {', '.join(_NAMES)}", _is_no_split)]
     if table is None:
-        read = Reader(path, pa.schema(fields), rejects, rules=rules).table()
+        read = Reader(path, pa.schema(fields), rejects, rules=rules, header=header).table()
     else:
         read = _checked(path, table, pa.schema(fields), rejects)
     words = [split] * len(read) if split else [_split(word) for word in read["split"].to_pylist()]
@@ -132,6 +134,27 @@ def _of_patients(path: Path, table: pa.Table, admissions: pa.Table | None) -> pa
         table = table.join(known, keys=key, right_keys="hadm_id", join_type="inner")
         table = table.select(["subject_id_min", "split"]).rename_columns(["subject_id", "split"])
     return table.group_by(["subject_id", "split"]).aggregate([])
+
+
+def _header_of_ids(path: Path) -> list[str]:
+    """What the only column of a list without a header line holds, by the list's name."""
+    words = path.name.lower()
+    columns = [name for name in ("subject_id", "hadm_id") if name.partition("_")[0] in words]
+    if len(columns) != 1:
+        raise SourceError(
+            f"{path.name} has no header line: name its column subject_id or hadm_id in its first "
+            "line, or in the file's name, as in train_full_hadm_ids.csv"
+        )
+    return columns
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith((".", "~$"))]
+    except OSError as error:
+        raise SourceError(
+            f"the folder {folder.name} cannot be read ({error.strerror}); check its permissions"
+        ) from None
 
 
 def _suffix(path: Path) -> str | None:

@@ -145,6 +145,12 @@ def _from_file(
             f"{name} names {named.num_rows} patients, none of which is in the source; "
             "check that its subject_id are those of the source"
         )
+    there = set(pc.unique(known["split"]).to_pylist())
+    if without := [split for split in SPLIT_NAMES if split not in there]:
+        raise SourceError(
+            f"{name} puts no patient of the source into {' and '.join(without)}; models are "
+            "trained, chosen and tested each on patients of their own: name some for each"
+        )
     return known.select(SPLITS.names).cast(SPLITS)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.ingest import parts, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
+from tasks.ingest.needed import check_source, needed_tables, note_tables, other_sources
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.source import Reading
@@ -15,6 +16,8 @@ from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.step import Counts, in_shards, step
+
+_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # always looked at, if there
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,12 @@ def ingest(config: IngestConfig) -> Ingested:
 
     Raises SourceError, before any step, where a required table or column is missing.
     """
-    files = source.open_source(config.source, config.note_source)
-    files.check(_needed(config), [name for each in config.outcomes for name in titles_of(each)])
+    files = check_source(config)
     reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
 
     notes = {
         table: read_notes(table=table, file=files.path(table), reading=reading)
-        for table in _note_tables(config)
+        for table in note_tables(config)
     }
     splits = assign_splits(
         sources=files.paths(*tables_for(config.split.method)),
@@ -84,7 +86,7 @@ def ingest(config: IngestConfig) -> Ingested:
     }
     quality = check_quality(
         notes=notes,
-        sources=files.paths("admissions", "patients", "diagnoses", "procedures"),
+        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(needed_tables(config)))),
         reading=reading,
     )
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
@@ -116,7 +118,7 @@ def guard_held_out(
     return write.write_guard(out, notes, splits, others, config)
 
 
-@step("cohort", version=3)
+@step("cohort", version=4)
 def build_cohort(
     out: Path,
     notes: Path,
@@ -132,7 +134,7 @@ def build_cohort(
     return write.write_cohort(out, notes, splits, files, view, excluded, in_shards)
 
 
-@step("outcome", version=2)
+@step("outcome", version=3)
 def build_outcome(
     out: Path,
     outcome: str,
@@ -145,7 +147,7 @@ def build_outcome(
     return write.write_outcome(out, config, cohort, Files(reading, sources))
 
 
-@step("quality", version=1)
+@step("quality", version=2)
 def check_quality(
     out: Path, notes: dict[str, Path], sources: dict[str, Path], reading: Reading
 ) -> Counts:
@@ -162,24 +164,9 @@ def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
     """The notes of releases that are read for pretraining only, by a name for each."""
     found = {}
-    for number, place in enumerate(config.pretraining_sources, 1):
-        files = source.open_source(place, None, "ingest.pretraining_sources")
-        tables = ["discharge", "radiology"] if config.include_radiology else ["discharge"]
-        files.check(tables, [])
+    for number, (files, tables) in enumerate(other_sources(config), 1):
         reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
         found[f"{files.release}, source {number}"] = tuple(
             read_notes(table=table, file=files.path(table), reading=reading) for table in tables
         )
     return found
-
-
-def _note_tables(config: IngestConfig) -> list[str]:
-    """The tables of notes to read: radiology for pretraining, or because the view is of it."""
-    of_radiology = config.include_radiology or NoteView(config.view).table == "radiology"
-    return ["discharge", "radiology"] if of_radiology else ["discharge"]
-
-
-def _needed(config: IngestConfig) -> list[str]:
-    of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
-    of_split = tables_for(config.split.method)
-    return [*_note_tables(config), "admissions", *of_split, *of_outcomes]

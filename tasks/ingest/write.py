@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,9 @@ class Files:
     reading: Reading
     paths: Mapping[str, Path]
 
-    def open(self, table: str) -> OpenTable:
-        return open_table(self.reading, table, self.paths[table])
+    def open(self, table: str, file_of: str | None = None) -> OpenTable:
+        """A table, to be read from its file, or from the file of another that it shares."""
+        return open_table(self.reading, table, self.paths[file_of or table])
 
 
 def write_notes(out: Path, table: OpenTable) -> Counts:
@@ -53,8 +55,8 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
     rows = notes + rejected + of_other_kinds. Memory holds a few blocks and the note_ids.
     """
     kept = tables.write_parts(out / "notes", NOTES, ahead(table.batches()))
-    tables.write(_part(out, "rejects"), REJECTS, table.rejects.table())
-    rows, rejected = table.rejects.rows, len(table.rejects.found)
+    rejected = tables.write(_part(out, "rejects"), REJECTS, table.rejects.batches())
+    rows = table.rejects.rows
     others = rows - kept - rejected
     counts = {"rows": rows, "notes": kept, "rejected": rejected}
     return counts | ({"of_other_kinds": others} if others else {})
@@ -83,7 +85,7 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
     counts = {
         name: int(pc.sum(pc.equal(split["split"], name)).as_py() or 0) for name in SPLIT_NAMES
     }
-    missing = patients.rejects.rows - len(patients.rejects.found) - split.num_rows
+    missing = patients.rejects.rows - patients.rejects.count - split.num_rows
     return counts | {"patients_not_in_file": missing}
 
 
@@ -118,8 +120,16 @@ def write_cohort(
     Raises SourceError where no admission remains.
     """
     stays, people = files.open("admissions"), files.open("patients")
-    split = tables.read(splits / "splits", SPLITS)
-    cohort = Cohort(notes / "notes", NoteView(view), stays.table(), people.table(), split, excluded)
+    deaths = files.open("deaths", file_of="patients")
+    cohort = Cohort(
+        notes / "notes",
+        NoteView(view),
+        stays.table(),
+        people.table(),
+        deaths.table(),
+        tables.read(splits / "splits", SPLITS),
+        excluded,
+    )
     shards = [shard.save(out / "work" / str(n)) for n, shard in enumerate(cohort.shards())]
     given = {"out": out, "notes": notes, "view": view}
     spread(write_texts, [{**given, "shard": place} for place in shards])
@@ -134,12 +144,13 @@ def write_cohort(
             "check that notes and admissions are of the same source"
         )
     tables.write(_part(out, "exclusions"), EXCLUSIONS, left_out)
-    tables.write(_part(out, "rejects"), REJECTS, gather(stays.rejects, people.rejects))
+    rejects = gather(stays.rejects, people.rejects)
+    tables.write(_part(out, "rejects"), REJECTS, chain(rejects, deaths.rejects.batches("dod")))
     return {
         "source_admissions": stays.rejects.rows,
         "admissions": len(kept),
         **{f"excluded: {reason}": lost[reason] for reason in sorted(lost)},
-        "rejected_admissions": len(stays.rejects.found),
+        "rejected_admissions": stays.rejects.count,
         "admissions_with_several_notes": cohort.several,
     }
 
@@ -154,6 +165,7 @@ def write_texts(out: Path, notes: Path, view: View, shard: Path) -> Counts:
 def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
     """Check the source: the table quality."""
     opened = {name: files.open(name) for name in files.paths}
+    opened["deaths"] = files.open("deaths", file_of="patients")
     found = quality(files.reading.release, notes, opened)
     tables.write(_part(out, "quality"), QUALITY, found)
     return {"checks": found.num_rows, "hit": pc.sum(pc.greater(found["count"], 0)).as_py() or 0}
@@ -174,6 +186,12 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
         notes=lambda: _notes(admissions),
     )
     outcome, counts = make(inputs, config)
+    if not any(outcome.systems):
+        why = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        raise SourceError(
+            f"outcome '{config.name}' is known of none of the {of_cohort.num_rows} admissions "
+            f"({why or 'nothing was counted'}); correct its tables, or leave the outcome out"
+        )
     rejects = gather(*(table.rejects for table in opened.values()))
     return outcome.write(out, of_cohort, rejects) | counts
 

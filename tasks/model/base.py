@@ -1,4 +1,4 @@
-"""The base language model: a new small LLaMA, or one from a directory, whole or as a backbone."""
+"""The base language model: a new small LLaMA, or one from a directory, with or without head."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-)
+from torch import nn
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from tasks.errors import ModelError
+from tasks.collectives import join_deepspeed
+from tasks.errors import ConfigError, ModelError
 
 
 def scratch_llama(
@@ -53,46 +49,117 @@ def scratch_llama(
 
 
 def load_causal(
-    place: Path, dtype: torch.dtype = torch.float32, deepspeed: Mapping[str, Any] | None = None
+    folder: Path, dtype: torch.dtype = torch.float32, deepspeed: Mapping[str, Any] | None = None
 ) -> PreTrainedModel:
     """Load a causal language model from a Hugging Face directory, frozen, its cache off.
 
     Args:
         deepspeed: the engine's configuration; under ZeRO-3 each rank then loads its share only.
 
-    Raises ModelError where the directory holds no such model.
+    Raises ModelError where the directory holds no such model, or not all of its weights.
     """
-    return _load(AutoModelForCausalLM, place, dtype, deepspeed)
-
-
-def load_backbone(
-    place: Path, dtype: torch.dtype = torch.float32, deepspeed: Mapping[str, Any] | None = None
-) -> PreTrainedModel:
-    """Load the same model without its language-model head; otherwise as load_causal."""
-    return _load(AutoModel, place, dtype, deepspeed)
-
-
-def _load(
-    loader: Any, place: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None
-) -> PreTrainedModel:
-    if not (place / "config.json").is_file():
+    if not (folder / "config.json").is_file():
         raise ModelError(
-            f"{place} is not a model directory (no config.json); set pretrain.base to a Hugging "
+            f"{folder} is not a model directory (no config.json); set pretrain.base to a Hugging "
             "Face directory, or to kind: scratch"
         )
     try:
         with _sharded_by(deepspeed):
-            model = loader.from_pretrained(str(place), dtype=dtype, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+            loader: Any = AutoModelForCausalLM
+            model, told = loader.from_pretrained(
+                str(folder), dtype=dtype, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ModelError(
-            f"the model in {place} cannot be loaded ({type(error).__name__}); it needs "
-            "*.safetensors weights of an architecture that transformers knows"
+            f"the model in {folder} cannot be loaded as a causal language model "
+            f"({type(error).__name__}); it needs *.safetensors weights of an architecture of which "
+            "transformers has one"
         ) from error
+    if missing := sorted(told["missing_keys"]):
+        raise ModelError(
+            f"{folder} lacks {len(missing)} weights of a {type(model).__name__}, e.g. "
+            f"{missing[0]}, which would be random; save the whole language model there"
+        )
     # With the default cache, a packed document would attend to the one before it: its logits
     # differed by 3.23 from those alone (1e-6 without)
     model.config.use_cache = False
     model.requires_grad_(False)
     assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def load_headless(
+    folder: Path, dtype: torch.dtype = torch.float32, deepspeed: Mapping[str, Any] | None = None
+) -> PreTrainedModel:
+    """Load the same model without its output layer; otherwise as load_causal.
+
+    It stays a causal language model, so that its layers have the names that they had in
+    pretraining, whatever the architecture calls its parts.
+    """
+    return take_head_off(load_causal(folder, dtype, deepspeed))
+
+
+def take_head_off(model: PreTrainedModel) -> PreTrainedModel:
+    """Put nothing where the model's output layer is, in place; return the model."""
+    model.set_submodule(head_name(model), nn.Identity())
+    return model
+
+
+def head_name(model: PreTrainedModel) -> str:
+    """The name of the output layer, or of what is in its place. ModelError: there is none."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    for name, module in model.named_modules():
+        if head is not None and module is head:
+            return name
+    raise ModelError(f"a {type(model).__name__} has no output layer; take another base")
+
+
+def trunk(model: PreTrainedModel) -> nn.Module:
+    """What lies before the output layer: the part that holds the input embeddings.
+
+    Called with input_ids, it gives `last_hidden_state`. ModelError: the model has no such part.
+    """
+    embeddings = model.get_input_embeddings()
+    for part in model.children():
+        if any(module is embeddings for module in part.modules()):
+            return part
+    raise ModelError(
+        f"a {type(model).__name__} has no part that gives token states; take another base"
+    )
+
+
+def check_positions(model: PreTrainedModel, longest: int) -> None:
+    """Raise ConfigError where a text of so many tokens has more than there are positions.
+
+    Rotary positions go on beyond those that the model was trained on, learned ones end.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    rotary = getattr(model.config, "rope_parameters", None)
+    if positions is not None and longest > positions and not rotary:
+        raise ConfigError(
+            f"a note has {longest} tokens, but the base has positions for {positions} only; "
+            "lower finetune.max_tokens"
+        )
+
+
+@torch.no_grad()
+def states_width(model: PreTrainedModel) -> int:
+    """How wide the token states are, which is not config.hidden_size in every architecture."""
+    one = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+    width: int = trunk(model)(input_ids=one, use_cache=False).last_hidden_state.shape[-1]
+    return width
+
+
+def untie(model: PreTrainedModel) -> PreTrainedModel:
+    """Give the output layer weights of its own, in place, equal to those that it shared.
+
+    An adapter on a layer whose weights are shared cannot be merged into them: it would change the
+    other layer, too.
+    """
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    assert head is not None
+    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+    model.config.tie_word_embeddings = False
     return model
 
 
@@ -102,11 +169,10 @@ def _sharded_by(deepspeed: Mapping[str, Any] | None) -> Iterator[None]:
     if not deepspeed or deepspeed.get("zero_optimization", {}).get("stage") != 3:
         yield
         return
-    import deepspeed as engine
     from transformers.integrations import deepspeed as integration
 
     # before any parameter is made: unaware of the other ranks, DeepSpeed would count only one
-    engine.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
+    join_deepspeed()
     # transformers holds it by a weak reference: keep it until the weights are read
     config = integration.HfDeepSpeedConfig(dict(deepspeed))  # type: ignore[no-untyped-call]
     try:

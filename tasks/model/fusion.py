@@ -14,11 +14,19 @@ from peft import LoraModel, PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
-from tasks.model.adapters import add_new_adapter, add_saved_adapter, write_adapter
+from tasks.model.adapters import (
+    add_new_adapter,
+    add_saved_adapter,
+    language_model,
+    starts_at_zero,
+    write_adapter,
+)
+from tasks.model.base import trunk
 from tasks.model.heads import Head, HeadShape
-from tasks.model.lora import LoraSettings
+from tasks.model.lora import UNNAMED, BaseName, LoraSettings
 from tasks.model.whitening import Whitening
 
 CLINICAL, TASK = "clinical", "task"
@@ -27,15 +35,15 @@ Clinical = Literal["frozen", "trainable"]
 
 @dataclass(frozen=True)
 class Fusion:
-    """Which adapters a backbone gets: a new task adapter, beside the clinical one if given."""
+    """Which adapters a base gets: a new task adapter, beside the clinical one if given."""
 
     clinical: Path | None
     clinical_is: Clinical
     lora: LoraSettings
 
-    def build(self, backbone: nn.Module, shapes: Sequence[HeadShape]) -> FusedModel:
-        """Put both adapters and new heads on the backbone; train what the config says, only."""
-        peft = add_new_adapter(backbone, self.lora, TASK)
+    def build(self, base: PreTrainedModel, shapes: Sequence[HeadShape]) -> FusedModel:
+        """Put both adapters and new heads on a headless base; train what the config says, only."""
+        peft = add_new_adapter(base, self.lora, TASK, "finetune.lora.targets")
         trainable = self.clinical_is == "trainable"
         if self.clinical is not None:
             # a frozen adapter is a fixed part of the model: no noise on it
@@ -48,13 +56,13 @@ class Fusion:
 
 
 class FusedModel(nn.Module):
-    """A backbone with its adapters, and one head for each outcome."""
+    """A base without its output layer, with its adapters, and one head for each outcome."""
 
     def __init__(self, backbone: PeftModel, shapes: Sequence[HeadShape]) -> None:
         super().__init__()
         self.backbone = backbone
         self.shapes = tuple(shapes)
-        self.whitening = Whitening(backbone.config.hidden_size)
+        self.whitening = Whitening(max((shape.hidden for shape in shapes), default=0))
         self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
 
     @property
@@ -80,7 +88,8 @@ class FusedModel(nn.Module):
         No attention mask: attention looks back only, so that padding on the right reaches no
         token, and torch's faster causal kernel is used.
         """
-        return self.backbone(input_ids=input_ids, use_cache=False).last_hidden_state
+        layers = trunk(language_model(self.backbone))
+        return layers(input_ids=input_ids, use_cache=False).last_hidden_state
 
     def forward(self, input_ids: Tensor, present: Tensor) -> dict[str, Tensor]:
         """Logits [batch, labels] of each outcome, from right-padded ids [batch, tokens].
@@ -97,18 +106,24 @@ class FusedModel(nn.Module):
     def head(self, outcome: str) -> Head:
         return self.heads[outcome]  # type: ignore[return-value]
 
-    def save(self, place: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    def save(
+        self,
+        place: Path,
+        state: Mapping[str, Tensor] | None = None,
+        base: BaseName = UNNAMED,
+    ) -> None:
         """Write the task adapter to `place`, the heads beside it, a trained clinical one below it.
 
         Args:
             state: all trained parameters by name, where the model does not hold them whole.
+            base: what the adapters' configs call the base.
         """
         state = dict(self.named_parameters()) if state is None else dict(state)
         prefix = "backbone."
         peft = {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
-        write_adapter(place, self.backbone, TASK, peft)
+        write_adapter(place, self.backbone, TASK, peft, base)
         if any(_adapter_of(name) == CLINICAL for name in self.trained_names()):
-            write_adapter(place / CLINICAL, self.backbone, CLINICAL, peft)
+            write_adapter(place / CLINICAL, self.backbone, CLINICAL, peft, base)
         heads = {name: tensor for name, tensor in state.items() if name.startswith("heads.")}
         fixed = {f"whitening.{name}": each for name, each in self.whitening.named_buffers()}
         save_file(
@@ -162,10 +177,11 @@ def check_first_gradients(norms: Mapping[str, float]) -> None:
     """Raise ModelError where the first backward pass brought the task adapter no gradient.
 
     Args:
-        norms: of every trained parameter's gradient, by name. Only B's count: B starts at zero,
-            so that A gets no gradient in the first step.
+        norms: of every trained parameter's gradient, by name. Only those that start at zero
+            count: the others get no gradient in the first step.
     """
-    reached = [norm for name, norm in norms.items() if f".lora_B.{TASK}." in name]
+    of_task = {name: norm for name, norm in norms.items() if _adapter_of(name) == TASK}
+    reached = [norm for name, norm in of_task.items() if starts_at_zero(name)]
     if not any(reached):
         raise ModelError(
             "no gradient reached the task adapter in the first backward pass: it is not part of "
@@ -173,8 +189,8 @@ def check_first_gradients(norms: Mapping[str, float]) -> None:
         )
 
 
-def load_fused(backbone: nn.Module, place: Path, clinical: Path | None) -> FusedModel:
-    """Load what `FusedModel.save` wrote onto a fresh backbone, in evaluation mode.
+def load_fused(base: PreTrainedModel, place: Path, clinical: Path | None) -> FusedModel:
+    """Load what `FusedModel.save` wrote onto a fresh headless base, in evaluation mode.
 
     Args:
         clinical: the frozen clinical adapter that it was trained beside, or None; a trained copy
@@ -182,7 +198,7 @@ def load_fused(backbone: nn.Module, place: Path, clinical: Path | None) -> Fused
     """
     trained_copy = place / CLINICAL
     clinical = trained_copy if trained_copy.is_dir() else clinical
-    peft = add_saved_adapter(backbone, place, TASK, dropout=0.0)
+    peft = add_saved_adapter(base, place, TASK, dropout=0.0)
     if clinical is not None:
         peft = add_saved_adapter(peft, clinical, CLINICAL, dropout=0.0)
     model = FusedModel(peft, read_shapes(place))

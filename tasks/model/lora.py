@@ -1,4 +1,4 @@
-"""How large a LoRA adapter is and where it sits; shared by pretraining and finetuning."""
+"""How large a LoRA adapter is, where it sits and on what; for pretraining and finetuning."""
 
 from typing import Literal
 
@@ -26,3 +26,13 @@ class LoraSettings(Config):
     rslora: bool = Field(
         default=False, description="Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023)"
     )
+
+
+class BaseName(Config):
+    """What an adapter's config calls its base: no path of this machine."""
+
+    name: str | None = None  # an id of the hub, "base/KEY" in the store, or "sha256:..."
+    revision: str | None = None  # of the hub
+
+
+UNNAMED = BaseName()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.config import Config
+from tasks.config import KIND_ALONE, Config
 from tasks.model.lora import LoraSettings
 from tasks.training.config import TrainingConfig
 
@@ -66,7 +66,7 @@ class HubBase(Config):
     )
 
 
-BaseConfig = Annotated[ScratchBase | PathBase | HubBase, Field(discriminator="kind")]
+BaseConfig = Annotated[ScratchBase | PathBase | HubBase, Field(discriminator="kind"), KIND_ALONE]
 
 
 class PretrainConfig(Config):

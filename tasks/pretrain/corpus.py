@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
+from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, pack
-from tasks.pretrain.tokenizer import LoadedTokenizer
 
 TABLE = "sequences"
 _DOCUMENTS_AT_ONCE = 512
@@ -89,8 +89,10 @@ class CorpusWriter:
         starts: list[NDArray[np.int32]] = []
         subjects: list[NDArray[np.int64]] = []
         with scratch.open("wb") as file:
+            # filled up with eos, for which every base has a row: a pad token may have been added
+            # to the tokenizer alone
             for packed in pack(
-                encoded, self.sequence_length, pad=self.tokenizer.pad, overlap=self.overlap
+                encoded, self.sequence_length, pad=self.tokenizer.eos, overlap=self.overlap
             ):
                 file.write(packed.input_ids.tobytes())
                 starts.append(np.array(packed.starts, dtype=np.int32))

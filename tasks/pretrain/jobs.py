@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tasks.config import Config
-from tasks.model.lora import LoraSettings
+from tasks.model.lora import UNNAMED, BaseName, LoraSettings
 from tasks.training.config import TrainingConfig
 
 
@@ -29,6 +29,7 @@ class AdapterJob(Config):
 
     kind: Literal["lora"] = "lora"
     base: Path
+    base_name: BaseName = UNNAMED  # for the adapter's config
     lora: LoraSettings
     gradient_checkpointing: bool
 

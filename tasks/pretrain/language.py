@@ -1,4 +1,4 @@
-"""Causal language modelling on packed sequences: positions, targets, and the loss of each token."""
+"""Causal language modelling on a corpus: positions, targets, and the loss of each token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.pretrain.corpus import Corpus
-from tasks.pretrain.packing import PADDING, Packed
+from tasks.pretrain.packing import PADDING, Packed, alone
 from tasks.training.loop import Batch
 
 _UNSCORED = -100
@@ -22,23 +22,27 @@ _UNSCORED = -100
 class Packs:
     """Packed sequences as the model takes them."""
 
-    input_ids: Tensor  # [sequences, length]
-    position_ids: Tensor  # [sequences, length], from 0 in each piece
-    scored: Tensor  # bool [sequences, length]: not a piece's first token, and not padding
+    input_ids: Tensor  # [sequences, longest]
+    position_ids: Tensor  # [sequences, longest], from 0 in each piece
+    scored: Tensor  # bool [sequences, longest]: not a piece's first token, and not padding
 
     @classmethod
     def of(cls, sequences: Sequence[Packed], device: torch.device) -> Packs:
-        """Lay out the sequences.
+        """Lay out the sequences, shorter ones filled up on the right.
 
         >>> packs = Packs.of([Packed(np.array([5, 6, 7, 0]), [0, 2, 3], [1, 2, -1])], "cpu")
         >>> packs.position_ids.tolist(), packs.scored.tolist()
         ([[0, 1, 0, 0]], [[False, True, False, False]])
         """
-        ids = np.stack([packed.input_ids for packed in sequences]).astype(np.int64)
-        positions = np.empty_like(ids)
-        scored = np.ones(ids.shape, dtype=bool)
+        longest = max(len(packed.input_ids) for packed in sequences)
+        ids = np.zeros((len(sequences), longest), np.int64)
+        positions = np.zeros_like(ids)
+        scored = np.zeros(ids.shape, dtype=bool)
         for row, packed in enumerate(sequences):
-            ends = [*packed.starts[1:], ids.shape[1]]
+            length = len(packed.input_ids)
+            ids[row, :length] = packed.input_ids
+            scored[row, :length] = True
+            ends = [*packed.starts[1:], length]
             for start, end in zip(packed.starts, ends, strict=True):
                 positions[row, start:end] = np.arange(end - start)
             scored[row, packed.starts] = False
@@ -48,16 +52,38 @@ class Packs:
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
-def token_losses(model: nn.Module, packs: Packs) -> Tensor:
-    """The negative log-likelihood in nats of each token's successor: float32 [sequences, length].
+def apart(sequences: Sequence[Packed], most_tokens: int) -> list[list[Packed]]:
+    """Their pieces, each in a sequence of its own, in groups of similar length.
+
+    Args:
+        most_tokens: of a group, filled up to its longest piece.
+
+    >>> sequences = [Packed(np.array([5, 6, 7, 8]), [0, 1], [1, 2])]
+    >>> [[piece.input_ids.tolist() for piece in group] for group in apart(sequences, 4)]
+    [[[6, 7, 8]], [[5]]]
+    """
+    rows = [piece for packed in sequences for piece in alone(packed)]
+    groups: list[list[Packed]] = []
+    for row in sorted(rows, key=lambda row: -len(row.input_ids)):
+        if not groups or (len(groups[-1]) + 1) * len(groups[-1][0].input_ids) > most_tokens:
+            groups.append([])
+        groups[-1].append(row)
+    return groups
+
+
+def token_losses(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tensor:
+    """The negative log-likelihood in nats of each token's successor: float32 [sequences, longest].
 
     It is 0 where the successor is not scored. Documents do not attend to one another: without an
     attention mask and without a cache, the model reads the borders from the positions, which start
     again at 0.
+
+    Args:
+        packed: whether rows may hold several pieces. If not, no positions are given, which not
+            every architecture takes, and each row is read from its beginning.
     """
-    logits: Tensor = model(
-        input_ids=packs.input_ids, position_ids=packs.position_ids, use_cache=False
-    ).logits
+    positions = {"position_ids": packs.position_ids} if packed else {}
+    logits: Tensor = model(input_ids=packs.input_ids, **positions, use_cache=False).logits
     targets = packs.input_ids.masked_fill(~packs.scored, _UNSCORED)
     # the targets are shifted rather than the logits, which would be copied: they are the largest
     # tensor here, and more than half of the work of a small model
@@ -73,23 +99,30 @@ def token_losses(model: nn.Module, packs: Packs) -> Tensor:
 
 @dataclass
 class LanguageLesson:
-    """Next-token prediction on a corpus, in the corpus's own (shuffled) order, again and again."""
+    """Next-token prediction on a corpus, in the corpus's own (shuffled) order, again and again.
+
+    A step learns from the same documents whether or not they stay packed.
+    """
 
     arm: str
     corpus: Corpus
     steps: int
-    batch_size: int
-    micro_batch_size: int
+    batch_size: int  # sequences
+    micro_batch_size: int  # sequences, or as many tokens
     device: torch.device
+    packed: bool = True  # False: one piece a row
 
     def batch(self, step: int) -> Batch:
         size, total = self.batch_size, len(self.corpus)
         rows = [row % total for row in range(step * size, (step + 1) * size)]
         sequences = [self.corpus[row] for row in rows]
-        micro = [
-            sequences[begin : begin + self.micro_batch_size]
-            for begin in range(0, size, self.micro_batch_size)
-        ]
+        if self.packed:
+            micro = [
+                sequences[begin : begin + self.micro_batch_size]
+                for begin in range(0, size, self.micro_batch_size)
+            ]
+        else:
+            micro = apart(sequences, self.micro_batch_size * self.corpus.sequence_length)
         return Batch(
             micro=micro,
             weight=float(max(1, sum(scored_tokens(packed) for packed in sequences))),
@@ -99,7 +132,7 @@ class LanguageLesson:
         )
 
     def loss(self, model: nn.Module, micro: Sequence[Packed]) -> Tensor:
-        return token_losses(model, Packs.of(micro, self.device)).sum()
+        return token_losses(model, Packs.of(micro, self.device), packed=self.packed).sum()
 
 
 def steps_for(corpus: Corpus, epochs: float, max_tokens: int | None, batch_size: int) -> int:

@@ -20,7 +20,7 @@ NO_PATIENT = 0  # the subject_id of a piece of a general text
 
 @dataclass
 class Packed:
-    """One sequence of a fixed length."""
+    """One sequence; those of a corpus are of one length."""
 
     input_ids: NDArray[np.int32]  # [length]
     starts: list[int] = field(default_factory=list)  # where each piece starts
@@ -64,6 +64,12 @@ def pack(
                     taken -= min(overlap, len(piece))
     if filled:
         yield _closed(packed, filled)
+
+
+def alone(packed: Packed) -> Iterator[Packed]:
+    """Each piece in a sequence of its own, as long as the piece; padding left out."""
+    for subject_id, ids in pieces(packed):
+        yield Packed(ids, [0], [subject_id])
 
 
 def pieces(packed: Packed) -> Iterator[tuple[int, NDArray[np.int32]]]:

@@ -22,10 +22,12 @@ from peft import PeftModel
 
 from tasks import schemas, tables
 from tasks.launch import Progress
+from tasks.model.adapters import language_model
 from tasks.model.base import load_causal
+from tasks.model.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import PerplexityJob
-from tasks.pretrain.language import Packs, token_losses
+from tasks.pretrain.language import Packs, apart, token_losses
 from tasks.pretrain.packing import PADDING, Packed
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import precision_of
@@ -42,6 +44,7 @@ def main(job: PerplexityJob, world: World) -> None:
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
     model = PeftModel.from_pretrained(load_causal(job.base, dtype), str(job.adapter))
     model.to(world.device).eval()
+    layout = layout_for(model, language_model(model), corpus.sequence_length)
     at_once = max(1, job.tokens_at_once // corpus.sequence_length)
     # contiguous shares, so that each rank reads a part of the file
     bounds = np.linspace(0, len(corpus), world.size + 1).astype(int)
@@ -49,28 +52,32 @@ def main(job: PerplexityJob, world: World) -> None:
     mine: dict[int, Sums] = defaultdict(lambda: np.zeros(3))
     for begin in range(rows.start, rows.stop, at_once):
         sequences = [corpus[row] for row in range(begin, min(begin + at_once, rows.stop))]
-        for subject_id, sums in _score(model, sequences, world):
-            mine[subject_id] += sums
+        packed = layout == PACKED
+        for rows_at_once in [sequences] if packed else apart(sequences, job.tokens_at_once):
+            for subject_id, sums in _score(model, rows_at_once, world, packed):
+                mine[subject_id] += sums
         if (begin - rows.start) // at_once % REPORT_EVERY == 0:
             done = min(rows.stop, begin + at_once) - rows.start
             world.report(Progress(arm="perplexity", step=done, total=len(rows)))
     gathered = world.gather(dict(mine))
     if world.first:
-        job.counts.write_text(json.dumps(_write(gathered, job.out)))
+        job.counts.write_text(json.dumps(_write(gathered, job.out) | {"layout": layout}))
 
 
 @torch.no_grad()
-def _score(model: PeftModel, sequences: list[Packed], world: World) -> list[tuple[int, Sums]]:
+def _score(
+    model: PeftModel, sequences: list[Packed], world: World, packed: bool
+) -> list[tuple[int, Sums]]:
     """Each piece's subject_id and sums."""
     packs = Packs.of(sequences, world.device)
-    after = token_losses(model, packs).double().cpu().numpy()
+    after = token_losses(model, packs, packed=packed).double().cpu().numpy()
     with model.disable_adapter():
-        before = token_losses(model, packs).double().cpu().numpy()
+        before = token_losses(model, packs, packed=packed).double().cpu().numpy()
     scored = packs.scored.cpu().numpy()
     found = []
-    for row, packed in enumerate(sequences):
-        ends = [*packed.starts[1:], len(packed.input_ids)]
-        for subject_id, start, end in zip(packed.subject_ids, packed.starts, ends, strict=True):
+    for row, sequence in enumerate(sequences):
+        ends = [*sequence.starts[1:], len(sequence.input_ids)]
+        for subject_id, start, end in zip(sequence.subject_ids, sequence.starts, ends, strict=True):
             if subject_id != PADDING:
                 piece = (row, slice(start, end))
                 sums = [scored[piece].sum(), before[piece].sum(), after[piece].sum()]

@@ -12,8 +12,8 @@ from pathlib import Path
 import sentencepiece
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
+from tasks.data.tokenizer import FILE, read_tokenizer
 from tasks.errors import ModelError
-from tasks.pretrain.tokenizer import FILE
 
 MODEL = "tokenizer.model"
 _SPACE = "\u2581"  # how SentencePiece writes a space
@@ -24,6 +24,7 @@ _PROBES = (
     "BP 120/80\n\n  Past Medical History:\n- ___ y/o",
     "na\u00efve caf\u00e9, 37.5 \u00b0C, \U0001f642",
     "   three,\ttab\r\nand a line end ",
+    "<s>penicillin</s> none <unk> </s> <0x0A>",
     "",
 )
 
@@ -41,18 +42,18 @@ def convert(source: Path, out: Path) -> None:
             f"{source} has neither {FILE} nor a readable {MODEL} ({type(error).__name__}); "
             "add its tokenizer.json"
         ) from None
-    tokenizer = _tokenizer(model)
+    _tokenizer(model).save(str(out / FILE))
+    named = {"unk_token": model.unk_id(), "bos_token": model.bos_id(), "eos_token": model.eos_id()}
+    settings = {name: model.id_to_piece(id) for name, id in named.items() if id >= 0}
+    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    tokenizer = read_tokenizer(out)
     for probe in _PROBES:
         if tokenizer.encode(probe, add_special_tokens=False).ids != model.encode(probe):
             raise ModelError(
                 f"{source / MODEL} cannot be converted exactly (it is no byte-fallback BPE); "
                 "add its tokenizer.json"
             )
-    tokenizer.save(str(out / FILE))
-    named = {"unk_token": model.unk_id(), "bos_token": model.bos_id(), "eos_token": model.eos_id()}
-    settings = {name: model.id_to_piece(id) for name, id in named.items() if id >= 0}
-    settings |= {"tokenizer_class": "PreTrainedTokenizerFast"}
-    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _tokenizer(model: sentencepiece.SentencePieceProcessor) -> Tokenizer:
@@ -96,9 +97,14 @@ def _tokenizer(model: sentencepiece.SentencePieceProcessor) -> Tokenizer:
 def _merges(
     model: sentencepiece.SentencePieceProcessor, vocabulary: dict[str, int]
 ) -> list[tuple[str, str]]:
-    """Every way to make a piece of two others, those of the highest score first."""
+    """Every way to make a piece of two others, those of the highest score first.
+
+    SentencePiece makes no control symbol and no byte of a text.
+    """
     found = []
     for piece, index in vocabulary.items():
+        if model.is_control(index) or model.is_unknown(index) or model.is_byte(index):
+            continue
         splits = [
             (piece[:cut], piece[cut:])
             for cut in range(1, len(piece))

@@ -9,21 +9,25 @@ from itertools import chain
 from pathlib import Path
 
 from tasks.config import Config
+from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.errors import ModelError
-from tasks.keys import Artifact
+from tasks.keys import Artifact, fingerprint
 from tasks.launch import LaunchConfig, launch
-from tasks.model.lora import LoraSettings
+from tasks.model.lora import BaseName, LoraSettings
+from tasks.model.targets import check_base, check_targets, check_vocabulary
 from tasks.patients import OWN_RELEASE
 from tasks.pretrain.config import HubBase, PathBase, PretrainConfig, ScratchBase
 from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
 from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob, TrainJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
-from tasks.pretrain.tokenizer import FILE, LoadedTokenizer, train_bpe
-from tasks.step import Counts, progress, step
+from tasks.pretrain.tokenizer import train_bpe
+from tasks.reporting import report
+from tasks.step import Counts, current_store, step
 from tasks.training.config import TrainingConfig
 
 TOKENS_AT_ONCE = 4096  # of a forward pass that measures perplexity
+TARGETS = "pretrain.lora.targets"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def pretrain(
     }
     clinical = train_adapter(
         base=base,
+        hub=config.base if isinstance(config.base, HubBase) else None,
         corpus=packed["train"],
         lora=config.lora,
         training=config.training,
@@ -96,6 +101,7 @@ def _base_and_tokenizer(
 ) -> tuple[Artifact | Path, Artifact | Path]:
     match config.base:
         case ScratchBase() as scratch:
+            check_targets(None, config.lora.targets, TARGETS)
             tokens = train_tokenizer(corpus=scratch.corpus, vocabulary_size=scratch.vocabulary_size)
             general = pack_text(
                 text=scratch.corpus,
@@ -122,9 +128,13 @@ def _base_and_tokenizer(
             place = local.path
         case HubBase() as hub:
             place = _downloaded(hub)
+    check_base(place, config.sequence_length)
+    check_targets(place, config.lora.targets, TARGETS)
     if (place / FILE).is_file():
         return place, place
-    return place, convert_tokenizer(source=place)
+    converted = convert_tokenizer(source=place)
+    check_vocabulary(place, current_store().path(converted.kind, converted.key))
+    return place, converted
 
 
 def _downloaded(hub: HubBase) -> Path:
@@ -163,21 +173,21 @@ def train_tokenizer(out: Path, corpus: Path, vocabulary_size: int) -> Counts:
     return {"vocabulary": LoadedTokenizer.load(out).size}
 
 
-@step("tokenizer", version=1)
+@step("tokenizer", version=2)
 def convert_tokenizer(out: Path, source: Path) -> Counts:
     """Convert the base's tokenizer to tokenizer.json."""
     convert(source, out)
     return {"vocabulary": LoadedTokenizer.load(out).size}
 
 
-@step("corpus", version=1)
+@step("corpus", version=2)
 def pack_text(out: Path, text: Path, tokenizer: Path, sequence_length: int, seed: int) -> Counts:
     """Pack a plain text, which is of no patient."""
     writer = CorpusWriter(out, LoadedTokenizer.load(tokenizer), sequence_length, seed)
     return writer.write(of_texts(documents(text)))
 
 
-@step("corpus", version=1)
+@step("corpus", version=2)
 def pack_notes(
     out: Path,
     notes: tuple[Path, ...],
@@ -235,13 +245,14 @@ def train_base(
         out=out,
         counts=out / "work" / "counts.json",
     )
-    return _run("tasks.pretrain.train", "train base", job, out, launch)
+    return _run("tasks.pretrain.train", job, out, launch)
 
 
-@step("clinical-adapter", version=1, resumable=True)
+@step("clinical-adapter", version=2, resumable=True)
 def train_adapter(
     out: Path,
     base: Path,
+    hub: HubBase | None,
     corpus: Path,
     lora: LoraSettings,
     training: TrainingConfig,
@@ -253,7 +264,12 @@ def train_adapter(
     """Train the clinical adapter on the frozen base."""
     job = TrainJob(
         arm="clinical",
-        method=AdapterJob(base=base, lora=lora, gradient_checkpointing=gradient_checkpointing),
+        method=AdapterJob(
+            base=base,
+            base_name=_name_of(base, hub),
+            lora=lora,
+            gradient_checkpointing=gradient_checkpointing,
+        ),
         corpus=corpus,
         epochs=epochs,
         max_tokens=max_tokens,
@@ -261,10 +277,20 @@ def train_adapter(
         out=out,
         counts=out / "work" / "counts.json",
     )
-    return _run("tasks.pretrain.train", "train clinical adapter", job, out, launch)
+    return _run("tasks.pretrain.train", job, out, launch)
 
 
-@step("perplexity", version=1)
+def _name_of(base: Path, hub: HubBase | None) -> BaseName:
+    """What the adapter calls its base: found again by it, and no path of this machine."""
+    store = current_store()
+    if hub is not None:
+        return BaseName(name=hub.id, revision=hub.revision)
+    if base.parent.parent == store.root:
+        return BaseName(name=f"{base.parent.name}/{base.name}")
+    return BaseName(name=f"sha256:{fingerprint(base, store.fingerprints)[:16]}")
+
+
+@step("perplexity", version=2)
 def measure_perplexity(
     out: Path,
     base: Path,
@@ -283,12 +309,9 @@ def measure_perplexity(
         out=out,
         counts=out / "work" / "counts.json",
     )
-    return _run("tasks.pretrain.perplexity", "measure perplexity", job, out, launch)
+    return _run("tasks.pretrain.perplexity", job, out, launch)
 
 
-def _run(
-    module: str, title: str, job: TrainJob | PerplexityJob, out: Path, config: LaunchConfig
-) -> Counts:
-    with progress(title) as report:
-        launch(module, job, out / "work", config, on_progress=report)
+def _run(module: str, job: TrainJob | PerplexityJob, out: Path, config: LaunchConfig) -> Counts:
+    launch(module, job, out / "work", config, on_progress=report)
     return json.loads(job.counts.read_text())

@@ -1,19 +1,17 @@
-"""The tokenizer: a byte-level BPE trained on plain text, or the one that a base model brings."""
+"""The tokenizer of a new base: a byte-level BPE trained on plain text."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from tasks.errors import ConfigError, ModelError
+from tasks.data.tokenizer import BOS, EOS, FILE, PAD
+from tasks.errors import ConfigError
 from tasks.pretrain.texts import documents
 
-PAD, BOS, EOS = "<pad>", "<s>", "</s>"
-FILE = "tokenizer.json"
 MAX_TRAINING_CHARACTERS = 20_000_000  # BPE needs no more, and holds all distinct words in memory
 
 
@@ -60,44 +58,6 @@ def train_bpe(corpus: Path, vocabulary_size: int, out: Path) -> Tokenizer:
     return tokenizer
 
 
-@dataclass(frozen=True)
-class LoadedTokenizer:
-    """A tokenizer and the ids of its special tokens."""
-
-    tokenizer: Tokenizer
-    size: int  # tokens in the vocabulary
-    pad: int  # fills a sequence up; eos where there is none, as in LLaMA's own
-    eos: int  # ends a document
-    bos: int  # begins a document; eos where there is none
-
-    @classmethod
-    def load(cls, place: Path) -> LoadedTokenizer:
-        """Load a tokenizer directory, without torch. Raises ModelError where it is not usable."""
-        try:
-            tokenizer = Tokenizer.from_file(str(place / FILE))
-        except Exception as error:  # the library raises bare Exception
-            raise ModelError(
-                f"{place / FILE} is not a readable tokenizer ({type(error).__name__})"
-            ) from None
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        settings = _settings(place)
-        eos = tokenizer.token_to_id(settings.get("eos_token", EOS))
-        if eos is None:
-            raise ModelError(
-                f"the tokenizer in {place} has no eos_token; name it in tokenizer_config.json"
-            )
-        pad = tokenizer.token_to_id(settings.get("pad_token", PAD))
-        bos = tokenizer.token_to_id(settings.get("bos_token", BOS))
-        return cls(
-            tokenizer,
-            size=tokenizer.get_vocab_size(),
-            pad=eos if pad is None else pad,
-            eos=eos,
-            bos=eos if bos is None else bos,
-        )
-
-
 def _beginning(texts: Iterator[str]) -> Iterator[str]:
     characters = 0
     for text in texts:
@@ -105,14 +65,3 @@ def _beginning(texts: Iterator[str]) -> Iterator[str]:
         characters += len(text)
         if characters > MAX_TRAINING_CHARACTERS:
             return
-
-
-def _settings(place: Path) -> dict[str, str]:
-    """The special tokens by name, from the files that may hold them."""
-    found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (place / name).is_file():
-            for key, value in json.loads((place / name).read_text()).items():
-                if key.endswith("_token") and value:
-                    found[key] = value["content"] if isinstance(value, dict) else str(value)
-    return found

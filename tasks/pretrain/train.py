@@ -27,8 +27,10 @@ from transformers import PreTrainedModel
 
 from tasks import schemas, tables
 from tasks.errors import ConfigError, ModelError, TrainingError
-from tasks.model.adapters import add_new_adapter, write_adapter
+from tasks.model.adapters import add_new_adapter, language_model, starts_at_zero, write_adapter
 from tasks.model.base import load_causal, scratch_llama
+from tasks.model.targets import check_length
+from tasks.model.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, BaseJob, TrainJob
 from tasks.pretrain.language import LanguageLesson, steps_for
@@ -37,6 +39,7 @@ from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
 
 ADAPTER = "default"  # PEFT's name for the only adapter of a directory
+LAYOUT = "layout.txt"  # in the work folder: whether documents are packed, or why not
 
 
 def main(job: TrainJob, world: World) -> None:
@@ -58,9 +61,24 @@ def main(job: TrainJob, world: World) -> None:
         micro_batch_size=min(share, job.training.micro_batch_size or share),
         device=world.device,
     )
-    trained = train(model, lesson, job.training, world, check_gradients=_all_have_a_gradient)
+
+    def try_out(called: nn.Module) -> None:
+        found = layout_for(called, language_model(model), corpus.sequence_length)
+        layout = world.gather(found)[0]
+        lesson.packed = layout == PACKED
+        if world.first:
+            (world.work / LAYOUT).write_text(layout)
+
+    trained = train(
+        model,
+        lesson,
+        job.training,
+        world,
+        try_out=try_out,
+        check_gradients=lambda norms: _check_gradients(norms, job.method),
+    )
     if world.first:
-        _write(job, model, trained)
+        _write(job, model, trained, (world.work / LAYOUT).read_text())
 
 
 def _new_base(method: BaseJob) -> nn.Module:
@@ -81,47 +99,52 @@ def _base_with_adapter(job: TrainJob, method: AdapterJob, world: World) -> nn.Mo
     settings = deepspeed_config(job.training, world)
     base = load_causal(method.base, precision_of(job.training, world), settings)
     positions = getattr(base.config, "max_position_embeddings", None)
-    length = Corpus(job.corpus).sequence_length
-    if positions is not None and length > positions:
-        raise ConfigError(
-            f"pretrain.sequence_length is {length}, but the base reads at most {positions} "
-            "tokens; lower it"
-        )
-    try:
-        model = add_new_adapter(base, method.lora, ADAPTER)
-    except ValueError:
-        raise ConfigError(
-            "pretrain.lora.targets names layers that the base does not have; "
-            "set it to all-linear, or to names as in the base's weights"
-        ) from None
+    if positions is not None and positions > 0:  # XLNet's are endless: -1
+        check_length(Corpus(job.corpus).sequence_length, positions)
+    model = add_new_adapter(base, method.lora, ADAPTER, "pretrain.lora.targets")
     if method.gradient_checkpointing:
-        base.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
-            {"use_reentrant": False}
-        )
-        base.enable_input_require_grads()  # type: ignore[no-untyped-call]
+        _save_activations(base)
     trained = [name for name, each in model.named_parameters() if each.requires_grad]
     if not trained or any(".lora_" not in name for name in trained):
         raise ModelError("parameters beside the clinical adapter's would be trained")
     return model
 
 
-def _all_have_a_gradient(norms: Mapping[str, float]) -> None:
-    """Every parameter learns; but A of an adapter not before B has left zero.
+def _save_activations(base: PreTrainedModel) -> None:
+    try:
+        base.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+            {"use_reentrant": False}
+        )
+    except ValueError:
+        raise ConfigError(
+            f"a {type(base).__name__} cannot checkpoint gradients; set "
+            "pretrain.gradient_checkpointing to false"
+        ) from None
+    base.enable_input_require_grads()  # type: ignore[no-untyped-call]
 
-    On an embedding it is the other way round: PEFT starts its A at zero.
+
+def _check_gradients(norms: Mapping[str, float], method: BaseJob | AdapterJob) -> None:
+    """Raise TrainingError where what was to learn got no gradient in the first backward pass.
+
+    Of an adapter, what starts at zero gets one at first, the rest later. A layer may get none, such
+    as an expert to which no token went, or one whose weights the base reads itself (Mamba's
+    dt_proj), but not all that a target names.
     """
-    waiting = ("lora_A", "lora_embedding_B")
-    silent = [
-        name for name, norm in norms.items() if norm == 0 and not any(w in name for w in waiting)
-    ]
+    match method:
+        case BaseJob():
+            silent = [name for name, norm in norms.items() if not norm]
+        case AdapterJob():
+            targets = [""] if method.lora.targets == "all-linear" else method.lora.targets
+            reached = [name for name, norm in norms.items() if norm and starts_at_zero(name)]
+            silent = [target for target in targets if not any(target in name for name in reached)]
     if silent:
         raise TrainingError(
-            f"{len(silent)} of {len(norms)} trained parameters got no gradient, "
-            f"e.g. {silent[0]}; the adapter is not part of the forward pass"
+            f"{silent[0] or 'the adapter'} got no gradient in the first backward pass: the base "
+            "does not call it; leave it out of pretrain.lora.targets"
         )
 
 
-def _write(job: TrainJob, model: nn.Module, trained: Trained) -> None:
+def _write(job: TrainJob, model: nn.Module, trained: Trained, layout: str) -> None:
     history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
     tables.write(job.out / "history.parquet", schemas.HISTORY, history)
     match job.method:
@@ -129,12 +152,13 @@ def _write(job: TrainJob, model: nn.Module, trained: Trained) -> None:
             _write_base(model, trained.state, job.out)
         case AdapterJob():
             assert isinstance(model, PeftModel)
-            write_adapter(job.out, model, ADAPTER, trained.state)
+            write_adapter(job.out, model, ADAPTER, trained.state, job.method.base_name)
     counts = {
         "trained_parameters": sum(tensor.numel() for tensor in trained.state.values()),
         "steps": trained.steps,
         "tokens": trained.tokens,
         "loss": round(_mean_of_last(trained), 6),
+        "layout": layout,
     }
     job.counts.write_text(json.dumps(counts))
 

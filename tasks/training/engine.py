@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasks.collectives import join_deepspeed
 from tasks.errors import ConfigError
 from tasks.training.config import TrainingConfig
 from tasks.training.program import World
@@ -104,7 +105,7 @@ class Engine:
         )
         if not torch.distributed.is_initialized():
             raise RuntimeError("the ranks have not met: begin with tasks.training.program.run")
-        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), verbose=False)
+        join_deepspeed()
         wrapped, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, config=deepspeed_config(config, world)
         )

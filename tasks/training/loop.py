@@ -103,11 +103,14 @@ def train(
     *,
     rate_of: Callable[[str], float] | None = None,
     validation: Validation | None = None,
+    try_out: Callable[[nn.Module], None] | None = None,
     check_gradients: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Trained:
     """Train the parameters that require a gradient; resume where world.work has a checkpoint.
 
     Args:
+        try_out: given the model before the first step, also of a resumed training, in evaluation
+            mode and without gradients; on every rank.
         rate_of: the peak learning rate of a parameter, by its name; default config.learning_rate.
         check_gradients: told, once, the norm of every trained parameter's first gradient.
 
@@ -121,6 +124,9 @@ def train(
         engine = Engine.build(model, config, world, rate_of or (lambda _: config.learning_rate))
         try:
             state = places.resume(engine)
+            if try_out:
+                with engine.evaluating() as module:
+                    try_out(module)
             _report_start(world, lesson, state, places.beginning)
             run = _Run(engine, lesson, config, world, places, state)
             tensors = run.to_the_end(validation, check_gradients)
@@ -169,7 +175,7 @@ class _Run:
             last = state.step == self.lesson.steps
             if last or time.monotonic() - reported > REPORT_SECONDS:
                 reported = time.monotonic()
-                self._report(loss, rate)
+                self._report(loss, rate * self.config.learning_rate)
             if validation and state.step in validation.steps:
                 self._validate(validation, batch)
             if stop or (not last and state.step % self.config.checkpoint_every_steps == 0):
@@ -221,6 +227,7 @@ class _Run:
             value = self.world.gather(validation.judge(module))[0]
         row = self._row(batch, None, None) | {"validation": value}
         self.state.history.append(row)
+        self._report(validation=value)
         if self.state.best_value is None or value > self.state.best_value:
             self.state.best_step, self.state.best_value = self.state.step, value
             self.places.keep_best(self.engine.trained_tensors())
@@ -239,14 +246,20 @@ class _Run:
             "peak_mib": _peak_mib(self.world),
         }
 
-    def _report(self, loss: float, rate: float) -> None:
+    def _report(
+        self,
+        loss: float | None = None,
+        rate: float | None = None,
+        validation: float | None = None,
+    ) -> None:
         self.world.report(
             Progress(
                 arm=self.lesson.arm,
                 step=self.state.step,
                 total=self.lesson.steps,
                 loss=loss,
-                learning_rate=rate * self.config.learning_rate,
+                learning_rate=rate,
+                validation=validation,
                 tokens_per_second=self.state.tokens / max(self.state.seconds, 1e-9),
                 peak_mib=_peak_mib(self.world),
             )

@@ -25,7 +25,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from tasks.config import Config
 from tasks.dumps import forbid_core_dumps
-from tasks.errors import ClinfuseError, ConfigError
+from tasks.errors import ClinfuseError, ConfigError, place_of
 from tasks.launch import ERROR, LOCK, LOGS, PARENT, PREEMPTED, PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)
@@ -204,7 +204,7 @@ def _tell(world: World, error: BaseException) -> None:
     if isinstance(error, ClinfuseError):
         note |= {"error": type(error).__name__, "message": str(error)}
     else:
-        note |= {"exception": type(error).__name__, "place": _place(error)}
+        note |= {"exception": type(error).__name__, "place": place_of(error)}
     own = world.work / f"{ERROR}.{world.rank}"
     own.write_text(json.dumps(note))
     try:
@@ -213,15 +213,3 @@ def _tell(world: World, error: BaseException) -> None:
         if isinstance(error, ClinfuseError):  # a clear sentence is worth more than a type
             own.replace(world.work / ERROR)
     own.unlink(missing_ok=True)
-
-
-def _place(error: BaseException) -> str:
-    """file:line of the innermost frame that is ours."""
-    root = Path(__file__).parents[2]
-    frames = [
-        f"{path.relative_to(root)}:{frame.lineno}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if (path := Path(frame.filename)).is_relative_to(root)
-        and path.relative_to(root).parts[0] in ("flows", "tasks", "tests")
-    ]
-    return frames[-1] if frames else "an unknown place"

@@ -10,11 +10,12 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
-
-COLUMNS = ("what", "unit", "ours", "peer", "peer_name", "ratio", "goal", "peak_mib")
 
 
 def main(names: list[str]) -> None:
@@ -28,16 +29,40 @@ def main(names: list[str]) -> None:
         folder = Path("build/bench")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(json.dumps(rows, indent=1))
-        table = Table(*COLUMNS, title=name)
-        for row in rows:
-            table.add_row(*(_cell(row.get(column)) for column in COLUMNS))
-        Console().print(table)
+        Console().print(table_of(name, rows))
 
 
-def _cell(value: object) -> str:
+def table_of(name: str, rows: list[dict[str, Any]]) -> Table:
+    """The rows as a table that can be read at 80 columns: numbers whole, words wrapped."""
+    table = Table(title=name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_lines=True)
+    table.add_column("what", ratio=2, min_width=16)
+    table.add_column("ours", justify="right", no_wrap=True)
+    table.add_column("peer", justify="right", no_wrap=True)
+    table.add_column("", ratio=1, min_width=10)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("goal", justify="right", max_width=8)
+    table.add_column("MiB", justify="right", no_wrap=True)
+    for row in rows:
+        unit = f" {row['unit']}" if row.get("unit") and len(row["unit"]) <= 5 else ""
+        what = row["what"] if unit else f"{row['what']}, {row.get('unit')}"
+        table.add_row(
+            escape(what),
+            _cell(row.get("ours"), unit),
+            _cell(row.get("peer"), unit),
+            escape(row.get("peer_name") or ""),
+            _cell(row.get("ratio")),
+            _cell(row.get("goal")),
+            _cell(row.get("peak_mib")),
+        )
+    return table
+
+
+def _cell(value: object, unit: str = "") -> str:
     if value is None:
-        return "-"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+        return ""
+    if isinstance(value, float):
+        return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}") + unit
+    return escape(str(value)) + unit
 
 
 if __name__ == "__main__":

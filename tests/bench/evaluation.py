@@ -100,7 +100,7 @@ def _row(folder: Path, stage: str, what: str) -> dict[str, Any]:
 
 def _write_report(folder: Path) -> None:
     from tasks.evaluate.config import EvaluateConfig, Lineage
-    from tasks.evaluate.report.facts import read_cohort, read_labels
+    from tasks.evaluate.report.facts import Making, read_cohort, read_labels
     from tasks.evaluate.report.findings import Findings
     from tasks.evaluate.report.page import Story, write_report
 
@@ -118,6 +118,7 @@ def _write_report(folder: Path) -> None:
         settings={},
         lineage=Lineage(),
         config=EvaluateConfig(),
+        made=Making(),
     )
     write_report(folder, story)
 

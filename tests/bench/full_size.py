@@ -148,19 +148,16 @@ def _unpacked_bytes(path: Path) -> int:
 
 def _run(source: str, store: str) -> dict[str, Any]:
     """Run the stage here; the peak is that of this process or of any that it started."""
-    from flows.run import run_stage
+    from flows.run import run
     from tasks.provenance import peak_mib
     from tasks.store import Store
 
     began = time.perf_counter()
-    run_stage(
+    run(
+        "ingest",
         Path(_CONFIG),
         overrides=[f"ingest.source={source}", "ingest.include_radiology=true"],
-        stage="ingest",
-        refresh=(),
-        make_missing=True,
         store=Path(store),
-        group=False,
     )
     seconds = time.perf_counter() - began
     made = Store(Path(store)).manifests()

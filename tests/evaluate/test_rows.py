@@ -13,7 +13,8 @@ from tasks import schemas, tables
 from tasks.evaluate.inputs import read_admissions, read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.perplexity import OUTCOME, perplexity_rows
-from tasks.evaluate.report.findings import Findings, summary
+from tasks.evaluate.report.findings import Findings
+from tasks.evaluate.report.headline import headline
 from tasks.evaluate.subgroups import groups_of
 from tests.evaluate.made_up import MadeUp, make_run
 
@@ -181,11 +182,11 @@ def test_zeroed_adapters_are_a_check_and_no_contestant(findings: Findings) -> No
     row = findings.get("logit_change_largest", "fused-without-clinical", "mortality")
     assert row
     assert row["value"] > 0
-    assert "fused-without-clinical" not in {line["variant"] for line in summary(findings)}
+    assert "fused-without-clinical" not in {line["variant"] for line in headline(findings)}
 
 
 def test_the_headline_ends_an_outcome_with_the_pooled_row(findings: Findings) -> None:
-    spaces = [line["label space"] for line in summary(findings) if line["variant"] == "fused"]
+    spaces = [line["label space"] for line in headline(findings) if line["variant"] == "fused"]
     assert spaces == ["ICD-9-CM", "ICD-10-CM", "all codes", "one label"]
 
 

@@ -29,11 +29,11 @@ def take_in(out: Path, source: Path) -> Counts:
 
 
 @flow(persist_result=False, result_serializer="json")
-def measure(run: MadeUp, how: str) -> Evaluated:
+def measure(run: MadeUp, created: str) -> Evaluated:
     def taken(places: dict[str, Path]) -> dict[str, Artifact]:
         return {name: take_in(source=place) for name, place in places.items()}
 
-    origin = Origin(kind="notes", key="k", digest="d", how=how)
+    origin = Origin(kind="notes", key="k", digest="d", created=created)
     return evaluate(
         EvaluateConfig(truth=run.truth),
         run="made-up",
@@ -53,10 +53,10 @@ def measure(run: MadeUp, how: str) -> Evaluated:
 
 def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    first = _measure(run, "made")
+    first = _measure(run, "2026-11-21T11:51")
     page = prefect_store.path("report", first.report.key) / "report.html"
     written = page.stat().st_mtime_ns
-    again = _measure(run, "reused")  # lineage is no part of the key
+    again = _measure(run, "2026-11-22T11:51")  # lineage is no part of the key
     assert (again.metrics, again.report) == (first.metrics, first.report)
     assert page.stat().st_mtime_ns == written
     assert "shares.unmentioned" in page.read_text(), "synth.json lies beside truth.parquet"
@@ -66,10 +66,10 @@ def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
         "label space",
         "variant",
         "macro AUROC",
-        "low",
-        "high",
+        "95% interval",
         "micro AUROC",
         "labels",
+        "why no interval",
     ]
 
 
@@ -80,11 +80,11 @@ def test_a_refusal_leaves_nothing_behind(prefect_store: Store, tmp_path: Path) -
     with pytest.raises(
         EvaluationError, match="variant 'tfidf' for outcome 'mortality': 1 of 1"
     ) as e:
-        _measure(run, "made")
+        _measure(run, "2026-11-21T11:51")
     kind, key = str(e.value).partition(": ")[0].split("/")
     assert (prefect_store.path(kind, key) / "test.parquet").is_file(), "the artifact is named"
     assert not list((prefect_store.root / "metrics").glob("*/manifest.json"))
 
 
-def _measure(run: MadeUp, how: str) -> Any:
-    return measure.with_options(validate_parameters=False)(run, how)
+def _measure(run: MadeUp, created: str) -> Any:
+    return measure.with_options(validate_parameters=False)(run, created)

@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from tasks import schemas, tables
+from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import LaunchConfig, Progress, launch
 from tasks.model.lora import LoraSettings
 from tasks.pretrain.corpus import CorpusWriter, of_notes, patients_of
 from tasks.pretrain.jobs import AdapterJob, TrainJob
-from tasks.pretrain.tokenizer import LoadedTokenizer, train_bpe
+from tasks.pretrain.tokenizer import train_bpe
 from tasks.training.config import TrainingConfig
 from tests.pretrain.conftest import write_base, write_notes, write_splits, write_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer
 
@@ -43,6 +44,20 @@ def test_the_bytes_of_the_step_are_those_of_its_version(inputs: Inputs) -> None:
     """A step whose bytes change needs a new version."""
     written = (inputs.encoded / "encoded" / "part-0.parquet").read_bytes()
     assert (encode_notes.version, hashlib.sha256(written).hexdigest()[:16]) == (
-        2,
+        3,
         "358037f856a4877c",
     )
+
+
+def test_a_notes_own_markers_are_text(inputs: Inputs, tmp_path: Path) -> None:
+    notes = ["<s>penicillin</s> none <pad> </s>", "no marker"]
+    shared = {"subject_id": 1, "split": "train"}
+    rows = [{"hadm_id": row, "note": note, **shared} for row, note in enumerate(notes)]
+    table = pa.Table.from_pylist(rows, schemas.ADMISSIONS)
+    tables.write(tmp_path / "cohort" / "admissions" / "part-0.parquet", schemas.ADMISSIONS, table)
+    encode(tmp_path, tmp_path / "cohort", inputs.tokenizer, 100)
+    tokenizer = Tokenizer.from_file(str(inputs.tokenizer / "tokenizer.json"))
+    control = {tokenizer.token_to_id(token) for token in ("<pad>", "<s>", "</s>")}
+    found = tables.read(tmp_path / "encoded", schemas.ENCODED)["input_ids"].to_pylist()
+    assert [[each for each in ids if each in control] for ids in found] == [[1], [1]], "BOS alone"
+    assert [tokenizer.decode(ids) for ids in found] == notes

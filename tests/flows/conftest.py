@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -55,7 +58,14 @@ class World:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a client of a real Prefect server on SQLite, as a user would start it."""
-    home = tmp_path_factory.mktemp("prefect")
+    with serving(tmp_path_factory.mktemp("prefect")) as (environment, _):
+        yield environment
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """A Prefect server with its own home: what its clients need in their environment, and it."""
+    home.mkdir(exist_ok=True)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -74,9 +84,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     )
     try:
         _wait_until_healthy(environment["PREFECT_API_URL"], process)
-        yield environment
+        yield environment, process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
         log.close()
 
@@ -104,6 +115,47 @@ def world(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> W
     (folder / "first-run.out").write_text(done.stdout)
     (folder / "first-run.err").write_text(done.stderr)
     return found
+
+
+def prefect(world: World, *arguments: str) -> str:
+    done = subprocess.run(
+        [str(BIN / "prefect"), "--no-prompt", *arguments],
+        cwd=ROOT,
+        env=world.environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def api(
+    world: World, path: str, body: dict[str, Any] | None = None, method: str | None = None
+) -> Any:
+    """Ask the server as its UI does; what it answers, if anything."""
+    request = urllib.request.Request(
+        f"{world.environment['PREFECT_API_URL']}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+        method=method,
+    )
+    for wait in (1, 2, 4, 8, 0):  # SQLite under load: the server asks to be asked again
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or not wait:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+@pytest.fixture(scope="session")
+def deployed(world: World) -> World:
+    prefect(world, "work-pool", "create", "clinfuse", "--type", "process")
+    prefect(world, "deploy", "--all", "--prefect-file", "infra/prefect.yaml")
+    return world
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from flows.audit import audit
-from flows.config import load_config
 from tasks import schemas, tables
 from tasks.evaluate.audit.leaks import TOGETHER
 from tasks.evaluate.audit.leaks import audit as audit_sections
@@ -64,9 +63,9 @@ def made(folder: Path, *, leaks: bool) -> Source:
     written = synthesize(folder, patients=PATIENTS, seed=5, leaks=leaks)
     outcomes = ", ".join(f"{{kind: {outcome}}}" for outcome in GIVEN_AWAY)
     given = [f"ingest.source={written.source}", f"ingest.outcomes=[{outcomes}]"]
-    config = load_config(TINY, [*given, "ingest.include_radiology=no"])
+    given.append("ingest.include_radiology=no")
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(folder / "store")}):
-        audit(config)
+        audit(preset=str(TINY), overrides=given)
     store = Store(folder / "store")
     place = {each.kind: store.path(each.kind, each.key) for each in store.manifests()}
     told = read_told(place["sections"], place["cohort"], CONFIG.most_admissions)

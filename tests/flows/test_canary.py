@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from flows.adapt import adapt
 from flows.audit import audit
 from flows.compare import compare
-from flows.config import AdaptConfig, CompareConfig, load_config
+from flows.loading import load_config
+from flows.stages import adapt
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating
 from tasks.finetune import steps as finetuning
@@ -132,7 +133,7 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
         caplog.at_level(logging.DEBUG),
         pytest.raises(StepFailed, match=f"'{failing.kind}' stopped with ValueError"),
     ):
-        _run_through(failing, load_config(world.config))
+        _run_through(failing, world)
     shutil.rmtree(world.store.root / ".making", ignore_errors=True)
     words = [*SECRETS, *identifiers(world.source)]
     printed = capfd.readouterr()
@@ -141,10 +142,13 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
     assert hits(outside_the_parts(world), words) == []
 
 
-def _run_through(failing: Step, config: AdaptConfig) -> None:
+def _run_through(failing: Step, world: World) -> None:
     """Run the flow that has the step (most are of the chain), and make its artifact anew."""
     if failing is evaluating.leaderboard:
-        compare(CompareConfig(name="canary", runs=(config,), seeds=(config.finetune.seed,)))
+        comparison = world.folder / "canary.yaml"
+        runs = [{"preset": str(world.config)}]
+        comparison.write_text(yaml.safe_dump({"name": "canary", "runs": runs, "seeds": [0]}))
+        compare(preset=str(comparison))
     else:
         flow = audit if failing in AUDITED else adapt
-        flow(config, refresh=(failing.kind,))
+        flow(preset=str(world.config), refresh=(failing.kind,))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tasks.runs import load_runs
 from tests.flows.conftest import ROOT, World
@@ -52,6 +53,25 @@ def test_a_second_run_executes_no_step(world: World) -> None:
 def test_one_key_changed_makes_only_what_follows(world: World) -> None:
     world.clinfuse("run", str(world.config), "--set", "evaluate.smallest_cell=7")
     assert made_kinds(world) == ["metrics", "report"]
+
+
+def test_a_report_made_later_tells_what_reused_models_cost(world: World) -> None:
+    """Its key has changed, TF-IDF's has not: that took no time in this run, and some in its own."""
+    tfidf = newest(world, "predictions", "terms")
+    took = world.store.manifest("predictions", tfidf.name).seconds  # type: ignore[union-attr]
+    text = (newest(world, "report") / "report.md").read_text()
+    row = re.search(r"\| TF-IDF \| ([\d.,]+) \|", text)
+    assert row
+    assert float(row[1]) == pytest.approx(took, abs=0.51)
+    assert float(row[1]) > 0
+
+
+def test_the_same_run_over_a_preset_is_the_same_run(world: World, tmp_path: Path) -> None:
+    above = tmp_path / "above.yaml"
+    above.write_text(yaml.safe_dump({"preset": str(world.config)}))
+    done = world.clinfuse("run", str(above), "--set", "audit.terms=3")
+    assert made_kinds(world) == []
+    assert ", 0 made," in done.stdout
 
 
 def test_a_stage_is_made_anew_and_equal_bytes_rerun_nothing_after_it(world: World) -> None:
@@ -102,6 +122,17 @@ def test_the_report_has_the_arms_side_by_side(world: World) -> None:
     )
 
 
+def test_no_part_of_the_report_is_missing(world: World) -> None:
+    folder = newest(world, "report")
+    manifest = world.store.manifest("report", folder.name)
+    assert manifest
+    assert "parts_missing" not in manifest.counts
+    for name in ("report.html", "report.md", "model-card.md", "tripod-ai.md"):
+        text = (folder / name).read_text()
+        assert "could not be made" not in text
+    assert "Synthetic patients" in (folder / "report.html").read_text()
+
+
 def test_every_metric_row_says_what_it_is(world: World) -> None:
     table = pq.read_table(newest(world, "metrics") / "metrics.parquet").to_pylist()
     macro = [row for row in table if row["metric"] == "auroc_macro" and row["group"] == "all"]
@@ -122,7 +153,7 @@ def test_zeroing_either_adapter_changes_every_outcomes_logits(world: World) -> N
             assert np.abs(np.array(fused) - np.array(other)).max() > 1e-4, (outcome, zeroed)
 
 
-@pytest.mark.parametrize("module", ["flows.adapt", "flows.cli", "flows.config"])
+@pytest.mark.parametrize("module", ["flows.stages", "flows.cli", "flows.check"])
 def test_the_flow_process_does_not_import_torch(module: str) -> None:
     program = f"import sys, {module}; print('torch' in sys.modules, 'transformers' in sys.modules)"
     done = subprocess.run(
@@ -133,9 +164,9 @@ def test_the_flow_process_does_not_import_torch(module: str) -> None:
 
 def test_a_cached_chain_and_ls_import_neither_torch_nor_prefect(world: World) -> None:
     program = (
-        "import sys; from flows.run import run_stage; from pathlib import Path;"
-        f"run_stage(Path({str(world.config)!r}), overrides=[], stage=None, refresh=(),"
-        f" make_missing=True, store=Path({str(world.store.root)!r}), group=False);"
+        "import sys; from flows.run import run; from pathlib import Path;"
+        f"run('adapt', Path({str(world.config)!r}), overrides=[],"
+        f" store=Path({str(world.store.root)!r}));"
         "print('torch:', 'torch' in sys.modules)"
     )
     done = subprocess.run(

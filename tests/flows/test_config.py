@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import importlib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flows.config import AdaptConfig, CompareConfig, load_compare, load_config, merge
+from flows.chain import settings_of
+from flows.loading import load_compare, load_config, merge
 from tasks.errors import ConfigError
+from tasks.ingest.config import FullView
+from tasks.ingest.outcomes.config import DiagnosesConfig
 from tasks.pretrain.config import PathBase
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +43,6 @@ def test_every_shipped_comparison_loads_and_opens_with_its_command(path: Path) -
     assert config.name == path.stem
     assert len(config.seeds) > 2
     assert f"clinfuse compare configs/{path.name}" in path.read_text()
-    assert CompareConfig.model_validate({"preset": str(path)}).runs == config.runs
 
 
 def test_an_override_holds_for_every_run_of_a_comparison() -> None:
@@ -108,8 +114,10 @@ def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path) -> None:
         load_config(broken)
 
 
-def test_a_preset_gives_what_is_not_given() -> None:
-    config = AdaptConfig.model_validate({"preset": str(DEMO), "finetune": {"epochs": 1}})
+def test_a_preset_gives_what_is_not_given(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"preset: {DEMO}\nfinetune: {{epochs: 1}}")
+    config = load_config(mine)
     assert config.finetune.epochs == 1
     assert config.name == "demo"
     low = load_config(ROOT / "configs" / "low-label.yaml")
@@ -117,14 +125,146 @@ def test_a_preset_gives_what_is_not_given() -> None:
     assert low.pretrain.base == load_config(DEMO).pretrain.base
 
 
-def test_prefects_form_asks_for_no_key_that_a_preset_gives() -> None:
-    assert "required" not in AdaptConfig.model_json_schema()
-
-
-def test_every_deployment_in_the_readme_and_prefect_yaml_names_a_flow() -> None:
+def test_every_deployment_names_a_flow_and_has_a_name_of_its_own() -> None:
     declared = yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text())["deployments"]
-    assert len(declared) == 7
-    for deployment in declared:
-        module, _, name = deployment["entrypoint"].rpartition(".")
-        source = (ROOT / Path(*module.split("."))).with_suffix(".py").read_text()
-        assert re.search(rf"^def {name}\(", source, re.MULTILINE)
+    flows = [
+        getattr(importlib.import_module(module), name)
+        for module, _, name in (each["entrypoint"].rpartition(".") for each in declared)
+    ]
+    names = {"adapt", "ingest", "pretrain", "finetune", "evaluate", "audit", "compare"}
+    assert {flow.name for flow in flows} == names
+    assert len({each["name"] for each in declared}) == len(declared) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "told"),
+    [
+        ("latin-1", "name: caf\xe9", "is not UTF-8 text"),
+        ("utf-16", "name: demo", "is not UTF-8 text"),
+        ("utf-8", "- a\n- b", "holds no keys"),
+        ("utf-8", "1: a", "holds no keys"),
+        ("utf-8", "name: [demo\n", "is not YAML at line"),
+        ("utf-8", "a: " + "[" * 5000, "is not YAML"),
+        ("utf-8", "when: 2020-99-99", "is not YAML"),
+        ("utf-8", "a: *nothing", "is not YAML at line"),
+        ("utf-8", "a: !!python/object:os.system {}", "is not YAML at line"),
+        ("utf-8", "preset: 3", "'preset' must be the path"),
+        ("utf-8", "preset: gone.yaml", r"gone\.yaml cannot be read"),
+        ("utf-8", "preset: .", "cannot be read"),
+        ("utf-8", "", "holds no keys"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(
+    tmp_path: Path, encoding: str, text: str, told: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding=encoding)
+    with pytest.raises(ConfigError, match=told) as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_preset_of_itself_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(f"preset: {second}")
+    second.write_text(f"preset: {first}")
+    with pytest.raises(ConfigError, match=r"first\.yaml is a preset of itself"):
+        load_config(first)
+    second.write_text(f"{{name: all, runs: [{{preset: {second}}}]}}")
+    with pytest.raises(ConfigError, match=r"second\.yaml is a preset of itself"):
+        load_compare(second)
+
+
+def test_a_utf8_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"preset: {DEMO}\nname: bom", encoding="utf-8-sig")
+    assert load_config(path).name == "bom"
+
+
+@pytest.mark.parametrize(
+    "override", ["ingest.view=full", "ingest.view={kind: full}", "ingest={view: full}"]
+)
+def test_a_kind_alone_stands_for_a_mapping_of_that_kind(override: str) -> None:
+    config = load_config(DEMO, ["ingest.allow_leak=true", override])
+    assert isinstance(config.ingest.view, FullView)
+
+
+def test_kinds_alone_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    ingest = {"view": "full", "allow_leak": True, "outcomes": ["mortality"]}
+    path.write_text(yaml.safe_dump({"preset": str(DEMO), "ingest": ingest}))
+    config = load_config(path)
+    assert isinstance(config.ingest.view, FullView)
+    assert [outcome.kind for outcome in config.ingest.outcomes] == ["mortality"]
+
+
+def test_the_same_kind_alone_keeps_what_was_given() -> None:
+    assert load_config(DEMO, ["pretrain.base=scratch"]) == load_config(DEMO)
+
+
+def test_an_entry_of_a_list_is_numbered() -> None:
+    """The demo's file gives no outcomes: the entry is one of the default's."""
+    config = load_config(DEMO, ["ingest.outcomes.0.min_count=2"])
+    assert config.ingest.outcomes[0] == DiagnosesConfig(min_count=2)
+    assert config.ingest.outcomes[1:] == load_config(DEMO).ingest.outcomes[1:]
+    codiesp = ROOT / "configs" / "codiesp.yaml"
+    assert load_config(codiesp, ["ingest.outcomes.1.min_count=3"]).ingest.outcomes[1].min_count == 3
+    targets = load_config(DEMO, ["pretrain.lora.targets.0=k_proj"]).pretrain.lora.targets
+    assert targets[:2] == ("k_proj", "k_proj")
+
+
+WORDS = st.text(st.sampled_from("abe_.{}[],:*&!|>'\"#%@`=- \t\n0123456789ñ\u2028\x00"), max_size=30)
+KEYS = st.sampled_from(
+    [
+        *("name", "ingest", "ingest.outcomes", "ingest.outcomes.0", "ingest.outcomes.9.kind"),
+        *("ingest.view", "pretrain.base", "pretrain.base.kind", "finetune.lora.targets", "a..b"),
+        *("finetune.tfidf.strengths.0", "evaluate.truth", "launch.ranks", "runs.0", "preset", ""),
+    ]
+)
+
+
+@given(key=KEYS | WORDS, value=WORDS)
+@settings(max_examples=400, deadline=None)
+def test_no_override_ends_in_anything_but_a_line(key: str, value: str) -> None:
+    for load, path in ((load_config, DEMO), (load_compare, COMPARISONS[0])):
+        with suppress(ConfigError):
+            load(path, [f"{key}={value}"])
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.dates(),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from(["kind", "path", "0", "1", "x", "min_count"]), inside)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "ingest", "pretrain", "finetune", "evaluate", "launch", "runs"]),
+        st.dictionaries(
+            st.sampled_from(["outcomes", "view", "base", "lora", "split", "source", "arms"]), VALUES
+        )
+        | VALUES,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_no_file_ends_in_anything_but_a_line(tmp_path_factory: Any, given: dict[str, Any]) -> None:
+    path = tmp_path_factory.mktemp("any") / "mine.yaml"
+    path.write_text(yaml.safe_dump({"preset": str(DEMO), **given}, allow_unicode=True))
+    for load in (load_config, load_compare):
+        with suppress(ConfigError):
+            load(path)
+
+
+def test_where_a_configuration_comes_from_is_no_setting_of_the_run(tmp_path: Path) -> None:
+    """The same run from a file and over a preset of it has the same report."""
+    above = tmp_path / "above.yaml"
+    above.write_text(yaml.safe_dump({"preset": str(DEMO)}))
+    elsewhere = load_config(DEMO, ["launch.ranks=7", "audit.terms=3"])
+    told = settings_of(load_config(DEMO))
+    assert told == settings_of(load_config(above)) == settings_of(elsewhere)
+    assert told["finetune"], "what was done is told"
+    assert settings_of(load_config(DEMO, ["finetune.epochs=77"])) != told

@@ -13,49 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from tasks.runs import load_runs
-from tests.flows.conftest import BIN, ROOT, World
+from tests.flows.conftest import BIN, ROOT, World, api
 
 NAMES = {"adapt", "ingest", "pretrain", "finetune", "evaluate", "audit", "compare"}
-
-
-def prefect(world: World, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(BIN / "prefect"), "--no-prompt", *arguments],
-        cwd=ROOT,
-        env=world.environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def api(world: World, path: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        f"{world.environment['PREFECT_API_URL']}{path}",
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    for wait in (1, 2, 4, 8, 0):  # SQLite under load: the server asks to be asked again
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            if error.code != 503 or not wait:
-                raise
-            time.sleep(wait)
-    raise AssertionError("unreachable")
-
-
-@pytest.fixture(scope="module")
-def deployed(world: World) -> World:
-    prefect(world, "work-pool", "create", "clinfuse", "--type", "process")
-    prefect(world, "deploy", "--all", "--prefect-file", "infra/prefect.yaml")
-    return world
 
 
 @pytest.fixture(scope="module")
@@ -104,43 +66,62 @@ def test_every_flow_has_a_deployment_and_the_schedule_is_paused(deployed: World)
     ]
 
 
-def test_the_form_of_the_ui_has_every_key_with_a_description(deployed: World) -> None:
-    found = api(deployed, "/deployments/filter", {})
-    schema = found[0]["parameter_openapi_schema"]["definitions"]
-    undescribed = [
-        f"{model}.{name}"
-        for model, definition in schema.items()
-        for name, field in definition.get("properties", {}).items()
-        if "description" not in field and "const" not in field and "$ref" not in field
-    ]
-    assert undescribed == []
+def test_every_field_of_the_form_is_described(deployed: World) -> None:
+    for deployment in api(deployed, "/deployments/filter", {}):
+        fields = deployment["parameter_openapi_schema"]["properties"]
+        assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
 def test_a_worker_runs_the_chain_and_one_stage(deployed: World, worker: None) -> None:
-    config = yaml.safe_load(deployed.config.read_text())
-    whole = run_deployment(deployed, "adapt", config=config)
+    preset = str(deployed.config)
+    whole = run_deployment(deployed, "adapt", preset=preset)
     assert whole["state_type"] == "COMPLETED"
     record = next(each for each in load_runs(deployed.store.root) if each.id == whole["id"])
     assert record.deployment == whole["deployment_id"]
     assert all(reached.how == "reused" for reached in record.artifacts)
     assert "report" in {reached.kind for reached in record.artifacts}
 
-    stage = run_deployment(deployed, "evaluate", config=config, refresh=["evaluate"])
+    stage = run_deployment(deployed, "evaluate", preset=preset, refresh=["evaluate"])
     assert stage["state_type"] == "COMPLETED"
     record = next(each for each in load_runs(deployed.store.root) if each.id == stage["id"])
     assert [each.kind for each in record.artifacts if each.how == "made"] == ["metrics", "report"]
 
 
-def test_a_wrong_key_is_refused_before_anything_runs(deployed: World) -> None:
-    config = yaml.safe_load(deployed.config.read_text()) | {"no_such_key": 1}
+def test_a_stage_that_there_is_not_is_refused_before_anything_runs(deployed: World) -> None:
     with pytest.raises(urllib.error.HTTPError, match="409"):
-        run_deployment(deployed, "adapt", config=config)
+        run_deployment(deployed, "adapt", preset=str(deployed.config), refresh=["pretain"])
 
 
-def test_the_run_page_has_the_table_and_the_report(deployed: World) -> None:
-    found = api(deployed, "/artifacts/filter", {})
-    types = {each["type"] for each in found}
-    assert {"table", "markdown", "progress"} <= types
-    pages = [each["data"] for each in found if each["type"] == "markdown"]
-    page = next(text for text in pages if f"file://{deployed.store.root}/report/" in text)
+def test_a_wrong_key_fails_the_run_in_one_sentence(deployed: World, worker: None) -> None:
+    overrides = ["finetune.epocs=1"]
+    run = run_deployment(deployed, "adapt", preset=str(deployed.config), overrides=overrides)
+    assert run["state_type"] == "FAILED"
+    assert "no key 'finetune.epocs'; did you mean 'epochs'?" in run["state"]["message"]
+    assert run["name"] == "tiny, finetune.epocs=1"
+
+
+def test_the_run_page_has_the_results_the_report_and_the_curve(deployed: World) -> None:
+    artifacts = api(deployed, "/artifacts/filter", {})
+    kinds = {each["key"].rpartition("-")[2] for each in artifacts}
+    assert {"results", "report", "page", "progress", "curve"} <= kinds
+    report = next(each for each in deployed.store.manifests() if each.kind == "report")
+    keys = {each["key"] for each in artifacts}
+    assert f"tiny-{report.key}-report" in keys
+    page = next(each["data"] for each in artifacts if each["key"] == f"tiny-{report.key}-report")
+    assert f"http://127.0.0.1:4280/report/{report.key}/report.html" in page
     assert "macro AUROC" in page
+    made = next(each for each in deployed.store.manifests() if each.kind == "task-adapter")
+    curve = next(each for each in artifacts if each["key"] == f"task-adapter-{made.key}-curve")
+    rows = json.loads(curve["data"])
+    assert {row["training"] for row in rows} == {"fused", "unfused"}
+    assert any(row["validation AUROC"] for row in rows)
+
+
+def test_the_same_run_again_adds_to_its_history_and_another_has_its_own(deployed: World) -> None:
+    """Two experiments of one name once wrote over each other."""
+    before = {each["key"] for each in api(deployed, "/artifacts/filter", {})}
+    deployed.clinfuse("run", str(deployed.config))
+    assert {each["key"] for each in api(deployed, "/artifacts/filter", {})} == before
+    deployed.clinfuse("run", str(deployed.config), "--set", "evaluate.smallest_cell=8")
+    new = {each["key"] for each in api(deployed, "/artifacts/filter", {})} - before
+    assert {key.rpartition("-")[2] for key in new} >= {"results", "report", "page"}

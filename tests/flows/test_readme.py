@@ -11,7 +11,8 @@ import typer
 from pydantic import BaseModel
 
 from flows.cli import app
-from flows.config import AdaptConfig, _models_in
+from flows.config import AdaptConfig
+from flows.loading import _models_in
 from tasks import schemas, tables
 from tasks.evaluate.rows import to_table
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tasks.ingest.rejects import Rejects
 from tasks.ingest.source import Reading, open_source
 from tasks.ingest.write import Files
 
@@ -109,6 +110,12 @@ class SmallSource:
             self.path(table).parent.mkdir(parents=True, exist_ok=True)
             self.path(table).write_bytes(gzip.compress(text.getvalue().encode(), 1, mtime=0))
         return self.folder
+
+
+def listed(rejects: Rejects) -> list[tuple[int, str | None, str]]:
+    """Line, column and reason of each rejected row, in the file's order."""
+    rows = rejects.table().to_pylist()
+    return [(row["line"], row["column"], row["reason"]) for row in rows]
 
 
 @pytest.fixture

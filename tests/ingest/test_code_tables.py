@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, SourceError
 from tasks.ingest.outcomes.config import DiagnosesConfig, ProceduresConfig
 from tasks.ingest.outcomes.groups import read_groups
 from tasks.ingest.outcomes.mapping import read_map
@@ -99,6 +101,31 @@ def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, text: str) -> N
         read_groups(path)
     with pytest.raises(ConfigError, match="correct equivalence_map"):
         read_map(path)
+
+
+@pytest.mark.parametrize("reading", [read_groups, read_map])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"code;group\n4019;heart\n", "separated by semicolons"),
+        ("code,group\n4019,heart\n".encode("utf-16"), "is in UTF-16"),
+        ("code,group\n4019,Müdigkeit\n".encode("latin-1"), "is not in UTF-8"),
+        (b"PK\3\4", "is a zip archive or an Excel workbook"),
+    ],
+)
+def test_a_table_that_is_no_csv_is_called_what_it_is(
+    tmp_path: Path, data: bytes, message: str, reading: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=message):
+        reading(path)
+
+
+def test_a_table_may_be_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbfcode,group\r\n401.9,heart\r\n"))
+    assert read_groups(path)["group"].to_pylist() == ["heart"]
 
 
 def test_a_version_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from tasks.ingest.outcomes.config import (
     ProceduresConfig,
 )
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.outcomes.titles import category_title
 from tasks.ingest.write import write_outcome
 from tasks.schemas import ADMISSIONS, LABELS, OUTCOMES
 from tests.ingest.conftest import SmallSource
@@ -146,10 +145,11 @@ def test_codes_are_strings_cleaned_of_blanks_dots_and_case(
     source: SmallSource, tmp_path: Path
 ) -> None:
     admit(source, 101)
-    source.code("diagnoses_icd", 1, 101, (" 003.1 ", 9), ("v58.61", 9), ("   ", 9), ("4019", 11))
+    padded = (" 003.1 ", 9), ("v58.61\u00a0", 9), ("0031", 9), ("   ", 9), ("4019", 11), ("-", 9)
+    source.code("diagnoses_icd", 1, 101, *padded)
     outcomes, labels, counts = make(source, tmp_path, DiagnosesConfig(min_count=1, grouping="full"))
     assert names(outcomes[101], labels) == {("icd9cm", "0031"), ("icd9cm", "V5861")}
-    assert counts["rejected"] == 2
+    assert counts["rejected"] == 3
 
 
 def test_procedures_without_rows_are_negative_or_left_out(
@@ -187,38 +187,6 @@ def test_rows_of_another_patient_are_not_used(coded: SmallSource, tmp_path: Path
     assert counts["code_rows_of_another_patient"] == 1
 
 
-def test_titles_by_version_and_where_there_are_none(coded: SmallSource, tmp_path: Path) -> None:
-    coded.title("d_icd_diagnoses", "V586", 10, "A transport accident")
-    coded.title("d_icd_diagnoses", "V5861", 9, "Long-term use of anticoagulants")
-    coded.title("d_icd_diagnoses", "4019", 9, "Unspecified essential hypertension")
-    coded.title("d_icd_diagnoses", "I10", 10, "Essential (primary) hypertension")
-    coded.title("d_icd_diagnoses", "E1122", 10, "")
-    _, labels, counts = make(coded, tmp_path, DiagnosesConfig(min_count=1))
-    titles = {(label["code_system"], label["code"]): label["title"] for label in labels}
-    assert titles["icd9cm", "V586"] == "Long-term use of anticoagulants"
-    assert titles["icd10cm", "V58"] == "A transport accident"
-    assert titles["icd10cm", "I10"] == "Essential (primary) hypertension"
-    assert titles["icd10cm", "E11"] is None
-    assert counts["untitled_labels"] == sum(title is None for title in titles.values())
-
-
-@pytest.mark.parametrize(
-    ("titles", "expected"),
-    [
-        (
-            ["Acute kidney failure with tubular necrosis", "Acute kidney failure, unspecified"],
-            "Acute kidney failure",
-        ),
-        (["Unspecified systolic heart failure", "Heart failure, unspecified"],
-         "Heart failure, unspecified"),
-        (["Pneumonia, organism unspecified", "Pneumonia"], "Pneumonia"),
-        (["Gout"], "Gout"),
-    ],
-)  # fmt: skip
-def test_a_category_is_called_by_what_its_codes_share(titles: list[str], expected: str) -> None:
-    assert category_title(titles) == expected
-
-
 def test_a_vocabulary_without_labels_says_what_to_lower(coded: SmallSource, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="held by 9 of the 4 training admissions; lower"):
         make(coded, tmp_path, DiagnosesConfig(min_count=9))
@@ -234,10 +202,9 @@ def test_mortality_and_the_notes_that_give_it_away(source: SmallSource, tmp_path
         106: ("", "PRESENT ILLNESS: well"),
         107: (7, "PRESENT ILLNESS: well"),
     }
-    admit(source, *notes)
+    for hadm_id, (flag, _) in notes.items():
+        source.admission(hadm_id, hadm_id, note=None, hospital_expire_flag=flag)
     stays = source.rows["hosp/admissions"]
-    for stay in stays:
-        stay["hospital_expire_flag"] = notes[stay["hadm_id"]][0]
     source.write()
     for stay in stays:
         stay["note"] = notes[stay["hadm_id"]][1]
@@ -246,5 +213,5 @@ def test_mortality_and_the_notes_that_give_it_away(source: SmallSource, tmp_path
     assert observed == {101: [0], 102: []}
     assert [(label["code_system"], label["code"]) for label in labels] == [("mortality", "died")]
     assert counts["death_told_in_note"] == 3
-    assert counts["flag_missing"] == 2
+    assert counts["end_unknown"] == 2
     assert counts["rejected"] == 1

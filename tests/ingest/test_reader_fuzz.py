@@ -27,6 +27,7 @@ from tasks.ingest.rejects import Rejects
 from tasks.ingest.seen import Seen
 from tasks.ingest.source import RELEASES
 from tasks.schemas import NOTES
+from tests.ingest.conftest import listed
 
 DISCHARGE = RELEASES["mimic-iv"]["discharge"]
 _SCHEMA = pa.schema(
@@ -52,12 +53,12 @@ def test_a_nul_byte_in_a_text_is_kept(tmp_path: Path) -> None:
 def test_rows_of_another_encoding_are_rejected_and_the_others_kept(tmp_path: Path) -> None:
     rows, rejects = _read(_write(tmp_path, b"n1,1,caf\xe9\nn2,2,caf\xc3\xa9\nn\xe4,3,t\n"))
     assert [row["text"] for row in rows] == ["café"]
-    assert rejects.found == [(2, "text", "is not UTF-8"), (4, "note_id", "is not UTF-8")]
+    assert listed(rejects) == [(2, "text", "is not UTF-8"), (4, "note_id", "is not UTF-8")]
 
 
 def test_rows_rejected_for_several_reasons_keep_their_own_lines(tmp_path: Path) -> None:
     _, rejects = _read(_write(tmp_path, b'n1,1,\nn2,,"a\nb"\nn3,3,t\n\nn3,4,t\nn4,4,\n'))
-    assert sorted(rejects.found) == [
+    assert listed(rejects) == [
         (2, "text", "is empty"),
         (3, "subject_id", "is empty"),
         (7, "note_id", "occurs twice"),
@@ -108,7 +109,7 @@ def test_a_file_of_arbitrary_bytes_is_read_or_refused(
         rows, rejects = _read(path)
     except SourceError:
         return
-    assert len(rows) + len(rejects.found) == rejects.rows
+    assert len(rows) + rejects.count == rejects.rows
 
 
 def test_a_gzip_cut_off_at_any_byte_is_refused(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_gzip_with_a_changed_byte_gives_the_same_rows_or_is_refused(
         rows, rejects = _read(path)
     except SourceError:
         return
-    assert (len(rows), len(rejects.found), rejects.rows) == (3, 0, 3)
+    assert (len(rows), rejects.count, rejects.rows) == (3, 0, 3)
 
 
 def test_gzip_members_are_read_one_after_the_other(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_a_crlf_in_quotes_survives_at_every_offset_of_the_border(tmp_path: Path)
     for block_bytes in range(1, len(body) + 2):
         rows, rejects = _read(path, block_bytes)
         assert [row["text"] for row in rows] == [text] * 3
-        assert not rejects.found
+        assert not rejects.count
 
 
 def test_the_parts_written_hold_the_texts_that_the_csv_module_reads(tmp_path: Path) -> None:
@@ -238,8 +239,8 @@ def _check_all_there(path: Path, body: bytes, block_bytes: int) -> None:
         assert "does not end" in str(error)  # noqa: PT017
         assert _counted_by_csv(body) is None
         return
-    assert len(rows) + len(rejects.found) == rejects.rows == _counted_by_csv(body)
-    assert len({line for line, _, _ in rejects.found}) == len(rejects.found)
+    assert len(rows) + rejects.count == rejects.rows == _counted_by_csv(body)
+    assert len({line for line, _, _ in listed(rejects)}) == rejects.count
 
 
 def _counted_by_csv(body: bytes) -> int | None:

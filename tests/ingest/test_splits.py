@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.feather as feather
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,79 +140,6 @@ def test_named_groups_are_obeyed_or_refused() -> None:
         split([1, 2], SplitConfig(method="temporal"), groups=groups())
     with pytest.raises(SourceError, match="no labels of the patients; choose another"):
         split([1], SplitConfig(method="stratified"))
-
-
-ADMISSIONS = pa.table({"hadm_id": [11, 12, 21, 31], "subject_id": [1, 1, 2, 3]})
-
-
-@pytest.mark.parametrize("suffix", [".feather", ".parquet", ".csv"])
-def test_a_list_of_admissions_is_one_of_patients(tmp_path: Path, suffix: str) -> None:
-    """Edin's lists: `_id` is a hadm_id."""
-    table = pa.table({"_id": [11, 12, 21, 31, 99], "split": ["train", "train", "val", "TEST", "x"]})
-    file = tmp_path / f"mimiciv_icd10_split{suffix}"
-    match suffix:
-        case ".feather":
-            feather.write_feather(table, file)
-        case ".parquet":
-            pq.write_table(table, file)
-        case _:
-            rows = zip(*table.to_pydict().values(), strict=True)
-            file.write_text("_id,split\n" + "".join(f"{key},{name}\n" for key, name in rows))
-    config, rejects = SplitConfig(method="file", file=file), Rejects("list", 0.4)
-    table = split_patients(pa.array([1, 2, 3, 4]), config, rejects, admissions=ADMISSIONS)
-    assert table.to_pydict() == {"subject_id": [1, 2, 3], "split": ["train", "validation", "test"]}
-    assert rejects.rows == 5
-    assert [(line, column) for line, column, _ in rejects.found] == [(6, "split")]
-    with pytest.raises(SourceError, match=r"lists admissions \(_id\)"):
-        split([1], config)
-
-
-def test_one_file_a_split_fits(tmp_path: Path) -> None:
-    """CORE's lists: mimic_train.csv, mimic_val.csv and mimic_test.csv with SUBJECT_ID."""
-    for name, subjects in {"train": [1, 2, 5], "val": [3], "test": [4]}.items():
-        lines = "".join(f"{subject},{row}\n" for row, subject in enumerate(subjects))
-        (tmp_path / f"mimic_{name}.csv").write_text(f"SUBJECT_ID,ROW\n{lines}")
-    (tmp_path / "README.md").write_text("CORE's lists")
-    config = SplitConfig(method="file", file=tmp_path)
-    assert split([1, 3, 4, 6], config) == {1: "train", 3: "validation", 4: "test"}
-    (tmp_path / "more_test.csv").write_text("subject_id\n1\n")
-    with pytest.raises(SourceError, match="puts 1 patients into more than one split"):
-        split([1, 3, 4], config)
-    (tmp_path / "more_test.csv").rename(tmp_path / "more.csv")
-    with pytest.raises(SourceError, match=r"more\.csv names no split, or several"):
-        split([1, 3, 4], config)
-
-
-def test_a_list_that_does_not_fit_is_named(tmp_path: Path) -> None:
-    def refused(table: pa.Table, message: str) -> None:
-        pq.write_table(table, tmp_path / "list.parquet")
-        with pytest.raises(SourceError, match=message):
-            split(
-                [1, 2, 3],
-                SplitConfig(method="file", file=tmp_path / "list.parquet"),
-                admissions=ADMISSIONS,
-            )
-
-    refused(
-        pa.table({"hadm_id": [11, 12], "split": ["train", "test"]}),
-        "puts 1 patients into more than one split",
-    )
-    refused(pa.table({"subject_id": [1], "part": ["test"]}), "lacks the column split")
-    refused(pa.table({"_id": ["11-DS"], "split": ["test"]}), "_id is not a column of whole numbers")
-    refused(
-        pa.table({"subject_id": [1, None, 3], "split": ["train", "test", "x"]}),
-        "line 3: subject_id is empty; line 4: split is none of train",
-    )
-    (tmp_path / "list.parquet").write_bytes(b"none")
-    config = SplitConfig(method="file", file=tmp_path / "list.parquet")
-    with pytest.raises(SourceError, match="cannot be read as parquet"):
-        split([1], config)
-    (tmp_path / "list.xlsx").write_bytes(b"none")
-    with pytest.raises(SourceError, match=r"list\.xlsx is none of \.csv"):
-        split([1], SplitConfig(method="file", file=tmp_path / "list.xlsx"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="empty holds no"):
-        split([1], SplitConfig(method="file", file=tmp_path / "empty"))
 
 
 @pytest.mark.parametrize(

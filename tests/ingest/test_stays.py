@@ -14,9 +14,9 @@ from tasks.errors import ConfigError, SourceError
 from tasks.ingest.outcomes.config import (
     DeathAfterDischargeConfig,
     LengthOfStayConfig,
+    MortalityConfig,
     OwnOutcomeConfig,
     ReadmissionConfig,
-    VentilationConfig,
 )
 from tests.ingest.conftest import SmallSource
 from tests.ingest.test_outcomes import make
@@ -37,7 +37,8 @@ def test_length_of_stay_has_four_classes_and_no_deaths(source: SmallSource, tmp_
     stays = {101: 3.0, 102: 3.001, 103: 7.0, 104: 14.0, 105: 14.01, 106: 0.2, 107: 5.0}
     for hadm_id, days in stays.items():
         died = int(hadm_id == 107)
-        source.admission(1, hadm_id, note=None, dischtime=after(days), hospital_expire_flag=died)
+        more = {"dischtime": after(days), "hospital_expire_flag": died}
+        source.admission(hadm_id, hadm_id, note=None, **more)
     outcomes, labels, counts = make(source, tmp_path, LengthOfStayConfig())
     assert found(outcomes) == {
         101: [0],
@@ -66,7 +67,7 @@ def test_death_after_discharge_is_compared_by_date(source: SmallSource, tmp_path
     # discharged at noon on the fifth of January: thirty days later is the fourth of February
     assert found(outcomes) == {101: [0], 102: [], 103: [0], 104: None, 105: [], 106: None}
     assert labels[0]["code"] == "30d"
-    assert (counts["death_before_discharge"], counts["ended_in_death"]) == (1, 1)
+    assert (counts["end_unknown"], counts["ended_in_death"]) == (1, 1)
 
 
 @pytest.fixture
@@ -107,107 +108,13 @@ def test_a_return_behind_one_that_does_not_count(returning: SmallSource, tmp_pat
     assert found(outcomes)[303] is None  # the patient left it dead
 
 
-class Ventilated:
-    """Admissions of adults with one ICU stay each, and intervals of invasive ventilation in it."""
-
-    def __init__(self, source: SmallSource) -> None:
-        self.source = source
-
-    def add(self, hadm_id: int, *intervals: tuple[float, float], **more: Any) -> None:
-        self.source.admission(1, hadm_id, note=None, dischtime=after(60), age=70, **more)
-        self.stay(hadm_id, hadm_id + 1000, 0.0)
-        self.events(hadm_id + 1000, *intervals)
-
-    def stay(self, hadm_id: int, stay_id: int, start: float) -> None:
-        row = {"subject_id": 1, "hadm_id": hadm_id, "stay_id": stay_id, "intime": after(start)}
-        self.source.rows["icu/icustays"].append(row)
-
-    def events(self, stay_id: int, *intervals: tuple[float, float], item: int = 225792) -> None:
-        for start, end in intervals:
-            row = {"stay_id": stay_id, "itemid": item}
-            row |= {"starttime": after(start), "endtime": after(end)}
-            self.source.rows["icu/procedureevents"].append(row)
-
-
-@pytest.fixture
-def ventilated(source: SmallSource) -> Ventilated:
-    made = Ventilated(source)
-    made.add(101, (0, 6.75))  # with the quarter day of the published rule exactly seven days
-    made.add(102, (0, 6.74))
-    made.add(103, (0, 1), (6.5, 7))  # a long gap
-    made.add(104, (0, 3), (3.5, 7.1))  # a gap of 12 hours
-    made.add(105, (0, 1.7))  # under two days
-    made.add(106)
-    made.add(107, (3, 12), (0, 1), (0.5, 1.2))  # out of order, overlapping
-    return made
-
-
-def test_prolonged_ventilation_by_the_published_rule(
-    ventilated: Ventilated, tmp_path: Path
-) -> None:
-    outcomes, _, counts = make(ventilated.source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {
-        101: [0],
-        102: [],
-        103: [0],
-        104: [0],
-        105: None,
-        106: None,
-        107: [0],
-    }
-    assert (counts["never_ventilated"], counts["ventilated_under_two_days"]) == (1, 1)
-
-
-def test_prolonged_ventilation_by_episodes(ventilated: Ventilated, tmp_path: Path) -> None:
-    outcomes, _, _ = make(ventilated.source, tmp_path, VentilationConfig(rule="episode"))
-    assert found(outcomes) == {
-        101: [],
-        102: [],
-        103: None,  # one day at most
-        104: [0],
-        105: None,
-        106: None,
-        107: [0],
-    }
-
-
-def test_only_invasive_ventilation_of_the_first_icu_stay_counts(
-    source: SmallSource, tmp_path: Path
-) -> None:
-    made = Ventilated(source)
-    made.add(101, (0, 3))
-    made.stay(101, 5, 10)
-    made.events(5, (10, 30))
-    made.events(1101, (3, 20), item=225794)
-    made.events(1101, (4, 2))  # ends before it starts
-    outcomes, _, _ = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: []}
-
-
-def test_who_is_not_meant_by_prolonged_ventilation(source: SmallSource, tmp_path: Path) -> None:
-    made = Ventilated(source)
-    codes = {101: ("1410", 9), 102: ("C0190", 10), 103: ("35801", 9), 104: ("T3140", 10)}
-    others = {105: ("C150", 10), 106: ("T3110", 10), 107: ("1500", 9), 108: ("94820", 9)}
-    for hadm_id, code in (codes | others).items():
-        made.add(hadm_id, (0, 9))
-        source.code("diagnoses_icd", 1, hadm_id, code)
-    made.add(109, (0, 9))
-    source.rows["hosp/admissions"][-1]["age"] = 17
-    outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert [key for key, value in found(outcomes).items() if value is None] == [*codes, 109]
-    assert (counts["excluded_diagnosis"], counts["under_18"]) == (4, 1)
-
-
-def test_death_on_the_ventilator_before_day_seven(source: SmallSource, tmp_path: Path) -> None:
-    made = Ventilated(source)
-    made.add(101, (0, 3), deathtime=after(3.02))
-    made.add(102, (0, 3), deathtime=after(5))  # off the ventilator
-    made.add(103, (0, 9), deathtime=after(9))  # after day seven
-    outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: [], 102: [], 103: [0]}
-    assert counts["died_on_ventilator_before_day_7"] == 1
-    config = VentilationConfig(death_on_ventilator="exclude")
-    assert found(make(source, tmp_path, config)[0]) == {101: None, 102: [], 103: [0]}
+def test_who_died_before_the_prediction_is_left_out(source: SmallSource, tmp_path: Path) -> None:
+    for hadm_id, death in ((101, 0.9), (102, 1.1)):
+        more = {"deathtime": after(death), "hospital_expire_flag": 1, "dischtime": after(1.3)}
+        source.admission(hadm_id, hadm_id, note=None, **more)
+    outcomes, _, counts = make(source, tmp_path, MortalityConfig(predict_at=24))
+    assert found(outcomes) == {101: None, 102: [0]}
+    assert counts["ended_before_prediction"] == 1
 
 
 def write_own(path: Path, labels: object, kind: pa.DataType) -> OwnOutcomeConfig:

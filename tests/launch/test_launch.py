@@ -15,9 +15,10 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import ConfigError, RanksDied, TrainingError
-from tasks.launch import LaunchConfig, Progress, launch
+from tasks.launch import LaunchConfig, Progress, _environment, launch
 from tests.training.toy import ToyArm, ToyJob
 
+ROOT = Path(__file__).parents[2]
 TOY = "tests.training.toy"
 ONE, TWO = LaunchConfig(ranks=1), LaunchConfig(ranks=2)
 
@@ -109,8 +110,7 @@ def test_ranks_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
         "launch('tests.training.toy', ToyJob(arms=(ToyArm(steps=10000, slow_seconds=0.1),)), "
         "Path(sys.argv[1]), LaunchConfig(ranks=2))"
     )
-    root = Path(__file__).parents[2]
-    launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=root)
+    launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT)
     progress = tmp_path / "progress.jsonl"
     assert wait_until(lambda: progress.exists() and len(progress.read_text().split("\n")) > 2, 90)
     assert len(ranks_of(tmp_path)) == 3  # torchrun and two ranks
@@ -119,17 +119,72 @@ def test_ranks_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     assert wait_until(lambda: not ranks_of(tmp_path), 15)
 
 
-def test_nothing_leaves_the_work_folder_nor_prefects_secrets_reach_it(
+HOSTILE = {
+    **{"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1"},
+    **{"MASTER_PORT": "29517", "PET_NNODES": "3", "TORCHELASTIC_RUN_ID": "another"},
+    **{"DS_ACCELERATOR": "cuda", "TORCH_EXTENSIONS_DIR": "/nowhere", "OMP_NUM_THREADS": "64"},
+    **{"PYTHONPATH": "/nowhere", "PYTHONSTARTUP": "/nowhere", "HF_HOME": "/nowhere"},
+    **{"PREFECT_API_KEY": "secret", "WANDB_API_KEY": "secret", "LD_PRELOAD": ""},
+}
+
+
+def test_a_rank_gets_a_short_list_of_names_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.launch import _environment
-
-    monkeypatch.setenv("PREFECT_API_KEY", "secret")
+    given = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C", "CUDA_VISIBLE_DEVICES": "1"}
+    given |= {"NCCL_SOCKET_IFNAME": "eth0", "LD_LIBRARY_PATH": "/cuda"}
+    monkeypatch.setattr(os, "environ", {**given, **HOSTILE})
     environment = _environment(tmp_path, LaunchConfig(ranks=2, threads_per_rank=3))
-    assert environment["HF_HOME"].startswith(str(tmp_path))
-    assert environment["HF_HUB_OFFLINE"] == environment["DO_NOT_TRACK"] == "1"
+    set_by_us = {
+        *("OMP_NUM_THREADS", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED"),
+        *("TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"),
+        *("HF_HOME", "TORCH_EXTENSIONS_DIR", "CLINFUSE_LAUNCHED"),
+    }
+    assert set(environment) == set(given) | set_by_us
+    assert {name: environment[name] for name in given} == given
     assert environment["OMP_NUM_THREADS"] == "3"
-    assert "PREFECT_API_KEY" not in environment
+    assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
+    for name in ("HF_HOME", "TORCH_EXTENSIONS_DIR"):  # nothing is left outside the work folder
+        assert environment[name].startswith(str(tmp_path))
+
+
+def test_the_environment_does_not_overrule_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod's WORLD_SIZE once made one rank wait an hour for a second."""
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    seen: list[Progress] = []
+    launch(TOY, job(steps=2), tmp_path, ONE, on_progress=seen.append)
+    assert seen[-1].step == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [ONE, TWO], ids=["one rank", "two ranks"])
+def test_ranks_run_the_code_of_the_flow_and_not_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: LaunchConfig
+) -> None:
+    for name in ("tasks", "tests", "torch"):
+        (tmp_path / "elsewhere" / name).mkdir(parents=True)
+        (tmp_path / "elsewhere" / name / "__init__.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    launch(TOY, job(steps=2), tmp_path / "work", config)
+
+
+@pytest.mark.slow
+def test_training_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither g++ nor ninja is there; DeepSpeed's operator for CPU ranks would ask for both."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    launch(TOY, job(steps=2), tmp_path / "work", TWO)
+    assert not (tmp_path / "work" / "operators").exists()
+
+
+def test_a_lock_of_an_operator_that_a_killed_run_left_is_not_waited_for(tmp_path: Path) -> None:
+    lock = tmp_path / "operators" / "async_io" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    launch(TOY, job(steps=2), tmp_path, ONE)
+    assert not lock.exists()
 
 
 def test_several_nodes_need_a_place_to_meet() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tasks.errors import ModelError
-from tasks.model.adapters import add_new_adapter, write_adapter
+from tasks.model.adapters import add_new_adapter, language_model, write_adapter
+from tasks.model.base import load_headless, take_head_off, trunk
 from tasks.model.fusion import CLINICAL, TASK, FusedModel, Fusion, check_first_gradients, load_fused
 from tasks.model.heads import HeadShape, masked_bce
 from tasks.model.lora import LoraSettings
@@ -59,7 +60,7 @@ def clinical(base: Path, tmp_path: Path) -> Path:
 def build(base: Path, clinical: Path | None, clinical_is: str = "frozen") -> FusedModel:
     torch.manual_seed(2)
     lora = LoraSettings(rank=2, alpha=4)
-    return Fusion(clinical, clinical_is, lora).build(LlamaModel.from_pretrained(base), SHAPES)
+    return Fusion(clinical, clinical_is, lora).build(load_headless(base), SHAPES)
 
 
 def train(model: FusedModel, steps: int = 3) -> None:
@@ -87,7 +88,7 @@ def test_states_equal_a_forward_with_the_sum_of_both_updates_in_the_weights(
     train(model)
     merged = copy.deepcopy(model.backbone).merge_and_unload(adapter_names=[CLINICAL, TASK])
     with torch.no_grad():
-        expected = merged(IDS).last_hidden_state
+        expected = trunk(merged)(IDS).last_hidden_state
         torch.testing.assert_close(model.eval().states(IDS), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -99,9 +100,7 @@ def test_adapters_on_the_embedding_act_train_and_come_back(base: Path, tmp_path:
             torch.nn.init.normal_(parameter, std=0.3)
     write_adapter(tmp_path / "clinical", causal, "default")
     lora = LoraSettings(rank=2, alpha=4, targets=("q_proj", "embed_tokens"))
-    model = Fusion(tmp_path / "clinical", "frozen", lora).build(
-        LlamaModel.from_pretrained(base), SHAPES
-    )
+    model = Fusion(tmp_path / "clinical", "frozen", lora).build(load_headless(base), SHAPES)
     train(model)
     whole = logits_of(model)
     assert len([name for name in model.trained_names() if "lora_embedding_" in name]) == 2
@@ -109,7 +108,7 @@ def test_adapters_on_the_embedding_act_train_and_come_back(base: Path, tmp_path:
         with model.without(adapter):
             assert ((logits_of(model) - whole).abs().amax(dim=0) > 1e-4).all()
     model.save(tmp_path / "arm")
-    again = load_fused(LlamaModel.from_pretrained(base), tmp_path / "arm", tmp_path / "clinical")
+    again = load_fused(load_headless(base), tmp_path / "arm", tmp_path / "clinical")
     assert torch.equal(logits_of(again), whole)
 
 
@@ -154,7 +153,7 @@ def test_a_trainable_clinical_adapter_is_trained_and_saved_as_a_copy(
     train(model)
     model.save(tmp_path / "arm")
     assert (clinical / "adapter_model.safetensors").read_bytes() == original
-    loaded = load_fused(LlamaModel.from_pretrained(base), tmp_path / "arm", clinical)
+    loaded = load_fused(load_headless(base), tmp_path / "arm", clinical)
     assert torch.equal(logits_of(loaded), logits_of(model))
     assert not torch.equal(logits_of(loaded), untrained)
 
@@ -166,9 +165,7 @@ def test_saved_and_loaded_gives_the_same_logits_labels_and_bytes(
     model = build(base, clinical if fused else None)
     train(model)
     model.save(tmp_path / "one")
-    loaded = load_fused(
-        LlamaModel.from_pretrained(base), tmp_path / "one", clinical if fused else None
-    )
+    loaded = load_fused(load_headless(base), tmp_path / "one", clinical if fused else None)
     assert torch.equal(logits_of(loaded), logits_of(model))
     assert loaded.shapes == model.shapes
     loaded.save(tmp_path / "two")
@@ -182,10 +179,10 @@ def test_the_task_adapter_is_a_plain_peft_directory_without_this_machine_in_it(
     model = build(base, clinical)
     train(model)
     model.save(tmp_path / "arm")
-    plain = PeftModel.from_pretrained(LlamaModel.from_pretrained(base), tmp_path / "arm").eval()
+    plain = PeftModel.from_pretrained(load_headless(base), tmp_path / "arm").eval()
     with model.eval().without(CLINICAL), torch.no_grad():
         expected = model.states(IDS)
-        torch.testing.assert_close(plain(input_ids=IDS).last_hidden_state, expected)
+        torch.testing.assert_close(trunk(language_model(plain))(IDS).last_hidden_state, expected)
     config = json.loads((tmp_path / "arm" / "adapter_config.json").read_text())
     assert str(tmp_path) not in json.dumps(config)
     assert config["target_modules"] == sorted(config["target_modules"])
@@ -240,7 +237,7 @@ def test_parameter_counts_of_the_paper(rank: int, parameters: int) -> None:
         hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
     )
     with torch.device("meta"):
-        backbone = LlamaModel(config)
+        backbone = take_head_off(LlamaForCausalLM(config))
         lora = LoraSettings(rank=rank, targets=("q_proj", "v_proj"))
         model = Fusion(None, "frozen", lora).build(backbone, [])
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters

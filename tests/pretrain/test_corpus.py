@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
+from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 from tasks.pretrain.corpus import Corpus, CorpusWriter, dropped_by, of_notes, of_texts, patients_of
 from tasks.pretrain.packing import NO_PATIENT, PADDING, pieces
-from tasks.pretrain.tokenizer import LoadedTokenizer, train_bpe
+from tasks.pretrain.tokenizer import train_bpe
 from tests.pretrain.conftest import TRAIN, VALIDATION
 
 LENGTH = 32
@@ -108,6 +109,16 @@ def test_a_plain_text_is_of_no_patient(tmp_path: Path, tokenizer: LoadedTokenize
     counts = CorpusWriter(tmp_path, tokenizer, LENGTH, None).write(of_texts(["one", "two"]))
     assert counts["patients"] == 0
     assert set(Corpus(tmp_path)[0].subject_ids) == {NO_PATIENT, PADDING}
+
+
+def test_a_notes_own_markers_end_no_document(tmp_path: Path, tokenizer: LoadedTokenizer) -> None:
+    notes = ["<s>penicillin</s> none <pad> </s>", "fever"]
+    counts = CorpusWriter(tmp_path, tokenizer, LENGTH, None).write(of_texts(notes))
+    corpus = Corpus(tmp_path)
+    ids = [each for row in range(len(corpus)) for _, piece in pieces(corpus[row]) for each in piece]
+    assert (ids.count(tokenizer.bos), ids.count(tokenizer.eos)) == (2, 2)
+    assert len(ids) == counts["tokens"]
+    assert tokenizer.tokenizer.decode(ids) == "".join(notes)
 
 
 def test_patients_chosen_for_perplexity_stay_when_more_are_asked_for(inputs: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.step import Counts, step
 from tasks.store import Store
 from tasks.training.config import TrainingConfig
+from tests.data.test_tokenizer import sentence_piece
 from tests.pretrain.conftest import TRAIN, VALIDATION, write_notes, write_splits
 
 pytestmark = pytest.mark.slow
@@ -32,8 +35,8 @@ pytestmark = pytest.mark.slow
 # (version, digest) of the steps that train nothing; a step whose bytes change needs a new version
 DIGESTS = {
     "tokenizer": (1, "935ff7d074422e3e"),
-    "corpus": (1, "be7e632eb245536b"),
-    "validation corpus": (1, "9e70d63c1017caa4"),
+    "corpus": (2, "f506df690a891e86"),
+    "validation corpus": (2, "5b1d9fafa8aa366b"),
 }
 
 
@@ -155,18 +158,38 @@ def test_the_number_of_ranks_is_not_part_of_the_key(ran: Run) -> None:
     assert again == ran.made
 
 
-def test_a_base_from_a_path_stays_where_it_is_and_can_be_refused(ran: Run, tmp_path: Path) -> None:
+def test_a_base_from_a_path_is_refused_before_anything_is_made(ran: Run, tmp_path: Path) -> None:
+    before = ran.store.manifests()
     local = ran.config.model_copy(update={"base": PathBase(path=tmp_path)})
-    with pytest.raises(ModelError, match=r"has neither tokenizer\.json nor a readable"):
-        stage(local, LaunchConfig())
-    (tmp_path / "tokenizer.json").write_bytes(
-        (ran.place(ran.made.tokenizer) / "tokenizer.json").read_bytes()
-    )
     with pytest.raises(ModelError, match=r"is not a model directory \(no config\.json\)"):
         stage(local, LaunchConfig())
-    missing = ran.config.model_copy(update={"base": PathBase(path=tmp_path / "nowhere")})
-    with pytest.raises((ConfigError, ModelError), match="nowhere"):
-        stage(missing, LaunchConfig())
+    for path in ran.place(ran.made.base).glob("*.*"):
+        shutil.copy(path, tmp_path)
+    with pytest.raises(ModelError, match=r"has neither tokenizer\.json nor tokenizer\.model"):
+        stage(local, LaunchConfig())
+    lora = LoraSettings(targets=("q_prj",))
+    for config in (ran.config, local):
+        with pytest.raises(ConfigError, match="'q_prj', of which the base has no layer"):
+            stage(config.model_copy(update={"lora": lora}), LaunchConfig())
+        shutil.copy(ran.place(ran.made.tokenizer) / "tokenizer.json", tmp_path)
+    assert ran.store.manifests() == before
+
+
+def test_a_converted_tokenizer_must_fit_the_embedding(ran: Run, tmp_path: Path) -> None:
+    sentence_piece(tmp_path)  # of 340 pieces
+    (tmp_path / "tokenizer.json").unlink()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(ran.place(ran.made.base) / name, tmp_path)
+    with pytest.raises(ModelError, match="embedding has 300 rows, and 40 tokens"):
+        stage(ran.config.model_copy(update={"base": PathBase(path=tmp_path)}), LaunchConfig())
+
+
+def test_the_adapter_names_its_base_and_whether_it_was_packed(ran: Run) -> None:
+    described = json.loads((ran.place(ran.made.clinical) / "adapter_config.json").read_text())
+    assert isinstance(ran.made.base, Artifact)
+    assert described["base_model_name_or_path"] == f"base/{ran.made.base.key}"
+    assert str(ran.store.root) not in json.dumps(described)
+    assert ran.made.clinical.counts["layout"] == ran.made.perplexity.counts["layout"] == "packed"
 
 
 def test_the_bytes_of_the_deterministic_steps_are_those_of_their_version(ran: Run) -> None:

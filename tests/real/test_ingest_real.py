@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tasks import tables
 from tasks.ingest.config import AdmissionView, SplitConfig
+from tasks.ingest.outcomes.codes import category
 from tasks.ingest.outcomes.config import (
     DiagnosesConfig,
     MortalityConfig,
@@ -16,6 +20,7 @@ from tasks.ingest.outcomes.config import (
     ProceduresConfig,
 )
 from tasks.ingest.outcomes.make import tables_of, titles_of
+from tasks.ingest.outcomes.titles import icd_titles
 from tasks.ingest.source import Reading, open_source
 from tasks.ingest.write import (
     Files,
@@ -101,7 +106,10 @@ def test_the_demo_has_its_published_counts(demo: Stage) -> None:
     counts = demo.outcome(ProceduresConfig(min_count=2))
     assert counts["code_rows"] == 722
     assert counts["admissions_without_codes"] == 88
-    assert counts["untitled_labels"] == counts["labels"]  # it has no d_icd_procedures
+    labels = tables.read(demo.out / "procedures" / "labels", LABELS).to_pylist()
+    # it has no d_icd_procedures; what has a title has ICD-10's own of that category
+    assert {row["code_system"] for row in labels if row["title"]} == {"icd10pcs"}
+    assert (counts["labels"], counts["untitled_labels"]) == (63, 42)
     assert demo.outcome(MortalityConfig())["positives"] == 15
 
 
@@ -112,11 +120,27 @@ def test_the_demos_labels_have_titles_in_both_versions(demo: Stage) -> None:
     assert all(titles.values())
     assert "heart failure" in titles["icd9cm", "428"].lower()
     assert titles["icd10cm", "E11"] == "Type 2 diabetes mellitus"
-    assert titles["icd9cm", "V586"].startswith("Long-term (current) use")
+    assert titles["icd9cm", "V586"] == "Long-term (current) drug use"
+    assert titles["icd9cm", "780"] == "General symptoms"
+    assert titles["icd9cm", "790"] == "Nonspecific findings on examination of blood"
     outcomes = tables.read(demo.out / "diagnoses" / "outcomes", OUTCOMES).to_pylist()
     assert all(
         labels[i]["code_system"] == row["code_system"] for row in outcomes for i in row["labels"]
     )
+
+
+def test_every_category_of_icd_diagnoses_has_its_title(real_data: Path) -> None:
+    """The codes as CMS lists them: what is shipped misses no category, and changes no title."""
+    with gzip.open(real_data / "icd" / "CMS32_DESC_LONG_DX.txt.gz", "rt", encoding="latin-1") as f:
+        nine = pa.chunked_array([[line.split(maxsplit=1)[0] for line in f]])
+    titles = icd_titles("diagnoses")
+    versions = pa.chunked_array([pa.repeat(9, len(nine))])
+    groups = set(category(nine, versions, "diagnoses").to_pylist())
+    assert len(groups) == 1_778
+    assert {(9, group) for group in groups} <= titles.keys()
+    with gzip.open(real_data / "icd" / "icd10cm-order-Jan-2021.csv.gz", "rt") as f:
+        listed = {row["code"]: row["long"] for row in csv.DictReader(f) if len(row["code"]) == 3}
+    assert {code: title for (version, code), title in titles.items() if version == 10} == listed
 
 
 def test_equal_tables_and_seed_give_equal_notes(real_data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,8 @@ def _work(path: Path, turns: int) -> None:
 def test_lock_and_discard_by_many_processes_let_one_in_at_a_time(tmp_path: Path) -> None:
     path, turns = tmp_path / "notes-k", 300
     path.with_suffix(".count").write_text("0")
-    spawn = multiprocessing.get_context("spawn")
+    # not forked: this process may have threads of a Prefect server, which a fork would not
+    spawn: Any = multiprocessing.get_context("spawn")
     workers = [spawn.Process(target=_work, args=(path, turns)) for _ in range(4)]
     for worker in workers:
         worker.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,6 @@ from tasks import schemas, tables
 from tasks.evaluate.config import Origin
 from tasks.evaluate.report.findings import OUTCOMES, Space
 from tasks.evaluate.report.outcome_words import definition, prediction_time
-from tasks.patients import SPLITS
 
 if TYPE_CHECKING:
     from tasks.evaluate.report.page import Story
@@ -50,18 +50,6 @@ SETTINGS = (  # a setting, and where it stands for the clinical and for the task
 
 
 @dataclass(frozen=True)
-class Events:
-    """How many (admission, label) pairs of an outcome are cases, by split."""
-
-    title: str
-    labels: int
-    observed: int | None  # test admissions; None where so few are no case that it points at them
-    train: int
-    validation: int
-    test: int
-
-
-@dataclass(frozen=True)
 class Account:
     """A story, asked as a reviewer would ask."""
 
@@ -81,17 +69,6 @@ class Account:
     def spaces(self) -> list[Space]:
         return [self.story.findings.overall(name) for name in self.story.findings.outcomes]
 
-    @property
-    def synthetic(self) -> bool:
-        """Whether the patients were generated: the generator's truth was given."""
-        return self.story.config.truth is not None
-
-    @cached_property
-    def one_seed(self) -> bool:
-        """Whether the figures are of one training seed: rows over several have none."""
-        found = {row["seed"] for row in self._aggregates if "seed" in row}
-        return len(found) == 1 and None not in found
-
     @cached_property
     def perplexity(self) -> dict[str, Any]:
         """The metrics rows of the clinical adapter on validation notes, by their last word."""
@@ -109,7 +86,8 @@ class Account:
     @property
     def written_at_discharge(self) -> bool:
         """Whether the text is of real discharge summaries, also where it tells of the admission."""
-        return not self.synthetic and self.setting("ingest.view.kind") in ("admission", "full")
+        view = self.setting("ingest.view.kind")
+        return not self.story.synthetic and view in ("admission", "full")
 
     @property
     def weighted(self) -> bool:
@@ -181,26 +159,18 @@ class Account:
         ]
 
     @cached_property
-    def events(self) -> list[Events]:
-        """Labels and cases of every outcome."""
-        found = []
-        for space in self.spaces:
-            labels = [one for one in self.story.labels if one.outcome == space.outcome]
-            train, validation, test = (
-                sum(getattr(label, split) for label in labels) for split in SPLITS
-            )
-            row = self.value("auroc_macro", space)
-            known = row["n"] if row else 0
-            told = known - test >= self.story.config.smallest_cell or len(labels) != 1
-            found.append(
-                Events(space.title, len(labels), known if told else None, train, validation, test)
-            )
-        return found
+    def labels(self) -> dict[str, int]:
+        """How many labels each outcome has."""
+        return dict(Counter(label.outcome for label in self.story.labels))
 
     def value(self, metric: str, space: Space, variant: str | None = None) -> Any:
-        """The row of a metric over an outcome; None where it was not measured."""
-        named = metric, variant or self.model, space.outcome
-        return self.story.findings.get(*named, space.code_system)
+        """The row of a metric over an outcome, which may have no value; None: not measured."""
+        return self.story.findings.over(metric, variant or self.model, space)
+
+    def number(self, metric: str, space: Space) -> float | None:
+        """The model's value of a metric over an outcome; None where there is none."""
+        row = self.value(metric, space)
+        return row["value"] if row else None
 
     @cached_property
     def curves(self) -> set[str]:

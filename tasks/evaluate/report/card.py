@@ -6,44 +6,61 @@ arXiv 1810.03993. Nothing is uploaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.evaluate.report.account import Account
+from tasks.evaluate.report.attempts import Missing, attempt
+from tasks.evaluate.report.document import Part, written
 from tasks.evaluate.report.figures import short
-from tasks.evaluate.report.findings import variant_title
 from tasks.evaluate.report.outcome_words import view_words
+from tasks.evaluate.report.printing import environment, span
 from tasks.evaluate.report.tripod import checklist
+from tasks.evaluate.rows import WITHHELD
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from tasks.evaluate.report.page import Story
 
-TEMPLATES = Path(__file__).parent / "templates"
 NOTES_LICENSE = "source-data-use-agreement"  # of whoever gave the notes; stricter than any default
 SYNTHETIC_LICENSE = "not-chosen-yet"
 DECIMALS = 4
 
 
+PARTS = (  # of the card: a template each, and its heading
+    Part("top", "The model"),
+    Part("model", "What it is"),
+    Part("outcomes", "What it predicts"),
+    Part("use", "Intended use"),
+    Part("data", "Training data"),
+    Part("training", "Training procedure"),
+    Part("evaluation", "Evaluation"),
+    Part("limitations", "Limitations"),
+    Part("license", "License and data protection"),
+    Part("loading", "How to load it"),
+    Part("environment", "Environment"),
+    Part("citation", "Citation"),
+)
+
+
 def write_card(out: Path, story: Story) -> None:
     """Write `model-card.md` and `tripod-ai.md`."""
-    about = Account(story)
-    environment = card_environment(story.config.smallest_cell)
+    about, templates = Account(story), environment()
+    view = attempt("what is read", partial(view_words, about.setting("ingest.view")))
     facts = {
         "about": about,
         "story": story,
         "findings": story.findings,
-        "view": view_words(about.setting("ingest.view")),
+        "view": None if isinstance(view, Missing) else view,
     }
-    items = checklist(environment, facts)
-    pages = {
-        "model-card.md": facts | {"metadata": metadata(about)},
-        "tripod-ai.md": facts | {"items": items},
-    }
-    for name, given in pages.items():
-        text = environment.get_template(name).render(given)
+    head = attempt("the card's metadata", partial(metadata, about))
+    front = "" if isinstance(head, Missing) else f"---\n{head}\n---\n\n"
+    sections = written(templates, "card", PARTS, facts, ("md",))["md"]
+    card = front + "\n\n".join(section.text for section in sections)
+    items = checklist(templates, facts)
+    tripod = templates.get_template("tripod-ai.md").render(facts | {"items": items})
+    for name, text in (("model-card.md", card), ("tripod-ai.md", tripod)):
         (out / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
@@ -55,7 +72,7 @@ def metadata(about: Account) -> str:
     given: dict[str, Any] = {
         "language": "en",  # the only one whose section headings are known
         "license": "other",
-        "license_name": SYNTHETIC_LICENSE if about.synthetic else NOTES_LICENSE,
+        "license_name": SYNTHETIC_LICENSE if about.story.synthetic else NOTES_LICENSE,
         "library_name": "peft",
         "pipeline_tag": "text-classification",
         "tags": ["clinical-notes", "lora", "adapter-fusion", "research-only", "arxiv:2307.03042"],
@@ -70,30 +87,18 @@ def metadata(about: Account) -> str:
     return ModelCardData(**given).to_yaml()
 
 
-def card_environment(smallest_cell: int) -> Environment:
-    """How both pages print a number; they are Markdown, in which titles cannot do harm."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(_filters(smallest_cell))
-    return environment
-
-
 def _results(about: Account) -> Iterator[Any]:
     """Macro AUROC on test of every adapter variant and outcome, as the hub's model-index has it."""
     from huggingface_hub.repocard_data import EvalResult
 
-    source = "generated patients" if about.synthetic else "notes under a data use agreement"
+    source = "generated patients" if about.story.synthetic else "notes under a data use agreement"
     for space in about.spaces:
         for arm in about.arms:
-            row = about.value("auroc_macro", space, arm)
+            row = about.story.findings.within("auroc_macro", arm, space)
             if row is None:
                 continue
+            between = span(row, f".{DECIMALS}f")
+            interval = between if between == WITHHELD else f"95% interval {between}"
             yield EvalResult(
                 task_type="text-classification",
                 task_name=f"{space.title}, {space.system}",
@@ -103,67 +108,6 @@ def _results(about: Account) -> Iterator[Any]:
                 dataset_split="test",
                 metric_type="roc_auc",
                 metric_value=round(row["value"], DECIMALS),
-                metric_name=f"Macro AUROC, {short(arm)}, {_span(row)}",
+                metric_name=f"Macro AUROC, {short(arm)}, {interval}",
                 metric_config="macro",
             )
-
-
-def _filters(smallest: int) -> dict[str, Callable[..., str]]:
-    return {
-        "figure": _figure,
-        "span": _span,
-        "auroc": _auroc,
-        "signed": lambda row: _figure(row, sign=True),
-        "count": lambda value: f"{value:,.0f}",
-        "small": lambda value: f"<{smallest}" if 0 < value < smallest else f"{value:,.0f}",
-        "setting": _setting,
-        "duration": _duration,
-        "variant": variant_title,
-        "short": short,
-        "cell": lambda text: str(text).replace("|", "/").replace("\n", " "),
-    }
-
-
-def _figure(row: Mapping[str, Any] | None, sign: bool = False) -> str:
-    """A value with its interval, "0.812 (0.790 to 0.834)"."""
-    if row is None or row["value"] is None:
-        return "undefined"
-    form = "+.3f" if sign else ".3f"
-    if row["low"] is None:
-        return f"{row['value']:{form}}"
-    return f"{row['value']:{form}} ({row['low']:{form}} to {row['high']:{form}})"
-
-
-def _auroc(row: Mapping[str, Any] | None) -> str:
-    """The same of a measure that has an interval unless too few patients decide it."""
-    withheld = row and row["value"] is not None and row["low"] is None
-    return _figure(row) + (" (interval withheld)" if withheld else "")
-
-
-def _span(row: Mapping[str, Any]) -> str:
-    if row["low"] is None:
-        return "interval withheld"
-    return f"95% interval {row['low']:.{DECIMALS}f} to {row['high']:.{DECIMALS}f}"
-
-
-def _setting(value: Any) -> str:
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case list() | tuple():
-            return ", ".join(map(str, value))
-        case _:
-            return str(value)
-
-
-def _duration(seconds: float) -> str:
-    """A length of time as one reads it.
-
-    >>> _duration(83.4), _duration(600), _duration(90_000)
-    ('83 s', '10 min', '25.0 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -6,11 +6,11 @@ marker shape of its own, so that no chart depends on color alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
+from tasks.evaluate.report.axes import Axis, drawable, finite
 from tasks.evaluate.report.marks import COLORS, CROWD, drawn_marks
 
 WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
@@ -19,45 +19,6 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
 ROW_HEIGHT = 22  # of a forest plot
 SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
 LONGEST_NAME = 200  # of a row of a forest plot; what is longer is cut
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis: what it measures, from where to where, and whether in powers of ten."""
-
-    title: str
-    low: float
-    high: float
-    log: bool = False
-    names: tuple[str, ...] = ()  # of the places 0, 1, 2, ... on an axis of categories
-
-    def place(self, value: float) -> float:
-        """Where the value lies between the ends, 0 to 1."""
-        if self.log:
-            low, high, value = (math.log10(v) for v in (self.low, self.high, value))
-        else:
-            low, high = self.low, self.high
-        return (value - low) / (high - low) if high > low else 0.5
-
-    def ticks(self) -> list[float]:
-        """Round values inside the axis: 1, 2 or 5 times a power of ten; powers alone if many."""
-        if self.names:
-            return [float(place) for place in range(len(self.names))]
-        if self.log:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            wide = self.high / self.low >= 200
-            times = (1,) if wide else (1, 2, 5)
-            ticks = [10.0**power * by for power in powers for by in times]
-            return [tick for tick in ticks if self.low <= tick <= self.high]
-        rough = (self.high - self.low) / 5 or 1.0
-        power = 10 ** math.floor(math.log10(rough))
-        step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [index * step for index in range(first, last + 1)]
-
-    def label(self, tick: float) -> str:
-        """What stands at a tick."""
-        return escape(self.names[round(tick)]) if self.names else _number(tick)
 
 
 @dataclass(frozen=True)
@@ -70,6 +31,11 @@ class Series:
     marks: bool = False
     joined: bool = False
     spans: Sequence[tuple[float, float]] = ()  # an interval a point; NaN where withheld
+
+    @property
+    def heights(self) -> list[float]:
+        """Every value, and every end of an interval."""
+        return [up for _, up in self.points] + [end for span in self.spans for end in span]
 
 
 @dataclass(frozen=True)
@@ -95,8 +61,11 @@ def plot(
 ) -> str:
     """Draw lines and marks over two axes; the description is the drawing's text alternative.
 
-    The dotted reference is the diagonal, or a line at the height `level`.
+    The dotted reference is the diagonal, or a line at the height `level`. Points that are no
+    numbers are left out; raises NothingToDraw where none is left.
     """
+    series = [_finite(one) for one in series]
+    finite(value for one in series for point in one.points for value in point)
     parts = [_open(HEIGHT, description), _frame(x, y)]
     if level is not None:
         down = _spot(x, y, x.low, level)[1]
@@ -115,13 +84,14 @@ def forest(
     rows: Sequence[Whisker], x: Axis, *, description: str, reference: float | None = None
 ) -> str:
     """Draw one row an estimate: its name, its interval as a line, its value as a mark, its note."""
+    finite(row.value for row in rows)
     names = min(LONGEST_NAME, 12 + max(_width(row.name) for row in rows))
     notes = max((_width(row.note) + 8 for row in rows if row.note), default=0.0)
     height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
     bottom, width = height - BOTTOM, WIDTH - RIGHT - names - notes
 
     def across(value: float) -> float:
-        return names + width * min(1.0, max(0.0, x.place(value)))
+        return names + width * x.place(value)
 
     parts = [_open(height, description)]
     parts += [_tick_below(across(tick), bottom, TOP, x.label(tick)) for tick in x.ticks()]
@@ -136,12 +106,12 @@ def forest(
         if row.note:
             place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
             parts.append(f"<text {place}>{escape(row.note)}</text>")
-        if not math.isnan(row.low):
+        if drawable(row.low) and drawable(row.high):
             parts.append(
                 f'<path stroke="{color}" stroke-width="2" '
                 f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
             )
-        if not math.isnan(row.value):
+        if drawable(row.value):
             parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
     return "".join([*parts, "</svg>"])
 
@@ -188,8 +158,15 @@ def _tick_below(across: float, bottom: float, top: float, label: str) -> str:
 
 
 def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
-    across, up = (min(1.0, max(0.0, place)) for place in (x.place(a), y.place(b)))
+    across, up = x.place(a), y.place(b)
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _finite(one: Series) -> Series:
+    """The series without points that are no numbers."""
+    kept = [index for index, point in enumerate(one.points) if all(map(drawable, point))]
+    spans = [one.spans[index] for index in kept] if one.spans else ()
+    return replace(one, points=[one.points[index] for index in kept], spans=spans)
 
 
 def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
@@ -207,7 +184,7 @@ def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
     ends = [
         f"M{across:.1f} {_spot(x, y, x.low, low)[1]:.1f}V{_spot(x, y, x.low, high)[1]:.1f}"
         for (across, _), (low, high) in zip(spots, one.spans, strict=False)
-        if not math.isnan(low)
+        if drawable(low) and drawable(high)
     ]
     if ends:
         parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
@@ -229,11 +206,3 @@ def _fitting(name: str) -> str:
     while _width(name) > LONGEST_NAME - 18:
         name = name[:-1]
     return f"{name.rstrip()}\u2026"
-
-
-def _number(value: float) -> str:
-    if value and abs(value) >= 1e6:
-        return f"{value / 1e6:g}M"
-    if value and abs(value) >= 1e4:
-        return f"{value / 1e3:g}k"
-    return f"{value:.10g}" if abs(value) > 1e-12 else "0"

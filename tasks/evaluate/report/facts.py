@@ -59,6 +59,7 @@ class Label:
     train: int
     test: int
     validation: int = 0
+    one_of: bool = False  # the outcome's labels are classes, of which an admission has one
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,33 @@ class Cost:
     parameters: int | None = None  # trained
 
 
+@dataclass(frozen=True)
+class Making:
+    """When a page was made, and by which version of clinfuse."""
+
+    date: str = "at an unknown time"  # 2026-11-26 14:05 UTC
+    version: str = "of unknown version"
+    commit: str = "unknown"
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> Making:
+        """From what a manifest says of its making."""
+        return cls(
+            f"{provenance['created'][:16].replace('T', ' ')} UTC",
+            provenance["packages"].get("clinfuse", cls.version),
+            (provenance["git_commit"] or cls.commit)[:12],
+        )
+
+
 def read_costs(lineage: Lineage) -> dict[str, Cost]:
     """What the manifests know of costs and the histories do not, by training arm.
 
-    Trained parameters are in the adapters' counts. TF-IDF has no history: its seconds are those of
-    the artifact, fitting and predicting together.
+    Trained parameters are in the adapters' counts. TF-IDF has no history: its seconds are those
+    that its artifact took, fitting and predicting together, whichever run made it.
     """
     costs: dict[str, Cost] = {}
     for origin in lineage.artifacts:
-        counts: Mapping[str, Any] = getattr(origin, "counts", None) or {}
+        counts = origin.counts
         if origin.kind == "clinical-adapter" and "trained_parameters" in counts:
             costs["clinical"] = Cost(parameters=counts["trained_parameters"])
         if origin.kind == "task-adapter":
@@ -102,7 +121,7 @@ def read_costs(lineage: Lineage) -> dict[str, Cost]:
                 if name.endswith(_PARAMETERS):
                     costs[name.removesuffix(_PARAMETERS)] = Cost(parameters=value)
         if origin.kind == "predictions" and "terms" in counts:
-            costs["tfidf"] = Cost(seconds=origin.seconds)
+            costs["tfidf"] = Cost(seconds=origin.took_seconds)
     return costs
 
 
@@ -124,7 +143,7 @@ def read_cohort(place: Path) -> Cohort:
 
 def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
     """Every label of every outcome, in the outcomes' order."""
-    columns = ["code_system", "code", "title", "train", "test", "validation"]
+    columns = ["code_system", "code", "title", "train", "test", "validation", "one_of"]
     return [
         Label(outcome=outcome, **row)
         for outcome, place in outcomes.items()
@@ -184,7 +203,7 @@ def _rejected_admissions(place: Path) -> int:
     if not table_of(place, "rejects").exists():
         return 0
     files = tables.read(table_of(place, "rejects"), schemas.REJECTS, ["file", "line"])
-    named = files.filter(pc.starts_with(files["file"], "admissions"))
+    named = files.filter(pc.starts_with(files["file"], "admissions", ignore_case=True))
     return len(pc.unique(named["line"]))
 
 

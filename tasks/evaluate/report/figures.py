@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from tasks.evaluate.report.charts import Axis, Series, Whisker, swatch
+from tasks.evaluate.report.attempts import Missing, attempt
+from tasks.evaluate.report.axes import Axis, NothingToDraw, finite
+from tasks.evaluate.report.charts import Series, Whisker, swatch
 from tasks.evaluate.report.findings import Findings, variant_title
 from tasks.evaluate.rows import BEST
 
@@ -25,9 +28,28 @@ class Figure:
     """A drawing, its heading, its legend (sample, name), and what it says in words."""
 
     title: str
-    svg: str
-    legend: tuple[tuple[str, str], ...]
-    caption: str
+    svg: str = ""
+    legend: tuple[tuple[str, str], ...] = ()
+    caption: str = ""
+    missing: str = ""  # why it could not be drawn
+
+
+def draw(figures: Iterable[tuple[str, Callable[[], Figure | None]]]) -> list[Figure]:
+    """Those of the titled figures that there are; in place of one that cannot be drawn, why."""
+    drawn = []
+    for title, make in figures:
+        found = attempt(f"the figure '{title}'", partial(_made, title, make))
+        if isinstance(found, Missing):
+            found = Figure(title, missing=found.why)
+        drawn += [found] if found else []
+    return drawn
+
+
+def _made(title: str, make: Callable[[], Figure | None]) -> Figure | None:
+    try:
+        return make()
+    except NothingToDraw as reason:
+        return Figure(title, missing=str(reason))
 
 
 def legend(series: Iterable[Series]) -> tuple[tuple[str, str], ...]:
@@ -59,10 +81,15 @@ def ends(row: Mapping[str, Any]) -> tuple[float, float]:
 
 def around(title: str, rows: Sequence[Whisker], reference: float | None = None) -> Axis:
     """An axis that holds every interval and the reference, with a little room."""
-    values = [end for row in rows for end in (row.low, row.high, row.value) if not math.isnan(end)]
+    values = finite(end for row in rows for end in (row.low, row.high, row.value))
     values += [] if reference is None else [reference]
-    room = 0.06 * (max(values) - min(values)) or 0.02
-    return Axis(title, min(values) - room, max(values) + room)
+    return spanning(title, values, 0.06)
+
+
+def spanning(title: str, values: Sequence[float], room: float) -> Axis:
+    """An axis over the values and a share of their range on either side."""
+    beyond = room * (max(values) - min(values)) or 0.02
+    return Axis(title, min(values) - beyond, max(values) + beyond)
 
 
 def said(rows: Sequence[Whisker]) -> str:

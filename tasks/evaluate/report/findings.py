@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
+from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.rows import BEST, WITHOUT
+
+ERROR_RATE = 0.05  # of any false finding among comparisons whose p-values are adjusted together
 
 VARIANTS = {
     "fused": "Fused (clinical + task adapter)",
@@ -74,10 +77,10 @@ class Findings:
     """Every metric of a run, found by variant, outcome, code system, code, group and name."""
 
     def __init__(self, rows: Sequence[_Row]) -> None:
-        self.rows = list(rows)
-        self._found = {_name(row): row for row in rows}
+        self.rows = [_without_nan(row) for row in rows]
+        self._found = {_name(row): row for row in self.rows}
         self._by_metric: dict[str, list[_Row]] = {}
-        for row in rows:
+        for row in self.rows:
             self._by_metric.setdefault(row["metric"], []).append(row)
         scored = self.of("auroc_macro")
         self.outcomes = tuple(dict.fromkeys(row["outcome"] for row in scored))
@@ -91,7 +94,7 @@ class Findings:
         names = table.column_names  # a row at a time from Arrow takes five times as long
         return cls([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
 
-    def get(
+    def raw(
         self,
         metric: str,
         variant: str,
@@ -100,13 +103,29 @@ class Findings:
         code: str | None = None,
         group: str = "all",
     ) -> _Row | None:
+        """The metric's row, whose value is None where it is undefined; None: not measured."""
+        return self._found.get((metric, variant, outcome, code_system, code, group))
+
+    def get(
+        self,
+        metric: str,
+        variant: str,
+        outcome: str,
+        code_system: str | None = None,
+        code: str | None = None,
+    ) -> _Row | None:
         """The metric's row, or None where it was not measured or is undefined."""
-        row = self._found.get((metric, variant, outcome, code_system, code, group))
+        row = self.raw(metric, variant, outcome, code_system, code)
         return row if row and row["value"] is not None else None
 
+    def over(self, metric: str, variant: str, space: Space, group: str = "all") -> _Row | None:
+        """The metric's row over the labels of a space, as `raw` gives it."""
+        return self.raw(metric, variant, space.outcome, space.code_system, group=group)
+
     def within(self, metric: str, variant: str, space: Space, group: str = "all") -> _Row | None:
-        """The metric's row over the labels of a space."""
-        return self.get(metric, variant, space.outcome, space.code_system, group=group)
+        """The metric's row over the labels of a space, or None where it has no value."""
+        row = self.over(metric, variant, space, group)
+        return row if row and row["value"] is not None else None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -119,6 +138,17 @@ class Findings:
         made = {row["variant"] for row in self.of("auroc_macro_difference")}
         pairs = [Pair(f"{one}-{two}", one, two) for one in self.models for two in self.models]
         return [pair for pair in pairs if pair.name in made]
+
+    @cached_property
+    def holm(self) -> dict[tuple[str, Space], float]:
+        """The p-values of the main table of differences, by pair and space, adjusted together."""
+        found = {
+            (pair.name, space): row["value"]
+            for pair in self.pairs
+            for space in self.all_spaces
+            if (row := self.within("auroc_macro_difference_p", pair.name, space))
+        }
+        return dict(zip(found, holm(list(found.values())), strict=True))
 
     @cached_property
     def all_spaces(self) -> list[Space]:
@@ -159,30 +189,10 @@ def variant_title(variant: str) -> str:
     return VARIANTS.get(variant, variant)
 
 
-def summary(findings: Findings) -> list[dict[str, Any]]:
-    """The run's table for a terminal: a row for each outcome, label space and variant."""
-    rows: list[dict[str, Any]] = []
-    for outcome in findings.outcomes:
-        for space in findings.spaces(outcome):
-            for variant in findings.variants:
-                macro = findings.get("auroc_macro", variant, outcome, space.code_system)
-                micro = findings.get("auroc_micro", variant, outcome, space.code_system)
-                count = findings.get("labels_defined", variant, outcome, space.code_system)
-                if WITHOUT in variant or count is None:
-                    continue
-                rows.append(
-                    {
-                        "outcome": outcome,
-                        "label space": space.system,
-                        "variant": variant,
-                        "macro AUROC": macro and macro["value"],
-                        "low": macro and macro["low"],
-                        "high": macro and macro["high"],
-                        "micro AUROC": micro and micro["value"],
-                        "labels": int(count["value"]),
-                    }
-                )
-    return rows
+def _without_nan(row: _Row) -> _Row:
+    """What is no number has no value: the rest of the report asks for None alone."""
+    ends = {name: row[name] for name in ("value", "low", "high")}
+    return row | {name: None if end is None or end != end else end for name, end in ends.items()}
 
 
 def _name(row: _Row) -> tuple[str, str, str, str | None, str | None, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.evaluate.report.figures import short
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.printing import MISSING
+from tasks.evaluate.report.printing import interval, number
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,23 @@ def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> G
     """
     names, chosen = findings.models, [findings.overall(name) for name in findings.outcomes]
     found = {
-        (space, name): [findings.within(one.metric, name, space) for one in measures]
+        (space, name): [findings.over(one.metric, name, space) for one in measures]
         for space in chosen
         for name in names
     }
-    kept = [index for index in range(len(measures)) if any(row[index] for row in found.values())]
+
+    def valued(row: Mapping[str, Any] | None) -> bool:
+        return row is not None and row["value"] is not None
+
+    kept = [
+        index for index in range(len(measures)) if any(valued(row[index]) for row in found.values())
+    ]
     blocks = []
     for space in chosen:
         rows = tuple(
             (short(name), tuple(cell(row[index], measures[index].form) for index in kept))
             for name in names
-            if any(row := found[space, name])
+            if any(map(valued, row := found[space, name]))
         )
         if rows:
             blocks.append(Block(space.title, space.system, rows))
@@ -75,8 +81,4 @@ def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> G
 
 def cell(row: Mapping[str, Any] | None, form: str = ".3f") -> Cell:
     """A metrics row as a printed value with its interval."""
-    if row is None or row["value"] is None:
-        return Cell(MISSING)
-    if row["low"] is None or row["high"] is None:
-        return Cell(f"{row['value']:{form}}")
-    return Cell(f"{row['value']:{form}}", f"{row['low']:{form}} to {row['high']:{form}}")
+    return Cell(number(row, form), interval(row, form))

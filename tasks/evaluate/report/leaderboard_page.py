@@ -6,20 +6,33 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tasks.evaluate.config import Lineage
+from tasks.evaluate.config import NOTE, Lineage
 from tasks.evaluate.leaderboard import AFTER_LOOKING, Board, Standing
 from tasks.evaluate.measures.seeds import Seeded
 from tasks.evaluate.report import leaderboard_figures as figures
-from tasks.evaluate.report.facts import flattened
-from tasks.evaluate.report.printing import MISSING, WITHHELD, environment
+from tasks.evaluate.report.attempts import Missing, attempt, failures
+from tasks.evaluate.report.cells import Cells, Printed
+from tasks.evaluate.report.document import Facts, Part, written
+from tasks.evaluate.report.facts import Cohort, Making, flattened
+from tasks.evaluate.report.findings import ERROR_RATE
+from tasks.evaluate.report.printing import (
+    MISSING,
+    environment,
+    headline_of,
+    number,
+    p_value,
+    span,
+    why_withheld,
+)
+from tasks.evaluate.rows import valued
 
-ERROR_RATE = 0.05  # of any false finding among an outcome's comparisons with the reference
-NOT_COMPARED = ("name", "preset", "launch", "finetune.seed")  # keys that differ by design
+NOT_COMPARED = ("name", "finetune.seed")  # keys that differ by design
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,18 @@ class Contest:
     settings: Mapping[str, Mapping[str, Any]]  # run -> its whole configuration
     leaks: Mapping[str, Sequence[str]]  # run -> sentences: what was known too early
     lineage: Lineage
+    cohort: Cohort  # the first run's; all have the same test admissions
+    smallest_cell: int
+    synthetic: bool  # whether the patients were generated
+    made: Making
+
+    @cached_property
+    def counts(self) -> Printed:
+        """In how many test admissions each outcome is known, by outcome; "test": all of them."""
+        cells = Cells(self.smallest_cell)
+        cells.add("test", self.cohort.splits[-1].admissions)
+        cells.nested("test", {(board.outcome,): len(board.known.hadm_id) for board in self.boards})
+        return cells.printed()
 
 
 @dataclass(frozen=True)
@@ -54,22 +79,22 @@ class Settings:
     common: str  # YAML
 
 
-def write_page(out: Path, contest: Contest) -> None:
-    """Write `report.html`, `report.md`, and `headline.json` (the table for a terminal)."""
-    made = environment(smallest_cell=1)  # the page counts whole test splits only
-    made.filters.update(
-        auroc=_auroc,
-        span=_span,
-        signed=_signed,
-        signed_span=lambda found: _span(found, sign=True),
-        p_value=_p_value,
-        outcome=figures.outcome_title,
-    )
-    context = _context(contest)
-    for name, template in (("report.html", "leaderboard.html"), ("report.md", "leaderboard.md")):
-        text = made.get_template(template).render(context)
-        (out / name).write_text(text, encoding="utf-8")
-    (out / "headline.json").write_text(json.dumps(headline(contest.boards), indent=1))
+def write_page(out: Path, contest: Contest) -> list[Missing]:
+    """Write `report.html`, `report.md`, and `headline.json` (the table for a terminal).
+
+    Returns what could not be made; everything else was.
+    """
+    with failures() as missing:
+        rows = attempt("the headline", partial(headline, contest.boards))
+        table = [] if isinstance(rows, Missing) else rows
+        (out / "headline.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+        templates, shared = environment(), _shared(contest)
+        for form, sections in written(templates, "leaderboard", _parts(contest), shared).items():
+            top = [section for section in sections if section.name == "top"]
+            given = {**shared, "top": top, "sections": sections[len(top) :]}
+            text = templates.get_template(f"leaderboard.{form}").render(given)
+            (out / f"report.{form}").write_text(text, encoding="utf-8")
+    return missing
 
 
 def headline(boards: Sequence[Board]) -> list[dict[str, Any]]:
@@ -79,11 +104,10 @@ def headline(boards: Sequence[Board]) -> list[dict[str, Any]]:
             "outcome": board.outcome,
             "model": standing.entry.name,
             "seeds": _seeds(standing),
-            "macro AUROC": _rounded(standing.macro.value),
-            "low": _rounded(standing.macro.low),
-            "high": _rounded(standing.macro.high),
-            "difference": standing.to_reference and _signed(standing.to_reference),
-            "p (Holm)": standing.to_reference and _p_value(standing.holm),
+            **headline_of(as_row(standing.macro)),
+            "difference": standing.to_reference and number(as_row(standing.to_reference), "+.3f"),
+            "p (Holm)": standing.to_reference and p_value(standing.holm),
+            NOTE: why_withheld(as_row(standing.macro)),
         }
         for board in boards
         for standing in board.standings
@@ -112,36 +136,63 @@ def compared(settings: Mapping[str, Mapping[str, Any]]) -> Settings:
     return Settings(tuple(settings), tuple(differing), text)
 
 
-def _context(contest: Contest) -> dict[str, Any]:
-    names = dict.fromkeys(
-        standing.entry.name for board in contest.boards for standing in board.standings
-    )
-    styles = {name: index for index, name in enumerate(sorted(names))}
+def as_row(found: Seeded) -> dict[str, Any]:
+    """An estimate over seeds as a metrics row, which is what can be printed."""
+    ends = {"value": found.value, "low": found.low, "high": found.high}
+    known = {name: None if math.isnan(end) else end for name, end in ends.items()}
+    return known | {"method": valued("", found.found, found.method)["method"]}
+
+
+def _shared(contest: Contest) -> dict[str, Any]:
     return {
         "contest": contest,
         "boards": contest.boards,
-        "glance": [_glance(board) for board in contest.boards],
-        "seeds_of": _seeds,
         "seeds": contest.seeds,
-        "aurocs_by_seed": _aurocs_by_seed,
-        "forests": figures.forests(contest.boards, styles),
-        "efficiencies": figures.efficiency(contest.boards, styles, contest.seconds),
-        "settings": compared(contest.settings),
         "leaks": {run: found for run, found in contest.leaks.items() if found},
         "after_looking": AFTER_LOOKING,
-        "one_checkpoint": any(
-            standing.entry.trained("macro").one_checkpoint
-            for board in contest.boards
-            for standing in board.standings
-        ),
+        "row_of": as_row,
     }
+
+
+def _parts(contest: Contest) -> list[Part]:
+    """The sections of the page in their order; the first stands above the list of them."""
+    boards = contest.boards
+    names = dict.fromkeys(standing.entry.name for board in boards for standing in board.standings)
+    styles = {name: index for index, name in enumerate(sorted(names))}
+
+    def of_results() -> Facts:
+        one_checkpoint = any(
+            standing.entry.trained("macro").one_checkpoint
+            for board in boards
+            for standing in board.standings
+        )
+        return {
+            "forests": figures.forests(boards, styles),
+            "one_checkpoint": one_checkpoint,
+            "seeds_of": _seeds,
+        }
+
+    return [
+        Part("top", "At a glance", lambda: {"glance": [_glance(board) for board in boards]}),
+        Part("results", "Results", of_results),
+        Part(
+            "cost",
+            "Cost",
+            lambda: {"efficiencies": figures.efficiency(boards, styles, contest.seconds)},
+        ),
+        Part("seeds", "Seeds", lambda: {"aurocs_by_seed": _aurocs_by_seed}),
+        Part("differs", "What differs", lambda: {"settings": compared(contest.settings)}),
+        Part("numbers", "What the numbers mean"),
+        Part("lineage", "Lineage"),
+    ]
 
 
 def _glance(board: Board) -> Glance:
     """What an outcome's table says, in words."""
     title, first = figures.outcome_title(board.outcome), board.standings[0]
-    if math.isnan(first.macro.value):
-        return Glance(title, MISSING, "", "No label has both cases and controls in test.")
+    row = as_row(first.macro)
+    if row["value"] is None:
+        return Glance(title, number(row), "", "No label has both cases and controls in test.")
     words = f"{first.entry.name} is highest."
     if board.comparisons:
         parts = [
@@ -151,7 +202,9 @@ def _glance(board: Board) -> Glance:
         ]
         found = "; ".join(parts) if parts else f"no model is told apart from {board.reference}"
         words = f"{words} After Holm's correction (p below 0.05), {found}."
-    return Glance(title, _auroc(first.macro), _span(first.macro), words)
+    if reason := why_withheld(row):
+        words = f"{words} Its interval is withheld: {reason}; so the number says little by itself."
+    return Glance(title, number(row), span(row), words)
 
 
 def _told_apart(board: Board) -> tuple[list[str], list[str]]:
@@ -180,30 +233,5 @@ def _aurocs_by_seed(standing: Standing, seeds: Sequence[int]) -> tuple[list[str]
     return [_number(one.value) for one in estimates], spread
 
 
-def _auroc(found: Seeded) -> str:
-    return _number(found.value)
-
-
 def _number(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.3f}"
-
-
-def _span(found: Seeded, sign: bool = False) -> str:
-    if math.isnan(found.low):
-        return WITHHELD
-    form = "+.3f" if sign else ".3f"
-    return f"{found.low:{form}} to {found.high:{form}}"
-
-
-def _signed(found: Seeded) -> str:
-    return MISSING if math.isnan(found.value) else f"{found.value:+.3f}"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)
+    return number({"value": None if math.isnan(value) else value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,24 @@ import yaml
 
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.perplexity import OUTCOME
+from tasks.evaluate.report.attempts import Missing, attempt, failures
 from tasks.evaluate.report.card import write_card
+from tasks.evaluate.report.counts import Counts
 from tasks.evaluate.report.curves import Curves
-from tasks.evaluate.report.facts import Arm, Cohort, Cost, Label
-from tasks.evaluate.report.findings import Findings, summary
+from tasks.evaluate.report.document import Facts, Part, written
+from tasks.evaluate.report.facts import Arm, Cohort, Cost, Label, Making
+from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.glance import glance
+from tasks.evaluate.report.headline import headline
 from tasks.evaluate.report.printing import environment
-from tasks.evaluate.report.sections.by_label import labels_by_outcome
+from tasks.evaluate.report.sections.by_label import labels_by_outcome, reasons
 from tasks.evaluate.report.sections.decisions import decisions
 from tasks.evaluate.report.sections.differences import differences, pair_title
 from tasks.evaluate.report.sections.efficiency import efficiency
 from tasks.evaluate.report.sections.frequency import frequency
 from tasks.evaluate.report.sections.probabilities import probabilities
 from tasks.evaluate.report.sections.ranking import precision_figures, roc_figures
-from tasks.evaluate.report.sections.results import results
+from tasks.evaluate.report.sections.results import results, what_seeds_say
 from tasks.evaluate.report.sections.subgroups import column_title, subgroups
 from tasks.evaluate.report.sections.training import training_figures
 
@@ -47,49 +52,126 @@ class Story:
     settings: Mapping[str, Any]
     lineage: Lineage
     config: EvaluateConfig
+    made: Making
     costs: Mapping[str, Cost] = field(default_factory=dict)  # by arm: what no history tells
 
+    @cached_property
+    def counts(self) -> Counts:
+        """The counts of patients as all pages print them."""
+        return Counts(self)
 
-def write_report(out: Path, story: Story) -> None:
-    """Write `report.html`, `report.md`, and `headline.json` (the table for a terminal)."""
-    templates = environment(story.config.smallest_cell)
-    context = _context(story)
-    for name in ("report.html", "report.md"):
-        (out / name).write_text(templates.get_template(name).render(context), encoding="utf-8")
-    rows = [{key: _rounded(value) for key, value in row.items()} for row in summary(story.findings)]
-    (out / "headline.json").write_text(json.dumps(rows, indent=1))
-    write_card(out, story)
+    @property
+    def synthetic(self) -> bool:
+        """Whether the patients were generated: the generator's truth was given."""
+        return self.config.truth is not None
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether the figures are of one training seed: rows over several have none."""
+        return self.findings.seeds != (None,)
 
 
-def _context(story: Story) -> dict[str, Any]:
+def write_report(out: Path, story: Story) -> list[Missing]:
+    """Write `report.html` and `.md`, the card, the checklist, `headline.json` (for a terminal).
+
+    Returns what could not be made; everything else was.
+    """
+    with failures() as missing:
+        rows = attempt("the headline", partial(headline, story.findings))
+        table = [] if isinstance(rows, Missing) else rows
+        (out / "headline.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+        templates, shared = environment(), _shared(story)
+        for form, sections in written(templates, "sections", _parts(story), shared).items():
+            top = [section for section in sections if section.name == "top"]
+            given = {**shared, "top": top, "sections": sections[len(top) :]}
+            text = templates.get_template(f"report.{form}").render(given)
+            (out / f"report.{form}").write_text(text, encoding="utf-8")
+        write_card(out, story)
+    return missing
+
+
+def _shared(story: Story) -> dict[str, Any]:
+    return {"run": story.run, "story": story, "findings": story.findings}
+
+
+def _parts(story: Story) -> list[Part]:
+    """The sections of the report in their order; the first stands above the list of them."""
     findings, curves = story.findings, Curves.read(story.curves)
-    smallest = story.config.smallest_cell
-    return {
-        "run": story.run,
-        "story": story,
-        "findings": findings,
-        "glance": glance(findings),
-        "results": results(findings, story.config.published),
-        "differences": differences(findings),
-        "pair_title": pair_title,
-        "rocs": roc_figures(curves, findings),
-        "precisions": precision_figures(curves, findings),
-        "probabilities": probabilities(curves, findings),
-        "decisions": decisions(curves, findings),
-        "frequency": frequency(findings, story.labels, smallest),
-        "labels": labels_by_outcome(findings, story.labels, smallest),
-        "subgroups": subgroups(findings, smallest),
-        "column_title": column_title,
-        "training": training_figures(story.arms),
-        "perplexity": {
+
+    def of_results() -> Facts:
+        one_patient = any((row["value"] or 0) > 0 for row in findings.of("labels_of_one_patient"))
+        return {
+            "results": results(findings, story.config.published, story.one_seed),
+            "one_patient": one_patient,
+        }
+
+    def of_curves() -> Facts:
+        alone = [label for label in story.labels if _alone(label, story.labels)]
+        few = {label.outcome for label in alone if not story.counts.exact(label, "test")}
+        return {
+            "rocs": roc_figures(curves, findings),
+            "precisions": precision_figures(curves, findings, few),
+        }
+
+    def of_labels() -> Facts:
+        found = labels_by_outcome(findings, story.labels, story.config.smallest_cell)
+        return {"labels": found, "withheld": reasons(found)}
+
+    def of_training() -> Facts:
+        perplexity = {
             name: findings.get(f"perplexity_{name}", "clinical", OUTCOME)
             for name in ("before", "after", "ratio")
-        },
-        "efficiency": efficiency(findings, story.arms, story.costs),
-        "settings": yaml.safe_dump(dict(story.settings), sort_keys=False, width=88),
-        "one_patient": any((row["value"] or 0) > 0 for row in findings.of("labels_of_one_patient")),
-    }
+        }
+        return {
+            "training": training_figures(story.arms),
+            "perplexity": perplexity,
+            "efficiency": efficiency(findings, story.arms, story.costs),
+        }
+
+    def of_settings() -> Facts:
+        return {"settings": yaml.safe_dump(dict(story.settings), sort_keys=False, width=88)}
+
+    return [
+        Part(
+            "top",
+            "At a glance",
+            lambda: {"glance": glance(findings), "seed": what_seeds_say(story.one_seed)},
+        ),
+        Part("data", "Data"),
+        Part("results", "Results", of_results),
+        Part(
+            "differences",
+            "Differences",
+            lambda: {"differences": differences(findings), "pair_title": pair_title},
+        ),
+        Part("curves", "Curves", of_curves),
+        Part(
+            "probabilities",
+            "Probabilities",
+            lambda: {"probabilities": probabilities(curves, findings)},
+        ),
+        Part("decisions", "Decisions", lambda: {"decisions": decisions(curves, findings)}),
+        Part(
+            "frequency",
+            "Label frequency",
+            lambda: {"frequency": frequency(findings, story.labels, story.counts)},
+        ),
+        Part("labels", "Labels", of_labels),
+        Part(
+            "subgroups",
+            "Subgroups",
+            lambda: {
+                "subgroups": subgroups(findings, story.counts),
+                "column_title": column_title,
+            },
+        ),
+        Part("training", "Training and cost", of_training),
+        Part("numbers", "What the numbers mean", lambda: {"one_seed": story.one_seed}),
+        Part("config", "Configuration", of_settings),
+        Part("lineage", "Lineage"),
+    ]
 
 
-def _rounded(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+def _alone(label: Label, labels: Sequence[Label]) -> bool:
+    """Whether it is its outcome's only label."""
+    return sum(other.outcome == label.outcome for other in labels) == 1

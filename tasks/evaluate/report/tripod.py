@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from tasks.evaluate.report.attempts import Missing, attempt
+
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 ITEMS = Path(__file__).parent / "templates" / "tripod-ai.yaml"
 State = Literal["filled", "partly", "open"]
@@ -45,18 +48,26 @@ def checklist(environment: Environment, facts: Mapping[str, Any]) -> list[Item]:
     """Every item in the order of the statement, its templates filled with the facts."""
 
     def filled(text: str) -> str:
-        return " ".join(environment.from_string(text).render(facts).split())
+        return " ".join(_template(environment, text).render(facts).split())
 
-    return [
-        Item(
-            number=str(given["item"]),
-            section=given["section"],
-            topic=given["topic"],
-            applies=given["applies"],
-            asks=given["asks"],
-            says=filled(given.get("says", "")),
-            where=given.get("where", ""),
-            left=filled(given.get("left", "")),
-        )
-        for given in yaml.safe_load(ITEMS.read_text(encoding="utf-8"))
-    ]
+    def answered(given: Mapping[str, str]) -> tuple[str, str]:
+        return filled(given.get("says", "")), filled(given.get("left", ""))
+
+    items = []
+    for given in _questions():
+        answer = attempt(f"item {given['item']}", partial(answered, given))
+        says, left = ("", f"{answer}.") if isinstance(answer, Missing) else answer
+        kept = {name: given[name] for name in ("section", "topic", "applies", "asks")}
+        number, where = str(given["item"]), given.get("where", "")
+        items.append(Item(number=number, says=says, left=left, where=where, **kept))
+    return items
+
+
+@cache
+def _questions() -> list[dict[str, Any]]:
+    return yaml.safe_load(ITEMS.read_text(encoding="utf-8"))
+
+
+@cache
+def _template(environment: Environment, text: str) -> Template:
+    return environment.from_string(text)

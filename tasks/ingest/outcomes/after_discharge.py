@@ -8,79 +8,102 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.ingest.outcomes.config import DeathAfterDischargeConfig, ReadmissionConfig
-from tasks.ingest.outcomes.inputs import DAY, Counted, Inputs, Times, times
+from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome
+from tasks.ingest.rows import row_of
+from tasks.ingest.stays import Flags, Stays
+from tasks.ingest.times import DAY, Times
 
 _ELECTIVE = r"(?i)^(elective|surgical same day admission)$"
 _OBSERVATION = r"(?i)observation"
 
 
 def death_after_discharge(inputs: Inputs, config: DeathAfterDischargeConfig) -> Counted:
-    """patients.dod at most so many days after dischtime, compared by date (dod has no time).
+    """A death recorded at most so many days after dischtime, compared by date (dod has no time).
 
-    Admissions that ended in death are unobserved, and so are those of which the patient is said
-    to have died before discharge. MIMIC-IV's dod is censored a year after the last discharge, so
-    that a missing one says that the patient lived through the days asked for.
+    The record is patients.dod, or a later stay that ended in death. MIMIC-IV's dod is censored a
+    year after the last discharge, so that a missing one says that the patient lived through the
+    days asked for. Unobserved: who did not leave alive (see `_left_alive`), and who is not among
+    the patients, or stands there with a dod that cannot be read.
     """
-    discharged = times(inputs.cohort["dischtime"]).astype("datetime64[D]")
-    of_death = times(inputs.of_patients("deaths")["dod"]).astype("datetime64[D]")
-    died = inputs.died()
-    before = ~died & (of_death < discharged)  # a comparison with NaT is false
-    within = of_death - discharged <= np.timedelta64(config.days, "D")
+    stays = inputs.stays
+    left, counts = _left_alive(inputs)
+    known = row_of(stays.subjects, inputs.tables["deaths"]["subject_id"].to_numpy()) >= 0
+    days = stays.death_day - stays.discharged.astype("datetime64[D]")
     outcome = Outcome.yes_or_no(
         ("death_after_discharge", f"{config.days}d"),
         f"Died within {config.days} days after discharge",
-        ~died & ~before,
-        within,
+        left & known,
+        days <= np.timedelta64(config.days, "D"),
     )
-    counts = {"ended_in_death": died, "death_before_discharge": before}
-    return outcome, {name: int(flags.sum()) for name, flags in counts.items()}
+    return outcome, counts | {"patient_unknown": int((~known).sum())}
 
 
 def readmission(inputs: Inputs, config: ReadmissionConfig) -> Counted:
     """An admission of the same patient that begins at most so many days after dischtime.
 
     All of the source's admissions count as returns, those too that are not in the cohort, but for
-    the kinds that the config excludes (a later return may still count). Admissions that ended in
-    death are unobserved. Who dies at home in those days stays negative; other hospitals are not
-    known of.
+    the kinds that the config excludes (a later return may still count), and for accounts that
+    begin after the patient's death. Unobserved: who did not leave alive (see `_left_alive`), and
+    whose only return is a stay of no positive length, of which the times are wrong. Who dies at
+    home in those days stays negative; other hospitals are not known of.
     """
-    stays = inputs.tables["admissions"]
-    counting = stays.filter(_counts_as_return(stays, config))
-    subjects, discharged = inputs.cohort["subject_id"], times(inputs.cohort["dischtime"])
-    tomorrow = discharged.astype("datetime64[D]") + np.timedelta64(1, "D")
-    after = tomorrow.astype(discharged.dtype) if "same_day" in config.exclude else discharged
-    next_one = _next(counting, subjects.to_numpy(), after)
-    died = inputs.died()
+    everyone, stays = inputs.all_stays, inputs.stays
+    counting = _counts_as_return(inputs.tables["admissions"], config)
+    tomorrow = stays.discharged.astype("datetime64[D]") + np.timedelta64(1, "D")
+    after = (
+        tomorrow.astype(stays.discharged.dtype)
+        if "same_day" in config.exclude
+        else stays.discharged
+    )
+
+    def returned(returns: Flags) -> Flags:
+        next_one = _next(everyone, returns & ~everyone.after_death, stays.subjects, after)
+        return next_one - stays.discharged <= config.days * DAY  # false where there is none
+
+    positive = returned(counting & ~everyone.empty)
+    doubtful = returned(counting & everyone.empty) & ~positive
+    left, counts = _left_alive(inputs)
     outcome = Outcome.yes_or_no(
         ("readmission", f"{config.days}d"),
         f"Readmitted within {config.days} days after discharge",
-        ~died,
-        next_one - discharged <= config.days * DAY,  # false where there is none
+        left & ~doubtful,
+        positive,
     )
-    return outcome, {
-        "ended_in_death": int(died.sum()),
-        "admissions_that_are_no_return": stays.num_rows - counting.num_rows,
+    return outcome, counts | {
+        "admissions_that_are_no_return": int((~counting | everyone.after_death).sum()),
+        "return_of_no_length": int((left & doubtful).sum()),
     }
 
 
-def _counts_as_return(stays: pa.Table, config: ReadmissionConfig) -> pa.ChunkedArray:
+def _left_alive(inputs: Inputs) -> tuple[Flags, dict[str, int]]:
+    """Who left the hospital alive [admissions], and how many did not, or are not known to have.
+
+    Who is still in another stay as this one ends has not left.
+    """
+    stays = inputs.stays
+    staying = inputs.all_stays.possible().going_on(stays.subjects, stays.discharged)
+    counts = stays.counts() | {"stayed_in_another": int((stays.lived & staying).sum())}
+    return stays.lived & ~staying, counts
+
+
+def _counts_as_return(stays: pa.Table, config: ReadmissionConfig) -> Flags:
     kinds = pc.fill_null(stays["admission_type"], "")
     left_out = pa.chunked_array([pa.repeat(False, stays.num_rows)])
     if "elective" in config.exclude:
         left_out = pc.or_(left_out, pc.match_substring_regex(kinds, _ELECTIVE))
     if "observation" in config.exclude:
         left_out = pc.or_(left_out, pc.match_substring_regex(kinds, _OBSERVATION))
-    return pc.invert(left_out)
+    return pc.invert(left_out).to_numpy()
 
 
-def _next(stays: pa.Table, subjects: NDArray[np.int64], after: Times) -> Times:
-    """When each subject's first stay from that time on began, NaT where there is none [subjects].
+def _next(stays: Stays, chosen: Flags, subjects: NDArray[np.int64], after: Times) -> Times:
+    """When each subject's first chosen stay from that time on began, NaT where there is none.
 
     Stays are in order of patient and time; the first that is not before (subject, after) is found
-    by ranking both together.
+    by ranking both together. Returns [subjects].
     """
-    patients, admitted = stays["subject_id"].to_numpy(), times(stays["admittime"])
+    patients, admitted = stays.subjects[chosen], stays.admitted[chosen]
     everyone = np.concatenate((patients, subjects))
     when = np.concatenate((admitted, after))
     is_query = np.repeat([False, True], [len(patients), len(subjects)])

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tasks.config import Config
+from tasks.config import KIND_ALONE, Config
 
 OutcomeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Hours = Annotated[float, Field(gt=0)]
@@ -223,4 +223,5 @@ OutcomeConfig = Annotated[
     | ReadmissionConfig
     | OwnOutcomeConfig,
     Field(discriminator="kind"),
+    KIND_ALONE,
 ]

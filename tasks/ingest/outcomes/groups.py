@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import ConfigError
+from tasks.ingest.blocks import read_text
 from tasks.ingest.outcomes.codes import CodedRows, Kind, category
 from tasks.ingest.outcomes.config import DiagnosesConfig, ProceduresConfig
-from tasks.ingest.outcomes.titles import titles_of
-
-Titles = dict[tuple[int, str], str]
+from tasks.ingest.outcomes.titles import Titles, titles_of
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,9 @@ def grouped(
     config: DiagnosesConfig | ProceduresConfig,
 ) -> Grouped:
     """Put each code's group in the code's place; with a table, a code may have several or none."""
-    listed: Titles = {}
     match config.grouping:
         case "category" | "full" as grouping:
-            if titles is not None:
-                listed = titles_of(titles, kind, grouping)
+            listed = titles_of(titles, kind, grouping)
             if grouping == "category":
                 rows = replace(rows, code=category(rows.code, pa.array(rows.version), kind))
             return Grouped(rows, listed)
@@ -92,12 +89,12 @@ def read_groups(path: Path) -> pa.Table:
 
     Takes a CSV with the columns code and group (version and title if they are there), HCUP's CCS
     for ICD-9 ('ICD-9-CM CODE', 'CCS CATEGORY') and HCUP's CCSR for ICD-10 ('ICD-10-CM CODE',
-    'CCSR CATEGORY 1' to 6). Raises ConfigError where it is none of them.
+    'CCSR CATEGORY 1' to 6), gzipped or not. Raises ConfigError where it is none of them,
+    SourceError where it is no CSV.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_groups(file.read()))
-    except (OSError, ValueError, csv.Error):
+        rows = list(_groups(read_text(path)))
+    except (ValueError, csv.Error):
         raise ConfigError(
             f"{path} is no readable CSV, or has a version that is no number; correct grouping_file"
         ) from None

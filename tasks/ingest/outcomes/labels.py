@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,18 +61,20 @@ class Outcome:
             self, systems=systems, admission=self.admission[kept], label=self.label[kept]
         )
 
-    def write(self, out: Path, cohort: pa.Table, rejects: pa.Table) -> dict[str, int]:
+    def write(
+        self, out: Path, cohort: pa.Table, rejects: Iterable[pa.RecordBatch]
+    ) -> dict[str, int]:
         """Write the tables outcomes, labels and rejects; return the counts."""
         tables.write(out / "outcomes" / "part-0.parquet", OUTCOMES, self._outcomes(cohort))
         tables.write(out / "labels" / "part-0.parquet", LABELS, self._labels(cohort))
-        tables.write(out / "rejects" / "part-0.parquet", REJECTS, rejects)
+        rejected = tables.write(out / "rejects" / "part-0.parquet", REJECTS, rejects)
         return {
             "admissions": cohort.num_rows,
             "observed": sum(system is not None for system in self.systems),
             "labels": len(self.labels),
             "positives": len(self.label),
             "untitled_labels": sum(title is None for title in self.titles),
-            "rejected": rejects.num_rows,
+            "rejected": rejected,
         }
 
     def _outcomes(self, cohort: pa.Table) -> pa.Table:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.ingest.outcomes.inputs import DAY, Counted, Inputs, times
+from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome
+from tasks.ingest.times import DAY, times
 
 SYSTEM = "length_of_stay"
 CLASSES = (
@@ -22,11 +23,12 @@ def length_of_stay(inputs: Inputs) -> Counted:
 
     The classes are CORE's (van Aken et al. 2021), which rounds to tenths of a day first; here the
     times count as they stand. An admission that ended in death is unobserved, as in CORE: its
-    length says how long it took to die. Stays of no positive length are not in the cohort.
+    length says how long it took to die; and so is one of which that is not known. Stays of no
+    positive length are not in the cohort.
     """
     stay = times(inputs.cohort["dischtime"]) - times(inputs.cohort["admittime"])
-    died, known = inputs.died(), ~np.isnat(stay)
-    observed = known & ~died
+    known = ~np.isnat(stay)
+    observed = known & inputs.stays.lived
     rows = np.flatnonzero(observed)
     outcome = Outcome(
         systems=[SYSTEM if seen else None for seen in observed.tolist()],
@@ -36,4 +38,4 @@ def length_of_stay(inputs: Inputs) -> Counted:
         titles=[title for _, title in CLASSES],
         one_of=True,
     )
-    return outcome, {"ended_in_death": int(died.sum()), "times_missing": int((~known).sum())}
+    return outcome, inputs.stays.counts() | {"times_missing": int((~known).sum())}

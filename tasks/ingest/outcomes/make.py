@@ -17,12 +17,16 @@ from tasks.ingest.outcomes.config import (
     VentilationConfig,
 )
 from tasks.ingest.outcomes.diagnoses import diagnoses
-from tasks.ingest.outcomes.inputs import HOUR, Counted, Inputs, times
+from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.length_of_stay import length_of_stay
 from tasks.ingest.outcomes.mortality import mortality
 from tasks.ingest.outcomes.own import own
 from tasks.ingest.outcomes.procedures import procedures
 from tasks.ingest.outcomes.ventilation import ventilation
+from tasks.ingest.times import HOUR, times
+
+_OF_STAYS = ("admissions", "deaths")  # what tells how a stay ended
+_FLAG = {"admissions": ("hospital_expire_flag",)}
 
 
 def make(inputs: Inputs, config: OutcomeConfig) -> Counted:
@@ -33,8 +37,10 @@ def make(inputs: Inputs, config: OutcomeConfig) -> Counted:
     outcome, counts = _made(inputs, config)
     hours = config.predicted_after_hours
     if 0 < hours < np.inf:
-        stay = times(inputs.cohort["dischtime"]) - times(inputs.cohort["admittime"])
-        lasting = stay > hours * HOUR
+        ends = times(inputs.cohort["dischtime"])
+        if set(_OF_STAYS) <= set(inputs.tables):
+            ends = np.minimum(ends, inputs.stays.death)
+        lasting = ends - times(inputs.cohort["admittime"]) > hours * HOUR
         outcome = outcome.within(lasting)
         counts = counts | {"ended_before_prediction": int((~lasting).sum())}
     return outcome, counts
@@ -47,14 +53,27 @@ def tables_of(config: OutcomeConfig) -> tuple[str, ...]:
             return ("diagnoses",)
         case ProceduresConfig():
             return ("procedures", "diagnoses")
-        case MortalityConfig() | LengthOfStayConfig() | ReadmissionConfig():
-            return ("admissions",)
         case VentilationConfig():
-            return ("icu_stays", "ventilation", "diagnoses", "deathtimes")
-        case DeathAfterDischargeConfig():
-            return ("admissions", "deaths")
+            return ("icu_stays", "ventilation", "diagnoses", *_OF_STAYS)
         case OwnOutcomeConfig():
             return ()
+        case _:
+            return _OF_STAYS
+
+
+def columns_of(config: OutcomeConfig) -> dict[str, tuple[str, ...]]:
+    """The columns, by table, that other outcomes can do without and this one cannot."""
+    match config:
+        case VentilationConfig():
+            return {"ventilation": ("starttime", "endtime"), **_FLAG}
+        case DeathAfterDischargeConfig():
+            return {"deaths": ("dod",), **_FLAG}
+        case ReadmissionConfig() if {"elective", "observation"} & set(config.exclude):
+            return {"admissions": ("hospital_expire_flag", "admission_type")}
+        case MortalityConfig() | LengthOfStayConfig() | ReadmissionConfig():
+            return dict(_FLAG)
+        case _:
+            return {}
 
 
 def titles_of(config: OutcomeConfig) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import ConfigError
+from tasks.ingest.blocks import read_text
 from tasks.ingest.outcomes.codes import CodedRows
 
 _NO_MAP = 1  # place in the flags: approximate, no map, combination, scenario, choice list
@@ -61,14 +61,14 @@ def read_map(path: Path) -> EquivalenceMap:
 
     Where the targets of a code share their three-character category, the first of them stands for
     it; else the first of the category that most of them have, of equals that listed first.
-    Raises ConfigError where the file is no such map.
+    Raises ConfigError where the file is no such map, SourceError where it is no text.
     """
     targets: dict[str, list[str]] = {}
     try:
         for nine, ten, flags in _rows(path):
             if flags[_NO_MAP] == "0":
                 targets.setdefault(nine, []).append(ten)
-    except (OSError, UnicodeDecodeError, ValueError, IndexError, csv.Error):
+    except (ValueError, IndexError):
         targets = {}
     if not targets:
         raise ConfigError(
@@ -92,12 +92,8 @@ def _chosen(targets: list[str]) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    import gzip
-
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        for line in file:
-            cells = line.strip().replace(",", " ").split()
-            if cells[:1] and cells[0].lower() != "icd_9":
-                nine, ten, flags, *_ = cells
-                yield nine.upper(), ten.upper(), flags
+    for line in read_text(path).splitlines():
+        cells = line.replace(",", " ").split()
+        if cells[:1] and cells[0].lower() != "icd_9":
+            nine, ten, flags, *_ = cells
+            yield nine.upper(), ten.upper(), flags

@@ -22,14 +22,16 @@ _OF_OTHERS = re.compile(r"^(?:FAMILY|SOCIAL) HISTORY: .*$", re.MULTILINE)
 def mortality(inputs: Inputs) -> Counted:
     """hospital_expire_flag of the admission (van Aken et al. 2021).
 
-    An admission of which the note itself says that the patient died is unobserved, so that nothing
-    is learned from the answer: CORE's phrases. (In the exam and the medications they are cut out
-    as the note is made, see `sections.py`.)
+    Unobserved is an admission without the flag, or with other records that contradict it
+    (`stays.py`). So is one of which the note itself says that the patient died, by CORE's phrases:
+    nothing is to be learned from the answer. (In the exam and the medications they are cut out as
+    the note is made, see `sections.py`.)
     """
     told = np.array([tells_of_death(note) for note in inputs.notes()], bool)
-    known = inputs.of_admissions("admissions")["hospital_expire_flag"].is_valid().to_numpy()
-    outcome = Outcome.yes_or_no(DIED, "Died in the hospital", known & ~told, inputs.died())
-    return outcome, {"death_told_in_note": int(told.sum()), "flag_missing": int((~known).sum())}
+    stays = inputs.stays
+    known = stays.died | stays.lived
+    outcome = Outcome.yes_or_no(DIED, "Died in the hospital", known & ~told, stays.died)
+    return outcome, stays.counts() | {"death_told_in_note": int(told.sum())}
 
 
 def tells_of_death(note: str) -> bool:

@@ -1,61 +1,92 @@
-"""Titles of codes and of their categories, from MIMIC-IV's d_icd tables."""
+"""Titles of codes, from MIMIC's d_icd tables, and of their categories, from ICD itself.
+
+Those tables list codes. What a code is called says nothing of its category: 780 is no "Insomnia,
+unspecified", although that is the shortest title of a code below it. `icd_categories.csv.gz` has
+the categories' own titles; `infra/icd_categories.py` wrote it, and names its sources.
+"""
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.ingest.outcomes.codes import Kind, category
+from tasks.ingest.outcomes.codes import SYSTEMS, Kind, category
 from tasks.ingest.rules import clean
+
+Titles = dict[tuple[int, str], str]  # by version and code
 
 # Words at which a common beginning is not cut off: "Type 2 diabetes mellitus with"
 _DANGLING = frozenset(
     (
         *("with", "without", "of", "due", "to", "in", "and", "or", "by", "the", "for", "from"),
-        *("at", "on", "a", "an", "as", "during", "other", "not", "unspecified"),
+        *("at", "on", "a", "an", "as", "during", "other", "not", "unspecified", "specified"),
     )
 )
 _ENOUGH_WORDS = 2
 
 
-def titles_of(table: pa.Table, kind: Kind, grouping: str) -> dict[tuple[int, str], str]:
-    """The title of each (version, code), or of each category.
+def titles_of(table: pa.Table | None, kind: Kind, grouping: str) -> Titles:
+    """The title of each (version, code), or of each category; the table may be missing.
 
-    A category's title is its own where the table has it (ICD's headers); else the words with which
-    the titles of all its codes begin, if they are two or more; else the shortest of them.
+    A category's title is its own where the table has it, else ICD's, else what the titles of its
+    codes in the table say of it (`category_title`).
     """
+    if table is None:
+        return icd_titles(kind)
     table = table.filter(pc.not_equal(pc.coalesce(table["long_title"], pa.scalar("")), ""))
     versions, codes = table["icd_version"], clean(table["icd_code"])
     listed = table["long_title"].to_pylist()
     own = dict(zip(zip(versions.to_pylist(), codes.to_pylist(), strict=True), listed, strict=True))
+    known = icd_titles(kind) | own
     if grouping == "full":
-        return own
+        return known
     under: dict[tuple[int, str], list[str]] = {}
     groups = category(codes, versions, kind)
     keys = zip(versions.to_pylist(), groups.to_pylist(), strict=True)
     for key, title in zip(keys, listed, strict=True):
         under.setdefault(key, []).append(title)
-    return {key: own.get(key) or category_title(titles) for key, titles in under.items()}
+    return {key: category_title(titles) for key, titles in under.items()} | known
+
+
+@cache
+def icd_titles(kind: Kind) -> Titles:
+    """The titles of ICD's categories; of ICD-9's procedures there are none."""
+    versions = {system: version for version, system in SYSTEMS[kind].items()}
+    path = Path(__file__).with_name("icd_categories.csv.gz")
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        return {
+            (versions[row["system"]], row["code"]): row["title"]
+            for row in csv.DictReader(file)
+            if row["system"] in versions
+        }
 
 
 def category_title(titles: Sequence[str]) -> str:
-    """The title of a category of which only the codes below have titles.
+    """What the titles of its codes say of a category.
+
+    The words with which all of them begin, if they are two or more or one of the titles; else the
+    shortest title, as one of several.
 
     >>> category_title(["Type 1 diabetes mellitus and gout", "Type 1 diabetes mellitus without"])
     'Type 1 diabetes mellitus'
     >>> category_title(["Unspecified systolic heart failure", "Heart failure, unspecified"])
-    'Heart failure, unspecified'
+    'including Heart failure, unspecified'
     """
     if len(titles) > 1:
         words = _common_start([title.split() for title in titles])
         while words and words[-1].strip(",;:(").lower() in _DANGLING:
             words = words[:-1]
         common = " ".join(words).rstrip(",;:( ")
-        if len(words) >= _ENOUGH_WORDS and common.count("(") == common.count(")"):
+        whole = len(words) >= _ENOUGH_WORDS or common in titles
+        if whole and common.count("(") == common.count(")"):
             return common
-    return min(titles, key=lambda title: (len(title), title))
+    return f"including {min(titles, key=lambda title: (len(title), title))}"
 
 
 def _common_start(titles: Sequence[Sequence[str]]) -> list[str]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from tasks.ingest.outcomes.codes import of_cohort
 from tasks.ingest.outcomes.config import VentilationConfig
-from tasks.ingest.outcomes.inputs import DAY, HOUR, Counted, Inputs, Times, times
+from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome
 from tasks.ingest.rows import row_of
+from tasks.ingest.times import DAY, HOUR, Times, latest_end_so_far, times
 
 LABEL = ("ventilation", "prolonged")
 _LONG, _SHORT = 7 * DAY, 2 * DAY
@@ -52,17 +53,24 @@ def ventilation(inputs: Inputs, config: VentilationConfig) -> Counted:
     XLNet, whose cohort the paper takes by way of BEEP). episode: the longest episode lasts seven
     days. Negative are those ventilated for two days at least; all others are unobserved: under two
     days, under 18 years, or with a diagnosis that calls for other ventilation. A death on the
-    ventilator before day 7 is negative or unobserved, as configured, and counted.
+    ventilator before day 7 is negative or unobserved, as configured, and counted. ICU stays that
+    overlap are one. Unobserved, too, are admissions with an ICU stay of no positive length, as it
+    may have been the first, and those ventilated for more than a day after their death.
     """
-    found = _ventilated(inputs)
+    stays, wrong = _icu_stays(inputs)
+    found = _ventilated(inputs, stays)
     there = ~np.isnat(found.start)
     lasted = found.end - found.start + _SLACK if config.rule == "span" else found.longest
     positive = there & (lasted >= _LONG)
     short = there & ~(lasted >= _SHORT)
     minor = pc.fill_null(pc.less(inputs.cohort["age"], _ADULT), True).to_numpy()
     other = _has_excluded_diagnosis(inputs)
-    died = there & ~positive & _died_on_it(inputs, found)
-    observed = there & ~short & ~minor & ~other
+    death = inputs.stays.death
+    after_death = there & (found.end - death > DAY)
+    # less than seven days after the start, and on the ventilator
+    died = there & ~positive & (death <= found.end + _AT_THE_END) & (death - found.start < _LONG)
+    observed = there & ~short & ~minor & ~other & ~wrong & ~after_death
+    died &= observed
     if config.death_on_ventilator == "exclude":
         observed &= ~died
     outcome = Outcome.yes_or_no(LABEL, "Ventilated for seven days or more", observed, positive)
@@ -71,13 +79,31 @@ def ventilation(inputs: Inputs, config: VentilationConfig) -> Counted:
         "ventilated_under_two_days": short,
         "under_18": there & minor,
         "excluded_diagnosis": there & other,
-        "died_on_ventilator_before_day_7": there & ~short & ~minor & ~other & died,
+        "icu_stay_of_no_length": there & wrong,
+        "ventilated_after_death": after_death,
+        "died_on_ventilator_before_day_7": died,
     }
     return outcome, {name: int(flags.sum()) for name, flags in counted.items()}
 
 
-def _ventilated(inputs: Inputs) -> Ventilated:
-    events, admission = _events_of_first_stays(inputs)
+def _icu_stays(inputs: Inputs) -> tuple[pa.Table, NDArray[np.bool_]]:
+    """The ICU stays of the cohort with the row of their admission, and who has one without length.
+
+    A stay of another patient than the admission's is passed over.
+    """
+    stays = inputs.tables["icu_stays"]
+    rows = row_of(stays["hadm_id"].to_numpy(), inputs.cohort["hadm_id"].to_numpy())
+    subjects = np.append(inputs.cohort["subject_id"].to_numpy(), -1)
+    own = (rows >= 0) & (subjects[rows] == stays["subject_id"].to_numpy())
+    stays = stays.append_column("admission", pa.array(rows)).filter(pa.array(own))
+    empty = pc.fill_null(pc.less_equal(stays["outtime"], stays["intime"]), False).to_numpy()
+    wrong = np.zeros(inputs.cohort.num_rows, bool)
+    wrong[stays["admission"].to_numpy()[empty]] = True
+    return stays.filter(pa.array(~empty)), wrong
+
+
+def _ventilated(inputs: Inputs, stays: pa.Table) -> Ventilated:
+    events, admission = _events_of_first_stays(inputs.tables["ventilation"], stays)
     starts, ends = times(events["starttime"]), times(events["endtime"])
     order = np.lexsort((starts, admission))
     admission, starts, ends = admission[order], starts[order], ends[order]
@@ -97,33 +123,34 @@ def _episodes(
     admission: NDArray[np.int64], starts: Times, ends: Times
 ) -> tuple[NDArray[np.int64], NDArray[np.timedelta64]]:
     """The admission and the length of each episode, of intervals ordered by admission and start."""
-    reach = _latest_end_so_far(admission, ends)
+    reach = latest_end_so_far(admission, ends)
     same = admission[1:] == admission[:-1]
     begins = np.flatnonzero(np.r_[True, ~(same & (starts[1:] - reach[:-1] < _SAME_EPISODE))])
     return admission[begins], np.maximum.reduceat(ends, begins) - starts[begins]
 
 
-def _latest_end_so_far(admission: NDArray[np.int64], ends: Times) -> Times:
-    """Within each admission, the latest end of this and the intervals before [intervals]."""
-    # ranks of times, those of one admission put above all of the one before it
-    distinct, ranks = np.unique(ends, return_inverse=True)
-    number = np.cumsum(np.r_[0, admission[1:] != admission[:-1]])
-    highest = np.maximum.accumulate(number * len(distinct) + ranks)
-    return distinct[highest % len(distinct)]
-
-
-def _events_of_first_stays(inputs: Inputs) -> tuple[pa.Table, NDArray[np.int64]]:
+def _events_of_first_stays(events: pa.Table, stays: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
     """Ventilation with a start before its end in the first ICU stays, and whose each is."""
-    stays = inputs.tables["icu_stays"].sort_by([("hadm_id", "ascending"), ("intime", "ascending")])
-    hadm_ids = stays["hadm_id"].to_numpy()
-    first = np.r_[True, hadm_ids[1:] != hadm_ids[:-1]][: len(hadm_ids)]
-    stays = stays.filter(pa.array(first))
-    admission = row_of(stays["hadm_id"].to_numpy(), inputs.cohort["hadm_id"].to_numpy())
-    events = inputs.tables["ventilation"]
+    stays = stays.take(pa.array(_first_of_each(stays)))
+    admission = np.append(stays["admission"].to_numpy(), -1)  # the last: of no first stay
     events = events.filter(pc.less(events["starttime"], events["endtime"]))
-    stay = row_of(events["stay_id"].to_numpy(), stays["stay_id"].to_numpy())
-    owner = np.where(stay >= 0, admission[stay] if len(admission) else -1, -1)
+    owner = admission[row_of(events["stay_id"].to_numpy(), stays["stay_id"].to_numpy())]
     return events.filter(pa.array(owner >= 0)), owner[owner >= 0]
+
+
+def _first_of_each(stays: pa.Table) -> NDArray[np.int64]:
+    """The rows of each admission's first ICU stay, and of those that overlap it."""
+    admission, begins = stays["admission"].to_numpy(), times(stays["intime"])
+    ends = times(stays["outtime"])
+    ends = np.where(np.isnat(ends), begins, ends)  # of one without an end nothing is known
+    order = np.lexsort((ends, begins, admission))
+    admission, begins = admission[order], begins[order]
+    reach = latest_end_so_far(admission, ends[order])
+    of_new = np.r_[True, admission[1:] != admission[:-1]][: len(order)]
+    apart = np.r_[True, ~(begins[1:] < reach[:-1])][: len(order)] | of_new
+    number = np.cumsum(apart)  # of the stays that are one, over all admissions
+    first = np.maximum.accumulate(np.where(of_new, number, 0))
+    return order[number == first]
 
 
 def _has_excluded_diagnosis(inputs: Inputs) -> NDArray[np.bool_]:
@@ -133,9 +160,3 @@ def _has_excluded_diagnosis(inputs: Inputs) -> NDArray[np.bool_]:
         hit = pc.match_substring_regex(rows.code, pattern).to_numpy()
         excluded[rows.admission[hit & (rows.version == version)]] = True
     return excluded
-
-
-def _died_on_it(inputs: Inputs, found: Ventilated) -> NDArray[np.bool_]:
-    """Whether the patient died on the ventilator, less than seven days after its start."""
-    death = times(inputs.of_admissions("deathtimes")["deathtime"])
-    return (death <= found.end + _AT_THE_END) & (death - found.start < _LONG)

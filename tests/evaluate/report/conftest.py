@@ -10,6 +10,7 @@ from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.report.facts import (
     Cost,
+    Making,
     read_arms,
     read_cohort,
     read_difficulty,
@@ -58,7 +59,9 @@ def page(folder: Path) -> str:
 
 
 def _story(run: MadeUp, folder: Path) -> Story:
-    origin = Origin(kind="notes", key="0123456789abcdef", digest="f" * 64, how="made")
+    origin = Origin(
+        kind="notes", key="0123456789abcdef", digest="f" * 64, created="2026-11-21T11:51:47+00:00"
+    )
     pretrain, finetune = run.histories["pretrain"], run.histories["finetune"]
     return Story(
         run="made-up",
@@ -82,6 +85,7 @@ def _story(run: MadeUp, folder: Path) -> Story:
         settings={"name": "made-up", "finetune": {"epochs": 3}},
         lineage=Lineage(artifacts=(origin,)),
         config=EvaluateConfig(published=True),
+        made=Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab"),
         costs={
             "clinical": Cost(parameters=421_888),
             "fused": Cost(parameters=92_572),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tasks.evaluate.report.page import Story, write_report
 from tests.evaluate.report.chromium import CHROMIUM, FLAGS
 
 PAPER = 703  # px: what is left of A4 within the page's margins
@@ -23,6 +25,28 @@ def test_nothing_overflows_on_a_screen(page: str, tmp_path: Path, width: int) ->
     visible, needed = map(int, probed(page, tmp_path, width, opened, size))
     assert width - 20 <= visible <= width  # less a scroll bar
     assert needed <= visible
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_whose_patients_when_and_by_what_is_on_the_first_screen(
+    story: Story, tmp_path: Path, width: int
+) -> None:
+    config = story.config.model_copy(update={"truth": tmp_path / "truth.parquet"})
+    write_report(tmp_path, replace(story, config=config))
+    page = (tmp_path / "report.html").read_text()
+    shown = """[...document.querySelectorAll(".made > *")].map(
+      one => Math.ceil(one.getBoundingClientRect().bottom))"""
+    bottoms = probed(page, tmp_path, width, "", shown)
+    assert len(bottoms) == 4
+    assert max(map(int, bottoms)) < 300, "far within a screen of 800"
+    (line,) = re.findall(r'<p class="made">(.*?)</p>', page)
+    told = ("Synthetic patients", "2026-11-26 14:05 UTC", "clinfuse 0.9.1", "commit 0123456789ab")
+    assert re.sub("<[^>]*>", " ", line).split() == " ".join(told).split()
+
+
+def test_real_patients_are_not_called_synthetic(page: str) -> None:
+    assert '<p class="made"><span>2026-11-26' in page
+    assert "Synthetic patients" not in page
 
 
 def test_nothing_is_cut_off_on_paper(page: str, tmp_path: Path) -> None:

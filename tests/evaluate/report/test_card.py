@@ -10,15 +10,16 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaForCausalLM, LlamaModel
+from transformers import LlamaForCausalLM
 
-from flows.config import load_config
+from flows.loading import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.report.card import write_card
 from tasks.evaluate.report.facts import flattened
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story, write_report
 from tasks.model.adapters import add_new_adapter, write_adapter
+from tasks.model.base import load_headless
 from tasks.model.fusion import Fusion
 from tasks.model.lora import LoraSettings
 from tasks.provenance import gpus
@@ -93,8 +94,8 @@ def test_it_gives_nobody_away(run: MadeUp, folder: Path) -> None:
         assert not any(str(one) in text for one in run.test_ids)
         assert SECRET_PATH not in text
         assert "dr.secret" not in text
-        assert "<10 no discharge note" in text or "<10 left out (no discharge note)" in text
-        assert not re.search(r"\b5 (?:left out|no discharge)", text)
+        assert "no discharge note: withheld" in text
+        assert not re.search(r"note: [52]\b|\b7 left out|\b307\b", text)
 
 
 def test_it_says_what_made_it(card: ModelCard) -> None:
@@ -189,11 +190,11 @@ def test_a_run_that_remembers_nothing_still_has_a_card(run: MadeUp, tmp_path: Pa
 def test_its_code_loads_the_fused_model(
     run: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = re.search("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
-    assert code
+    code = re.findall("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
+    assert len(code) == 3
     keys = {origin.kind: origin.key for origin in origins()}
     _write_artifacts(tmp_path, {kind: tmp_path / kind / key for kind, key in keys.items()})
-    exec(code[1].replace('"STORE"', repr(str(tmp_path))), {})
+    exec("\n".join(code).replace('"STORE"', repr(str(tmp_path))), {})
     printed = capsys.readouterr().out
     assert "diagnoses (('icd10cm', 'I10'), ('icd9cm', '401')) tensor(" in printed
     assert "mortality" in printed
@@ -223,7 +224,7 @@ def _write_artifacts(folder: Path, places: dict[str, Path]) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
     write_adapter(places["clinical-adapter"], clinical, "default")
-    backbone = LlamaModel.from_pretrained(places["base"])
+    backbone = load_headless(places["base"])
     model = Fusion(places["clinical-adapter"], "frozen", lora).build(backbone, SHAPES)
     for name, parameter in model.named_parameters():
         if "lora_B.task" in name:

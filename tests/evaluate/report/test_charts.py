@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tasks.evaluate.report.charts import COLORS, DASHES, Axis, Series, Whisker, forest, plot
+from tasks.evaluate.report.axes import Axis
+from tasks.evaluate.report.charts import COLORS, DASHES, Series, Whisker, forest, plot
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks import schemas
-from tasks.evaluate.config import Lineage, Origin
+from tasks import schemas, tables
+from tasks.evaluate.config import NOTE, Lineage, Origin
 from tasks.evaluate.leaderboard_write import write_leaderboard
+from tasks.evaluate.report.facts import Making
 from tasks.evaluate.report.leaderboard_page import MISSING, compared
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.evaluate.report.chromium import CHROMIUM, FLAGS
 
+MADE = Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab")
 LONG = "a-run-whose-name-is-long-and-which-differs-in-much"
 
 
@@ -102,6 +107,66 @@ def test_the_numbers_on_the_page_are_those_of_the_table(folder: Path, page: str)
     assert len({tuple(one) for one in headline}) == 1  # the terminal's table has one set of columns
 
 
+def test_whose_patients_when_and_by_what_stands_at_the_top(page: str) -> None:
+    (line,) = re.findall(r'<p class="made">(.*?)</p>', page)
+    words = "Synthetic patients 2026-11-26 14:05 UTC clinfuse 0.9.1 commit 0123456789ab"
+    assert re.sub("<[^>]*>", " ", line).split() == words.split()
+    assert page.index(line) < page.index("<nav")
+
+
+def test_nothing_is_missing(folder: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        assert "could not be made" not in text
+        assert "ot drawn" not in text
+
+
+def test_what_fails_is_left_out_and_takes_nothing_along(
+    made: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("tasks.evaluate.report.leaderboard_figures._forest", broken)
+    monkeypatch.setattr("tasks.evaluate.report.leaderboard_page._aurocs_by_seed", broken)
+    folder = _written(made, made.folder / "broken", (1, 2))
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text().replace("&#39;", "'")
+        assert "the section 'Seeds' could not be made: ZeroDivisionError at tests/" in text
+        assert text.lower().count("not drawn: zerodivisionerror at tests/") == 2
+        assert "finetune.lora.rank" in text, "another section"
+        assert " in 80 s" in text, "another figure"
+    assert json.loads((folder / "headline.json").read_text())
+
+
+def test_two_outcomes_of_nearly_the_same_admissions_are_not_both_counted(
+    made: MadeUp, tmp_path: Path
+) -> None:
+    """Of the leaderboard alone, or with a report of the same run beside it."""
+    place = made.outcomes["mortality"] / "outcomes" / "part-0.parquet"
+    rows = pq.read_table(place).to_pylist()
+    test = set(made.test_ids.tolist())
+    dropped = [row["hadm_id"] for row in rows if row["hadm_id"] in test][:4]
+    known = [row | {"observed": row["hadm_id"] not in dropped} for row in rows]
+    outcomes = {**made.outcomes, "mortality": tmp_path / "mortality"}
+    shutil.copytree(made.outcomes["mortality"], outcomes["mortality"])
+    changed = pa.Table.from_pylist(known, schemas.OUTCOMES)
+    tables.write(outcomes["mortality"] / "outcomes" / "part-0.parquet", schemas.OUTCOMES, changed)
+    folder = _written(replace(made, outcomes=outcomes), tmp_path / "board", (1, 2))
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        assert f"Known in {len(test)} test admissions" in text
+        assert "Known in a withheld number of test admissions" in text
+        counts = re.findall(r"(\S+) test admissions", text)
+        assert set(counts) == {str(len(test)), "of"}, "'a withheld number of test admissions'"
+
+
+def test_no_auroc_stands_without_its_interval_or_why(folder: Path) -> None:
+    for line in json.loads((folder / "headline.json").read_text()):
+        known = re.fullmatch(r"0\.\d{3}\u20130\.\d{3}", line["95% interval"])
+        assert bool(known) != bool(line[NOTE])
+
+
 def test_no_identifier(made: MadeUp, folder: Path) -> None:
     for name in ("report.html", "report.md", "headline.json"):
         text = (folder / name).read_text()
@@ -111,7 +176,7 @@ def test_no_identifier(made: MadeUp, folder: Path) -> None:
 def test_only_the_keys_that_differ_are_shown_as_differing() -> None:
     found = compared(
         {
-            "a": {"name": "a", "preset": "x", "finetune": {"seed": 1, "lora": {"rank": 4}, "e": 3}},
+            "a": {"name": "a", "finetune": {"seed": 1, "lora": {"rank": 4}, "e": 3}},
             "b": {"name": "b", "finetune": {"seed": 2, "lora": {"rank": 8}, "e": 3, "new": None}},
         }
     )
@@ -161,10 +226,12 @@ def _written(made: MadeUp, out: Path, seeds: tuple[int, ...]) -> Path:
     out.mkdir()
     runs = []
     for name, noise, rank in (("one", 0.3, 4), (LONG, 1.0, 8)):
+        evaluate = {"truth": str(made.truth), "smallest_cell": 10}
         settings: dict[str, Any] = {"name": name, "finetune": {"lora": {"rank": rank}}}
+        settings["evaluate"] = evaluate
         leaks = ("the view 'full' is known at discharge",) if name == LONG else ()
         found = entrant(made, name, noise=noise, seeds=seeds)
         runs.append({**vars(found), "leaks": leaks, "settings": settings})
-    origin = Origin(kind="cohort", key="0123456789abcdef", digest="f" * 64, how="made")
-    write_leaderboard(out, "made-up", runs, None, Lineage(artifacts=(origin,)))
+    origin = Origin(kind="cohort", key="0123456789abcdef", digest="f" * 64)
+    write_leaderboard(out, "made-up", runs, None, Lineage(artifacts=(origin,)), MADE)
     return out

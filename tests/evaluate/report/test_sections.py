@@ -8,7 +8,6 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from pydantic import Field
 
 from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.report.curves import Curves
@@ -67,9 +66,9 @@ def test_what_was_not_measured_is_left_out(plain_story: Story, tmp_path: Path) -
 
 
 def test_a_withheld_interval_says_why(story: Story, tmp_path: Path) -> None:
-    reason = "withheld: 3 patients with the label"
+    reason = "3 patients with the label"
     rows = [
-        row | {"low": None, "high": None, "method": reason}
+        row | {"low": None, "high": None, "method": f"interval withheld: {reason}"}
         if (row["metric"], row["outcome"], row["variant"]) == ("auroc_macro", "mortality", "tfidf")
         else row
         for row in story.findings.rows
@@ -101,16 +100,10 @@ def test_the_fused_model_carries_the_cost_of_its_clinical_adapter(story: Story) 
     assert "fused" not in dict(efficiency(story.findings, without, costs).costs), "half a cost"
 
 
-class _Counted(Origin):
-    """An origin with the counts of its manifest."""
-
-    counts: dict[str, float] = Field(default_factory=dict)
-
-
 def test_costs_come_from_the_manifests() -> None:
     def origin(kind: str, **counts: float) -> Origin:
-        named = {"kind": kind, "key": "0" * 16, "digest": "f" * 64, "how": "made", "seconds": 7.5}
-        return _Counted(**named, counts=counts)
+        named = {"kind": kind, "key": "0" * 16, "digest": "f" * 64, "took_seconds": 7.5}
+        return Origin(**named, counts=counts)
 
     lineage = Lineage(
         artifacts=(
@@ -173,7 +166,8 @@ def test_the_best_labels_are_not_those_of_a_case_or_two(story: Story) -> None:
 
 def test_the_scatter_tells_no_small_count(story: Story) -> None:
     labels = [replace(label, train=3) for label in story.labels if label.outcome == "diagnoses"]
-    (figure,) = frequency(story.findings, labels, 10).scatters
+    counts = replace(story, labels=labels).counts
+    figure = frequency(story.findings, labels, counts).scatters[0]
     assert "fewer than 10" in figure.caption
     assert len(set(re.findall(r"M([\d.]+) [\d.]+a", figure.svg))) == 1, "all at one place"
 
@@ -186,6 +180,7 @@ def test_a_useless_model_is_said_to_be_useless() -> None:
 
     scored = {"metric": "auroc_macro", "variant": "fused", "outcome": "mortality"}
     row = scored | {"code_system": None, "code": None, "group": "all", "seed": 1, "value": 0.5}
+    row |= {"low": None, "high": None}
     all_treated = curve("net_benefit_all", [0.3, 0.1, -0.1, -0.5])
     for heights, words in (
         ([0.3, 0.1, 0.0, -0.01], "at no threshold better"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
 from tasks.evaluate.measuring import Work, write_metrics
-from tasks.evaluate.report.facts import read_arms, read_cohort, read_labels
+from tasks.evaluate.report.facts import Making, read_arms, read_cohort, read_labels
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.page import Story
 from tests.evaluate.made_up import MadeUp
@@ -58,6 +58,7 @@ def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) 
         "settings": SETTINGS,
         "lineage": Lineage(artifacts=origins()),
         "config": EvaluateConfig(),
+        "made": Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab"),
     }
     return Story(**(given | changed))
 
@@ -77,7 +78,6 @@ def origins() -> tuple[Origin, ...]:
             kind=kind,
             key=f"{number:016x}",
             digest=f"{number:064x}",
-            how="made",
             counts=counts,
             took_seconds=seconds,
             peak_mib=877.8,
@@ -94,5 +94,12 @@ def origins() -> tuple[Origin, ...]:
 def metric(name: str, outcome: str, value: float, **given: Any) -> dict[str, Any]:
     """A metrics row of the fused model over an outcome's labels."""
     row = {"metric": name, "variant": "fused", "outcome": outcome, "value": value}
-    rest = {"code_system": None, "code": None, "group": "all", "low": None, "high": None}
+    rest = {
+        "method": "made up",
+        "code_system": None,
+        "code": None,
+        "group": "all",
+        "low": None,
+        "high": None,
+    }
     return {**rest, "n": 100, "n_patients": 60, "positives": 30, **row, **given}

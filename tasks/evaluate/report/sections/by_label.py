@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.evaluate.report.facts import Label
 from tasks.evaluate.report.findings import Findings, Space
+from tasks.evaluate.report.printing import why_withheld
 
 BEST_AND_WORST = 10  # of an outcome, above the full table
 MOST_ROWS = 1000  # of the full table of an outcome
@@ -18,7 +19,7 @@ class LabelRow:
     """A label with its AUROC in each model."""
 
     label: Label
-    aurocs: tuple[Mapping[str, Any] | None, ...]  # a metrics row a model
+    aurocs: tuple[Mapping[str, Any] | None, ...]  # a metrics row a model; None: not measured
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def labels_by_outcome(
     for label in labels:
         if label.outcome in found:
             aurocs = tuple(
-                findings.get("auroc", name, label.outcome, label.code_system, label.code)
+                findings.raw("auroc", name, label.outcome, label.code_system, label.code)
                 for name in findings.models
             )
             found[label.outcome].append(LabelRow(label, aurocs))
@@ -57,7 +58,7 @@ def labels_by_outcome(
 def _labels(space: Space, rows: list[LabelRow], smallest_cell: int) -> Labels:
     ordered = sorted(rows, key=_rank)
     short = len(rows) <= 2 * BEST_AND_WORST
-    ranked = [] if short else [row for row in ordered if row.aurocs[0]]
+    ranked = [] if short else [row for row in ordered if _rank(row) <= 0]
     # of labels with a case or two, chance alone puts some at 1.000 and some at 0.000
     common = [row for row in ranked if row.label.test >= smallest_cell]
     enough = len(common) >= 2 * BEST_AND_WORST
@@ -73,5 +74,19 @@ def _labels(space: Space, rows: list[LabelRow], smallest_cell: int) -> Labels:
     )
 
 
+def reasons(labels: Iterable[Labels]) -> list[str]:
+    """Why intervals of the labels are withheld: each reason once."""
+    found = (
+        why_withheld(row)
+        for outcome in labels
+        for each in outcome.full
+        for row in each.aurocs
+        if row and row["value"] is not None
+    )
+    return sorted({reason for reason in found if reason})
+
+
 def _rank(row: LabelRow) -> float:
-    return -(row.aurocs[0]["value"] if row.aurocs[0] else -1)
+    """The best of the first model first; 1 where it is undefined."""
+    first = row.aurocs[0]
+    return 1.0 if first is None or first["value"] is None else -first["value"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.curves import Curves, Point
-from tasks.evaluate.report.figures import Figure, legend, short, style_of
+from tasks.evaluate.report.figures import Figure, draw, legend, short, style_of
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.grids import Grid, Measure, measured
 
@@ -35,11 +37,14 @@ class Decisions:
 
 
 def decisions(curves: Curves, findings: Findings) -> Decisions:
-    drawn = (_benefit(curves, findings, outcome) for outcome in findings.outcomes)
+    figures = (
+        (findings.overall(outcome).title, partial(_benefit, curves, findings, outcome))
+        for outcome in findings.outcomes
+    )
     return Decisions(
         measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
         measured(findings, "Codes proposed for an admission, the most likely first", _CODING),
-        [figure for figure in drawn if figure],
+        draw(figures),
     )
 
 
@@ -52,7 +57,7 @@ def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
     everyone = next(
         (found for name in models if (found := curves.get("net_benefit_all", name, outcome))), []
     )
-    best = max(point.y for points in models.values() for point in points)
+    best = max(finite(point.y for points in models.values() for point in points))
     end = _end(list(models.values()), best)
     series = [
         Series(short(name), _until(points, end), style_of(findings, name))

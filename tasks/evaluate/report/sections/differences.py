@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from tasks.evaluate.report.charts import forest
-from tasks.evaluate.report.figures import Figure, around, said, short, style_of, whisker
-from tasks.evaluate.report.findings import Findings, Pair
+from tasks.evaluate.report.figures import Figure, around, draw, said, short, style_of, whisker
+from tasks.evaluate.report.findings import Findings, Pair, Space
 from tasks.evaluate.report.grids import Block, Cell, Grid, cell
 from tasks.evaluate.report.printing import p_value
 from tasks.evaluate.rows import WITHOUT
@@ -29,6 +30,19 @@ class Differences:
     others: Grid | None  # of other measures than macro AUROC
     shares: list[str]  # variants of which the share of the best reachable is known
     zeroed: list[str]  # variants with an adapter zeroed
+    findings: Findings
+
+    def p_values(self, pair: Pair, space: Space) -> str:
+        """A p-value of the main table, as it stands alone and adjusted; "p 0.012, Holm 0.036"."""
+        row = self.findings.within("auroc_macro_difference_p", pair.name, space)
+        adjusted = self.findings.holm.get((pair.name, space))
+        return f"p {p_value(row['value'] if row else None)}, Holm {p_value(adjusted)}"
+
+    @property
+    def correction(self) -> str:
+        """What the adjusted p-values are adjusted for."""
+        count = len(self.findings.holm)
+        return f"Holm's is corrected for the {count} comparison{'s' * (count != 1)} of this table"
 
 
 def differences(findings: Findings) -> Differences:
@@ -39,6 +53,7 @@ def differences(findings: Findings) -> Differences:
         shares=list(dict.fromkeys(row["variant"] for row in findings.of("share_of_best"))),
         zeroed=[name for name in findings.variants if WITHOUT in name]
         or list(dict.fromkeys(row["variant"] for row in findings.of("logit_change_largest"))),
+        findings=findings,
     )
 
 
@@ -48,19 +63,20 @@ def pair_title(pair: Pair) -> str:
 
 def _forests(findings: Findings) -> list[Figure]:
     """The difference of macro AUROC, a row an outcome; a chart a pair."""
-    found = []
-    for pair in findings.pairs:
-        rows = [
-            whisker(space.title, row, style_of(findings, pair.second), f"{row['value']:+.3f}")
-            for space in map(findings.overall, findings.outcomes)
-            if (row := findings.within("auroc_macro_difference", pair.name, space))
-        ]
-        if rows:
-            axis = around("difference of macro AUROC (dotted: none)", rows, reference=0.0)
-            words = f"{pair_title(pair)}, difference of macro AUROC: {said(rows)}."
-            drawing = forest(rows, axis, description=words, reference=0.0)
-            found.append(Figure(pair_title(pair), drawing, (), ""))
-    return found
+    return draw((pair_title(pair), partial(_forest, findings, pair)) for pair in findings.pairs)
+
+
+def _forest(findings: Findings, pair: Pair) -> Figure | None:
+    rows = [
+        whisker(space.title, row, style_of(findings, pair.second), f"{row['value']:+.3f}")
+        for space in map(findings.overall, findings.outcomes)
+        if (row := findings.within("auroc_macro_difference", pair.name, space))
+    ]
+    if not rows:
+        return None
+    axis = around("difference of macro AUROC (dotted: none)", rows, reference=0.0)
+    words = f"{pair_title(pair)}, difference of macro AUROC: {said(rows)}."
+    return Figure(pair_title(pair), forest(rows, axis, description=words, reference=0.0))
 
 
 def _others(findings: Findings) -> Grid | None:
@@ -76,7 +92,7 @@ def _others(findings: Findings) -> Grid | None:
                 row = findings.within(metric, pair.name, space)
                 p = findings.within(f"{metric}_p", pair.name, space)
                 printed = cell(row, "+.3f")
-                words = [printed.span, f"p {p_value(p)}" if p else ""]
+                words = [printed.span, f"p {p_value(p['value'])}" if p else ""]
                 cells.append(Cell(printed.value, ", ".join(one for one in words if one)))
             rows.append((pair_title(pair), tuple(cells)))
         blocks.append(Block(space.title, space.system, tuple(rows)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.facts import Arm, Cost
-from tasks.evaluate.report.figures import Figure, ends, legend, short, style_of
+from tasks.evaluate.report.figures import Figure, draw, ends, legend, short, spanning, style_of
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.printing import duration
 
@@ -35,13 +36,13 @@ def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost
         for name in findings.models
         if all(part in parts for part in _arms_of(name))
     ]
-    seconds = {name: cost.seconds for name, cost in costs if cost.seconds}
-    figures = [_figure(findings, outcome, seconds) for outcome in findings.outcomes]
-    return Efficiency(
-        costs,
-        [figure for figure in figures if figure],
-        any(arm.name == "base" for arm in arms),
+    # what took no measurable time has no place on a logarithmic axis; the table has it
+    seconds = {name: cost.seconds for name, cost in costs if cost.seconds and cost.seconds > 0}
+    figures = (
+        (findings.overall(outcome).title, partial(_figure, findings, outcome, seconds))
+        for outcome in findings.outcomes
     )
+    return Efficiency(costs, draw(figures), any(arm.name == "base" for arm in arms))
 
 
 def _arms_of(variant: str) -> tuple[str, ...]:
@@ -77,12 +78,10 @@ def _figure(findings: Findings, outcome: str, seconds: Mapping[str, float]) -> F
             series.append(Series(short(name), point, style, marks=True, spans=[ends(row)]))
     if len(series) < 2:
         return None
-    values = [end for one in series for span in one.spans for end in span if not math.isnan(end)]
-    values += [value for one in series for _, value in one.points]
-    times = [one.points[0][0] for one in series]
+    values = finite(height for one in series for height in one.heights)
+    times = finite(one.points[0][0] for one in series)
     x = Axis("seconds of training", min(times) / 1.6, max(times) * 1.6, log=True)
-    room = 0.1 * (max(values) - min(values)) or 0.02
-    y = Axis("macro AUROC", min(values) - room, max(values) + room)
+    y = spanning("macro AUROC", values, 0.1)
     words = "; ".join(
         f"{one.name}: {one.points[0][1]:.3f} for {duration(one.points[0][0])}" for one in series
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
-from tasks.evaluate.report.charts import Axis, Series, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
+from tasks.evaluate.report.counts import Counts
 from tasks.evaluate.report.facts import Label
-from tasks.evaluate.report.figures import Figure, ends, legend, short, style_of
+from tasks.evaluate.report.figures import Figure, draw, ends, legend, short, style_of
 from tasks.evaluate.report.findings import Findings
 from tasks.evaluate.report.grids import Block, Cell, Grid, cell
 from tasks.evaluate.report.printing import MISSING
@@ -33,20 +36,16 @@ class Frequency:
         return bool(self.scatters or self.bands)
 
 
-def frequency(findings: Findings, labels: Sequence[Label], smallest_cell: int) -> Frequency:
+def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Frequency:
     by_outcome: dict[str, list[Label]] = {}
     for label in labels:
         by_outcome.setdefault(label.outcome, []).append(label)
-    scatters = [
-        _scatter(findings, name, by_outcome.get(name, []), smallest_cell)
-        for name in findings.outcomes
-    ]
-    charts = [_band_chart(findings, name) for name in findings.outcomes]
-    return Frequency(
-        [figure for figure in scatters if figure],
-        [figure for figure in charts if figure],
-        _band_table(findings),
-    )
+    scatters, charts = [], []
+    for name in findings.outcomes:
+        title, own = findings.overall(name).title, by_outcome.get(name, [])
+        scatters.append((title, partial(_scatter, findings, name, own, counts)))
+        charts.append((f"{title}, by band", partial(_band_chart, findings, name)))
+    return Frequency(draw(scatters), draw(charts), _band_table(findings))
 
 
 def band_title(group: str) -> str:
@@ -82,17 +81,18 @@ def _bands(findings: Findings, outcome: str) -> list[str]:
 
 
 def _scatter(
-    findings: Findings, outcome: str, labels: Sequence[Label], smallest_cell: int
+    findings: Findings, outcome: str, labels: Sequence[Label], counts: Counts
 ) -> Figure | None:
     """AUROC of each label of the first model against how many training cases it had.
 
-    Counts below the smallest cell are not told apart: they are drawn at it.
+    Counts below the smallest cell are not told apart: they are drawn at it. What is withheld for
+    another count's sake is not drawn.
     """
-    model = findings.models[0]
+    model, smallest_cell = findings.models[0], counts.smallest
     points = sorted(
-        (float(max(label.train, smallest_cell)), row["value"])
+        (float(cases), row["value"])
         for label in labels
-        if label.train > 0
+        if (cases := counts.at_least(label, "train"))
         and (row := findings.get("auroc", model, outcome, label.code_system, label.code))
     )
     if len(points) < 5:
@@ -103,7 +103,7 @@ def _scatter(
     bottom, top = points[0][0], points[-1][0]
     least = f"fewer than {smallest_cell}" if bottom == smallest_cell else f"{bottom:,.0f}"
     x = Axis("training admissions with the label", 0.9 * bottom, 1.1 * top, log=True)
-    y = Axis("AUROC of the label", min(0.4, min(value for _, value in points)), 1.0)
+    y = Axis("AUROC of the label", min(0.4, *finite(value for _, value in points)), 1.0)
     words = (
         f"{len(points):,} labels with {least} to {top:,.0f} training admissions; "
         f"their median AUROC is {median(value for _, value in points):.3f}."
@@ -141,8 +141,7 @@ def _band_chart(findings: Findings, outcome: str) -> Figure | None:
         if points:
             style = style_of(findings, name)
             series.append(Series(short(name), points, style, marks=True, spans=spans))
-    values = [end for one in series for span in one.spans for end in span if not math.isnan(end)]
-    values += [value for one in series for _, value in one.points]
+    values = finite(height for one in series for height in one.heights)
     names = tuple(band.removeprefix(BAND) for band in bands)
     x = Axis("training admissions with the label", -0.5, len(bands) - 0.5, names=names)
     y = Axis("macro AUROC of the band", min(0.48, min(values)), min(1.0, max(values) + 0.02))

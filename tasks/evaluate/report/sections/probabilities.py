@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.curves import Curves
-from tasks.evaluate.report.figures import Figure, legend, short, style_of
+from tasks.evaluate.report.figures import Figure, draw, legend, short, style_of
 from tasks.evaluate.report.findings import Findings, Space
 from tasks.evaluate.report.grids import Block, Cell, Grid, cell
 from tasks.evaluate.report.printing import MISSING
@@ -21,6 +23,7 @@ _MEASURES = (  # heading, metric, form
 )
 _HEADINGS = tuple(heading for heading, _, _ in _MEASURES)
 _AFTER = "_recalibrated"
+_LOWEST = 1e-4  # of a logarithmic axis, where there is less than that
 _LOG_FROM = 10.0  # axes are logarithmic where most points lie so many times below the largest
 
 
@@ -37,16 +40,16 @@ class Probabilities:
 
 
 def probabilities(curves: Curves, findings: Findings) -> Probabilities:
-    figures = [
-        figure
-        for outcome in findings.outcomes
-        for curve, title in (
+    figures = []
+    for outcome in findings.outcomes:
+        for curve, words in (
             ("reliability", "as predicted"),
             ("reliability_recalibrated", "recalibrated on validation"),
-        )
-        for figure in _reliability(curves, findings, outcome, curve, title)
-    ]
-    return Probabilities(_overall(findings), _by_band(findings), figures)
+        ):
+            title = f"{findings.overall(outcome).title}, {words}"
+            make = partial(_reliability, curves, findings, outcome, curve, title)
+            figures.append((title, make))
+    return Probabilities(_overall(findings), _by_band(findings), draw(figures))
 
 
 def _overall(findings: Findings) -> Grid | None:
@@ -98,43 +101,47 @@ def _row(
 
 def _reliability(
     curves: Curves, findings: Findings, outcome: str, curve: str, title: str
-) -> list[Figure]:
+) -> Figure | None:
     """Observed shares against mean predicted probabilities of equally filled bins."""
-    series = []
-    for name in findings.models:
-        points = curves.get(curve, name, outcome)
-        if points:
-            series.append(
-                Series(
-                    short(name),
-                    [(point.x, point.y) for point in points],
-                    style_of(findings, name),
-                    marks=True,
-                    joined=True,
-                    spans=[(point.low, point.high) for point in points],
-                )
-            )
+    series = [
+        Series(
+            short(name),
+            [(point.x, point.y) for point in points],
+            style_of(findings, name),
+            marks=True,
+            joined=True,
+            spans=[(point.low, point.high) for point in points],
+        )
+        for name in findings.models
+        if (points := curves.get(curve, name, outcome))
+    ]
     if not series:
-        return []
+        return None
     axes = _axes(series)
     words = "; ".join(f"{one.name} {_last(one.points)}" for one in series)
     words = f"In the bin of the highest predictions: {words}."
-    words += " Both axes are logarithmic." if axes[0].log else ""
-    heading = f"{findings.overall(outcome).title}, {title}"
-    drawing = plot(series, *axes, description=f"Reliability, {heading}. {words}", diagonal=True)
-    return [Figure(heading, drawing, legend(series), words)]
+    if axes[0].log:
+        words += " Both axes are logarithmic"
+        words += ", with 0 at their low ends." if axes[0].zero else "."
+    drawing = plot(series, *axes, description=f"Reliability, {title}. {words}", diagonal=True)
+    return Figure(title, drawing, legend(series), words)
 
 
 def _axes(series: Sequence[Series]) -> tuple[Axis, Axis]:
     """The same range on both axes; logarithmic where most probabilities are small."""
-    across = sorted(x for one in series for x, _ in one.points)
-    largest = max(*across, *(y for one in series for _, y in one.points))
-    top, log = min(1.0, 1.05 * largest) or 1.0, across[len(across) // 2] < largest / _LOG_FROM
-    low = 0.0
+    across = sorted(finite(x for one in series for x, _ in one.points))
+    values = finite(value for one in series for point in one.points for value in point)
+    positive = [value for value in values if value > 0]
+    top = min(1.0, 1.05 * max(values)) if positive else 1.0
+    low, log = 0.0, across[len(across) // 2] < max(values) / _LOG_FROM
+    log = log and bool(positive)
     if log:
-        values = [value for one in series for point in one.points for value in point if value > 0]
-        low = max(1e-4, 0.8 * min(values))
-    return Axis("mean predicted probability", low, top, log), Axis("observed share", low, top, log)
+        low = max(0.8 * min(positive), min(_LOWEST, top / _LOG_FROM))
+    zero = log and min(values) < low
+    return (
+        Axis("mean predicted probability", low, top, log, zero),
+        Axis("observed share", low, top, log, zero),
+    )
 
 
 def _last(points: Sequence[tuple[float, float]]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tasks.evaluate.report.charts import forest
-from tasks.evaluate.report.figures import Figure, around, said, short, style_of, whisker
-from tasks.evaluate.report.findings import Findings
+from tasks.evaluate.report.figures import Figure, around, draw, said, short, style_of, whisker
+from tasks.evaluate.report.findings import Findings, Space
 from tasks.evaluate.report.grids import Grid, Measure, measured
+from tasks.evaluate.report.printing import why_withheld
 from tasks.evaluate.rows import BEST
 
 # Gema et al., arXiv 2307.03042, Table 3 (v3): MIMIC-III, CORE's splits and labels, one seed
@@ -43,15 +45,13 @@ class Results:
     columns: tuple[str, ...]  # the variants of the headline table
     forests: list[Figure]
     summaries: Grid | None
-    withheld: list[str]  # which headline intervals are not given, and why
+    withheld: list[str]  # which headline values or intervals are not given, and why
     published: list[tuple[str, bool, dict[str, str]]]  # a model, whether it is ours, its AUROCs
-    seed: str  # what the number of seeds says about the intervals
     one_seed: bool
 
 
-def results(findings: Findings, published: bool) -> Results:
+def results(findings: Findings, published: bool, one_seed: bool) -> Results:
     columns = (*findings.models, *([BEST] if BEST in findings.variants else []))
-    one_seed = findings.seeds != (None,)
     more = any(findings.of(metric) for metric in _MORE)
     return Results(
         columns=columns,
@@ -61,37 +61,43 @@ def results(findings: Findings, published: bool) -> Results:
         else None,
         withheld=list(_withheld(findings, columns)),
         published=_published(findings) if published else [],
-        seed=_ONE_SEED if one_seed else _SEEDS,
         one_seed=one_seed,
     )
 
 
+def what_seeds_say(one_seed: bool) -> str:
+    """What the number of seeds says about the intervals."""
+    return _ONE_SEED if one_seed else _SEEDS
+
+
 def _forests(findings: Findings, columns: Sequence[str]) -> list[Figure]:
     """Macro AUROC with its interval, a row a variant; a chart an outcome."""
-    found = []
-    for outcome in findings.outcomes:
-        space = findings.overall(outcome)
-        rows = [
-            whisker(short(name), row, style_of(findings, name), f"{row['value']:.3f}")
-            for name in columns
-            if (row := findings.within("auroc_macro", name, space))
-        ]
-        if rows:
-            axis = around("macro AUROC (dotted: 0.5, guessing)", rows, reference=0.5)
-            words = f"{space.title}, macro AUROC: {said(rows)}."
-            drawing = forest(rows, axis, description=words, reference=0.5)
-            found.append(Figure(space.title, drawing, (), ""))  # the table above says it
-    return found
+    return draw(
+        (space.title, partial(_forest, findings, space, columns))
+        for space in map(findings.overall, findings.outcomes)
+    )
+
+
+def _forest(findings: Findings, space: Space, columns: Sequence[str]) -> Figure | None:
+    rows = [
+        whisker(short(name), row, style_of(findings, name), f"{row['value']:.3f}")
+        for name in columns
+        if (row := findings.within("auroc_macro", name, space))
+    ]
+    if not rows:
+        return None
+    axis = around("macro AUROC (dotted: 0.5, guessing)", rows, reference=0.5)
+    words = f"{space.title}, macro AUROC: {said(rows)}."
+    # without a caption: the table above says it
+    return Figure(space.title, forest(rows, axis, description=words, reference=0.5))
 
 
 def _withheld(findings: Findings, columns: Sequence[str]) -> Iterator[str]:
-    """A sentence for every headline number without an interval."""
+    """For every headline number without a value or an interval, a line that says why."""
     for space in findings.all_spaces:
         for name in columns:
-            row = findings.within("auroc_macro", name, space)
-            if row and row["low"] is None:
-                method = row["method"]
-                reason = method if "withheld" in method else "too few patients to see its spread"
+            row = findings.over("auroc_macro", name, space)
+            if row and (reason := why_withheld(row)):
                 yield f"{space.title} ({space.system}), {short(name)}: {reason}."
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from tasks.evaluate.report.cells import WITHHELD
 from tasks.evaluate.report.charts import forest
-from tasks.evaluate.report.figures import Figure, around, said, style_of, whisker
+from tasks.evaluate.report.counts import Counts
+from tasks.evaluate.report.figures import Figure, around, draw, said, style_of, whisker
 from tasks.evaluate.report.findings import Findings, Space
-from tasks.evaluate.report.printing import small
+from tasks.evaluate.report.printing import p_value
 from tasks.evaluate.report.sections.frequency import BAND
 
 _Row = Mapping[str, Any]
@@ -21,7 +24,7 @@ class Gap:
 
     column: str
     row: _Row
-    p: _Row | None
+    p_value: str
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Subgroups:
     gaps: list[Gap]
 
 
-def subgroups(findings: Findings, smallest_cell: int) -> list[Subgroups]:
+def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
     """The outcomes of which groups were measured, in the order of the report."""
     found: dict[str, dict[tuple[str, str], _Row]] = {}
     for row in findings.by_group("auroc_macro"):
@@ -45,7 +48,7 @@ def subgroups(findings: Findings, smallest_cell: int) -> list[Subgroups]:
     for outcome in findings.outcomes:
         rows = [(*group, row) for group, row in found.get(outcome, {}).items()]
         if rows:
-            figures = _forests(findings, outcome, rows, smallest_cell)
+            figures = _forests(findings, outcome, rows, counts)
             gaps = _gaps(findings, outcome)
             made.append(Subgroups(findings.overall(outcome), rows, figures, gaps))
     return made
@@ -61,42 +64,45 @@ def column_title(column: str) -> str:
 
 
 def _forests(
-    findings: Findings, outcome: str, rows: list[tuple[str, str, _Row]], smallest_cell: int
+    findings: Findings, outcome: str, rows: list[tuple[str, str, _Row]], counts: Counts
 ) -> list[Figure]:
     """A row a group with its number of patients; the dotted line is all patients."""
-    model, space = findings.models[0], findings.overall(outcome)
+    space = findings.overall(outcome)
+    found: list[tuple[str, Callable[[], Figure | None]]] = []
+    for column in dict.fromkeys(column for column, _, _ in rows):
+        title = f"{space.title} by {column.replace('_', ' ')}"
+        own = [(name, row) for one, name, row in rows if one == column and row["value"] is not None]
+        found.append((title, partial(_forest, findings, space, title, own, counts)))
+    return draw(found)
+
+
+def _forest(
+    findings: Findings, space: Space, title: str, rows: list[tuple[str, _Row]], counts: Counts
+) -> Figure | None:
+    model = findings.models[0]
     everyone = findings.within("auroc_macro", model, space)
     reference = everyone["value"] if everyone else None
-    figures = []
-    for column in dict.fromkeys(column for column, _, _ in rows):
-        drawn = [
-            whisker(
-                name.capitalize() if name.islower() else name,
-                row,
-                style_of(findings, model),
-                f"n = {small(row['n_patients'], smallest_cell)}",
-            )
-            for one, name, row in rows
-            if one == column and row["value"] is not None
-        ]
-        if drawn:
-            axis = around("macro AUROC (dotted: all patients)", drawn, reference)
-            title = f"{space.title} by {column.replace('_', ' ')}"
-            drawing = forest(
-                drawn, axis, description=f"{title}: {said(drawn)}.", reference=reference
-            )
-            figures.append(Figure(title, drawing, (), ""))
-    return figures
+    drawn = []
+    for name, row in rows:
+        size = counts.group(row, "patients")
+        note = "" if size == WITHHELD else f"n = {size}"
+        words = name.capitalize() if name.islower() else name
+        drawn.append(whisker(words, row, style_of(findings, model), note))
+    if not drawn:
+        return None
+    axis = around("macro AUROC (dotted: all patients)", drawn, reference)
+    words = f"{title}: {said(drawn)}."
+    return Figure(title, forest(drawn, axis, description=words, reference=reference))
 
 
 def _gaps(findings: Findings, outcome: str) -> list[Gap]:
     p_values = {
-        row["group"]: row
+        row["group"]: row["value"]
         for row in findings.by_group("auroc_macro_gap_p")
         if row["outcome"] == outcome and _mine(findings, row)
     }
     return [
-        Gap(row["group"], row, p_values.get(row["group"]))
+        Gap(row["group"], row, p_value(p_values.get(row["group"])))
         for row in findings.by_group("auroc_macro_gap")
         if row["outcome"] == outcome and _mine(findings, row) and row["value"] is not None
     ]

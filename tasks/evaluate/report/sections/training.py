@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from tasks.evaluate.report.charts import Axis, Series, plot
+from tasks.evaluate.report.axes import Axis, finite
+from tasks.evaluate.report.charts import Series, plot
 from tasks.evaluate.report.facts import Arm
-from tasks.evaluate.report.figures import Figure, legend, short
+from tasks.evaluate.report.figures import Figure, draw, legend, short, spanning
 
 _LANGUAGE_ARMS = ("base", "clinical")  # trained on notes: validated by perplexity
 
@@ -29,19 +31,19 @@ def training_figures(arms: Sequence[Arm]) -> list[Figure]:
                 if curve
             ]
             if series:
-                found.append(_curves(stage, title, series))
-    return found
+                heading = f"{stage[:1].upper()}{stage[1:]}: {title.partition(' (')[0]}"
+                found.append((heading, partial(_curves, heading, title, series)))
+    return draw(found)
 
 
-def _curves(stage: str, title: str, series: list[Series]) -> Figure:
-    values = [value for one in series for _, value in one.points]
-    spread = (max(values) - min(values)) * 0.05 or 0.05
+def _curves(heading: str, title: str, series: list[Series]) -> Figure:
+    values = finite(value for one in series for _, value in one.points)
     most = max(tokens for one in series for tokens, _ in one.points) or 1
     x = Axis("tokens seen in training", 0, 1.02 * most)
-    y = Axis(title, min(values) - spread, max(values) + spread)
+    y = spanning(title, values, 0.05)
+    # a loss that is no number is said as it is: that training diverged
     words = "; ".join(
         f"{one.name}: from {one.points[0][1]:.3f} to {one.points[-1][1]:.3f}" for one in series
     )
-    drawing = plot(series, x, y, description=f"{stage}, {title}. {words}.")
-    heading = f"{stage[:1].upper()}{stage[1:]}: {title.partition(' (')[0]}"
+    drawing = plot(series, x, y, description=f"{heading}. {words}.")
     return Figure(heading, drawing, legend(series), f"{words}.")

@@ -1,0 +1,110 @@
+"""What can be known to be wrong before anything starts: files, tables, GPUs, names of stages.
+
+Nothing here imports torch or Prefect, and nothing is read but headers: it takes a second.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from flows.config import AdaptConfig
+from tasks.errors import ConfigError
+from tasks.ingest.needed import check_source
+from tasks.launch import LaunchConfig
+from tasks.model.targets import check_base, check_targets
+from tasks.pretrain.config import HubBase, PathBase
+from tasks.provenance import has_gpu
+
+# the stages whose steps each flow comes to, and whose part of the configuration it reads
+STAGES = {
+    "ingest": ("ingest",),
+    "pretrain": ("ingest", "pretrain"),
+    "finetune": ("ingest", "pretrain", "finetune"),
+    "evaluate": ("ingest", "pretrain", "finetune", "evaluate"),
+    "adapt": ("ingest", "pretrain", "finetune", "evaluate"),
+    "audit": ("ingest", "evaluate"),
+    "compare": ("ingest", "pretrain", "finetune", "evaluate"),
+}
+
+
+def check(config: AdaptConfig, *, flow: str) -> None:
+    """Raise ConfigError, SourceError or ModelError where the flow could not come to its end.
+
+    Args:
+        flow: its name; what it does not read is not looked at.
+    """
+    for stage in STAGES[flow]:
+        for key, path in _paths(getattr(config, stage), stage):
+            if not path.exists():
+                raise ConfigError(f"'{key}': {path} is not there; correct the path")
+    check_source(config.ingest)
+    if "pretrain" in STAGES[flow]:
+        _check_machine(config.launch)
+        _check_base(config)
+        for key, training in (
+            ("pretrain.training", config.pretrain.training),
+            ("finetune", config.finetune),
+        ):
+            if training.deepspeed:
+                _check_json(f"{key}.deepspeed", training.deepspeed)
+
+
+def check_names(given: Sequence[str], known: Sequence[str], key: str) -> None:
+    """Raise ConfigError for the first name that is not known, with the nearest that is."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(f"there is no '{name}' to {key}; {hint}")
+
+
+def _paths(model: BaseModel, key: str) -> Iterator[tuple[str, Path]]:
+    """Every path of a configuration, with its dotted key."""
+    for name in type(model).model_fields:
+        yield from _paths_in(getattr(model, name), f"{key}.{name}")
+
+
+def _paths_in(value: object, key: str) -> Iterator[tuple[str, Path]]:
+    match value:
+        case Path():
+            yield key, value
+        case BaseModel():
+            yield from _paths(value, key)
+        case tuple():
+            for index, item in enumerate(value):
+                yield from _paths_in(item, f"{key}.{index}")
+
+
+def _check_machine(launch: LaunchConfig) -> None:
+    if launch.accelerator == "cuda" and not has_gpu():
+        raise ConfigError(
+            "launch.accelerator is cuda, but this machine shows no GPU; set it to auto or cpu"
+        )
+
+
+def _check_base(config: AdaptConfig) -> None:
+    """The base's files, and that it has the layers that the adapters name."""
+    base: Path | None = None
+    match config.pretrain.base:
+        case HubBase():  # known once it is downloaded
+            return
+        case PathBase(path=base):
+            check_base(base, config.pretrain.sequence_length)
+    check_targets(base, config.pretrain.lora.targets, "pretrain.lora.targets")
+    check_targets(base, config.finetune.lora.targets, "finetune.lora.targets")
+
+
+def _check_json(key: str, path: Path) -> None:
+    try:
+        given = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"'{key}': {path} is not readable JSON ({type(error).__name__}); correct it"
+        ) from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"'{key}': {path} is not a DeepSpeed configuration: it holds no keys")

@@ -1,0 +1,132 @@
+"""A flow for each stage of the chain, and `adapt`, all of it; each takes a preset and what differs.
+
+The parameters are plain values and few, because Prefect's run form shows them: it asks for nothing
+that the preset gives, and sends nothing that was not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from prefect import Flow, flow
+from prefect.runtime import flow_run
+
+from flows.chain import run_to_finetune, run_to_pretrain, run_to_report
+from flows.check import STAGES, check
+from flows.config import AdaptConfig
+from flows.loading import load_config
+from flows.publish import publish
+from tasks.evaluate import steps as evaluating
+from tasks.finetune import steps as finetuning
+from tasks.ingest import steps as ingesting
+from tasks.pretrain import steps as pretraining
+from tasks.step import Step, steering
+
+LONGEST_NAME = 120  # characters of a run's name in Prefect's lists
+_PARAMETERS = """
+    Args:
+        preset: a YAML file of configuration, e.g. configs/demo.yaml.
+        overrides: what differs from it, as key=value, e.g. finetune.epochs=3.
+        name: the run's name in reports; empty: the preset's.
+        source: the folder of MIMIC's files (ingest.source); empty: the preset's.
+        ranks: processes of a training, one a GPU (launch.ranks); empty: the preset's.
+        refresh: stages or kinds whose artifacts are made anew.
+        make_missing: whether artifacts of earlier stages that are missing are made, or refused.
+"""
+
+
+def refreshable(flow: str) -> tuple[str, ...]:
+    """The stages and kinds of artifact that the flow of that name comes to, and can make anew."""
+    steps = [
+        step
+        for module in (ingesting, pretraining, finetuning, evaluating)
+        for step in vars(module).values()
+        if isinstance(step, Step) and step.stage in STAGES[flow]
+    ]
+    return tuple(dict.fromkeys(name for step in steps for name in (step.stage, step.kind)))
+
+
+def configured(
+    preset: str, overrides: Sequence[str], name: str | None, source: str | None, ranks: int | None
+) -> AdaptConfig:
+    """The preset with what differs laid over it. Raises ConfigError as `load_config` does."""
+    typed = {"name": name, "ingest.source": source, "launch.ranks": ranks}
+    more = [f"{key}={_as_yaml(value)}" for key, value in typed.items() if value is not None]
+    return load_config(Path(preset), [*overrides, *more])
+
+
+def run_name() -> str:
+    """What a run does, for Prefect's lists: its preset, what differs, and what is made anew.
+
+    >>> _run_name({"preset": "configs/demo.yaml", "overrides": ["finetune.epochs=1"]})
+    'demo, finetune.epochs=1'
+    """
+    return _run_name(flow_run.parameters)
+
+
+def _run_name(parameters: dict[str, Any]) -> str:
+    typed = ("name", "source", "ranks")
+    words = [
+        Path(parameters["preset"]).stem,
+        *parameters.get("overrides", ()),
+        *(f"{key}={parameters[key]}" for key in typed if parameters.get(key) is not None),
+        *(f"{stage} anew" for stage in parameters.get("refresh", ())),
+    ]
+    whole = ", ".join(words)
+    return whole if len(whole) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 1]}\u2026"
+
+
+def _as_yaml(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n")
+
+
+def stage_flow(name: str, summary: str, run: Callable[[AdaptConfig], object]) -> Flow[..., None]:
+    """A flow that runs the chain up to the stage of that name, or all of it.
+
+    Args:
+        run: what it does with the configuration.
+    """
+
+    def body(
+        preset: str = "configs/demo.yaml",
+        overrides: tuple[str, ...] = (),
+        name: str | None = None,
+        source: str | None = None,
+        ranks: int | None = None,
+        refresh: tuple[str, ...] = (),
+        make_missing: bool = True,
+    ) -> None:
+        config = configured(preset, overrides, name, source, ranks)
+        check(config, flow=stage)
+        with steering(refresh=refresh, makers=None if make_missing else (stage,)):
+            run(config)
+
+    stage = name
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = f"{summary}\n{_PARAMETERS}"
+    # the form then offers these names, and the server refuses others
+    body.__annotations__["refresh"] = tuple[Literal[refreshable(name)], ...]  # type: ignore[misc]
+    named = flow(name=name, flow_run_name=run_name, persist_result=False, result_serializer="json")
+    return named(body)
+
+
+def _run_to_report(config: AdaptConfig) -> None:
+    publish(config.name, run_to_report(config))
+
+
+adapt = stage_flow("adapt", "Take MIMIC's files to a report of AUROCs.", _run_to_report)
+ingest = stage_flow(
+    "ingest",
+    "Read the source: notes, splits, cohort, outcomes.",
+    lambda config: ingesting.ingest(config.ingest),
+)
+pretrain = stage_flow(
+    "pretrain", "Train the clinical adapter on training patients' notes.", run_to_pretrain
+)
+finetune = stage_flow(
+    "finetune", "Train the task adapters and their ablations, and predict.", run_to_finetune
+)
+evaluate = stage_flow("evaluate", "Measure the predictions and report.", _run_to_report)

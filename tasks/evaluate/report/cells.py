@@ -1,0 +1,219 @@
+"""Counts that may be printed together: none below the smallest cell, none that gives one away.
+
+A count under the smallest cell is not printed. Where it would follow from a printed total and its
+other parts, or from two printed counts of nearly the same patients, another of them is withheld
+too (complementary suppression: Cox, J. Am. Statist. Assoc. 75:377-385, 1980). What a reader can
+work out is worked out here as well, as ranges: of each small count at least `smallest - 1` values
+stay possible, as many as "fewer than `smallest`" leaves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+Cell = Hashable
+WITHHELD = "withheld"
+_PASSES = 50  # over all sums; ranges settle after about as many as totals stand above each other
+_Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What stands on a page for each count."""
+
+    counts: Mapping[Cell, int]
+    small: frozenset[Cell]  # printed as "<10"
+    withheld: frozenset[Cell]  # printed without any number
+    smallest: int
+    same: Mapping[Cell, Cell]  # another name of a count -> its name here
+
+    def exact(self, cell: Cell) -> bool:
+        return self.at_least(cell) == self.counts[self.same.get(cell, cell)]
+
+    def at_least(self, cell: Cell) -> int | None:
+        """The count, or `smallest` where it is below that; None where it is withheld."""
+        cell = self.same.get(cell, cell)
+        if cell in self.withheld:
+            return None
+        return self.smallest if cell in self.small else self.counts[cell]
+
+    def text(self, cell: Cell) -> str:
+        known = self.at_least(cell)
+        if known is None:
+            return WITHHELD
+        return f"{known:,}" if self.exact(cell) else f"<{self.smallest}"
+
+    def phrase(self, cell: Cell, units: str) -> str:
+        """The count with its unit: "1,007 admissions", "a withheld number of patients"."""
+        text = self.text(cell)
+        if text == WITHHELD:
+            return f"a withheld number of {units}"
+        return f"{text} {units.removesuffix('s') if text == '1' else units}"
+
+
+@dataclass
+class Cells:
+    """Counts and the sums that tie them; those worth most to a reader are added first."""
+
+    smallest: int
+    counts: dict[Cell, int] = field(default_factory=dict)
+    sums: list[tuple[Cell, ...]] = field(default_factory=list)  # a total, then its parts
+    roomy: list[bool] = field(default_factory=list)  # whether a sum tells too little to matter
+    unprinted: set[Cell] = field(default_factory=set)  # for which there is a place, but no number
+    rests: set[Cell] = field(default_factory=set)  # for which there is no place
+    same: dict[Cell, Cell] = field(default_factory=dict)
+
+    def __contains__(self, cell: Cell) -> bool:
+        return cell in self.counts or cell in self.same
+
+    def add(self, cell: Cell, count: int) -> None:
+        self.counts[cell] = count
+
+    def alias(self, cell: Cell, other: Cell) -> None:
+        """The cell counts the same as another: they are printed alike."""
+        self.same[cell] = self.same.get(other, other)
+
+    def sum(self, total: Cell, parts: Iterable[Cell]) -> None:
+        """The total is the sum of the parts and of a rest that stands nowhere, if there is one."""
+        total = self.same.get(total, total)
+        parts = [self.same.get(part, part) for part in parts]
+        rest = self.counts[total] - sum(self.counts[part] for part in parts)
+        if rest < 0 or not parts or parts == [total]:  # they are of other things, or the same
+            return
+        if rest:
+            parts.append(missing := ("rest", len(self.sums)))
+            self.counts[missing] = rest
+            self.rests.add(missing)
+        # with a rest as large as this it is an inequality that leaves room enough
+        self.roomy += [rest >= self.smallest]
+        self.sums.append((total, *parts))
+
+    def nested(self, first: Cell, others: Mapping[Cell, int]) -> None:
+        """Add counts of nearly the same patients as the first: none is printed beside a near one.
+
+        Their difference is a count as well.
+        """
+        known = {self.counts[first]: first}
+        for cell, count in sorted(others.items(), key=lambda item: -item[1]):
+            if count in known:
+                self.alias(cell, known[count])
+                continue
+            near = [other for n, other in known.items() if abs(n - count) < self.smallest]
+            self.add(cell, count)
+            known[count] = cell
+            if not self.unprinted.issuperset(near):
+                self.unprinted.add(cell)
+            for other in near:
+                if not self.unprinted.issuperset((cell, other)):
+                    larger, smaller = sorted((cell, other), key=lambda one: -self.counts[one])
+                    self.sum(larger, [smaller])
+
+    def printed(self) -> Printed:
+        """Choose what is printed, what as "fewer than `smallest`", and what not at all."""
+        found = _Hiding(self)
+        small = found.small & found.hidden
+        told: dict[Cell, _Range] = dict.fromkeys(found.hidden, (self.smallest, math.inf))
+        told |= dict.fromkeys(small, (1, self.smallest - 1))
+        # where this is too much to tell, all that is tied together is withheld alike
+        small -= found.tied_to(found.exposed(told))
+        withheld = frozenset((found.hidden | self.unprinted) - small)
+        return Printed(self.counts, frozenset(small), withheld, self.smallest, self.same)
+
+
+class _Hiding:
+    """The printed cells to hide: the small ones, and of those tied to them what gives them away."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.smallest = smallest = cells.smallest
+        self.sums = [one for one, roomy in zip(cells.sums, cells.roomy, strict=True) if not roomy]
+        self.sums_of: dict[Cell, list[tuple[Cell, ...]]] = {}
+        for one in self.sums:
+            for cell in one:
+                self.sums_of.setdefault(cell, []).append(one)
+        # not only the printed ones: what is left between two counts may be one patient
+        self.small = {cell for cell, count in cells.counts.items() if 0 < count < smallest}
+        self.unseen = cells.unprinted | cells.rests
+        self.hidden = self.small - self.unseen
+        # of a hidden cell a reader knows that it is not 0, no more
+        while more := self._beside(self.exposed(dict.fromkeys(self.hidden, (1, math.inf)))):
+            self.hidden |= more
+
+    def exposed(self, told: Mapping[Cell, _Range]) -> list[Cell]:
+        """The small cells that a reader would know too well, given what is told of hidden ones."""
+        ranges = self._worked_out(told)
+        wide_enough = self.smallest - 2
+        return [cell for cell in self.small if ranges[cell][1] - ranges[cell][0] < wide_enough]
+
+    def tied_to(self, cells: Iterable[Cell]) -> set[Cell]:
+        """The cells that are not printed and bound to these by sums, whatever else is printed."""
+        found, waiting = set(), list(cells)
+        while waiting:
+            cell = waiting.pop()
+            if cell in found or not (cell in self.hidden or cell in self.unseen):
+                continue
+            found.add(cell)
+            waiting += [other for one in self.sums_of.get(cell, ()) for other in one]
+        return found
+
+    def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
+        """For each exposed cell the one to hide next: the least worth of those tied to it."""
+        worth = {cell: place for place, cell in enumerate(self.cells.counts)}
+        more = set()
+        for cell in exposed:
+            tied = self.tied_to([cell])
+            near = {other for each in tied for one in self.sums_of.get(each, ()) for other in one}
+            printed = [other for other in near - tied if self.cells.counts[other] > 0]
+            more |= {max(printed, key=worth.__getitem__)} if printed else set()
+        return more
+
+    def _worked_out(self, told: Mapping[Cell, _Range]) -> dict[Cell, _Range]:
+        """What follows for every cell from the sums, as a range."""
+        ranges: dict[Cell, _Range] = {cell: (n, n) for cell, n in self.cells.counts.items()}
+        ranges |= dict.fromkeys(self.unseen, (0, math.inf))
+        ranges |= told
+        for _ in range(_PASSES):
+            before = dict(ranges)
+            for total, *parts in self.sums:
+                lows, highs = zip(*(ranges[part] for part in parts), strict=True)
+                least, most = sum(lows), sum(high for high in highs if high < math.inf)
+                open_ended = sum(high == math.inf for high in highs)
+                ranges[total] = _both(ranges[total], (least, math.inf if open_ended else most))
+                low, high = ranges[total]
+                for part, own_low, own_high in zip(parts, lows, highs, strict=True):
+                    unbounded = open_ended - (own_high == math.inf) > 0
+                    others = most - (own_high if own_high < math.inf else 0)
+                    within = (-math.inf if unbounded else low - others, high - (least - own_low))
+                    ranges[part] = _both(ranges[part], within)
+            if ranges == before:
+                break
+        return ranges
+
+
+def _both(one: _Range, other: _Range) -> _Range:
+    return max(one[0], other[0]), min(one[1], other[1])
+
+
+def side_by_side(
+    partitions: Mapping[str, Mapping[str, int]], smallest: int, rest: str = "other"
+) -> list[str]:
+    """Which partitions of nearly the same patients may be printed: the first, and others with it.
+
+    Two that differ in a group by fewer than `smallest` would give away by subtraction who is in
+    one only. Groups that one of the two joins under `rest` are compared joined.
+    """
+    kept: list[str] = []
+    for name, groups in partitions.items():
+        small = any(0 < count < smallest for count in groups.values())
+        if not small and all(_apart(groups, partitions[other], smallest, rest) for other in kept):
+            kept.append(name)
+    return kept
+
+
+def _apart(one: Mapping[str, int], other: Mapping[str, int], smallest: int, rest: str) -> bool:
+    shared = (one.keys() & other.keys()) - {rest}
+    gaps = [one[name] - other[name] for name in shared]
+    left = [sum(n for name, n in each.items() if name not in shared) for each in (one, other)]
+    return all(gap == 0 or abs(gap) >= smallest for gap in (*gaps, left[0] - left[1]))

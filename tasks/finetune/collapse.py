@@ -1,0 +1,82 @@
+"""Whether a training collapsed: validation fell back to chance, or never left it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tasks.errors import TrainingError
+from tasks.finetune.config import FinetuneConfig
+from tasks.finetune.outcomes import Outcome, Rows
+from tasks.ranking import macro_auroc
+
+CHANCE = 0.5
+LEARNED = 2  # times collapse_below's way above chance: less may be noise of a small validation set
+FELL_BACK = 0.25  # of the best validation AUROC's way above chance: less left is a collapse
+Z_95 = 1.96
+DRAWS = 40  # of random scores: their standard deviation is then known to about a ninth
+
+
+def check_collapse(
+    name: str,
+    values: Sequence[float],
+    config: FinetuneConfig,
+    spread: Callable[[], float],
+    *,
+    last: bool,
+) -> str | None:
+    """Raise TrainingError where validation fell back to chance, or (at the end) never left it.
+
+    Where the validation admissions are too few to tell that from chance's own spread, it is a
+    warning, which is returned.
+
+    Args:
+        values: validation macro AUROCs, an epoch each.
+        spread: gives the standard deviation of such a value by chance; asked only if it matters.
+    """
+    if not values or not config.collapse_below:
+        return None
+    best, now = max(values), values[-1]
+    had_learned = best - CHANCE >= LEARNED * (config.collapse_below - CHANCE)
+    fell_back = had_learned and now - CHANCE < FELL_BACK * (best - CHANCE)
+    if not fell_back and (not last or best >= config.collapse_below):
+        return None
+    margin = Z_95 * spread()
+    found = (
+        f"validation macro AUROC {now:.3f} after epoch {len(values)}, at best {best:.3f} (chance "
+        f"is 0.5, give or take {margin:.3f} with these cases)"
+    )
+    if fell_back:
+        sure = best - now > math.sqrt(2) * margin  # a difference of two values that have the spread
+    else:
+        sure = best + margin < config.collapse_below
+    if not sure:
+        return f"'{name}' may have learned nothing: {found}; more patients would tell"
+    raise TrainingError(
+        f"'{name}' collapsed: {found}; lower finetune.learning_rate (now "
+        f"{config.learning_rate:g}), finetune.head.learning_rate (now "
+        f"{config.head.learning_rate:g}) or finetune.clip (now {config.clip:g}), or set "
+        "finetune.collapse_below to 0 to publish it"
+    )
+
+
+def spread_by_chance(outcomes: Sequence[Outcome], rows: Rows) -> float:
+    """The standard deviation of the outcomes' mean macro AUROC where scores tell nothing.
+
+    It follows from how many cases and controls each label has among these admissions, and how they
+    overlap. All labels get one random score of an admission: a collapsed model ranks admissions
+    alike for every label.
+    """
+    draw = np.random.default_rng(0)
+    cells = [(outcome.positives(rows), outcome.observed(rows)) for outcome in outcomes]
+    means = []
+    for _ in range(DRAWS):
+        scores = draw.random((len(rows), 1), np.float32)
+        aurocs = [
+            macro_auroc(np.broadcast_to(scores, positives.shape), positives, observed)
+            for positives, observed in cells
+        ]
+        means.append(np.nanmean(aurocs))
+    return float(np.std(means, ddof=1))

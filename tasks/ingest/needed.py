@@ -1,0 +1,62 @@
+"""Which tables a configuration reads, and whether its sources have them; without reading a row."""
+
+from __future__ import annotations
+
+from tasks.ingest.config import IngestConfig, RadiologyView
+from tasks.ingest.outcomes.make import columns_of, tables_of, titles_of
+from tasks.ingest.source import Source, open_source
+from tasks.ingest.splits import tables_for
+from tasks.ingest.views import NoteView
+
+
+def check_source(config: IngestConfig) -> Source:
+    """The source, with every table and column that the configuration needs.
+
+    Raises SourceError, which names everything missing of the first folder that lacks something.
+    """
+    files = open_source(config.source, config.note_source)
+    titles = [table for outcome in config.outcomes for table in titles_of(outcome)]
+    files.check(needed_tables(config), titles, _columns(config))
+    other_sources(config)
+    return files
+
+
+def other_sources(config: IngestConfig) -> list[tuple[Source, list[str]]]:
+    """The releases that are read for pretraining only, and which of their tables.
+
+    Raises SourceError where one lacks a table of notes.
+    """
+    tables = ["discharge", "radiology"] if config.include_radiology else ["discharge"]
+    sources = []
+    for folder in config.pretraining_sources:
+        files = open_source(folder, None, "ingest.pretraining_sources")
+        files.check(tables, [])
+        sources.append((files, tables))
+    return sources
+
+
+def note_tables(config: IngestConfig) -> list[str]:
+    """The tables of notes to read: radiology for pretraining, or because the view is of it."""
+    of_radiology = config.include_radiology or NoteView(config.view).table == "radiology"
+    return ["discharge", "radiology"] if of_radiology else ["discharge"]
+
+
+def needed_tables(config: IngestConfig) -> list[str]:
+    """The tables that must be there: notes, admissions, those of the split and the outcomes."""
+    of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
+    of_split = tables_for(config.split.method)
+    return [*note_tables(config), "admissions", *of_split, *of_outcomes]
+
+
+def _columns(config: IngestConfig) -> dict[str, set[str]]:
+    """The columns, by table, that may be null but not missing for what is asked."""
+    needed: dict[str, set[str]] = {"admissions": set()}
+    default = IngestConfig.model_fields["exclude_admission_types"].default
+    if config.exclude_admission_types not in (default, ()):
+        needed["admissions"].add("admission_type")
+    if isinstance(config.view, RadiologyView):
+        needed["radiology"] = {"charttime"}
+    for outcome in config.outcomes:
+        for table, names in columns_of(outcome).items():
+            needed.setdefault(table, set()).update(names)
+    return needed

@@ -1,0 +1,185 @@
+"""Whether a base can be used and has the layers that adapters want: from its files, without torch.
+
+A run asks this in its first second; the training program asks the loaded model again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import struct
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.data.tokenizer import FILE, LoadedTokenizer
+from tasks.errors import ConfigError, ModelError
+
+Targets = Literal["all-linear"] | tuple[str, ...]
+
+# of a base that is made from nothing, a LLaMA
+SCRATCH_LAYERS = frozenset(
+    ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens")
+)
+# what architectures call their output layer, which has no weights on disk where it shares those of
+# the embedding
+OUTPUT_LAYERS = frozenset(("lm_head", "embed_out", "output_projection"))
+SENTENCEPIECE = "tokenizer.model"
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_LARGEST_HEADER = 100_000_000  # bytes; by the format
+_CAUSAL = ("CausalLM", "LMHead", "ForConditionalGeneration")  # of the names of architectures
+
+
+def check_targets(base: Path | None, targets: Targets, key: str) -> None:
+    """Raise ConfigError where a name in `targets` is of no layer of the base.
+
+    Args:
+        base: a Hugging Face directory; None: a base that is made from nothing. Weights in another
+            format than safetensors are left to the training program.
+        key: the configuration key that named them, as "finetune.lora.targets".
+    """
+    if targets == "all-linear":
+        return
+    files = [] if base is None else _weight_files(base)
+    if base is not None and not files:
+        return
+    layers = {name for path in files for name in _matrices(path)} or SCRATCH_LAYERS
+    with_head = key.startswith("pretrain.")
+    check_names(targets, layers | OUTPUT_LAYERS if with_head else layers - OUTPUT_LAYERS, key)
+
+
+def check_names(targets: Collection[str], layers: Collection[str], key: str) -> None:
+    """Raise ConfigError where a target is neither a layer's name nor the last part of one."""
+    last_parts = {name.rpartition(".")[2] for name in layers}
+    for target in targets:
+        last = target.rpartition(".")[2]
+        if last in last_parts:
+            continue
+        if last in OUTPUT_LAYERS:
+            raise ConfigError(
+                f"{key} names the output layer '{target}', which a classifier does not have; "
+                "leave it out"
+            )
+        near = difflib.get_close_matches(last, last_parts, n=3) or sorted(last_parts)[:9]
+        raise ConfigError(
+            f"{key} names '{target}', of which the base has no layer; nearest: {', '.join(near)}"
+        )
+
+
+def check_base(base: Path, sequence_length: int | None = None) -> None:
+    """Raise ModelError where a Hugging Face directory cannot be the base, as far as files tell.
+
+    Args:
+        sequence_length: of the texts that it shall read in pretraining; longer than it can read is
+            a ConfigError.
+    """
+    config = _config(base)
+    architectures = config.get("architectures") or []
+    causal = any(mark in name for name in architectures for mark in _CAUSAL)
+    if config.get("is_encoder_decoder") or (architectures and not causal):
+        raise ModelError(
+            f"{base} is a {architectures[0] if architectures else config.get('model_type')}, not a "
+            "causal language model; set pretrain.base to one (LLaMA, Mistral, Qwen, GPT-2, ...)"
+        )
+    for path in _weight_files(base):
+        _header(path)
+    if not _weight_files(base) and not list(base.glob("pytorch_model*.bin")):
+        raise ModelError(f"{base} has no weights (*.safetensors); copy the whole model there")
+    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    if sequence_length is not None and positions is not None:
+        check_length(sequence_length, positions)
+    if (base / FILE).is_file():
+        check_vocabulary(base, base)
+    elif not (base / SENTENCEPIECE).is_file():
+        raise ModelError(
+            f"{base} has neither {FILE} nor {SENTENCEPIECE}; write the former with transformers' "
+            "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+        )
+
+
+def check_vocabulary(base: Path, tokenizer: Path) -> None:
+    """Raise ModelError where a tokenizer gives ids for which the base's embedding has no row."""
+    config = _config(base)
+    # of a model of texts and images, the former's are one level below
+    rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    loaded = LoadedTokenizer.load(tokenizer)
+    if rows is not None:
+        loaded.check_rows(rows, base)
+
+
+def check_length(sequence_length: int, positions: int) -> None:
+    """Raise ConfigError where sequences are longer than what the base reads, in tokens."""
+    if sequence_length > positions:
+        raise ConfigError(
+            f"pretrain.sequence_length is {sequence_length}, but the base reads at most "
+            f"{positions} tokens; lower it"
+        )
+
+
+def _config(base: Path) -> dict[str, Any]:
+    path = base / "config.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{base} is not a model directory (no config.json); set pretrain.base to a Hugging "
+            "Face directory, or to kind: scratch"
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}); copy it anew") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} holds no model configuration; copy it anew")
+    return config
+
+
+def _weight_files(base: Path) -> list[Path]:
+    """The safetensors files of the model, whether one or several. ModelError: one is missing."""
+    if (base / _WHOLE).is_file():
+        return [base / _WHOLE]
+    if not (base / _INDEX).is_file():
+        return []
+    try:
+        names = set(json.loads((base / _INDEX).read_text())["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"{base / _INDEX} cannot be read ({type(error).__name__}); copy it anew"
+        ) from None
+    files = [base / name for name in sorted(names)]
+    if missing := [path.name for path in files if not path.is_file()]:
+        raise ModelError(
+            f"{base} lacks {len(missing)} of its {len(files)} files of weights, e.g. {missing[0]}; "
+            "copy the whole model there"
+        )
+    return files
+
+
+def _matrices(path: Path) -> Iterator[str]:
+    """The names of the layers whose weight is a matrix: linear layers and embeddings.
+
+    A quantized one is called qweight, or weight_packed.
+    """
+    for name, tensor in _header(path).items():
+        layer, _, parameter = name.rpartition(".")
+        if "weight" in parameter and len(tensor["shape"]) == 2:
+            yield layer
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors. ModelError: it is damaged or cut short.
+
+    Format: https://huggingface.co/docs/safetensors: the header's length in 8 bytes, the header in
+    JSON, the tensors.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, _LARGEST_HEADER)))
+        header.pop("__metadata__", None)
+        end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path} is no readable safetensors file ({type(error).__name__}); copy it anew"
+        ) from None
+    if end != path.stat().st_size:
+        raise ModelError(f"{path} has {path.stat().st_size} bytes, not {end}; copy it anew")
+    return header

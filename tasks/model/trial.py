@@ -1,0 +1,87 @@
+"""What training takes for granted in a base, tried on it before the first step.
+
+- It reads from left to right, so that padding on the right reaches no token without a mask.
+- Its part before the output layer gives token states, of which the classifier is made.
+- Documents packed into one sequence do not see each other. transformers keeps them apart by their
+  positions, which start again at 0, in most architectures; where not, they are not packed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tasks.errors import ModelError
+from tasks.model.base import trunk
+
+PACKED = "packed"
+LONGEST = 256  # tokens of a trial's rows: enough to see an attention window or a convolution
+# largest difference, as a share of the spread, that is put down to rounding; a document that sees
+# another differed by a fifth of it and more (29 architectures), one that does not by 0
+ROUNDING = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-2}
+_FIRST_TOKEN, _TOKENS = 3, 500  # ids of ordinary text, in any vocabulary
+
+
+@torch.no_grad()
+def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
+    """PACKED where the base reads packed documents as if each were alone; otherwise why not.
+
+    Args:
+        model: what is called, in evaluation mode: the base, or what wraps it (adapters, DeepSpeed).
+        base: the language model in it.
+        length: tokens of a sequence that will be packed.
+
+    Raises ModelError where the base does not read from left to right, gives no token states, or
+    cannot be run.
+    """
+    half = max(2, min(length, LONGEST) // 2)
+    rows = _rows(half, base)
+    try:
+        states = trunk(base)(input_ids=rows, use_cache=False).last_hidden_state
+        plain = model(input_ids=rows, use_cache=False).logits
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
+        raise ModelError(
+            f"a {type(base).__name__} cannot be run as a plain language model with these adapters "
+            f"({type(error).__name__}); take another base or other lora.targets"
+        ) from error
+    if not bool(torch.isfinite(plain).all()):
+        raise ModelError("the base's logits are NaN or infinite; load it in another precision")
+    if _differ(states[1, :half], states[2, :half]):
+        raise ModelError(
+            f"in a {type(base).__name__} a token sees those after it; only causal language models, "
+            "which read from left to right, can be adapted"
+        )
+    positions = torch.arange(half, device=rows.device).repeat(3, 2)
+    try:
+        packed = model(input_ids=rows, position_ids=positions, use_cache=False).logits
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        return f"one document a row: the base takes no positions ({type(error).__name__})"
+    if leak := _differ(packed[0, half:], plain[1, :half]):
+        return (
+            "one document a row: documents in one sequence see each other (logits differ by "
+            f"{leak:.2g} of their spread)"
+        )
+    return PACKED
+
+
+def _rows(half: int, base: PreTrainedModel) -> Tensor:
+    """Token ids [3, 2 * half] of documents a, b, c: a before b, b before a, b before c.
+
+    b begins two rows, where it is alone as far as it can see, and comes second in the other.
+    """
+    generator = torch.Generator().manual_seed(0)
+    known = min(base.config.get_text_config().vocab_size, _TOKENS)
+    a, b, c = torch.randint(_FIRST_TOKEN, known, (3, half), generator=generator)
+    return torch.stack([torch.cat(pair) for pair in ((a, b), (b, a), (b, c))]).to(base.device)
+
+
+def _differ(found: Tensor, expected: Tensor) -> float:
+    """How far two results differ, as a share of the spread; 0 where that may be rounding."""
+    spread = (expected.float() - expected.float().mean()).norm()
+    share = ((found.float() - expected.float()).norm() / spread).item()
+    return share if share > ROUNDING[found.dtype] else 0.0

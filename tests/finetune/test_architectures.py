@@ -1,0 +1,214 @@
+"""Whatever the architecture, a base is trained, fused and read back exactly, or refused at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from tasks import schemas, tables
+from tasks.data.tokenizer import LoadedTokenizer
+from tasks.errors import ModelError
+from tasks.finetune.scoring import score
+from tasks.finetune.train import Study, build, fit
+from tasks.model.adapters import base_name_of, language_model
+from tasks.model.base import load_headless, trunk, untie
+from tasks.model.fusion import load_fused
+from tasks.model.lora import BaseName, LoraSettings
+from tasks.pretrain import perplexity, train
+from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes
+from tasks.pretrain.jobs import AdapterJob, PerplexityJob, TrainJob
+from tasks.pretrain.packing import Packed, alone
+from tasks.training.config import TrainingConfig
+from tasks.training.program import World
+from tests.finetune.conftest import Inputs
+from tests.model.architectures import APART, PACKED, POSITIONS, REFUSED, write_base
+from tests.pretrain.conftest import write_notes
+
+pytestmark = pytest.mark.slow
+
+BATCH = 8  # sequences
+BASE = BaseName(name="some/base", revision="0" * 40)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A tiny base and what pretraining made of it."""
+
+    base: Path
+    clinical: Path
+    corpus: Path
+    world: World
+
+
+@pytest.fixture(scope="module")
+def corpus(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    notes = list(of_notes([write_notes(folder / "notes")], None))[:24]
+    CorpusWriter(folder, LoadedTokenizer.load(inputs.tokenizer), POSITIONS, 0).write(notes)
+    return folder
+
+
+def pretrain(name: str, corpus: Path, world: World, **lora: object) -> Trained:
+    out = world.work / "clinical"
+    base = write_base(name, world.work / "base")
+    job = TrainJob(
+        arm="clinical",
+        method=AdapterJob(
+            base=base,
+            base_name=BASE,
+            lora=LoraSettings.model_validate({"rank": 4} | lora),
+            gradient_checkpointing=False,
+        ),
+        corpus=corpus,
+        epochs=1,
+        max_tokens=None,
+        training=TrainingConfig(learning_rate=1e-2, batch_size=BATCH),
+        out=out,
+        counts=world.work / "counts.json",
+    )
+    train.main(job, world)
+    return Trained(base, out, corpus, world)
+
+
+def adapted(trained: Trained) -> PeftModel:
+    """As PEFT itself loads the clinical adapter."""
+    base = AutoModelForCausalLM.from_pretrained(trained.base)
+    return PeftModel.from_pretrained(base, trained.clinical, adapter_name="clinical").eval()
+
+
+def losses_alone(model: PreTrainedModel | PeftModel, packed: list[Packed]) -> dict[int, Tensor]:
+    """By patient, the losses of all tokens of pieces that are read one by one, without padding."""
+    found: dict[int, list[Tensor]] = {}
+    for sequence in packed:
+        for piece in alone(sequence):
+            ids = torch.from_numpy(piece.input_ids.astype(np.int64))
+            logits = model(input_ids=ids[None], use_cache=False).logits[0]
+            losses = functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
+            found.setdefault(piece.subject_ids[0], []).append(losses)
+    return {subject: torch.cat(losses) for subject, losses in found.items()}
+
+
+@pytest.mark.parametrize("name", [*PACKED, *APART])
+def test_a_base_is_trained_fused_and_read_back(
+    name: str, corpus: Path, inputs: Inputs, world: World, tmp_path: Path
+) -> None:
+    trained = pretrain(name, corpus, world)
+    counts = json.loads((world.work / "counts.json").read_text())
+    assert counts["layout"].startswith("packed" if name in PACKED else "one document a row")
+    check_each_document_is_read_as_if_alone(trained)
+    check_it_fuses_and_comes_back_by_us_and_by_peft(trained, inputs, tmp_path)
+
+
+@torch.no_grad()
+def check_each_document_is_read_as_if_alone(trained: Trained) -> None:
+    model, world = adapted(trained), trained.world
+    job = PerplexityJob(
+        base=trained.base,
+        adapter=trained.clinical,
+        corpus=trained.corpus,
+        precision="fp32",
+        tokens_at_once=300,
+        out=world.work / "perplexity",
+        counts=world.work / "perplexity.json",
+    )
+    perplexity.main(job, world)
+    stored = tables.read(job.out / "perplexity", schemas.PERPLEXITY).to_pylist()
+    corpus = Corpus(trained.corpus)
+    sequences = [corpus[row] for row in range(len(corpus))]
+    expected = losses_alone(model, sequences)
+    assert {row["subject_id"]: row["tokens"] for row in stored} == {
+        subject: len(losses) for subject, losses in expected.items()
+    }
+    for row in stored:
+        losses = expected[row["subject_id"]].double()
+        assert row["nll_after"] == pytest.approx(float(losses.sum()), abs=1e-5 * len(losses))
+        assert row["nll_before"] != row["nll_after"]
+    with model.disable_adapter():
+        losses = torch.cat(list(losses_alone(model, sequences[:BATCH]).values()))
+    first = tables.read(trained.clinical / "history.parquet", schemas.HISTORY).to_pylist()[0]
+    assert first["loss"] == pytest.approx(float(losses.mean()), abs=1e-5), "and so it was trained"
+
+
+def check_it_fuses_and_comes_back_by_us_and_by_peft(
+    trained: Trained, inputs: Inputs, tmp_path: Path
+) -> None:
+    world = trained.world
+    settings = {"lora": LoraSettings(rank=2), "epochs": 1, "max_labelled_admissions": 24}
+    job = inputs.job(tmp_path, **settings, collapse_below=0)
+    study = Study.read(job.model_copy(update={"base": trained.base, "clinical": trained.clinical}))
+    member = study.members()[0]
+    model = build(study, member, world)
+    state = fit(study, member, model, world).state
+    model.eval()
+    model.save(tmp_path / "arm", state, base_name_of(trained.clinical))
+
+    loaded = load_fused(load_headless(trained.base), tmp_path / "arm", trained.clinical)
+    rows = study.validation_rows[:8]
+    for outcome, logits in score(model, study.notes, rows, world).items():
+        again = score(loaded, study.notes, rows, world)[outcome]
+        np.testing.assert_allclose(again, logits, rtol=0, atol=1e-5)
+
+    both = adapted(trained)
+    both.load_adapter(tmp_path / "arm", "task")
+    both.base_model.set_adapter(["clinical", "task"])
+    ids, _ = study.notes.padded(rows, world.device)
+    with torch.no_grad():
+        states = trunk(language_model(both))(input_ids=ids, use_cache=False).last_hidden_state
+        torch.testing.assert_close(states, model.states(ids), rtol=0, atol=1e-5)
+        with model.without("clinical"):
+            assert (states - model.states(ids)).abs().max() > 1e-3, "neither is all zero"
+        with model.without("task"):
+            assert (states - model.states(ids)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("llama", ("q_proj", "embed_tokens", "lm_head")),
+        ("llama-tied", ("q_proj", "embed_tokens", "lm_head")),
+        ("gpt2", ("c_attn", "wte", "lm_head")),
+        ("gemma2", ("embed_tokens",)),
+        ("biogpt", ("embed_tokens", "output_projection")),
+        ("bloom", ("query_key_value", "word_embeddings")),
+    ],
+)
+def test_an_adapter_on_tied_layers_merges_exactly_once_they_are_untied(
+    name: str, targets: tuple[str, ...], corpus: Path, world: World
+) -> None:
+    trained = pretrain(name, corpus, world, targets=targets)
+    described = json.loads((trained.clinical / "adapter_config.json").read_text())
+    assert (described["base_model_name_or_path"], described["revision"]) == (
+        BASE.name,
+        BASE.revision,
+    )
+    ids = torch.arange(3, 23)[None]
+    with torch.no_grad():
+        expected = adapted(trained)(input_ids=ids).logits
+        merged = adapted(trained).merge_and_unload()(input_ids=ids).logits
+        base = untie(AutoModelForCausalLM.from_pretrained(trained.base))
+        model = PeftModel.from_pretrained(base, trained.clinical).merge_and_unload().eval()
+        torch.testing.assert_close(model(input_ids=ids).logits, expected, rtol=0, atol=1e-4)
+        model.save_pretrained(world.work / "merged")
+        again = AutoModelForCausalLM.from_pretrained(world.work / "merged").eval()
+        torch.testing.assert_close(again(input_ids=ids).logits, expected, rtol=0, atol=1e-4)
+    tied = described["auto_mapping"]["tie_word_embeddings"]
+    assert tied == (name != "llama")
+    assert ((merged - expected).abs().max() > 0.1) == tied, "what untying is for"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_base_that_does_not_read_from_left_to_right_is_refused(
+    name: str, corpus: Path, world: World
+) -> None:
+    with pytest.raises(ModelError, match="a token sees those after it; only causal language"):
+        pretrain(name, corpus, world)
+    assert not (world.work / "clinical").exists()

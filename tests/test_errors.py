@@ -1,0 +1,68 @@
+"""What of an unexpected exception may be told: its type, its place, and no word of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import FIXED_MESSAGES, StepFailed, fixed_message
+
+KINDS = (ValueError, KeyError, ZeroDivisionError, UnicodeError, OSError, RuntimeError)
+
+
+class Quoting(ValueError):
+    """An exception whose printed form is not what it was raised with."""
+
+    def __str__(self) -> str:
+        return "Mr. Planted was admitted"
+
+
+@given(text=st.text(max_size=60), fixed=st.sampled_from(sorted(FIXED_MESSAGES)))
+def test_no_word_of_a_note_is_told(text: str, fixed: str) -> None:
+    for kind in KINDS:
+        for arguments in ((text,), (fixed, text), (f"{fixed}{text or ' '}",), (text.encode(),)):
+            told = fixed_message(kind(*arguments))
+            assert told is None or (told == text and text in FIXED_MESSAGES)
+    expected = str(StepFailed.of("notes", ValueError("")))
+    assert str(StepFailed.of("notes", ValueError(f"{text}!"))) == expected
+
+
+def test_neither_a_printed_form_nor_a_note_beside_the_exception_is_told() -> None:
+    class Text(str):
+        """A string that prints as another."""
+
+        def __str__(self) -> str:
+            return "Mr. Planted was admitted"
+
+    beside = ValueError("math domain error")
+    beside.add_note("Mr. Planted was admitted")
+    for error in (Quoting("math domain error"), beside, ValueError(Text("math domain error"))):
+        assert "Planted" not in str(StepFailed.of("notes", error))
+
+
+@pytest.mark.parametrize(
+    ("fails", "cause"),
+    [
+        (lambda: math.log10(0), "math domain error"),
+        (lambda: 1 / len(()), "division by zero"),
+        (lambda: min(()), "arg is an empty sequence"),
+        (lambda: round(math.nan), "cannot convert float NaN to integer"),
+        (lambda: np.linalg.inv(np.zeros((2, 2))), "Singular matrix"),
+    ],
+)
+def test_a_cause_in_our_own_arithmetic_is_named(fails: Callable[[], object], cause: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - each its own
+        fails()
+    told = str(StepFailed.of("report", caught.value))
+    assert cause in told
+    assert "withheld" not in told
+    assert "tests/test_errors.py:" in told
+
+
+def test_what_is_fixed_quotes_nothing() -> None:
+    assert not [one for one in FIXED_MESSAGES if any(mark in one for mark in "%{}'\"")]
