@@ -16,6 +16,7 @@ def forbid_core_dumps() -> None:
     hold; the process's own flag does, which a new program has to set again. Set, it also keeps
     debuggers and profilers of the same user out.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 CRASH = """
 import ctypes, os, resource, subprocess, sys
 {first}
-print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 subprocess.run([sys.executable, "-c", "import os; os.abort()"])
 os.abort()
 """
@@ -26,8 +26,7 @@ FORBID = "from tasks.dumps import forbid_core_dumps; forbid_core_dumps()"
 
 def allow_cores() -> None:
     """Lift the limit, which an earlier test's step may have set for all of this process."""
-    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    most = resource.RLIM_INFINITY if os.getuid() == 0 else hard
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
@@ -48,7 +47,7 @@ def crash(folder: Path, first: str) -> tuple[str, list[Path]]:
 
 
 def test_a_crash_leaves_no_core_of_a_process_nor_of_its_children(tmp_path: Path) -> None:
-    assert crash(tmp_path / "forbidden", FORBID) == ("(0, 0) 0", [])
+    assert crash(tmp_path / "forbidden", FORBID) == ("0 0", [])
 
 
 def test_a_crash_would_leave_one(tmp_path: Path) -> None:
@@ -56,7 +55,7 @@ def test_a_crash_would_leave_one(tmp_path: Path) -> None:
     pattern = Path("/proc/sys/kernel/core_pattern")
     if not pattern.is_file() or "/" in pattern.read_text() or "|" in pattern.read_text():
         pytest.skip("this system writes cores elsewhere than into the current folder")
-    if os.getuid() != 0 and not resource.getrlimit(resource.RLIMIT_CORE)[1]:
+    if not resource.getrlimit(resource.RLIMIT_CORE)[1]:
         pytest.skip("this process may leave no core")
     assert crash(tmp_path / "allowed", "")[1]
 
@@ -74,4 +73,4 @@ def test_ranks_leave_no_core(tmp_path: Path) -> None:
     allow_cores()
     launch(TOY, job(steps=6, slow_seconds=0.3), tmp_path, LaunchConfig(ranks=2), look)
     assert limits
-    assert {tuple(line.split()[4:6]) for line in limits} == {("0", "0")}
+    assert {line.split()[4] for line in limits} == {"0"}
