@@ -27,7 +27,7 @@ STAGES = {
     "finetune": ("ingest", "pretrain", "finetune"),
     "evaluate": ("ingest", "pretrain", "finetune", "evaluate"),
     "adapt": ("ingest", "pretrain", "finetune", "evaluate"),
-    "audit": ("ingest", "evaluate"),
+    "audit": ("ingest", "audit"),
     "compare": ("ingest", "pretrain", "finetune", "evaluate"),
 }
 
