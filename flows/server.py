@@ -190,19 +190,26 @@ def _wait_for_last_states() -> None:
     """Task states reach the database by way of events, some time after the flow's own."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterId,
         TaskRunFilter,
         TaskRunFilterState,
         TaskRunFilterStateType,
     )
     from prefect.client.schemas.objects import StateType
 
+    from tasks.flow_run import recorded_runs
+
+    ours = FlowRunFilter(id=FlowRunFilterId(any_=recorded_runs()))
     open_states = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED]
     still_open = TaskRunFilter(
         state=TaskRunFilterState(type=TaskRunFilterStateType(any_=open_states))
     )
     with get_client(sync_client=True) as client:
         deadline = time.monotonic() + RECORD_SECONDS
-        while time.monotonic() < deadline and client.read_task_runs(task_run_filter=still_open):
+        while time.monotonic() < deadline and client.read_task_runs(
+            flow_run_filter=ours, task_run_filter=still_open
+        ):
             time.sleep(POLL_SECONDS)
 
 

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.filesystems import LocalFileSystem
@@ -77,6 +78,11 @@ def reached() -> list[Reached]:
     context = FlowRunContext.get()
     run = _runs.get(str(context.flow_run.id)) if context and context.flow_run else None
     return list(run.artifacts) if run else []
+
+
+def recorded_runs() -> list[UUID]:
+    """The flow runs of this process that came to an artifact."""
+    return [UUID(name) for name in _runs]
 
 
 def remember(artifact: Artifact, seconds: float) -> None:
