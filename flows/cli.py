@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from platformdirs import user_data_path
 
+from flows.store_commands import DEFAULT_STORE, StoreOption, open_store, store_app
 from flows.view import PORT
 from tasks.errors import ClinfuseError, ConfigError
 
@@ -67,14 +67,6 @@ class Layout(StrEnum):
     mimic_iii = "mimic-iii"
 
 
-StoreOption = Annotated[
-    Path,
-    typer.Option(
-        "--store",
-        envvar="CLINFUSE_STORE",
-        help="The folder of artifacts. Patients' text is in it: keep it where the notes may be.",
-    ),
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.lora.rank=8"),
@@ -83,7 +75,6 @@ RefreshOption = Annotated[
     list[str] | None,
     typer.Option(help="Make a stage's (or a kind's) artifacts anew; may be repeated."),
 ]
-DEFAULT_STORE = user_data_path("clinfuse") / "store"
 
 
 @app.command()
@@ -203,94 +194,7 @@ def audit_leaks(
     _run("audit", config, sets, store, refresh=tuple(refresh or ()))
 
 
-@app.command(name="ls")
-def list_artifacts(
-    store: StoreOption = DEFAULT_STORE,
-    kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
-) -> None:
-    """List the artifacts of the store, oldest first."""
-    from tasks.printable import printable
-
-    typer.echo(f"{'kind':<17} {'key':<17} {'made':<20} {'MiB':>8} {'seconds':>8}  counts")
-    for manifest in _open(store).manifests():
-        if kind in (None, manifest.kind):
-            counts = ", ".join(f"{name} {value}" for name, value in manifest.counts.items())
-            line = (
-                f"{manifest.kind:<17} {manifest.key:<17} {manifest.created[:19]:<20} "
-                f"{manifest.bytes / 2**20:>8.1f} {manifest.seconds:>8.1f}  {counts}"
-            )
-            typer.echo(printable(line))
-
-
-@app.command()
-def show(key: str, store: StoreOption = DEFAULT_STORE) -> None:
-    """Show an artifact's manifest: what it is, its files, config, inputs, and who made it."""
-    from tasks.printable import printable
-    from tasks.upkeep import resolve
-
-    opened = _open(store)
-    manifest = resolve(opened, key)
-    for line in manifest.model_dump_json(indent=2).split("\n"):
-        typer.echo(printable(line))
-    typer.echo(printable(str(opened.path(manifest.kind, manifest.key))), err=True)
-
-
-@app.command()
-def lineage(key: str, store: StoreOption = DEFAULT_STORE) -> None:
-    """Draw what an artifact was made from, down to the source."""
-    from tasks import upkeep
-    from tasks.printable import printable
-
-    opened = _open(store)
-    for depth, name, remark in upkeep.lineage(opened, upkeep.resolve(opened, key)):
-        typer.echo("   " * depth + printable(name) + (f"   ({remark})" if remark else ""))
-
-
-@app.command()
-def gc(
-    store: StoreOption = DEFAULT_STORE,
-    keep_runs: Annotated[
-        int, typer.Option(help="Keep all that the last N runs reached.", min=0)
-    ] = 10,
-    older_than: Annotated[float, typer.Option(help="Days; what is younger stays.")] = 1.0,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="Delete; without it, only tell.")
-    ] = False,
-) -> None:
-    """Tell (or delete) what none of the last runs reached, and what interrupted ones left."""
-    from tasks import garbage
-    from tasks.printable import printable
-
-    opened = _open(store)
-    pieces = garbage.garbage(opened, keep_runs, older_than)
-    if delete:
-        pieces = garbage.sweep(opened, pieces)
-    for piece in pieces:
-        typer.echo(f"{'deleted' if delete else 'would delete'} {printable(piece.what)}")
-    size = sum(piece.bytes for piece in pieces) / 2**20
-    typer.echo(f"{len(pieces)} pieces, {size:.1f} MiB" + ("" if delete else "; nothing deleted"))
-
-
-@app.command()
-def verify(store: StoreOption = DEFAULT_STORE) -> None:
-    """Read every file of every artifact and compare it with its manifest."""
-    from tasks import upkeep
-    from tasks.printable import printable
-
-    opened = _open(store)
-    folders = opened.folders()
-    wrong = 0
-    for link in upkeep.links(opened):
-        wrong += 1
-        typer.echo(printable(f"{link.relative_to(opened.root)} is a link, which is not followed"))
-    for folder in folders:
-        for problem in upkeep.damaged(folder):
-            wrong += 1
-            typer.echo(printable(f"{folder.parent.name}/{folder.name}/{problem}"))
-    typer.echo(f"{len(folders)} artifacts, {wrong} damaged files")
-    if wrong:
-        typer.echo("delete a damaged artifact's folder, and the next run makes it anew", err=True)
-        raise typer.Exit(1)
+app.add_typer(store_app)
 
 
 @app.command()
@@ -316,7 +220,7 @@ def view(
     """Show the store's reports in a browser on this machine, where Prefect's pages link to."""
     from flows.view import serve
 
-    opened = _open(store)
+    opened = open_store(store)
     typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
     serve(opened, port)
 
@@ -354,13 +258,6 @@ def _without_telemetry() -> None:
     """Neither of the client nor of the temporary server; Prefect reads it at import."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
-
-def _open(store: Path):  # type: ignore[no-untyped-def]
-    """The store, to be looked into; one that cannot be written will do."""
-    from tasks.store import Store
-
-    return Store(store.expanduser(), read_only=True)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ def compare(
     """Finetune every run with every seed, and write one leaderboard.
 
     Args:
-        preset: a YAML file of a comparison, e.g. configs/compare-demo.yaml.
-        overrides: what differs from it, as key=value: seeds=[1, 2], or a key of every run.
-        name: the leaderboard's name; empty: the preset's.
+        preset: A YAML file of a comparison, e.g. configs/compare-demo.yaml.
+        overrides: What differs from it, as key=value: seeds=[1, 2], or a key of every run.
+        name: The leaderboard's name; empty: the preset's.
     """
     renamed = [] if name is None else [f"name={name}"]
     config = load_compare(Path(preset), [*overrides, *renamed])

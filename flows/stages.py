@@ -29,13 +29,13 @@ from tasks.step import Step
 LONGEST_NAME = 120  # characters of a run's name in Prefect's lists
 _PARAMETERS = """
     Args:
-        preset: a YAML file of configuration, e.g. configs/demo.yaml.
-        overrides: what differs from it, as key=value, e.g. finetune.epochs=3.
-        name: the run's name in reports; empty: the preset's.
-        source: the folder of MIMIC's files (ingest.source); empty: the preset's.
-        ranks: processes of a training, one a GPU (launch.ranks); empty: the preset's.
-        refresh: stages or kinds whose artifacts are made anew.
-        make_missing: whether artifacts of earlier stages that are missing are made, or refused.
+        preset: A YAML file of configuration, e.g. configs/demo.yaml.
+        overrides: What differs from it, as key=value, e.g. finetune.epochs=3.
+        name: The run's name in reports; empty: the preset's.
+        source: The folder of MIMIC's files (ingest.source); empty: the preset's.
+        ranks: Processes of a training, one a GPU (launch.ranks); empty: the preset's.
+        refresh: Stages or kinds whose artifacts are made anew.
+        make_missing: Whether artifacts of earlier stages that are missing are made, or refused.
 """
 
 

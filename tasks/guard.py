@@ -85,16 +85,21 @@ def guarded(kind: str, work: Callable[[], Made]) -> Made:
 
 def failure_of(kind: str, error: Exception) -> SystemRefused | StepFailed:
     """What to say of an unexpected exception in a step of that kind."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is not None and number in errno.errorcode:
-        # the words are those of the number: the error's message and file name may be of anything
-        advice = _ADVICE.get(number, "correct that")
-        return SystemRefused(
-            f"step '{kind}' stopped: {os.strerror(number)}; {advice}, and run again"
-        )
+    if refused := refusal_of(f"step '{kind}'", error):
+        return refused
     what = f"{type(error).__name__} at {place_of(error)}"
     cause = fixed_message(error) or "the message is withheld because it may quote a note"
     return StepFailed(f"step '{kind}' stopped with {what}; {cause}")
+
+
+def refusal_of(who: str, error: BaseException) -> SystemRefused | None:
+    """What to say where the exception is the operating system's refusal; else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None or number not in errno.errorcode:
+        return None
+    # the words are those of the number: the error's message and file name may be of anything
+    advice = _ADVICE.get(number, "correct that")
+    return SystemRefused(f"{who} stopped: {os.strerror(number)}; {advice}, and run again")
 
 
 def fixed_message(error: BaseException) -> str | None:

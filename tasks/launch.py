@@ -323,8 +323,9 @@ def _failure(work: Path, code: int) -> ClinfuseError:
             "micro_batch_size or max_tokens, or set deepspeed to configs/deepspeed/zero3.json"
         )
     if told:
+        cause = f" ({told['cause']})" if told["cause"] else ""
         return TrainingError(
-            f"rank {told['rank']} stopped with {told['exception']} at {told['place']}; "
+            f"rank {told['rank']} stopped with {told['exception']} at {told['place']}{cause}; "
             f"see {logs / 'rank-{}.log'.format(told['rank'])}"
         )
     return TrainingError(f"rank {rank} ended with exit code {ended}; see the logs in {logs}")

@@ -31,6 +31,7 @@ from tasks.evaluate.rows import (
 )
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
+from tasks.reporting import Reading, report
 
 _Rows = list[dict[str, Any]]
 
@@ -96,6 +97,7 @@ class _Outcome:
         for variant in models:
             scores = self._scores(variant)
             ranked.append(measure(variant, scores, self.known))
+            report(Reading(len(ranked), len(models), f"models on {self.known.outcome}"))
             rows += variant_rows(ranked[-1], self.known)
             curves += self._curves(ranked[-1])
             found, points = self._probabilities(variant, scores)

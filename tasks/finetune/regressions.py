@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tasks.dumps import forbid_core_dumps
 from tasks.errors import TrainingError
+from tasks.reporting import Reading, report
 
 LABELS_AT_ONCE = 32  # of one worker's turn
 WORKERS = 2
@@ -35,10 +36,16 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64]]  # [labels, terms] and
 class Regressions:
     """Fits one regression a label on the same rows of terms; workers start when needed."""
 
-    def __init__(self, terms: Any, folder: Path) -> None:
-        """Of `terms`, a csr_matrix [rows, terms]; `folder` is made, and gone at the end."""
+    def __init__(self, terms: Any, folder: Path, expected: int = 0) -> None:
+        """Of `terms`, a csr_matrix [rows, terms]; `folder` is made, and gone at the end.
+
+        Args:
+            expected: how many regressions there will be in all, for the progress that is reported.
+        """
         self.terms = terms
         self.folder = folder
+        self.expected = expected
+        self.fitted = 0
         self._workers: list[tuple[Any, Connection]] = []
 
     def __enter__(self) -> Regressions:
@@ -60,7 +67,7 @@ class Regressions:
         tasks = [(positives[:, part], observed[:, part], strength) for part in parts]
         # processes: most of a fit is Python, which threads would take turns at
         try:
-            fitted = self._spread(tasks) if len(tasks) > 1 else [fit_labels(self.terms, *tasks[0])]
+            fitted = self._spread(tasks) if len(tasks) > 1 else [self._fit_here(*tasks[0])]
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise TrainingError(
                 "a process that fits TF-IDF was killed; if memory ran out, lower "
@@ -70,6 +77,15 @@ class Regressions:
             np.concatenate([weights for weights, _ in fitted]),
             np.concatenate([biases for _, biases in fitted]),
         )
+
+    def _fit_here(self, *task: Any) -> Weights:
+        made = fit_labels(self.terms, *task)
+        self._report(made)
+        return made
+
+    def _report(self, made: Weights) -> None:
+        self.fitted += len(made[1])
+        report(Reading(self.fitted, max(self.expected, self.fitted), "regressions"))
 
     def _spread(self, tasks: list[tuple[Any, ...]]) -> list[Weights]:
         """Give each worker a task, and another whenever it is done; results in order."""
@@ -90,6 +106,7 @@ class Regressions:
                 if isinstance(received, Exception):
                     raise received
                 results[at_work.pop(pipe)] = received
+                self._report(received)
                 free.append(pipe)
         return [results[number] for number in range(len(tasks))]
 

@@ -61,7 +61,9 @@ def write_tfidf(
         "terms": terms.shape[1],
         "admissions_to_learn_from": len(train),
     }
-    with Regressions(terms[train], out / "work") as regressions:
+    labels = sum(len(outcome.labels) for outcome in known if not outcome.one_of)
+    fits = labels * len(tfidf.strengths)
+    with Regressions(terms[train], out / "work", expected=fits) as regressions:
         found = Cohort(hadm_ids, splits, terms, train, regressions)
         for outcome in known:
             strength, scores = fit_best(found, outcome, tfidf)

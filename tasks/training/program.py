@@ -26,7 +26,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 from tasks.config import Config
 from tasks.dumps import forbid_core_dumps
 from tasks.errors import ClinfuseError, ConfigError
-from tasks.guard import place_of
+from tasks.guard import fixed_message, place_of, refusal_of
 from tasks.launch import ERROR, LOCK, LOGS, PARENT, PREEMPTED, PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)
@@ -90,8 +90,8 @@ def run(job_type: type[Job], main: Callable[[Job, World], None]) -> NoReturn:
     """Read the job from the file that the command line names, join the ranks, call main, exit.
 
     Exit codes: 0 done; PREEMPTED told to stop, and saved; 1 an error, which the launcher finds in
-    work/error.json: a ClinfuseError whole, of any other only its type and place, since its message
-    may quote a note (the rank's own log has it).
+    work/error.json: a ClinfuseError whole, of any other its type and place, since its message may
+    quote a note (the rank's own log has it; `tasks/guard.py` says what else may be told).
     """
     forbid_core_dumps()
     path = Path(sys.argv[1]).resolve()
@@ -202,10 +202,12 @@ def _watch_launcher() -> None:
 def _tell(world: World, error: BaseException) -> None:
     """Leave a note for the launcher; the first rank to do so is heard."""
     note: dict[str, Any] = {"rank": world.rank}
+    error = refusal_of(f"rank {world.rank}", error) or error
     if isinstance(error, ClinfuseError):
         note |= {"error": type(error).__name__, "message": str(error)}
     else:
-        note |= {"exception": type(error).__name__, "place": place_of(error)}
+        cause = fixed_message(error) or ""
+        note |= {"exception": type(error).__name__, "place": place_of(error), "cause": cause}
     own = world.work / f"{ERROR}.{world.rank}"
     own.write_text(json.dumps(note))
     try:

@@ -17,6 +17,7 @@ from scipy.sparse import random as random_matrix
 from tasks.errors import TrainingError
 from tasks.finetune import regressions
 from tasks.finetune.regressions import Regressions, fit_labels
+from tasks.reporting import Said, listening
 
 ROOT = Path(__file__).parents[2]
 LABELS = 3 * regressions.LABELS_AT_ONCE
@@ -45,6 +46,19 @@ def test_workers_fit_what_one_process_does_and_leave_nothing(tmp_path: Path) -> 
     assert not (tmp_path / "work").exists()
     left = [each for each in psutil.Process().children() if each not in before]
     assert all("resource_tracker" in " ".join(each.cmdline()) for each in left)
+
+
+def test_it_says_how_far_it_has_come(tmp_path: Path) -> None:
+    matrix, positives, observed = data()
+    heard: list[Said] = []
+    with listening(heard.append), Regressions(matrix, tmp_path / "work", 2 * LABELS) as fitted:
+        fitted.fit(positives, observed, 1.0)
+        for label in range(LABELS):
+            fitted.fit(positives[:, [label]], observed[:, [label]], 1.0)
+    done = [each.done for each in heard]
+    assert done[0] == regressions.LABELS_AT_ONCE
+    assert done == sorted(done)
+    assert (heard[-1].done, heard[-1].total) == (2 * LABELS, 2 * LABELS)
 
 
 def test_few_labels_are_fitted_here(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import ConfigError, RanksDied, TrainingError
+from tasks.errors import ConfigError, RanksDied, SystemRefused, TrainingError
 from tasks.launch import LaunchConfig, Progress, _environment, launch
 from tests.training.toy import ToyArm, ToyJob
 
@@ -70,6 +70,17 @@ def test_a_bug_names_the_place_and_the_log_but_no_content(tmp_path: Path) -> Non
     assert str(log) in str(caught.value)
     assert "words" not in str(caught.value)
     assert "a patient's words" in log.read_text()
+
+
+def test_a_cause_in_fixed_words_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"ZeroDivisionError at .* \(division by zero\); see"):
+        launch(TOY, job(at_step=0, failure="arithmetic"), tmp_path, ONE)
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
+    with pytest.raises(SystemRefused) as caught:
+        launch(TOY, job(at_step=0, failure="disk"), tmp_path, ONE)
+    assert str(caught.value).startswith("rank 0 stopped: No space left on device; free space")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -86,6 +87,10 @@ class ToyLesson:
                 raise ConfigError("the key 'toy' is wrong; correct it")
             case "bug":
                 raise ValueError("a patient's words")
+            case "arithmetic":
+                raise ZeroDivisionError("division by zero")
+            case "disk":
+                raise OSError(errno.ENOSPC, "a patient's words", "a patient's name")
 
 
 def row_of(row: int) -> Tensor:
