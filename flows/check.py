@@ -20,16 +20,17 @@ from tasks.model.targets import check_base, check_targets
 from tasks.pretrain.config import HubBase, PathBase
 from tasks.provenance import has_gpu
 
-# the stages whose steps each flow comes to, and whose part of the configuration it reads
+# the stages whose steps each flow comes to
 STAGES = {
     "ingest": ("ingest",),
     "pretrain": ("ingest", "pretrain"),
     "finetune": ("ingest", "pretrain", "finetune"),
     "evaluate": ("ingest", "pretrain", "finetune", "evaluate"),
     "adapt": ("ingest", "pretrain", "finetune", "evaluate"),
-    "audit": ("ingest", "audit"),
+    "audit": ("ingest", "evaluate"),
     "compare": ("ingest", "pretrain", "finetune", "evaluate"),
 }
+_READ = STAGES | {"audit": ("ingest", "audit")}  # the parts of the configuration that it reads
 
 
 def check(config: AdaptConfig, *, flow: str) -> None:
@@ -38,8 +39,8 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     Args:
         flow: its name; what it does not read is not looked at.
     """
-    for stage in STAGES[flow]:
-        for key, path in _paths(getattr(config, stage), stage):
+    for part in _READ[flow]:
+        for key, path in _paths(getattr(config, part), part):
             if not path.exists():
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")
     check_source(config.ingest)

@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ from tasks.errors import PrefectError
 START_SECONDS = 300.0  # a loaded machine took more than Prefect's 20
 STOP_SECONDS = 10.0
 RECORD_SECONDS = 10.0  # for the states of the last tasks to reach the database
+LAST_STATES = 100
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 10.0
 
@@ -190,26 +191,28 @@ def _wait_for_last_states() -> None:
     """Task states reach the database by way of events, some time after the flow's own."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterId,
         TaskRunFilter,
+        TaskRunFilterId,
         TaskRunFilterState,
         TaskRunFilterStateType,
     )
-    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.objects import TERMINAL_STATES
 
-    from tasks.flow_run import recorded_runs
+    from tasks.flow_run import last_task_runs
 
-    ours = FlowRunFilter(id=FlowRunFilterId(any_=recorded_runs()))
-    open_states = [StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED]
-    still_open = TaskRunFilter(
-        state=TaskRunFilterState(type=TaskRunFilterStateType(any_=open_states))
+    ours = last_task_runs(LAST_STATES)
+    ended = TaskRunFilter(
+        id=TaskRunFilterId(any_=ours),
+        state=TaskRunFilterState(type=TaskRunFilterStateType(any_=list(TERMINAL_STATES))),
     )
+    deadline = time.monotonic() + RECORD_SECONDS
     with get_client(sync_client=True) as client:
-        deadline = time.monotonic() + RECORD_SECONDS
-        while time.monotonic() < deadline and client.read_task_runs(
-            flow_run_filter=ours, task_run_filter=still_open
-        ):
+        while time.monotonic() < deadline:
+            with suppress(httpx.HTTPError):  # its database is locked for a moment, say
+                if len(client.read_task_runs(task_run_filter=ended, limit=LAST_STATES)) == len(
+                    ours
+                ):
+                    return
             time.sleep(POLL_SECONDS)
 
 

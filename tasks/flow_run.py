@@ -24,6 +24,7 @@ from tasks.store import Store
 _refreshed: ContextVar[Collection[str]] = ContextVar("refreshed", default=())
 _makers: ContextVar[Collection[str] | None] = ContextVar("makers", default=None)
 _runs: dict[str, Run] = {}  # the one flow run of this process
+_task_runs: dict[UUID, None] = {}  # of its steps, in order
 _hashes: dict[str, Hashes] = {}  # what was hashed in that run
 
 
@@ -80,9 +81,14 @@ def reached() -> list[Reached]:
     return list(run.artifacts) if run else []
 
 
-def recorded_runs() -> list[UUID]:
-    """The flow runs of this process that came to an artifact."""
-    return [UUID(name) for name in _runs]
+def task_run_began(task_run: UUID) -> None:
+    """Remember which task runs Prefect is to know the end of."""
+    _task_runs[task_run] = None
+
+
+def last_task_runs(most: int) -> list[UUID]:
+    """Of the steps of this process's flow run, the last so many."""
+    return list(_task_runs)[-most:]
 
 
 def remember(artifact: Artifact, seconds: float) -> None:

@@ -34,6 +34,7 @@ from tasks.flow_run import (
     may_make,
     remember,
     run_ids,
+    task_run_began,
 )
 from tasks.guard import guarded
 from tasks.keys import Artifact, describe, inputs_of, key_of
@@ -103,6 +104,7 @@ class Step:
         Where it raised, Prefect would go on and print the exception; the task's body meets the
         same error again and raises it properly.
         """
+        task_run_began(context.task_run.id)
         try:
             store = current_store()
             key = self.key(store, arguments)

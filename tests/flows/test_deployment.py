@@ -101,7 +101,8 @@ def test_a_wrong_key_fails_the_run_in_one_sentence(deployed: World, worker: None
 
 
 def test_the_run_page_has_the_results_the_report_and_the_curve(deployed: World) -> None:
-    artifacts = api(deployed, "/artifacts/filter", {})
+    found = api(deployed, "/artifacts/filter", {})
+    artifacts = [each for each in found if each["key"]]  # Prefect's own of a result have none
     kinds = {each["key"].rpartition("-")[2] for each in artifacts}
     assert {"results", "report", "page", "progress", "curve"} <= kinds
     report = next(each for each in deployed.store.manifests() if each.kind == "report")

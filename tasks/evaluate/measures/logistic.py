@@ -203,20 +203,26 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
 def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
     """Newton's steps between two bounds that close in: saturated scores have no curvature.
 
+    Where a step is not half as long as the one before, as when it goes to and fro between two flat
+    parts, the bounds are halved in its place (Press et al., Numerical Recipes, 9.4).
+
     The mean chance is that of the cases at an intercept between base - max(scores) and
     base - min(scores), base being the cases' log-odds.
     """
     base = _base_log_odds(cells)
     low, high = base - cells.scores.max(1), base - cells.scores.min(1)
     at = (low + high) / 2 if start is None else np.clip(np.nan_to_num(start), low, high)
+    last = high - low
     for _ in range(_ROUNDS):
         chance = sigmoid(cells.scores + at[:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = cells.cases - weighted.sum(1)
         low, high = np.where(gradient >= 0, at, low), np.where(gradient <= 0, at, high)
         moved = at + gradient / (weighted.sum(1) - _dot(weighted, chance))
+        shorter = np.abs(moved - at) <= last / 2
         inside = (low <= moved) & (moved <= high)
-        moved = np.where(inside, moved, (low + high) / 2)
+        moved = np.where(inside & shorter, moved, (low + high) / 2)
+        last = np.abs(moved - at)
         arrived = np.abs(moved - at) <= _TOLERANCE * np.maximum(1.0, np.abs(at))
         at = moved
         if (arrived | np.isnan(at)).all():
