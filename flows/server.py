@@ -208,10 +208,9 @@ def _wait_for_last_states() -> None:
     deadline = time.monotonic() + RECORD_SECONDS
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
-            with suppress(httpx.HTTPError):  # its database is locked for a moment, say
-                if len(client.read_task_runs(task_run_filter=ended, limit=LAST_STATES)) == len(
-                    ours
-                ):
+            with suppress(Exception):  # its database is locked for a moment, say
+                found = client.read_task_runs(task_run_filter=ended, limit=LAST_STATES)
+                if len(found) == len(ours):
                     return
             time.sleep(POLL_SECONDS)
 
