@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/clinfuse run configs/demo.yaml --store $(STORE)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: setup
 	$(BIN)/ruff check .

@@ -20,6 +20,13 @@ from tasks.store import Store
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, a file's tests stay together, and so do all that look at the world of one run."""
+    for item in items:
+        shared = "world" if "server" in getattr(item, "fixturenames", ()) else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A real Prefect API on a temporary SQLite database; it takes about 10 s to start."""

@@ -34,8 +34,8 @@ def worker(deployed: World) -> Iterator[None]:
     yield
     os.killpg(process.pid, signal.SIGTERM)
     try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:  # seen once on a busy machine; nothing runs in it any more
+        process.wait(10)
+    except subprocess.TimeoutExpired:  # seen on a busy machine; nothing runs in it any more
         os.killpg(process.pid, signal.SIGKILL)
     log.close()
 

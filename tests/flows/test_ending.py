@@ -19,7 +19,11 @@ from tests.flows.conftest import BIN, ROOT, World, serving
 
 pytestmark = pytest.mark.slow
 
-LONG = ("--set", "pretrain.epochs=500", "--set", "pretrain.max_tokens=null")
+LONG = (
+    *("--set", "launch.ranks=2"),
+    *("--set", "pretrain.epochs=500"),
+    *("--set", "pretrain.max_tokens=null"),
+)
 SECONDS = 30  # whoever tells a run to stop kills it after that
 
 
