@@ -20,11 +20,13 @@ from tasks.store import Store
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`, a file's tests stay together, and so do all that look at the world of one run."""
     for item in items:
-        shared = "world" if "server" in getattr(item, "fixturenames", ()) else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(shared))
+        looks = "server" in getattr(item, "fixturenames", ())
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("world" if looks else file))
 
 
 @pytest.fixture(scope="session")
