@@ -1,4 +1,9 @@
-"""The key of an artifact: a hash of its step, its config and what it is made from."""
+"""The key of an artifact: a hash of its step, its config and what it is made from.
+
+A config's values that are the default are not in it: a new field with a default changes no key of
+anybody's store. So a default that is changed needs a new version of every step that takes it, which
+`tests/pins.json` holds to account.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from tasks.config import Unkeyed
 from tasks.errors import ConfigError
@@ -42,16 +48,20 @@ def key_of(kind: str, version: int, arguments: Mapping[str, Any], fingerprints: 
     """Return the key of what the step of that kind and version makes from these arguments.
 
     A file or folder counts by the SHA-256 of its content, memoized under `fingerprints`; an
-    artifact by its digest; an `Unkeyed` value not at all. Raises ConfigError where a named path
-    is not there.
+    artifact by its digest; an `Unkeyed` value and a model's default not at all. Raises ConfigError
+    where a named path is not there.
     """
-    described = describe(arguments, fingerprints)
+    described = describe(arguments, fingerprints, defaults=False)
     text = json.dumps([kind, version, described], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_CHARACTERS]
 
 
-def describe(value: Any, fingerprints: Path) -> Any:
-    """Return the value as JSON in which artifacts are digests and files are content hashes."""
+def describe(value: Any, fingerprints: Path, *, defaults: bool = True) -> Any:
+    """Return the value as JSON in which artifacts are digests and files are content hashes.
+
+    Args:
+        defaults: whether of a model the fields that have their default are in it, too.
+    """
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -60,18 +70,42 @@ def describe(value: Any, fingerprints: Path) -> Any:
         case Path():
             return {"sha256": fingerprint(value, fingerprints)}
         case BaseModel():
-            value = {name: getattr(value, name) for name in type(value).model_fields}
-            return describe(value, fingerprints)
+            fields = fields_of(value, defaults=defaults)
+            return describe(fields, fingerprints, defaults=defaults)
         case Mapping():
             return {
-                str(name): describe(item, fingerprints)
+                str(name): describe(item, fingerprints, defaults=defaults)
                 for name, item in sorted(value.items())
                 if not isinstance(item, Unkeyed)
             }
         case list() | tuple():
-            return [describe(item, fingerprints) for item in value]
+            return [describe(item, fingerprints, defaults=defaults) for item in value]
         case _:
             raise TypeError(f"a step cannot take a {type(value).__name__}: it has no stable key")
+
+
+def fields_of(model: BaseModel, *, defaults: bool) -> dict[str, Any]:
+    """A model's fields; without `defaults`, those that differ from it, and those that say which
+    model of a union it is."""
+    return {
+        name: value
+        for name, field in type(model).model_fields.items()
+        if (value := getattr(model, name)) != field.get_default(call_default_factory=True)
+        or defaults
+        or is_tag(field)
+    }
+
+
+def is_tag(field: FieldInfo) -> bool:
+    """Whether the field says which model of a union it is: only one value is allowed.
+
+    >>> class Hash(BaseModel):
+    ...     kind: Literal["hash"] = "hash"
+    ...     seed: int = 0
+    >>> [is_tag(field) for field in Hash.model_fields.values()]
+    [True, False]
+    """
+    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
 
 
 def inputs_of(value: Any) -> list[Artifact]:

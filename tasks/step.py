@@ -118,7 +118,15 @@ class Step:
         return name
 
     def key(self, store: Store, arguments: Mapping[str, Any]) -> str:
-        return key_of(self.kind, self.version, arguments, store.fingerprints)
+        """The key of what these arguments make; one that has its default counts for nothing."""
+        parameters = inspect.signature(self.function).parameters
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if parameters[name].default is inspect.Parameter.empty
+            or parameters[name].default != value
+        }
+        return key_of(self.kind, self.version, given, store.fingerprints)
 
     def _make(self, arguments: dict[str, Any]) -> Artifact:
         return guarded(self.kind, lambda: self._find_or_make(arguments))

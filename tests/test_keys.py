@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import keys
 from tasks.config import Config, Unkeyed
 from tasks.errors import ConfigError
-from tasks.keys import Artifact, inputs_of, key_of
+from tasks.keys import Artifact, describe, inputs_of, key_of
 
 
 class Learning(Config):
@@ -44,6 +47,70 @@ def test_a_key_changes_with_kind_version_config_and_inputs(tmp_path: Path) -> No
         key_of("kind", 1, arguments | {"notes": Artifact("notes", "k", "other")}, memo),
     ]
     assert len(set(keys)) == len(keys)
+
+
+class Shape(Config):
+    width: int = 1
+    depth: int = 1
+
+
+class Grown(Config):
+    """`Learning`, some versions later."""
+
+    rate: float = 0.1
+    names: tuple[str, ...] = ("a", "b")
+    file: Path | None = None
+    steps: int = 5
+    shape: Shape = Shape(width=3)
+
+
+class Wide(Config):
+    kind: Literal["wide"] = "wide"
+    size: int = 1
+
+
+class Tall(Config):
+    kind: Literal["tall"] = "tall"
+    size: int = 1
+
+
+def test_a_new_field_with_a_default_changes_no_key(tmp_path: Path) -> None:
+    assert key(tmp_path, config=Grown()) == key(tmp_path, config=Learning())
+    assert key(tmp_path, config=Grown(rate=1)) == key(tmp_path, config=Learning(rate=1))
+    assert key(tmp_path, config=Grown(steps=6)) != key(tmp_path, config=Learning())
+
+
+def test_a_default_that_is_given_is_a_default(tmp_path: Path) -> None:
+    given = Grown(rate=0.1, names=("a", "b"), shape=Shape(width=3))
+    assert key(tmp_path, config=given) == key(tmp_path, config=Grown())
+
+
+def test_a_models_default_and_that_of_the_field_that_holds_it_differ(tmp_path: Path) -> None:
+    shapes = [Shape(), Shape(width=3), Shape(width=3, depth=2), Shape(depth=2)]
+    assert len({key(tmp_path, config=Grown(shape=shape)) for shape in shapes}) == len(shapes)
+
+
+def test_models_of_a_union_differ_though_all_is_default(tmp_path: Path) -> None:
+    assert key(tmp_path, config=Wide()) != key(tmp_path, config=Tall())
+
+
+VALUES = {
+    "rate": st.sampled_from([0.1, 0.2]),
+    "names": st.sampled_from([("a", "b"), ("a",), ()]),
+    "steps": st.integers(4, 6),
+    "shape": st.builds(Shape, width=st.integers(1, 3), depth=st.integers(1, 2)),
+}
+GROWN = st.builds(Grown, **VALUES)
+
+
+@given(one=GROWN, other=GROWN)
+def test_keys_are_equal_where_configs_are_and_nowhere_else(one: Grown, other: Grown) -> None:
+    keys = [key_of("kind", 1, {"config": config}, Path("memo")) for config in (one, other)]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+def test_a_manifest_tells_of_defaults_too(tmp_path: Path) -> None:
+    assert describe(Shape(depth=2), tmp_path) == {"width": 1, "depth": 2}
 
 
 def test_an_input_counts_by_its_digest_not_by_its_key(tmp_path: Path) -> None:
