@@ -11,10 +11,11 @@ from prefect import flow
 
 from tasks.errors import EvaluationError
 from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
-from tasks.evaluate.steps import Evaluated, evaluate
+from tasks.evaluate.steps import Evaluated, evaluate, metrics
 from tasks.keys import Artifact
 from tasks.step import Counts, step
 from tasks.store import Store
+from tests.digests import digest_of
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions
 
 
@@ -71,6 +72,14 @@ def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
         "labels",
         "why no interval",
     ]
+
+
+def test_the_numbers_are_those_of_the_steps_version(prefect_store: Store, tmp_path: Path) -> None:
+    made = _measure(make_run(tmp_path / "run"), "2026-11-21T11:51").metrics
+    assert (metrics.version, digest_of(prefect_store.path(made.kind, made.key))) == (
+        5,
+        "fc61931d8fac6b61",
+    )
 
 
 def test_a_refusal_leaves_nothing_behind(prefect_store: Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tasks.errors import SourceError
 from tasks.ingest.config import IngestConfig, SplitConfig
 from tasks.ingest.outcomes.config import DiagnosesConfig, MortalityConfig
 from tasks.ingest.source import open_source
-from tasks.ingest.steps import Ingested, ingest
+from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
 from tasks.schemas import NOTES, REJECTS
 from tasks.store import Store
@@ -28,6 +28,9 @@ DIGESTS = {
     "cohort": (4, "f9de7d6855b5247e"),
     "diagnoses": (3, "d264ec747aa1e2a1"),
     "mortality": (3, "b434f94dd4a8e459"),
+    "guard": (1, "def1e4b0c551e6b8"),
+    "quality": (2, "dba2718884e63e68"),
+    "sections": (1, "d31d8b9808f3009c"),
 }
 
 
@@ -155,9 +158,17 @@ def test_a_configuration_that_contradicts_itself_is_refused() -> None:
 def test_the_bytes_of_every_step_are_those_of_its_version(
     usual: SmallSource, prefect_store: Store
 ) -> None:
+    @flow(persist_result=False, result_serializer="json")
+    def cutting() -> None:
+        cut.append(cut_sections(notes=made.discharge, cohort=made.cohort))
+
+    cut: list[Artifact] = []
     made = run(config_of(usual))
+    cutting()
+    assert made.guard is not None
     named = dict(zip(("discharge", "radiology"), made.notes, strict=True)) | made.outcomes
-    named |= {"splits": made.splits, "cohort": made.cohort}
+    named |= {"splits": made.splits, "cohort": made.cohort, "guard": made.guard}
+    named |= {"quality": made.quality, "sections": cut[0]}
     found = {}
     for name, each in named.items():
         manifest = prefect_store.manifest(each.kind, each.key)

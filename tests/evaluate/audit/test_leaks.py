@@ -18,6 +18,8 @@ from tasks.evaluate.audit.leaks import TOGETHER, write_leaks
 from tasks.evaluate.audit.told import read_spaces, read_told
 from tasks.evaluate.config import LeaksConfig
 from tasks.evaluate.measures.small_samples import FEWEST_PATIENTS
+from tasks.evaluate.steps import audit_leaks
+from tests.digests import digest_of
 
 WORDS = ("alpha", "beta", "gamma", "delta")
 
@@ -95,6 +97,12 @@ def ward(tmp_path: Path) -> Ward:
     made.say("CHIEF COMPLAINT", made.hint(0.4), at_admission=True)
     made.say("SERVICE", made.noise())
     return made
+
+
+def test_what_is_written_is_of_the_steps_version(ward: Ward) -> None:
+    ward.say("HOSPITAL COURSE", ward.hint(0.95, "expired"))
+    ward.audit()
+    assert (audit_leaks.version, digest_of(ward.folder / "leaks")) == (2, "39dbbe059ed1e09d")
 
 
 def test_what_tells_more_than_the_admission_sections_is_flagged(ward: Ward) -> None:
