@@ -60,6 +60,11 @@ class Step:
         self.version = version
         self.resumable = resumable
         self.function = function
+        self.defaults = {
+            name: parameter.default
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.default is not inspect.Parameter.empty
+        }
         self.stage = function.__module__.rpartition(".")[0].rpartition(".")[2]
         functools.update_wrapper(self, function)
         self.task: prefect.Task[..., Artifact] = prefect.task(
@@ -119,12 +124,10 @@ class Step:
 
     def key(self, store: Store, arguments: Mapping[str, Any]) -> str:
         """The key of what these arguments make; one that has its default counts for nothing."""
-        parameters = inspect.signature(self.function).parameters
         given = {
             name: value
             for name, value in arguments.items()
-            if parameters[name].default is inspect.Parameter.empty
-            or parameters[name].default != value
+            if name not in self.defaults or self.defaults[name] != value
         }
         return key_of(self.kind, self.version, given, store.fingerprints)
 

@@ -61,9 +61,9 @@ def read() -> Pins:
 
 def _of_step(step: Step) -> Iterator[tuple[str, Any]]:
     hints = get_type_hints(step.function, include_extras=True)
-    for name, parameter in inspect.signature(step.function).parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
-            yield name, to_jsonable_python(parameter.default)
+    for name in inspect.signature(step.function).parameters:
+        if name in step.defaults:
+            yield name, to_jsonable_python(step.defaults[name])
         yield from _of_type(hints[name], name)
 
 

@@ -50,7 +50,7 @@ def test_neither_a_printed_form_nor_a_note_beside_the_exception_is_told() -> Non
     [
         (lambda: math.log10(0), "math domain error"),
         (lambda: 1 / len(()), "division by zero"),
-        (lambda: min(()), "arg is an empty sequence"),
+        (lambda: min(()), "empty"),
         (lambda: round(math.nan), "cannot convert float NaN to integer"),
         (lambda: np.linalg.inv(np.zeros((2, 2))), "Singular matrix"),
     ],

@@ -166,6 +166,23 @@ def test_an_expected_failure_passes_without_its_cause(prefect_store: Store) -> N
     assert caught.value.__context__ is None
 
 
+def test_an_argument_that_is_given_its_default_changes_no_key(prefect_store: Store) -> None:
+    """So that a step may grow an argument."""
+
+    @step("grown", version=1)
+    def grow(out: Path, text: str, times: int = 1) -> Counts:
+        (out / "text").write_text(text * times)
+        return {}
+
+    @flow(persist_result=False, result_serializer="json")
+    def compare() -> list[str]:
+        return [grow(text="a").key, grow(text="a", times=1).key, grow(text="a", times=2).key]
+
+    bare, given, other = compare()
+    assert bare == given == grow.key(prefect_store, {"text": "a"})
+    assert other != bare
+
+
 def test_two_runs_that_want_the_same_artifact_make_it_once(prefect_store: Store) -> None:
     began: list[float] = []
 
