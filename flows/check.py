@@ -20,14 +20,14 @@ from tasks.model.targets import check_base, check_targets
 from tasks.pretrain.config import HubBase, PathBase
 from tasks.provenance import has_gpu
 
-# the stages whose steps each flow comes to
+# the stages, or single kinds of artifact, that each flow comes to
 STAGES = {
     "ingest": ("ingest",),
     "pretrain": ("ingest", "pretrain"),
     "finetune": ("ingest", "pretrain", "finetune"),
     "evaluate": ("ingest", "pretrain", "finetune", "evaluate"),
     "adapt": ("ingest", "pretrain", "finetune", "evaluate"),
-    "audit": ("ingest", "evaluate"),
+    "audit": ("ingest", "leaks"),
     "compare": ("ingest", "pretrain", "finetune", "evaluate"),
 }
 _READ = STAGES | {"audit": ("ingest", "audit")}  # the parts of the configuration that it reads

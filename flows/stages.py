@@ -45,9 +45,15 @@ def refreshable(flow: str) -> tuple[str, ...]:
         step
         for module in (ingesting, pretraining, finetuning, evaluating)
         for step in vars(module).values()
-        if isinstance(step, Step) and step.stage in STAGES[flow]
+        if isinstance(step, Step)
     ]
-    return tuple(dict.fromkeys(name for step in steps for name in (step.stage, step.kind)))
+    reached = [
+        name
+        for step in steps
+        for name in (step.stage, step.kind)
+        if step.stage in STAGES[flow] or (name == step.kind and name in STAGES[flow])
+    ]
+    return tuple(dict.fromkeys(reached))
 
 
 def configured(

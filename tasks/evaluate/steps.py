@@ -181,7 +181,8 @@ def report(
         read_quality,
     )
     from tasks.evaluate.report.findings import Findings
-    from tasks.evaluate.report.page import Story, write_report
+    from tasks.evaluate.report.page import write_report
+    from tasks.evaluate.report.story import Story
 
     story = Story(
         run=run,

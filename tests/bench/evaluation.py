@@ -102,7 +102,8 @@ def _write_report(folder: Path) -> None:
     from tasks.evaluate.config import EvaluateConfig, Lineage
     from tasks.evaluate.report.facts import Making, read_cohort, read_labels
     from tasks.evaluate.report.findings import Findings
-    from tasks.evaluate.report.page import Story, write_report
+    from tasks.evaluate.report.page import write_report
+    from tasks.evaluate.report.story import Story
 
     story = Story(
         run="large",

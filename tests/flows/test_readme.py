@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from pydantic import BaseModel
 
 from flows.cli import app
 from flows.config import AdaptConfig
-from flows.loading import _models_in
 from tasks import schemas, tables
 from tasks.evaluate.rows import to_table
+from tests.config_keys import is_key
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -56,7 +55,7 @@ def test_the_keys_that_it_names_exist() -> None:
     stages = "ingest|pretrain|finetune|evaluate|launch"
     named = set(re.findall(rf"(?<![\w/])((?:{stages})(?:\.[a-z_]+)+)", README))
     assert "ingest.max_reject_share" in named
-    unknown = [key for key in named if not _is_key(AdaptConfig, key.split("."))]
+    unknown = [key for key in named if not is_key(AdaptConfig, key)]
     assert not unknown
 
 
@@ -95,10 +94,3 @@ def _metric(code: str | None, metric: str, value: float) -> dict[str, object]:
         "n_patients": 80,
         "positives": 30,
     }
-
-
-def _is_key(model: type[BaseModel], parts: list[str]) -> bool:
-    field = model.model_fields.get(parts[0])
-    if field is None or len(parts) == 1:
-        return field is not None
-    return any(_is_key(inner, parts[1:]) for inner in _models_in(field.annotation))

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks import schemas, tables
 from tasks.evaluate.config import Origin
 from tasks.evaluate.report.findings import OUTCOMES, Space
 from tasks.evaluate.report.outcome_words import definition, prediction_time
-
-if TYPE_CHECKING:
-    from tasks.evaluate.report.page import Story
+from tasks.evaluate.report.story import Story
 
 BASELINE = "tfidf"
 MADE_BY_TRAINING = ("base", "clinical-adapter", "task-adapter", "predictions")
@@ -92,7 +90,7 @@ class Account:
     @property
     def weighted(self) -> bool:
         """Whether cases weighed more in the loss than other cells."""
-        return self.setting("finetune.positive_weight") not in (None, False, "none", 1, 1.0)
+        return self.setting("finetune.positive_weight") == "balanced"
 
     @cached_property
     def hyperparameters(self) -> list[tuple[str, Any, Any]]:

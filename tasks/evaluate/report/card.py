@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.evaluate.report.account import Account
 from tasks.evaluate.report.attempts import Missing, attempt
@@ -17,11 +17,9 @@ from tasks.evaluate.report.document import Part, written
 from tasks.evaluate.report.figures import short
 from tasks.evaluate.report.outcome_words import view_words
 from tasks.evaluate.report.printing import environment, span
+from tasks.evaluate.report.story import Story
 from tasks.evaluate.report.tripod import checklist
 from tasks.evaluate.rows import WITHHELD
-
-if TYPE_CHECKING:
-    from tasks.evaluate.report.page import Story
 
 NOTES_LICENSE = "source-data-use-agreement"  # of whoever gave the notes; stricter than any default
 SYNTHETIC_LICENSE = "not-chosen-yet"

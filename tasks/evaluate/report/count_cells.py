@@ -5,23 +5,40 @@ Those that a reader asks for first are added first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
+from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.perplexity import OUTCOME
 from tasks.evaluate.report.cells import Cell, Cells, side_by_side
 from tasks.evaluate.report.facts import Cohort, Label
 from tasks.evaluate.report.findings import Findings
-
-if TYPE_CHECKING:
-    from tasks.evaluate.report.page import Story
 
 UNITS = {"admissions": "n", "patients": "n_patients"}  # unit -> the column of a metrics row
 SPLITS_FIRST = ("test", "train", "validation")
 _Row = Mapping[str, Any]
 
 
-def cells_of(story: Story) -> Cells:
+class Counted(Protocol):
+    """Of what a report tells (`story.py`), all that holds a count."""
+
+    @property
+    def cohort(self) -> Cohort: ...
+    @property
+    def labels(self) -> Sequence[Label]: ...
+    @property
+    def findings(self) -> Findings: ...
+    @property
+    def quality(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def contamination(self) -> Mapping[str, Any]: ...
+    @property
+    def lineage(self) -> Lineage: ...
+    @property
+    def config(self) -> EvaluateConfig: ...
+
+
+def cells_of(story: Counted) -> Cells:
     """Every count of patients and admissions that the pages have a place for.
 
     (unit, split, outcome, "cohort", "source" or "left out"); ("reason", its words); ("system",
@@ -143,7 +160,7 @@ def add_labels(cells: Cells, labels: Iterable[Label], findings: Findings) -> Non
                 cells.sum(("admissions", outcome if split == "test" else split), parts)
 
 
-def add_lineage(cells: Cells, story: Story) -> None:
+def add_lineage(cells: Cells, story: Counted) -> None:
     """What pretraining and finetuning read, and in whom perplexity was measured."""
     cells.add(("dropped",), int(story.contamination.get("dropped", 0)))
     row = story.findings.raw("perplexity_before", "clinical", OUTCOME)

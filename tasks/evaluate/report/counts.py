@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.evaluate.report.cells import WITHHELD, side_by_side
-from tasks.evaluate.report.count_cells import UNITS, cell_of, cells_of
+from tasks.evaluate.report.count_cells import UNITS, Counted, cell_of, cells_of
 from tasks.evaluate.report.facts import Label
 from tasks.evaluate.report.findings import Findings, Space
-
-if TYPE_CHECKING:
-    from tasks.evaluate.report.page import Story
 
 _Row = Mapping[str, Any]
 
@@ -19,7 +16,7 @@ _Row = Mapping[str, Any]
 class Counts:
     """What the templates print for a count, by its cell (`count_cells.py`)."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Counted) -> None:
         self.printed = cells_of(story).printed()
         self._groups = set(self._printed_groups(story.findings))
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tasks.evaluate.config import EvaluateConfig, Lineage
 from tasks.evaluate.perplexity import OUTCOME
 from tasks.evaluate.report.attempts import Missing, attempt, failures
 from tasks.evaluate.report.card import write_card
-from tasks.evaluate.report.counts import Counts
 from tasks.evaluate.report.curves import Curves
 from tasks.evaluate.report.document import Facts, Part, written
-from tasks.evaluate.report.facts import Arm, Cohort, Cost, Label, Making
-from tasks.evaluate.report.findings import Findings
+from tasks.evaluate.report.facts import Label
 from tasks.evaluate.report.glance import glance
 from tasks.evaluate.report.headline import headline
 from tasks.evaluate.report.printing import environment
@@ -33,42 +29,7 @@ from tasks.evaluate.report.sections.ranking import precision_figures, roc_figure
 from tasks.evaluate.report.sections.results import results, what_seeds_say
 from tasks.evaluate.report.sections.subgroups import column_title, subgroups
 from tasks.evaluate.report.sections.training import training_figures
-
-
-@dataclass(frozen=True)
-class Story:
-    """All that a report tells."""
-
-    run: str
-    findings: Findings
-    cohort: Cohort
-    labels: Sequence[Label]
-    arms: Sequence[Arm]
-    curves: Path  # curves.parquet
-    difficulty: Mapping[str, Any]
-    quality: Sequence[Mapping[str, Any]]  # checks of the source that hit a row
-    contamination: Mapping[str, Any]  # what the guard counted; empty where nothing was compared
-    leaks: Sequence[str]  # sentences: what was known too early
-    settings: Mapping[str, Any]
-    lineage: Lineage
-    config: EvaluateConfig
-    made: Making
-    costs: Mapping[str, Cost] = field(default_factory=dict)  # by arm: what no history tells
-
-    @cached_property
-    def counts(self) -> Counts:
-        """The counts of patients as all pages print them."""
-        return Counts(self)
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the patients were generated: the generator's truth was given."""
-        return self.config.truth is not None
-
-    @property
-    def one_seed(self) -> bool:
-        """Whether the figures are of one training seed: rows over several have none."""
-        return self.findings.seeds != (None,)
+from tasks.evaluate.report.story import Story
 
 
 def write_report(out: Path, story: Story) -> list[Missing]:

@@ -14,7 +14,7 @@ from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
 from tasks.evaluate.perplexity import OUTCOME
 from tasks.evaluate.report.facts import Arm, Cohort, Cost, Label, Making, SplitSize
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story
+from tasks.evaluate.report.story import Story
 from tasks.evaluate.rows import WITHHELD
 from tasks.patients import SPLITS
 

@@ -17,7 +17,8 @@ from tasks.evaluate.report.facts import (
     read_labels,
 )
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
+from tasks.evaluate.report.story import Story
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.evaluate.report.made_up_rows import add_every_measure, keep_aurocs_alone
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tasks import schemas, tables
 from tasks.evaluate.report.attempts import Missing
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
+from tasks.evaluate.report.story import Story
 from tests.evaluate.report.any_story import stories
 
 PAGES = ("report.html", "report.md", "model-card.md", "tripod-ai.md")

@@ -10,8 +10,9 @@ import pytest
 
 from tasks.evaluate.report import axes
 from tasks.evaluate.report.attempts import attempt
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
 from tasks.evaluate.report.sections import decisions, probabilities, subgroups
+from tasks.evaluate.report.story import Story
 from tests.evaluate.report.test_any_run import FAILED, PAGES
 
 

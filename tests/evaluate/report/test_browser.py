@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
+from tasks.evaluate.report.story import Story
 from tests.evaluate.report.chromium import CHROMIUM, FLAGS
 
 PAPER = 703  # px: what is left of A4 within the page's margins

@@ -12,17 +12,21 @@ from huggingface_hub import ModelCard
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM
 
+from flows.config import AdaptConfig
 from flows.loading import load_config
 from tasks.evaluate.config import EvaluateConfig, Lineage
+from tasks.evaluate.report import account
 from tasks.evaluate.report.card import write_card
 from tasks.evaluate.report.facts import flattened
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
+from tasks.evaluate.report.story import Story
 from tasks.model.adapters import add_new_adapter, write_adapter
 from tasks.model.base import load_headless
 from tasks.model.fusion import Fusion
 from tasks.model.lora import LoraSettings
 from tasks.provenance import gpus
+from tests.config_keys import is_key
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.evaluate.report.told import SECRET_PATH, SETTINGS, measure, metric, origins, tell
 from tests.model.test_fusion import SHAPES, tiny_config
@@ -52,6 +56,21 @@ def card(folder: Path) -> ModelCard:
 def text_of(out: Path, story: Story) -> str:
     write_card(out, story)
     return (out / "model-card.md").read_text()
+
+
+def test_the_settings_that_it_asks_for_exist() -> None:
+    """One that was renamed would drop its row or its sentence without a word."""
+    report = Path(account.__file__).parent
+    asked = {place for row in account.SETTINGS for place in row[1:] if place}
+    for path in (*report.rglob("*.py"), *report.glob("templates/**/*")):
+        if path.is_file():
+            asked |= set(re.findall(r"""\bsetting\(["']([\w.]+)["']\)""", path.read_text()))
+    assert len(asked) > 40
+    assert [place for place in sorted(asked) if not is_key(AdaptConfig, place)] == []
+
+
+def test_the_settings_of_these_tests_are_a_configurations() -> None:
+    assert AdaptConfig.model_validate(SETTINGS | {"evaluate": {}}).finetune.max_tokens == 77
 
 
 def test_the_hub_reads_its_metadata(card: ModelCard) -> None:

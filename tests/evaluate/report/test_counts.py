@@ -15,7 +15,8 @@ from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.report.count_cells import UNITS, cells_of
 from tasks.evaluate.report.facts import Cohort, SplitSize
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
+from tasks.evaluate.report.story import Story
 from tests.evaluate.report.any_story import stories
 from tests.evaluate.report.test_any_run import PAGES
 from tests.evaluate.report.test_cells import assert_none_is_known

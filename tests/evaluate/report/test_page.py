@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluate.report.facts import read_labels
-from tasks.evaluate.report.page import Story
+from tasks.evaluate.report.story import Story
 from tests.evaluate.made_up import MadeUp
 
 BESIDE = ("model-card.md", "tripod-ai.md", "report.md")  # files that the page links to

@@ -13,11 +13,12 @@ from tasks.evaluate.config import Lineage, Origin
 from tasks.evaluate.report.curves import Curves
 from tasks.evaluate.report.facts import Cost, Label, read_costs
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
 from tasks.evaluate.report.sections.by_label import MOST_ROWS, labels_by_outcome
 from tasks.evaluate.report.sections.decisions import decisions
 from tasks.evaluate.report.sections.efficiency import efficiency
 from tasks.evaluate.report.sections.frequency import frequency
+from tasks.evaluate.report.story import Story
 from tests.evaluate.report.made_up_rows import GAP_METHOD
 
 SECTIONS = {  # what a section says in both forms, of numbers that were made up

@@ -16,8 +16,9 @@ from tasks.evaluate.measures.comparisons import holm
 from tasks.evaluate.report.findings import Findings, Space
 from tasks.evaluate.report.glance import glance
 from tasks.evaluate.report.headline import headline
-from tasks.evaluate.report.page import Story, write_report
+from tasks.evaluate.report.page import write_report
 from tasks.evaluate.report.printing import p_value
+from tasks.evaluate.report.story import Story
 from tests.evaluate.report.test_any_run import PAGES
 
 FEW = "fewer than 10 patients with the label"

@@ -8,7 +8,7 @@ from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.report.facts import Making, read_arms, read_cohort, read_labels
 from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.page import Story
+from tasks.evaluate.report.story import Story
 from tests.evaluate.made_up import MadeUp
 
 SECRET_HOST, SECRET_PATH = "ward-7-workstation", "/home/dr.secret/mimic"
