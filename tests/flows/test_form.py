@@ -65,8 +65,11 @@ class Form:
         self.page.keyboard.press("Escape")
 
     def add_override(self, text: str) -> None:
+        boxes = self.page.locator("textarea")
+        before = boxes.count()
         self.page.get_by_role("button", name="Add item").click()
-        self.page.locator("textarea").last.fill(text)
+        boxes.nth(before).wait_for()  # else the last one is still another field's
+        boxes.last.fill(text)
 
     def give(self, field: str, kind: str, text: str) -> None:
         """Set a field that is null until it is set."""
@@ -74,6 +77,7 @@ class Form:
         self.page.get_by_text(kind, exact=True).nth(of_kind.index(field)).click()
         box = "input[type=number]" if kind == "int" else "textarea"
         self.page.locator(box).last.fill(text)
+        self.page.locator(box).last.blur()
 
     def submit(self) -> dict[str, Any]:
         """The parameters of the run that the server made of what the form sent; it is deleted."""
