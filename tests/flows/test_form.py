@@ -65,19 +65,23 @@ class Form:
         self.page.keyboard.press("Escape")
 
     def add_override(self, text: str) -> None:
-        boxes = self.page.locator("textarea")
-        before = boxes.count()
-        self.page.get_by_role("button", name="Add item").click()
-        boxes.nth(before).wait_for()  # else the last one is still another field's
-        boxes.last.fill(text)
+        self._fill_new("textarea", text, self.page.get_by_role("button", name="Add item"))
 
     def give(self, field: str, kind: str, text: str) -> None:
         """Set a field that is null until it is set."""
         of_kind = {"str": ["name", "source"], "int": ["ranks"]}[kind]
-        self.page.get_by_text(kind, exact=True).nth(of_kind.index(field)).click()
         box = "input[type=number]" if kind == "int" else "textarea"
-        self.page.locator(box).last.fill(text)
-        self.page.locator(box).last.blur()
+        choice = self.page.get_by_text(kind, exact=True).nth(of_kind.index(field))
+        self._fill_new(box, text, choice)
+
+    def _fill_new(self, box: str, text: str, opener: Any) -> None:
+        """Fill the box that comes with a click: until it is there, the last one is another's."""
+        boxes = self.page.locator(box)
+        before = boxes.count()
+        opener.click()
+        boxes.nth(before).wait_for()
+        boxes.last.fill(text)
+        boxes.last.blur()
 
     def submit(self) -> dict[str, Any]:
         """The parameters of the run that the server made of what the form sent; it is deleted."""
