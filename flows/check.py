@@ -30,6 +30,11 @@ STAGES = {
     "audit": ("ingest", "leaks"),
     "compare": ("ingest", "pretrain", "finetune", "evaluate"),
 }
+# what each flow makes itself: all else is of earlier stages
+OWN = {name: (name,) for name in STAGES} | {
+    "adapt": STAGES["adapt"],
+    "audit": ("sections", "leaks"),
+}
 _READ = STAGES | {"audit": ("ingest", "audit")}  # the parts of the configuration that it reads
 
 

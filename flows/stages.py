@@ -15,7 +15,7 @@ from prefect import Flow, flow
 from prefect.runtime import flow_run
 
 from flows.chain import run_to_finetune, run_to_pretrain, run_to_report
-from flows.check import STAGES, check
+from flows.check import OWN, STAGES, check
 from flows.config import AdaptConfig
 from flows.loading import load_config
 from flows.publish import publish
@@ -108,7 +108,7 @@ def stage_flow(name: str, summary: str, run: Callable[[AdaptConfig], object]) ->
     ) -> None:
         config = configured(preset, overrides, name, source, ranks)
         check(config, flow=stage)
-        with steering(refresh=refresh, makers=None if make_missing else (stage,)):
+        with steering(refresh=refresh, makers=None if make_missing else OWN[stage]):
             run(config)
 
     stage = name

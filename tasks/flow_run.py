@@ -34,7 +34,7 @@ def steering(
 ) -> Iterator[None]:
     """Within it, steps of the stages or kinds in `refresh` are made anew.
 
-    Where `makers` is given, only those stages make what is missing; others refuse.
+    Where `makers` is given, only those stages or kinds make what is missing; others refuse.
     """
     tokens = _refreshed.set(refresh), _makers.set(makers)
     try:
@@ -49,10 +49,10 @@ def is_refreshed(stage: str, kind: str) -> bool:
     return stage in _refreshed.get() or kind in _refreshed.get()
 
 
-def may_make(stage: str) -> bool:
-    """Whether the stage makes what is missing."""
+def may_make(stage: str, kind: str) -> bool:
+    """Whether artifacts of that stage and kind are made where they are missing."""
     makers = _makers.get()
-    return makers is None or stage in makers
+    return makers is None or stage in makers or kind in makers
 
 
 def current_store() -> Store:

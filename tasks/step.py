@@ -149,7 +149,7 @@ class Step:
             if found:
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
                 return found
-            if not may_make(self.stage):
+            if not may_make(self.stage, self.kind):
                 raise StoreError(
                     f"the artifact {self.kind}/{key} is {'damaged' if problem else 'missing'} and "
                     "make_missing is false; run its stage first, or leave make_missing on"

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from flows.audit import audit
+from flows.stages import ingest
 from tasks import schemas, tables
+from tasks.errors import StoreError
 from tasks.evaluate.audit.leaks import TOGETHER
 from tasks.evaluate.audit.leaks import audit as audit_sections
 from tasks.evaluate.audit.told import Space, Told, read_spaces, read_told
@@ -93,6 +95,18 @@ def test_what_gives_an_outcome_away_is_flagged_and_nothing_else(leaking: Source)
         assert flagged[outcome] >= sections, outcome
         assert flagged[outcome] <= sections | WEAKLY.get(outcome, set()), outcome
     assert "`expired` (died +" in leaking.page
+
+
+def test_it_makes_its_own_artifacts_and_no_earlier_ones_where_it_may_not(
+    prefect_store: Store, tmp_path: Path
+) -> None:
+    written = synthesize(tmp_path / "synth", patients=300, seed=5)
+    given = [f"ingest.source={written.source}", "ingest.outcomes=[{kind: mortality}]"]
+    with pytest.raises(StoreError, match=r"notes/\w+ is missing and make_missing is false"):
+        audit(preset=str(TINY), overrides=given, make_missing=False)
+    ingest(preset=str(TINY), overrides=given)
+    audit(preset=str(TINY), overrides=given, make_missing=False)
+    assert {each.kind for each in prefect_store.manifests()} >= {"sections", "leaks"}
 
 
 def test_without_leaks_nothing_is_flagged(prefect_server: None, tmp_path: Path) -> None:
