@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.config import AdaptConfig
 from flows.publish import publish_audit
 from flows.stages import stage_flow
-from tasks.evaluate.steps import audit_leaks
+from tasks.audit.steps import audit_leaks
 from tasks.ingest.steps import cut_sections, ingest
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flows.config import AdaptConfig
-from tasks.evaluate.config import Lineage, Origin
-from tasks.evaluate.steps import Evaluated, evaluate
+from tasks.evaluate.steps import evaluate
 from tasks.finetune.steps import Finetuned, finetune
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, ingest
 from tasks.keys import Artifact
 from tasks.pretrain.steps import Pretrained, pretrain
+from tasks.report.config import Lineage, Origin
+from tasks.report.steps import Reported, report
 from tasks.runs import Reached
 from tasks.store import Manifest
 
@@ -45,21 +46,28 @@ def run_to_finetune(config: AdaptConfig) -> tuple[Ingested, Pretrained, Finetune
     return ingested, pretrained, finetuned
 
 
-def run_to_report(config: AdaptConfig) -> Evaluated:
+def run_to_report(config: AdaptConfig) -> Reported:
     """The whole chain."""
     ingested, pretrained, finetuned = run_to_finetune(config)
     histories = {"clinical adapter": pretrained.clinical, "task adapters": finetuned.adapters}
     if isinstance(pretrained.base, Artifact):  # made here, not brought by the user
         histories = {"base": pretrained.base, **histories}
-    return evaluate(
+    metrics = evaluate(
         config.evaluate,
         run=config.name,
         seed=config.finetune.seed,
         cohort=ingested.cohort,
         outcomes=ingested.outcomes,
         predictions=finetuned.predictions,
-        histories=histories,
         perplexity=pretrained.perplexity,
+    )
+    return report(
+        config.evaluate,
+        run=config.name,
+        metrics=metrics,
+        cohort=ingested.cohort,
+        outcomes=ingested.outcomes,
+        histories=histories,
         quality=ingested.quality,
         contamination=dict(ingested.guard.counts) if ingested.guard else {},
         leaks=config.ingest.leaks,

@@ -25,15 +25,16 @@ STAGES = {
     "ingest": ("ingest",),
     "pretrain": ("ingest", "pretrain"),
     "finetune": ("ingest", "pretrain", "finetune"),
-    "evaluate": ("ingest", "pretrain", "finetune", "evaluate"),
-    "adapt": ("ingest", "pretrain", "finetune", "evaluate"),
-    "audit": ("ingest", "leaks"),
-    "compare": ("ingest", "pretrain", "finetune", "evaluate"),
+    "evaluate": ("ingest", "pretrain", "finetune", "evaluate", "report"),
+    "adapt": ("ingest", "pretrain", "finetune", "evaluate", "report"),
+    "audit": ("ingest", "audit"),
+    "compare": ("ingest", "pretrain", "finetune", "evaluate", "report"),
 }
 # what each flow makes itself: all else is of earlier stages
 OWN = {name: (name,) for name in STAGES} | {
     "adapt": STAGES["adapt"],
-    "audit": ("sections", "leaks"),
+    "audit": ("sections", "audit"),
+    "evaluate": ("evaluate", "report"),
 }
 _READ = STAGES | {"audit": ("ingest", "audit")}  # the parts of the configuration that it reads
 
@@ -45,6 +46,8 @@ def check(config: AdaptConfig, *, flow: str) -> None:
         flow: its name; what it does not read is not looked at.
     """
     for part in _READ[flow]:
+        if part not in AdaptConfig.model_fields:
+            continue
         for key, path in _paths(getattr(config, part), part):
             if not path.exists():
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")

@@ -12,8 +12,8 @@ from flows.config import AdaptConfig
 from flows.loading import load_compare
 from flows.publish import publish
 from flows.stages import run_name
-from tasks.evaluate import steps
-from tasks.evaluate.steps import Contender
+from tasks.report import steps
+from tasks.report.steps import Contender
 
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")

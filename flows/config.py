@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, NonNegativeInt, model_validator
 
+from tasks.audit.config import LeaksConfig
 from tasks.config import Config
-from tasks.evaluate.config import EvaluateConfig, LeaksConfig
+from tasks.evaluate.config import EvaluateConfig
 from tasks.finetune.config import FinetuneConfig
 from tasks.ingest.config import IngestConfig
 from tasks.launch import LaunchConfig

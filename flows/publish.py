@@ -13,23 +13,23 @@ from prefect.artifacts import (
 )
 
 from flows.view import page_url
-from tasks.evaluate.steps import Evaluated
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
+from tasks.report.steps import Reported
 
 _HOW = "If the page does not open, start `clinfuse view` on the machine that holds the store."
 
 
-def publish(name: str, evaluated: Evaluated) -> None:
+def publish(name: str, reported: Reported) -> None:
     """Leave three UI artifacts on the flow run: the result table, the report, a link to its page.
 
     The report holds aggregates only: no text, no identifiers.
     """
-    report = evaluated.report
+    report = reported.report
     page, key = page_url(report), f"{name}-{report.key}"
     text = (current_store().path(report.kind, report.key) / "report.md").read_text()
     create_table_artifact(
-        table=evaluated.table,
+        table=reported.table,
         key=f"{key}-results",
         description=f"AUROC on test. [The report]({page}). {_HOW}",
     )

@@ -21,8 +21,8 @@ from flows.loading import load_compare, load_config
 from flows.server import prefect_api
 from flows.stop import stopping
 from tasks.errors import ClinfuseError
-from tasks.evaluate.config import NOTE
 from tasks.provenance import peak_mib
+from tasks.report.config import NOTE
 from tasks.runs import Run, load_run
 from tasks.store import Store
 

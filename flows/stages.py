@@ -19,11 +19,13 @@ from flows.check import OWN, STAGES, check
 from flows.config import AdaptConfig
 from flows.loading import load_config
 from flows.publish import publish
+from tasks.audit import steps as auditing
 from tasks.evaluate import steps as evaluating
 from tasks.finetune import steps as finetuning
 from tasks.flow_run import steering
 from tasks.ingest import steps as ingesting
 from tasks.pretrain import steps as pretraining
+from tasks.report import steps as reporting
 from tasks.step import Step
 
 LONGEST_NAME = 120  # characters of a run's name in Prefect's lists
@@ -43,7 +45,7 @@ def refreshable(flow: str) -> tuple[str, ...]:
     """The stages and kinds of artifact that the flow of that name comes to, and can make anew."""
     steps = [
         step
-        for module in (ingesting, pretraining, finetuning, evaluating)
+        for module in (ingesting, pretraining, finetuning, evaluating, reporting, auditing)
         for step in vars(module).values()
         if isinstance(step, Step)
     ]

@@ -37,7 +37,7 @@ def test_a_new_default_is_no_change() -> None:
     now = pins.current()
     then = copy.deepcopy(now)
     del then["finetune.train_arms"]["defaults"]["config.lora.rank"]
-    del then["evaluate.audit_leaks"]
+    del then["audit.audit_leaks"]
     assert pins.changed(then, now) == []
 
 

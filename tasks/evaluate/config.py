@@ -1,13 +1,10 @@
-"""The configuration of the evaluate stage, and what a report says about where it came from."""
+"""What is measured on the test split."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
-from tasks.config import Config, Unkeyed
-
-NOTE = "why no interval"  # a column of headline.json, which a terminal prints below the table
+from tasks.config import Config
 
 
 class EvaluateConfig(Config):
@@ -42,77 +39,3 @@ class EvaluateConfig(Config):
         description="Print the AUROCs that Gema et al. published (MIMIC-III, other splits and "
         "labels) beside ours, marked as such",
     )
-
-
-class LeaksConfig(Config):
-    """The leak audit: what a bag of words learns from each section of the notes alone."""
-
-    smallest_patients: int = Field(
-        default=20,
-        ge=20,  # what fewer patients say may point at one of them
-        description="A term is used, and a label asked for, that at least so many training "
-        "patients have",
-    )
-    validation_patients: int = Field(
-        default=10,
-        ge=10,  # with fewer there is no interval (measures/small_samples.py)
-        description="A label is asked for that at least so many validation patients have, and as "
-        "many lack",
-    )
-    terms: int = Field(
-        default=10, ge=1, description="Terms listed of each label and section: the largest weights"
-    )
-    most_terms: int = Field(
-        default=4096,
-        ge=1,
-        description="The bag of a section holds its most frequent terms, so many",
-    )
-    most_labels: int = Field(
-        default=500,
-        ge=1,
-        description="The most frequent labels of a code system are asked for, so many",
-    )
-    most_admissions: int = Field(
-        default=20_000,
-        ge=1,
-        description="Learn from about so many training admissions, whole patients",
-    )
-    penalty: float = Field(
-        default=100.0,  # 10 to 1000 tried on the demo: the admission note's AUROC peaks about here
-        gt=0,
-        description="Strength of the ridge penalty on the weights",
-    )
-
-
-class Origin(Unkeyed):
-    """An artifact that the run came to, and what its manifest says of how it was made.
-
-    Nothing of what this run did about it: another run with the same key takes the same report.
-    """
-
-    kind: str
-    key: str
-    digest: str
-    counts: dict[str, Any] = Field(default_factory=dict)
-    took_seconds: float | None = Field(None, description="to make it, by whichever run did")
-    peak_mib: float | None = None
-    created: str | None = Field(None, description="date and time, UTC")
-    packages: dict[str, str] = Field(default_factory=dict, description="name -> version")
-    git_commit: str | None = None
-    cores: int | None = Field(None, description="of the machine, whose name stays in the store")
-    gpus: tuple[str, ...] = ()
-
-    @property
-    def made(self) -> str:
-        """When, to the minute."""
-        return self.created[:16].replace("T", " ") if self.created else "unknown"
-
-
-class Lineage(Unkeyed):
-    """The artifacts behind a report, in the run's order.
-
-    Not part of the report's key: its inputs' digests are. An input that is made anew from equal
-    bytes has another time of making and the same report.
-    """
-
-    artifacts: tuple[Origin, ...] = ()

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.evaluate.bands import NAMES, bands_of
-from tasks.evaluate.measures.columns import positives_of
 from tasks.evaluate.reading import columns_of, read_table, refused, stream_table
 from tasks.evaluate.reading import table_of as table_of
+from tasks.measures.columns import positives_of
 from tasks.ranking import class_scores
 
 BATCH_CELLS = 1 << 21  # read at once: 8 MiB, which memory already touched holds

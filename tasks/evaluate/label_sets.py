@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.small_samples import TOO_FEW
 from tasks.evaluate.rows import WITHHELD
+from tasks.measures.small_samples import TOO_FEW
 
 
 @dataclass(frozen=True)

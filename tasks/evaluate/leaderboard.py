@@ -23,9 +23,9 @@ from tasks.evaluate.leaderboard_entries import (
     read_entries,
     same_predictions,
 )
-from tasks.evaluate.measures.comparisons import holm
-from tasks.evaluate.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
 from tasks.evaluate.rows import counted, counts, spaces_of, valued
+from tasks.measures.comparisons import holm
+from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
 
 BASELINE = "tfidf"  # the reference, where the first run has it and none is named
 AFTER_LOOKING = "chosen after looking"

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 
 from tasks.evaluate.leaderboard_entries import Entrant
-from tasks.evaluate.report.facts import read_arms
+from tasks.report.facts import read_arms
 from tasks.store import MANIFEST
 
 USES_CLINICAL = "fused"  # the arm to which the clinical adapter's pretraining is counted

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
-from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.seeds import Trained
 from tasks.evaluate.rows import WITHOUT, label_groups, measure, spaces_of
 from tasks.keys import sha256_of
+from tasks.measures.estimates import Estimate
+from tasks.measures.seeds import Trained
 
 
 @dataclass(frozen=True)

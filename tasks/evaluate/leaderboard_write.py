@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.evaluate.config import EvaluateConfig, Lineage
+from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.leaderboard import board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant
-from tasks.evaluate.report.facts import Making, read_cohort
-from tasks.evaluate.report.leaderboard_page import Contest, write_page
 from tasks.evaluate.rows import to_table
+from tasks.report.config import Lineage
+from tasks.report.facts import Making, read_cohort
+from tasks.report.leaderboard_page import Contest, write_page
 
 
 def write_leaderboard(

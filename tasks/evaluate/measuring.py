@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
-from tasks.evaluate.measures.curves import FALSE_POSITIVE_RATES, RECALLS
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.probability_rows import probability_rows
 from tasks.evaluate.rows import (
@@ -31,6 +30,7 @@ from tasks.evaluate.rows import (
 )
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
+from tasks.measures.curves import FALSE_POSITIVE_RATES, RECALLS
 from tasks.reporting import Reading, report
 
 _Rows = list[dict[str, Any]]

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import schemas
-from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.intervals import interval
 from tasks.evaluate.reading import read_table, refused, table_of
 from tasks.evaluate.rows import valued
+from tasks.measures.estimates import Estimate
+from tasks.measures.intervals import interval
 
 OUTCOME = "next token"
 _METHOD = "token-weighted ratio, delta method over patients"

@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.label_sets import LabelSets
-from tasks.evaluate.measures.calibration import Calibration, calibration
-from tasks.evaluate.measures.coding import DEPTHS, coding
-from tasks.evaluate.measures.columns import labels_with
-from tasks.evaluate.measures.decisions import THRESHOLDS, net_benefit
-from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.intervals import METHOD, interval
-from tasks.evaluate.measures.recalibration import (
+from tasks.evaluate.rows import counted, valued
+from tasks.measures.calibration import Calibration, calibration
+from tasks.measures.coding import DEPTHS, coding
+from tasks.measures.columns import labels_with
+from tasks.measures.decisions import THRESHOLDS, net_benefit
+from tasks.measures.estimates import Estimate
+from tasks.measures.intervals import METHOD, interval
+from tasks.measures.recalibration import (
     LEAST_CASES,
     Recalibration,
     recalibrate,
     unchanged,
 )
-from tasks.evaluate.measures.small_samples import TOO_FEW
-from tasks.evaluate.measures.thresholds import F1, NEVER, best_thresholds, f1_at
-from tasks.evaluate.measures.wilson import Z
-from tasks.evaluate.rows import counted, valued
+from tasks.measures.small_samples import TOO_FEW
+from tasks.measures.thresholds import F1, NEVER, best_thresholds, f1_at
+from tasks.measures.wilson import Z
 
 LEAST_RANKED = 15  # labels: with fewer, precision at 15 says nothing
 RECALIBRATED = "_recalibrated"

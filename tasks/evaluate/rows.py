@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tasks import schemas
 from tasks.evaluate.bands import NAMES, bands_of
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.auroc import LabelAurocs, label_aurocs
-from tasks.evaluate.measures.bootstrap import cluster_bootstrap
-from tasks.evaluate.measures.classes import one_vs_one
-from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.intervals import (
+from tasks.measures.auroc import LabelAurocs, label_aurocs
+from tasks.measures.bootstrap import cluster_bootstrap
+from tasks.measures.classes import one_vs_one
+from tasks.measures.estimates import Estimate
+from tasks.measures.intervals import (
     METHOD,
     P_METHOD,
     PAIRED_METHOD,
@@ -27,7 +27,7 @@ from tasks.evaluate.measures.intervals import (
     label_interval,
     share_of_the_way,
 )
-from tasks.evaluate.measures.micro import micro_with_ranks
+from tasks.measures.micro import micro_with_ranks
 
 BEST = "p_best"  # the variant made of the generator's best predictions
 WITHOUT = "-without-"  # variants with an adapter zeroed: shown as a check, never compared

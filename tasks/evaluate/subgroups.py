@@ -18,18 +18,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.columns import row_blocks
-from tasks.evaluate.measures.comparisons import holm
-from tasks.evaluate.measures.grouped import GroupedAurocs, grouped_aurocs
-from tasks.evaluate.measures.intervals import (
+from tasks.evaluate.rows import counted, valued
+from tasks.measures.columns import row_blocks
+from tasks.measures.comparisons import holm
+from tasks.measures.grouped import GroupedAurocs, grouped_aurocs
+from tasks.measures.intervals import (
     METHOD,
     PAIRED_METHOD,
     Interval,
     difference,
     interval,
 )
-from tasks.evaluate.measures.small_samples import FEWEST_PATIENTS
-from tasks.evaluate.rows import counted, valued
+from tasks.measures.small_samples import FEWEST_PATIENTS
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))

@@ -14,10 +14,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.measures.auroc import label_aurocs
-from tasks.evaluate.measures.bootstrap import cluster_bootstrap
-from tasks.evaluate.measures.intervals import Interval, label_interval
-from tasks.evaluate.measures.wilson import Z
+from tasks.measures.auroc import label_aurocs
+from tasks.measures.bootstrap import cluster_bootstrap
+from tasks.measures.intervals import Interval, label_interval
+from tasks.measures.wilson import Z
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

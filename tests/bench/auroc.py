@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluate.measures.auroc import label_aurocs
-from tasks.evaluate.measures.intervals import interval
-from tasks.evaluate.measures.micro import micro
+from tasks.measures.auroc import label_aurocs
+from tasks.measures.intervals import interval
+from tasks.measures.micro import micro
 from tasks.ranking import auroc_by_label
 from tests.bench._memory import high_water_mib
 

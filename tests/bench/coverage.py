@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from tasks import threads
-from tasks.evaluate.measures.auroc import LabelAurocs, label_aurocs
-from tasks.evaluate.measures.bootstrap import cluster_bootstrap
-from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.intervals import (
+from tasks.measures.auroc import LabelAurocs, label_aurocs
+from tasks.measures.bootstrap import cluster_bootstrap
+from tasks.measures.estimates import Estimate
+from tasks.measures.intervals import (
     difference,
     interval,
     standard_error,
 )
-from tasks.evaluate.measures.micro import micro
-from tasks.evaluate.measures.small_samples import lone_influence
-from tasks.evaluate.measures.wilson import Z
+from tasks.measures.micro import micro
+from tasks.measures.small_samples import lone_influence
+from tasks.measures.wilson import Z
 from tests.bench import _hospital
 from tests.bench._coverage_rows import REPLICATES, coverage_row, percent, print_table, table_of
 from tests.bench._hospital import Hospital

@@ -99,11 +99,12 @@ def _row(folder: Path, stage: str, what: str) -> dict[str, Any]:
 
 
 def _write_report(folder: Path) -> None:
-    from tasks.evaluate.config import EvaluateConfig, Lineage
-    from tasks.evaluate.report.facts import Making, read_cohort, read_labels
-    from tasks.evaluate.report.findings import Findings
-    from tasks.evaluate.report.page import write_report
-    from tasks.evaluate.report.story import Story
+    from tasks.evaluate.config import EvaluateConfig
+    from tasks.report.config import Lineage
+    from tasks.report.facts import Making, read_cohort, read_labels
+    from tasks.report.findings import Findings
+    from tasks.report.page import write_report
+    from tasks.report.story import Story
 
     story = Story(
         run="large",

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.evaluate.measures.auroc import label_aurocs
-from tasks.evaluate.measures.intervals import difference, interval
-from tasks.evaluate.measures.seeds import Trained, difference_over_seeds, over_seeds
+from tasks.measures.auroc import label_aurocs
+from tasks.measures.intervals import difference, interval
+from tasks.measures.seeds import Trained, difference_over_seeds, over_seeds
 
 REPLICATES = 2_000
 PATIENTS = 1_000

@@ -13,9 +13,9 @@ from tasks import schemas, tables
 from tasks.evaluate.inputs import read_admissions, read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.perplexity import OUTCOME, perplexity_rows
-from tasks.evaluate.report.findings import Findings
-from tasks.evaluate.report.headline import headline
 from tasks.evaluate.subgroups import groups_of
+from tasks.report.findings import Findings
+from tasks.report.headline import headline
 from tests.evaluate.made_up import MadeUp, make_run
 
 

@@ -10,9 +10,12 @@ import pytest
 from prefect import flow
 
 from tasks.errors import EvaluationError
-from tasks.evaluate.config import EvaluateConfig, Lineage, Origin
-from tasks.evaluate.steps import Evaluated, evaluate, metrics
+from tasks.evaluate.config import EvaluateConfig
+from tasks.evaluate.steps import evaluate
+from tasks.evaluate.steps import measure as measuring
 from tasks.keys import Artifact
+from tasks.report.config import Lineage, Origin
+from tasks.report.steps import Reported, report
 from tasks.step import Counts, step
 from tasks.store import Store
 from tests.digests import digest_of
@@ -30,20 +33,32 @@ def take_in(out: Path, source: Path) -> Counts:
 
 
 @flow(persist_result=False, result_serializer="json")
-def measure(run: MadeUp, created: str) -> Evaluated:
+def measure(run: MadeUp, created: str) -> tuple[Artifact, Reported]:
     def taken(places: dict[str, Path]) -> dict[str, Artifact]:
         return {name: take_in(source=place) for name, place in places.items()}
 
     origin = Origin(kind="notes", key="k", digest="d", created=created)
-    return evaluate(
+    config, cohort, outcomes = (
         EvaluateConfig(truth=run.truth),
+        take_in(source=run.cohort),
+        taken(run.outcomes),
+    )
+    metrics = evaluate(
+        config,
         run="made-up",
         seed=1,
-        cohort=take_in(source=run.cohort),
-        outcomes=taken(run.outcomes),
+        cohort=cohort,
+        outcomes=outcomes,
         predictions={name: taken(found) for name, found in run.predictions.items()},
-        histories=taken(run.histories),
         perplexity=take_in(source=run.perplexity),
+    )
+    return metrics, report(
+        config,
+        run="made-up",
+        metrics=metrics,
+        cohort=cohort,
+        outcomes=outcomes,
+        histories=taken(run.histories),
         quality=take_in(source=run.quality),
         contamination={},
         leaks=(),
@@ -54,11 +69,11 @@ def measure(run: MadeUp, created: str) -> Evaluated:
 
 def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    first = _measure(run, "2026-11-21T11:51")
+    metrics, first = _measure(run, "2026-11-21T11:51")
     page = prefect_store.path("report", first.report.key) / "report.html"
     written = page.stat().st_mtime_ns
     again = _measure(run, "2026-11-22T11:51")  # lineage is no part of the key
-    assert (again.metrics, again.report) == (first.metrics, first.report)
+    assert again == (metrics, first)
     assert page.stat().st_mtime_ns == written
     assert "shares.unmentioned" in page.read_text(), "synth.json lies beside truth.parquet"
     assert {row["variant"] for row in first.table} == {"fused", "unfused", "tfidf", "p_best"}
@@ -75,8 +90,8 @@ def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
 
 
 def test_the_numbers_are_those_of_the_steps_version(prefect_store: Store, tmp_path: Path) -> None:
-    made = _measure(make_run(tmp_path / "run"), "2026-11-21T11:51").metrics
-    assert (metrics.version, digest_of(prefect_store.path(made.kind, made.key))) == (
+    made, _ = _measure(make_run(tmp_path / "run"), "2026-11-21T11:51")
+    assert (measuring.version, digest_of(prefect_store.path(made.kind, made.key))) == (
         5,
         "fc61931d8fac6b61",
     )

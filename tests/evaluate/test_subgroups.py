@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.auroc import label_aurocs
-from tasks.evaluate.measures.intervals import difference
 from tasks.evaluate.subgroups import groups_of, subgroup_rows
+from tasks.measures.auroc import label_aurocs
+from tasks.measures.intervals import difference
 
 RACES = ("ASIAN", "BLACK", "WHITE")
 

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.measures.auroc import label_aurocs
-from tasks.evaluate.measures.estimates import Estimate
-from tasks.evaluate.measures.intervals import interval
-from tasks.evaluate.measures.micro import micro
-from tasks.evaluate.measures.small_samples import FEW_PATIENTS, TOO_FEW
 from tasks.evaluate.probability_rows import probability_rows
 from tasks.evaluate.rows import WITHHELD, comparison_rows, measure, share_rows, variant_rows
 from tasks.evaluate.subgroups import subgroup_rows
+from tasks.measures.auroc import label_aurocs
+from tasks.measures.estimates import Estimate
+from tasks.measures.intervals import interval
+from tasks.measures.micro import micro
+from tasks.measures.small_samples import FEW_PATIENTS, TOO_FEW
 
 REASON = f"{WITHHELD}: {TOO_FEW}"
 ADMISSIONS, EACH = 1_200, 3  # admissions of a patient with the label

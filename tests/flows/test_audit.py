@@ -13,11 +13,11 @@ import pytest
 from flows.audit import audit
 from flows.stages import ingest
 from tasks import schemas, tables
+from tasks.audit.config import LeaksConfig
+from tasks.audit.leaks import TOGETHER
+from tasks.audit.leaks import audit as audit_sections
+from tasks.audit.told import Space, Told, read_spaces, read_told
 from tasks.errors import StoreError
-from tasks.evaluate.audit.leaks import TOGETHER
-from tasks.evaluate.audit.leaks import audit as audit_sections
-from tasks.evaluate.audit.told import Space, Told, read_spaces, read_told
-from tasks.evaluate.config import LeaksConfig
 from tasks.store import Store
 from tasks.synth.write import synthesize
 from tests.flows.conftest import TINY

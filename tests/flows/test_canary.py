@@ -15,26 +15,28 @@ from flows.audit import audit
 from flows.compare import compare
 from flows.loading import load_config
 from flows.stages import adapt
+from tasks.audit import steps as auditing
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating
 from tasks.finetune import steps as finetuning
 from tasks.ingest import steps as ingesting
 from tasks.pretrain import steps as pretraining
 from tasks.pretrain.tokenizer import train_bpe
+from tasks.report import steps as reporting
 from tasks.step import Step
 from tests.flows.conftest import World
 from tests.flows.planted import RARE, WORDS, identifiers
 
 STEPS = [
     found
-    for module in (ingesting, pretraining, finetuning, evaluating)
+    for module in (ingesting, pretraining, finetuning, evaluating, reporting, auditing)
     for found in vars(module).values()
     # a scratch base's tokenizer is trained, not converted; and conversion reads no note
     if isinstance(found, Step) and found is not pretraining.convert_tokenizer
 ]
 AUDITED = (
     ingesting.cut_sections,
-    evaluating.audit_leaks,
+    auditing.audit_leaks,
 )  # the others but the leaderboard are of the chain
 SECRETS = (*WORDS, RARE, RARE.lower())  # a bag of words is in lower case
 
@@ -144,7 +146,7 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
 
 def _run_through(failing: Step, world: World) -> None:
     """Run the flow that has the step (most are of the chain), and make its artifact anew."""
-    if failing is evaluating.leaderboard:
+    if failing is reporting.rank:
         comparison = world.folder / "canary.yaml"
         runs = [{"preset": str(world.config)}]
         comparison.write_text(yaml.safe_dump({"name": "canary", "runs": runs, "seeds": [0]}))

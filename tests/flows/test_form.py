@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.evaluate.report.chromium import CHROMIUM
 from tests.flows.conftest import World, api
+from tests.report.chromium import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.chain import lineage
-from tasks.evaluate.config import Lineage
+from tasks.report.config import Lineage
 from tasks.step import Counts, step
 from tasks.store import Store
 

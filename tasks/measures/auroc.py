@@ -1,0 +1,220 @@
+"""AUROC over many labels: by label, macro and weighted, each with its influence function.
+
+The influence of an admission is what it adds to the estimate's sampling error, to first order:
+the estimate minus the truth is about the sum of all influences. Intervals follow from it
+without resampling (see `intervals.py`). A label's influences are DeLong's components (Biometrics
+44:837-845, 1988): a case's share of controls below it, a control's share of cases above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.measures.clusters import Clusters
+from tasks.measures.curves import (
+    FALSE_POSITIVE_RATES,
+    RECALLS,
+    precisions_at_recalls,
+    true_positive_rates,
+)
+from tasks.measures.estimates import Bearers, Estimate
+from tasks.measures.influences import influences, lone_cells, standard_error
+from tasks.measures.ranks import Ranked, ranked_labels
+from tasks.measures.small_samples import lone_influence
+
+
+@dataclass(frozen=True)
+class Lone:
+    """The cells of the patients who alone have a label, or alone lack it."""
+
+    label: NDArray[np.int64]  # [cells]
+    row: NDArray[np.int64]  # [cells] the admission
+    share: NDArray[np.float64]  # [cells] of the patient's: one over their number, or by weight
+
+
+@dataclass(frozen=True)
+class LabelAurocs:
+    """The AUROC of every label, and what is summed over each group of labels."""
+
+    auroc: NDArray[np.float64]  # [labels]; NaN: undefined, no case or no control
+    standard_error: NDArray[np.float64]  # [labels]; NaN: one patient alone has it, or lacks it
+    average_precision: NDArray[np.float64]  # [labels]; NaN: undefined
+    cases: NDArray[np.int64]  # [labels]
+    controls: NDArray[np.int64]  # [labels]
+    case_patients: NDArray[np.int64]  # [labels]
+    control_patients: NDArray[np.int64]  # [labels]
+    group: NDArray[np.int64]  # [labels]
+    lone: Lone
+    bearers: Bearers
+    roc: NDArray[np.float64]  # true positive rates, the mean over defined labels; NaN: none is
+    precision: NDArray[np.float64]  # at RECALLS, the same mean
+    _sums: _Sums
+
+    @property
+    def rarer(self) -> NDArray[np.int64]:
+        """On how many patients each label rests: who have it, or lack it if those are fewer."""
+        return np.minimum(self.case_patients, self.control_patients)
+
+    def defined(self, groups: Sequence[int] | None = None) -> NDArray[np.bool_]:
+        """Which labels of these groups (all of them by default) have a case and a control."""
+        chosen = np.ones(len(self.group), bool) if groups is None else np.isin(self.group, groups)
+        return chosen & ~np.isnan(self.auroc)
+
+    def macro(self, groups: Sequence[int] | None = None) -> Estimate:
+        """The mean over the defined labels of these groups; undefined labels are left out."""
+        defined = self.defined(groups)
+        count = int(defined.sum())
+        if not count:
+            return self._undefined()
+        summed = self._sums.influence[self._rows(groups)].sum(0)
+        value = float(self.auroc[defined].mean())
+        return self._estimate(value, summed / count, defined / count)
+
+    def weighted(self, groups: Sequence[int] | None = None) -> Estimate:
+        """The mean over the defined labels, each counting as often as it has cases.
+
+        The weights are of the sample too: a case of a label above the mean pulls it up.
+        """
+        defined = self.defined(groups)
+        cases = self.cases[defined]
+        if not cases.sum():
+            return self._undefined()
+        rows = self._rows(groups)
+        value = float(np.average(self.auroc[defined], weights=cases))
+        pulled = self._sums.case_auroc[rows].sum(0) - value * self._sums.case_count[rows].sum(0)
+        summed = self._sums.by_cases[rows].sum(0) + pulled
+        weight = np.where(defined, self.cases, 0) / cases.sum()
+        return self._estimate(value, summed / cases.sum(), weight)
+
+    def _estimate(
+        self, value: float, influence: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> Estimate:
+        """The mean of these weights, with the labels of one patient given their influence."""
+        cells = self.lone.label, self.lone.row, self.lone.share
+        lone = lone_influence(self.auroc, weight, self.rarer, *cells, len(influence))
+        inside = weight > 0
+        sizes = self.case_patients[inside], self.control_patients[inside]
+        patients = self.bearers.count(inside)
+        return Estimate.of_aurocs(value, influence + lone, *sizes, patients, weight[inside])
+
+    def _rows(self, groups: Sequence[int] | None) -> list[int]:
+        made = range(len(self._sums.influence))  # a group above has no label
+        return [one for one in (made if groups is None else groups) if one in made]
+
+    def _undefined(self) -> Estimate:
+        return Estimate(float("nan"), np.zeros(self._sums.influence.shape[1]))
+
+
+def label_aurocs(
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    patients: NDArray[np.int64],
+    group: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> LabelAurocs:
+    """Rank the observed admissions of every label by their scores.
+
+    Args:
+        scores: [admissions, labels], finite; only their order within a label counts.
+        cases: [admissions, labels], whether the admission has the label.
+        observed: [admissions, labels], whether it is known; unobserved cells are left out.
+        patients: [admissions], whose admission it is, as 0, 1, 2, ...
+        group: [labels], the label's group (its code system) as 0, 1, 2, ...
+        weights: [admissions], how much each counts, 0 or more; None: each counts 1.
+    """
+    labels = scores.shape[1]
+    group = np.zeros(labels, np.int64) if group is None else group
+    sample = _Sample(patients, group, weights, Clusters(patients, weights=weights))
+    tally = _Tally.empty(labels, int(group.max(initial=0)) + 1, len(scores))
+    for ranked in ranked_labels(scores, cases, observed):
+        tally.add(ranked, sample)
+    columns, counts = tally.columns, tally.columns[3:].astype(np.int64)
+    label, row, share = np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1)
+    drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
+    return LabelAurocs(
+        auroc=columns[0],
+        standard_error=columns[1],
+        average_precision=columns[2],
+        cases=counts[0],
+        controls=counts[1],
+        case_patients=counts[2],
+        control_patients=counts[3],
+        group=group,
+        lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
+        bearers=Bearers.of(tally.bearers),
+        roc=tally.roc / drawn,
+        precision=tally.precision / drawn,
+        _sums=_Sums(*tally.sums),
+    )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    patients: NDArray[np.int64]  # [admissions]
+    group: NDArray[np.int64]  # [labels]
+    weights: NDArray[np.float64] | None  # [admissions]
+    clusters: Clusters
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of each group of labels, what each admission adds up to; all [groups, admissions]."""
+
+    influence: NDArray[np.float64]
+    by_cases: NDArray[np.float64]  # influences, each label's times its number of cases
+    case_auroc: NDArray[np.float64]  # the AUROCs of the labels that the admission has
+    case_count: NDArray[np.float64]  # how many those are
+
+
+@dataclass
+class _Tally:
+    """What is known after some of the labels."""
+
+    columns: NDArray[np.float64]  # [7, labels], as LabelAurocs begins
+    sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
+    roc: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
+    bearers: list[tuple[int, NDArray[np.int64]]]  # a label, and on whom it rests
+
+    @classmethod
+    def empty(cls, labels: int, groups: int, admissions: int) -> _Tally:
+        columns = np.full((7, labels), np.nan)
+        columns[3:] = 0
+        curves = np.zeros(len(FALSE_POSITIVE_RATES)), np.zeros(len(RECALLS))
+        return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[], bearers=[])
+
+    def add(self, ranked: Ranked, sample: _Sample) -> None:
+        """Measure one label and add its influences to its group's."""
+        column, admissions = self.columns[:, ranked.label], self.sums.shape[2]
+        rows = ranked.order[ranked.places]  # the admissions with the label
+        sides = sample.clusters.sides(rows, ranked.observed(admissions))
+        column[3:5] = len(rows), len(ranked.order) - len(rows)
+        column[5:] = sides.cases[0], sides.controls[0]
+        if not 0 < len(rows) < len(ranked.order):
+            return
+        ranks = ranked.ranks(sample.weights)
+        if not ranks.defined:
+            return
+        influence = np.zeros(admissions)
+        influence[ranked.order] = influences(ranked, ranks, sides, sample.weights)
+        column[0], column[2] = ranks.auroc, ranks.average_precision
+        bearers = sides.rarer()
+        self.bearers.append((ranked.label, bearers))
+        if len(bearers) > 1:
+            by_patient = np.bincount(sample.patients, influence).astype(np.float64)
+            column[1] = standard_error(by_patient, int(sides.patients[0]))
+        else:
+            self.lone.append(lone_cells(ranked, sides, sample.weights))
+        influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]
+        influence_sum += influence
+        by_cases += len(rows) * influence
+        case_auroc[rows] += ranks.auroc
+        case_count[rows] += 1
+        self.roc += true_positive_rates(ranks)
+        self.precision += precisions_at_recalls(ranks)

@@ -1,0 +1,242 @@
+"""How far predicted probabilities can be taken at their word: Brier, ECE, slope and intercept.
+
+The calibration slope is that of the logistic regression of the outcome on the logit (1: neither
+over- nor underconfident); the calibration intercept is that of the same regression with the slope
+held at 1, calibration-in-the-large (0: neither over- nor underestimated). Van Calster et al.,
+J Clin Epidemiol 74:167-176, 2016, and BMC Medicine 17:230, 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.measures.columns import Column, by_column
+from tasks.measures.logistic import (
+    BINS,
+    Cells,
+    Line,
+    binned,
+    fit_line,
+    fit_offset,
+    overlaps,
+    product,
+    refined_offset,
+    refined_slope,
+    sigmoid,
+)
+from tasks.measures.ranks import ascending, sortable
+from tasks.measures.recalibration import Recalibration
+from tasks.measures.reliability import Reliability
+from tasks.measures.small_samples import FEWEST_PATIENTS
+
+ECE_BINS = 10
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The calibration of some labels; NaN for the others, and where a value is not defined."""
+
+    labels: NDArray[np.int64]  # those that were measured
+    influence: Floats  # [groups, admissions] on the sum of the Brier scores of the group's labels
+    reliability: Reliability  # of all observed cells of the labels
+    brier: Floats  # [all labels] mean squared distance of probability and outcome
+    brier_error: Floats  # [all labels] standard errors, clustered by patient; NaN: too few of them
+    ece: Floats  # [all labels] expected calibration error; biased upwards, so without an interval
+    slope: Floats  # [all labels]; NaN: cases and controls do not overlap
+    slope_error: Floats
+    intercept: Floats  # [all labels]
+    intercept_error: Floats
+
+
+@dataclass
+class _Part:
+    """What one part of the labels adds up under one line."""
+
+    influence: Floats  # [groups, admissions]
+    reliability: Reliability = field(default_factory=Reliability)
+
+
+def calibration(
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    patients: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    group: NDArray[np.int64],
+    lines: Sequence[Recalibration],
+) -> list[Calibration]:
+    """Measure these labels, their logits first taken through each of the lines; [lines].
+
+    A label is read once for all lines. Its regression on the logits is the same under each, but
+    for the scale of its slope.
+
+    Args:
+        scores, cases, observed: [admissions, all labels]; the logits as predicted.
+        patients: [admissions], as 0, 1, 2, ...
+        labels: those to measure; each with a case and a control.
+        group: [all labels], into which group's influence a label counts, as 0, 1, 2, ...
+        lines: what is done to the logits; `unchanged` for the probabilities as predicted.
+    """
+    columns = np.full((len(lines), 7, scores.shape[1]), np.nan)
+    start, offsets = _binned_fits(scores, cases, observed, labels, lines)
+    n_groups = int(group.max(initial=0)) + 1
+
+    def work(found: Iterator[Column]) -> list[_Part]:
+        parts = [_Part(np.zeros((n_groups, len(scores)))) for _ in lines]
+        for column in found:
+            label = column.label
+            score = column.scores.astype(np.float64)
+            clusters = _Clusters.of(patients, column)
+            bins = _EqualMass.of(column.scores, column.cases)
+            slope = slope_error = float("nan")
+            if overlaps(column.scores, column.cases):
+                begin = float(start.slope[label]), float(start.intercept[label])
+                slope, influence = refined_slope(score, column.cases, begin)
+                slope_error = clusters.standard_error(influence)
+            for line, part, to, begun in zip(lines, parts, columns, offsets, strict=True):
+                logit = line.slope[label] * score + line.intercept[label]
+                chance = sigmoid(logit)
+                apart = chance - column.cases
+                np.square(apart, out=apart)
+                to[0, label] = brier = float(apart.mean())
+                apart -= brier
+                apart /= len(apart)
+                to[1, label] = clusters.standard_error(apart)
+                clusters.add(part.influence[group[label]], apart)
+                to[2, label] = bins.error(line.slope[label], line.intercept[label])
+                to[3:5, label] = np.array([slope, slope_error]) / line.slope[label]
+                found_at = refined_offset(logit, column.cases, float(begun[label]))
+                to[5, label], to[6, label] = found_at[0], clusters.standard_error(found_at[1])
+                part.reliability.add(logit, chance, column.cases)
+        return parts
+
+    done = by_column(work, scores, cases, observed, labels)
+    return [
+        Calibration(
+            labels,
+            np.sum([part.influence for part in parts], axis=0),
+            parts[0].reliability.plus(parts[1].reliability),
+            *to,
+        )
+        for parts, to in zip(zip(*done, strict=True), columns, strict=True)
+    ]
+
+
+def expected_calibration_error(
+    scores: NDArray[np.floating],
+    cases: NDArray[np.bool_],
+    slope: float = 1.0,
+    intercept: float = 0.0,
+) -> float:
+    """The mean distance of predicted and observed shares over bins of about equal mass.
+
+    Naeini et al., AAAI 2015, with ECE_BINS bins of equal mass (Nixon et al. 2019), fewer where
+    there are fewer admissions; a run of equal logits is never split between bins.
+
+    Args:
+        scores, cases: [observed].
+        slope, intercept: the line that takes scores to logits; rising, it keeps their order.
+
+    >>> logits = np.array([-5.0, -5.0, 5.0, 5.0])
+    >>> round(expected_calibration_error(logits, np.array([False, False, True, False])), 4)
+    0.25
+    """
+    return _EqualMass.of(scores, cases).error(slope, intercept)
+
+
+@dataclass(frozen=True)
+class _EqualMass:
+    """One label's scores in bins of about equal mass: the same under every rising line."""
+
+    ranked: Floats  # [observed] the scores, rising
+    edges: NDArray[np.int64]  # [bins] where each begins
+    cases: NDArray[np.int64]  # [bins]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> _EqualMass:
+        # float32 by 16 bits at a time, in half the time
+        single = scores.dtype == np.float32
+        ranked = scores[ascending(sortable(scores))] if single else np.sort(scores)
+        with_label = np.sort(scores[cases])
+        cuts = np.arange(1, ECE_BINS) * len(ranked) // ECE_BINS
+        edges = np.unique(np.searchsorted(ranked, ranked[cuts], "left"))
+        edges = np.append(0, edges[edges > 0])
+        before = np.append(np.searchsorted(with_label, ranked[edges], "left"), len(with_label))
+        return cls(ranked.astype(np.float64), edges, np.diff(before))
+
+    def error(self, slope: float, intercept: float) -> float:
+        """The mean distance of predicted and observed shares."""
+        predicted = np.add.reduceat(sigmoid(slope * self.ranked + intercept), self.edges)
+        return float(np.abs(predicted - self.cases).sum() / len(self.ranked))
+
+
+@dataclass(frozen=True)
+class _Clusters:
+    """Sums influences within patients: a patient's admissions are not independent."""
+
+    owners: NDArray[np.int64]  # [observed]
+    patients: int
+    rarer: int  # the patients with the label, or those without it if they are fewer
+    rows: NDArray[np.int64] | slice
+
+    @classmethod
+    def of(cls, patients: NDArray[np.int64], column: Column) -> _Clusters:
+        rows = slice(None) if len(column.rows) == len(patients) else column.rows
+        owners = patients[rows]
+        admissions, cases = np.bincount(owners), np.bincount(owners, column.cases)
+        rarer = min(np.count_nonzero(cases), np.count_nonzero(admissions > cases))
+        return cls(owners, int(np.count_nonzero(admissions)), int(rarer), rows)
+
+    def standard_error(self, influence: Floats) -> float:
+        """As `intervals.standard_error`, of one label's observed admissions; NaN of too few."""
+        if self.rarer < FEWEST_PATIENTS:
+            return float("nan")
+        by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
+        wider = self.patients / (self.patients - 1)
+        return float(np.sqrt(wider * product(by_patient, by_patient)))
+
+    def add(self, total: Floats, influence: Floats) -> None:
+        """Add to a total over all admissions."""
+        total[self.rows] += influence
+
+
+def _binned_fits(
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    lines: Sequence[Recalibration],
+) -> tuple[Line, Floats]:
+    """All labels' regression, and the offset under each line, from their binned scores.
+
+    Where the exact fits start; the offsets are [lines, all labels].
+    """
+    width = scores.shape[1]
+    cells = np.zeros((2, width, BINS))
+    sums = np.zeros((2, width))
+
+    def work(found: Iterator[Column]) -> None:
+        for column in found:
+            score = column.scores.astype(np.float64)
+            cells[:, column.label] = binned(score)
+            sums[:, column.label] = np.count_nonzero(column.cases), score[column.cases].sum()
+
+    by_column(work, scores, cases, observed, labels)
+    score, count = cells[:, labels]
+    n_cases, case_scores = sums[:, labels]
+    fitted = fit_line(Cells(score, count, n_cases, case_scores))
+    whole = np.full((2 + len(lines), width), np.nan)
+    whole[:2, labels] = fitted.slope, fitted.intercept
+    for to, line in zip(whole[2:], lines, strict=True):
+        slope, intercept = line.slope[labels], line.intercept[labels]
+        logit = slope[:, None] * score + intercept[:, None]
+        to[labels] = fit_offset(
+            Cells(logit, count, n_cases, slope * case_scores + intercept * n_cases)
+        )
+    return Line(whole[0], whole[1]), whole[2:]

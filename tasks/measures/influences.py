@@ -1,0 +1,64 @@
+"""What each admission adds to the error of one label's AUROC: DeLong's components.
+
+A case's is the share of controls below it, a control's the share of cases above it, each less the
+AUROC and over the number of its kind (DeLong et al., Biometrics 44:837-845, 1988).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.measures.clusters import Sides
+from tasks.measures.ranks import CaseRanks, Ranked
+
+
+def influences(
+    ranked: Ranked,
+    ranks: CaseRanks,
+    sides: Sides,
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Each observed admission's influence on its label's AUROC, in the order of scores.
+
+    Args:
+        sides: the patients who have the label, and those who lack it.
+    """
+    first, last = ranked.ends
+    above = 1.0 - np.concatenate(([0.0], np.cumsum(ranks.cases))) / ranks.all_cases
+    # runs by turns: controls below the first case's score, all with that score, controls below
+    # the next one, ...; a control tied with cases has half of them above
+    levels, sizes = np.empty(2 * len(first) + 1), np.empty(2 * len(first) + 1, np.int64)
+    levels[0::2], levels[1::2] = above, above[1:] + 0.5 * ranks.cases / ranks.all_cases
+    sizes[0::2] = np.concatenate((first, [len(ranked.order)])) - np.concatenate(([0], last))
+    sizes[1::2] = last - first
+    of_cases, of_controls = hidden_spread(sides.effective())[:, 0].tolist()
+    found = np.repeat((levels - ranks.auroc) * of_controls / ranks.controls, sizes)
+    own = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(ranked.places, last), prepend=0))
+    found[ranked.places] = (ranks.shares[own] - ranks.auroc) * of_cases / ranks.all_cases
+    return found if weights is None else found * weights[ranked.order]
+
+
+def hidden_spread(patients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What influences of so few are to be multiplied by: DeLong's denominator is n - 1.
+
+    Args:
+        patients: the effective number, where some have more admissions than others.
+    """
+    several = patients > 1 + 1e-9
+    return np.sqrt(np.where(several, patients, 1.0) / np.where(several, patients - 1, 1.0))
+
+
+def lone_cells(
+    ranked: Ranked, sides: Sides, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """The cells of the one patient who has the label, or who lacks it; as Lone."""
+    rows = ranked.order[ranked.case if sides.cases[0] <= sides.controls[0] else ~ranked.case]
+    share = np.ones(len(rows)) if weights is None else weights[rows]
+    return np.stack([np.full(len(rows), ranked.label), rows, share / share.sum()])
+
+
+def standard_error(by_patient: NDArray[np.float64], patients: int) -> float:
+    """Of an estimate whose influences add up to these within patients, of whom so many count."""
+    summed = np.einsum("i,i->", by_patient, by_patient)  # not BLAS, whose threads wait for ours
+    return float(np.sqrt(patients / (patients - 1) * summed))

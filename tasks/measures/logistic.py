@@ -1,0 +1,263 @@
+"""Logistic regressions of many labels, each on its one score, by Newton's method.
+
+The log-likelihood needs of the cases only their number and the sum of their scores, so that scores
+may be gathered in bins: all labels are then solved at once on the bins, and a step or two on the
+cells themselves makes each exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.measures.newton import climb
+
+BINS = 512
+_AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
+_ROUNDS = 100
+_TOLERANCE = 1e-9  # of the intercept
+_NEAR = 3e-4  # a start that close needs one step only: the error left is about its square
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The scores of some labels, or bins of them, and what is known of the cases."""
+
+    scores: Floats  # [labels, cells]
+    counts: Floats | None  # [labels, cells] admissions in the bin; None: each cell is one
+    cases: Floats  # [labels]
+    case_scores: Floats  # [labels] sum over the cases
+
+    def part(self, labels: slice) -> Cells:
+        counts = None if self.counts is None else self.counts[labels]
+        return Cells(self.scores[labels], counts, self.cases[labels], self.case_scores[labels])
+
+
+@dataclass(frozen=True)
+class Line:
+    """log-odds = slope * score + intercept; NaN where there is no such maximum."""
+
+    slope: Floats  # [labels]
+    intercept: Floats  # [labels]
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-logits)), made in one new array."""
+    found = np.negative(logits)
+    with np.errstate(over="ignore"):
+        np.exp(found, out=found)
+    found += 1.0
+    return np.reciprocal(found, out=found)
+
+
+def binned(scores: Floats) -> tuple[Floats, Floats]:
+    """Gather one label's scores in BINS bins of equal width: mean score, and how many; [BINS]."""
+    low, high = float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))
+    if not high > low:
+        count = np.zeros(BINS)
+        count[0] = len(scores)
+        return np.full(BINS, low if len(scores) else 0.0), count
+    place = ((scores - low) * ((BINS - 1e-6) / (high - low))).astype(np.int64)
+    count = np.bincount(place, minlength=BINS).astype(np.float64)
+    total = np.bincount(place, scores, minlength=BINS)
+    return np.where(count > 0, total / np.maximum(count, 1), low), count
+
+
+def overlaps(scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> bool:
+    """Whether cases and controls overlap in one label: else no finite slope is the likeliest.
+
+    Args:
+        scores, cases: [observed].
+    """
+    with_label, without = scores[cases], scores[~cases]
+    if not len(with_label) or not len(without):
+        return False
+    return bool(with_label.min() < without.max() and without.min() < with_label.max())
+
+
+def fit_line(cells: Cells, start: Line | None = None) -> Line:
+    """Maximize the likelihood of slope and intercept, label by label."""
+    parts = [
+        _fit_line(
+            cells.part(slice(first, first + _AT_ONCE)),
+            None if start is None else _part(start, slice(first, first + _AT_ONCE)),
+        )
+        for first in range(0, len(cells.cases), _AT_ONCE)
+    ]
+    return Line(
+        np.concatenate([np.empty(0), *(part.slope for part in parts)]),
+        np.concatenate([np.empty(0), *(part.intercept for part in parts)]),
+    )
+
+
+def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
+    """Maximize the likelihood of the intercept, the score's slope being held at 1; [labels]."""
+    parts = [
+        _fit_offset(
+            cells.part(slice(first, first + _AT_ONCE)),
+            None if start is None else start[first : first + _AT_ONCE],
+        )
+        for first in range(0, len(cells.cases), _AT_ONCE)
+    ]
+    return np.concatenate([np.empty(0), *parts])
+
+
+def refined_slope(
+    scores: Floats, cases: NDArray[np.bool_], start: tuple[float, float]
+) -> tuple[float, Floats]:
+    """One label's slope, and its influence, by one step from a start that is near.
+
+    Args:
+        scores, cases: [observed].
+        start: slope and intercept, as the bins have them; where it is not near, all begins anew.
+    """
+    slope, intercept = start
+    of_slope = slope_influence(scores, cases, start) if np.isfinite(slope) else scores
+    step = float(of_slope.sum())
+    if abs(step) <= _NEAR * abs(slope):
+        return slope + step, of_slope - step / len(of_slope)
+    given = Line(np.array([slope]), np.array([intercept]))
+    line = fit_line(of_label(scores, cases), given)
+    slope, intercept = float(line.slope[0]), float(line.intercept[0])
+    return slope, slope_influence(scores, cases, (slope, intercept))
+
+
+def refined_offset(scores: Floats, cases: NDArray[np.bool_], start: float) -> tuple[float, Floats]:
+    """One label's intercept of `fit_offset`, and its influence; see `refined_slope`."""
+    influence = offset_influence(scores, cases, start) if np.isfinite(start) else scores
+    step = float(influence.sum())
+    if abs(step) <= _NEAR:
+        return start + step, influence - step / len(influence)
+    offset = float(fit_offset(of_label(scores, cases), np.array([start]))[0])
+    return offset, offset_influence(scores, cases, offset)
+
+
+def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
+    """One label's own cells, [observed]."""
+    total = np.array([float(np.count_nonzero(cases))])
+    return Cells(scores[None, :], None, total, np.array([float(scores[cases].sum())]))
+
+
+def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float, float]) -> Floats:
+    """What each admission adds to the slope of one label's `fit_line`; [observed].
+
+    The score equations' sandwich: H^-1 x (y - p), H being the information. NaN where that is zero:
+    saturated scores tell nothing.
+    """
+    chance = sigmoid(line[0] * scores + line[1])
+    middle = scores - scores.mean()
+    weight = chance * (1 - chance)
+    h00, h01 = weight.sum(), product(weight, middle)
+    information = h00 * np.einsum("i,i,i->", weight, middle, middle) - h01**2
+    if not information > 0:
+        return np.full(len(scores), np.nan)
+    middle = h00 * middle
+    middle -= h01
+    middle *= cases - chance
+    middle /= information
+    return middle
+
+
+def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
+    """What each admission adds to the intercept of one label's `fit_offset`; [observed]."""
+    chance = sigmoid(scores + intercept)
+    information = float(chance.sum() - product(chance, chance))
+    if not information > 0:
+        return np.full(len(scores), np.nan)
+    found: Floats = (cases - chance) / information
+    return found
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # what has no maximum turns NaN
+def _fit_line(cells: Cells, start: Line | None) -> Line:
+    mean, spread = _moments(cells)
+    score = (cells.scores - mean[:, None]) / spread[:, None]  # the two unknowns become comparable
+    target = np.stack([cells.cases, (cells.case_scores - mean * cells.cases) / spread])
+    begin = np.stack([_base_log_odds(cells), np.zeros(len(mean))])  # intercept, slope on `score`
+    if start is not None:
+        known = np.isfinite(start.slope) & np.isfinite(start.intercept)
+        given = np.stack([start.intercept + start.slope * mean, start.slope * spread])
+        begin = np.where(known, given, begin)
+
+    def look(at: Floats) -> tuple[Floats, Floats]:
+        chance = sigmoid(at[1][:, None] * score + at[0][:, None])
+        weighted = chance if cells.counts is None else chance * cells.counts
+        gradient = target - np.stack([weighted.sum(1), _dot(weighted, score)])
+        weight = weighted * (1 - chance)
+        h00, h01 = weight.sum(1), _dot(weight, score)
+        h11 = np.einsum("ij,ij,ij->i", weight, score, score)
+        step = np.stack(
+            [h11 * gradient[0] - h01 * gradient[1], h00 * gradient[1] - h01 * gradient[0]]
+        )
+        return gradient, step / (h00 * h11 - np.square(h01))
+
+    intercept, slope = climb(begin, look)
+    return Line(slope / spread, intercept - slope / spread * mean)
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")
+def _fit_offset(cells: Cells, start: Floats | None) -> Floats:
+    """Newton's steps between two bounds that close in: saturated scores have no curvature.
+
+    Where a step is not half as long as the one before, as when it goes to and fro between two flat
+    parts, the bounds are halved in its place (Press et al., Numerical Recipes, 9.4).
+
+    The mean chance is that of the cases at an intercept between base - max(scores) and
+    base - min(scores), base being the cases' log-odds.
+    """
+    base = _base_log_odds(cells)
+    low, high = base - cells.scores.max(1), base - cells.scores.min(1)
+    at = (low + high) / 2 if start is None else np.clip(np.nan_to_num(start), low, high)
+    last = high - low
+    for _ in range(_ROUNDS):
+        chance = sigmoid(cells.scores + at[:, None])
+        weighted = chance if cells.counts is None else chance * cells.counts
+        gradient = cells.cases - weighted.sum(1)
+        low, high = np.where(gradient >= 0, at, low), np.where(gradient <= 0, at, high)
+        moved = at + gradient / (weighted.sum(1) - _dot(weighted, chance))
+        shorter = np.abs(moved - at) <= last / 2
+        inside = (low <= moved) & (moved <= high)
+        moved = np.where(inside & shorter, moved, (low + high) / 2)
+        last = np.abs(moved - at)
+        arrived = np.abs(moved - at) <= _TOLERANCE * np.maximum(1.0, np.abs(at))
+        at = moved
+        if (arrived | np.isnan(at)).all():
+            break
+    return np.where(np.isfinite(at), at, np.nan)
+
+
+def _moments(cells: Cells) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each label's scores; NaN where all are the same."""
+    if cells.counts is None:
+        mean, spread = cells.scores.mean(1), cells.scores.std(1)
+    else:
+        total = cells.counts.sum(1)
+        mean = _dot(cells.counts, cells.scores) / total
+        apart = cells.scores - mean[:, None]
+        spread = np.sqrt(np.einsum("ij,ij,ij->i", cells.counts, apart, apart) / total)
+    return mean, np.where(spread > 0, spread, np.nan)
+
+
+def _base_log_odds(cells: Cells) -> Floats:
+    width = float(cells.scores.shape[1])
+    total = np.full(len(cells.cases), width) if cells.counts is None else cells.counts.sum(1)
+    with np.errstate(divide="ignore"):
+        return np.log(cells.cases / (total - cells.cases))
+
+
+def product(one: Floats, other: Floats) -> float:
+    """The scalar product, without BLAS: its own threads would wait for ours (20 times slower)."""
+    return float(np.einsum("i,i->", one, other))
+
+
+def _dot(one: Floats, other: Floats) -> Floats:
+    found: Floats = np.einsum("ij,ij->i", one, other)
+    return found
+
+
+def _part(line: Line, labels: slice) -> Line:
+    return Line(line.slope[labels], line.intercept[labels])

@@ -1,0 +1,152 @@
+"""Recalibration learned on validation: Platt's line where a label has cases enough, else one scale.
+
+Platt, Probabilistic outputs for support vector machines, 1999; one temperature for what is left:
+Guo et al., On calibration of modern neural networks, ICML 2017. Every slope is positive, so that no
+label's ranking, and no AUROC, is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.measures.columns import Column, by_column, labels_with, row_blocks
+from tasks.measures.logistic import BINS, Cells, Line, binned, fit_line, sigmoid
+
+LEAST_CASES = 20  # of a label, and as many controls: fewer cannot carry a line of their own
+_EDGE = 64.0  # a logit beyond it is counted as this large: sigmoid(64) is 1 - 1e-28
+_STEPS = 128  # bins in a unit of logit; within one, the mean stands for all
+_SCALES = (1e-3, 1e3)  # a temperature from 1000 down to 0.001
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """For each label, the line from the logit as predicted to the recalibrated one."""
+
+    slope: NDArray[np.float64]  # [labels], positive
+    intercept: NDArray[np.float64]  # [labels]
+    of_label: NDArray[np.bool_]  # [labels] a line of its own; the others share one temperature
+
+
+def unchanged(labels: int) -> Recalibration:
+    """The recalibration that leaves every logit as it was predicted."""
+    return Recalibration(np.ones(labels), np.zeros(labels), np.zeros(labels, bool))
+
+
+def recalibrate(
+    scores: NDArray[np.float32], cases: NDArray[np.bool_], observed: NDArray[np.bool_]
+) -> Recalibration:
+    """Fit the recalibration to validation.
+
+    A label whose line would fall, or that nothing tells of, takes the common temperature, which is
+    fitted to the observed cells of all such labels together (1 where they have no case).
+
+    Args:
+        scores, cases, observed: [admissions, labels], of the validation split.
+    """
+    labels = labels_with(cases, observed, LEAST_CASES, LEAST_CASES)
+    line = _platt(scores, cases, observed, labels)
+    rises = line.slope > 0  # False for NaN
+    found = unchanged(scores.shape[1])
+    found.of_label[labels[rises]] = True
+    found.slope[labels[rises]] = line.slope[rises]
+    found.intercept[labels[rises]] = line.intercept[rises]
+    found.slope[~found.of_label] = _temperature_scale(scores, cases, observed, ~found.of_label)
+    return found
+
+
+def _platt(
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+) -> Line:
+    """Each label's line, towards Platt's targets: they keep it finite where nothing overlaps."""
+    place = np.zeros(scores.shape[1], np.int64)
+    place[labels] = np.arange(len(labels))
+    cells = Cells(
+        np.zeros((len(labels), BINS)),
+        np.zeros((len(labels), BINS)),
+        np.zeros(len(labels)),
+        np.zeros(len(labels)),
+    )
+    found = Line(np.full(len(labels), np.nan), np.full(len(labels), np.nan))
+
+    def gather(columns: Iterator[Column]) -> None:
+        for column in columns:
+            at = place[column.label]
+            score = column.scores.astype(np.float64)
+            cells.scores[at], cells.counts[at] = binned(score)  # type: ignore[index]
+            cells.cases[at], cells.case_scores[at] = _targets(score, column.cases)
+
+    def refine(columns: Iterator[Column]) -> None:
+        for column in columns:
+            at = slice(place[column.label], place[column.label] + 1)
+            score = column.scores.astype(np.float64)[None, :]
+            own = Cells(score, None, cells.cases[at], cells.case_scores[at])
+            line = fit_line(own, Line(start.slope[at], start.intercept[at]))
+            found.slope[at], found.intercept[at] = line.slope, line.intercept
+
+    by_column(gather, scores, cases, observed, labels)
+    start = fit_line(cells)
+    by_column(refine, scores, cases, observed, labels)
+    return found
+
+
+def _targets(scores: NDArray[np.float64], cases: NDArray[np.bool_]) -> tuple[float, float]:
+    """The sum of Platt's targets, and of target times score."""
+    positives = int(np.count_nonzero(cases))
+    negatives = len(cases) - positives
+    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    of_cases = float(scores[cases].sum())
+    return (
+        high * positives + low * negatives,
+        high * of_cases + low * (float(scores.sum()) - of_cases),
+    )
+
+
+def _temperature_scale(
+    scores: NDArray[np.float32],
+    cases: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    labels: NDArray[np.bool_],
+) -> float:
+    """The one factor on the logits that makes these labels' cells likeliest: 1 / temperature."""
+    counts, sums, of_cases, positives = _gathered(scores, cases, observed & labels[None, :])
+    held = counts > 0
+    count, logit = counts[held], sums[held] / counts[held]
+    if not positives or positives == count.sum():
+        return 1.0
+
+    def slope(scale: float) -> float:  # of the log-likelihood, falling as the scale rises
+        return of_cases - float((count * logit) @ sigmoid(scale * logit))
+
+    low, high = np.log(_SCALES)
+    for _ in range(60):
+        middle = (low + high) / 2
+        if slope(float(np.exp(middle))) > 0:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))
+
+
+def _gathered(
+    scores: NDArray[np.float32], cases: NDArray[np.bool_], wanted: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, int]:
+    """Count the wanted cells in narrow bins of logit, and sum their logits and the cases'."""
+    width = int(2 * _EDGE * _STEPS) + 1
+    counts, sums = np.zeros(width), np.zeros(width)
+    of_cases, positives = 0.0, 0
+    for rows in row_blocks(scores.shape):
+        logit = np.clip(scores[rows][wanted[rows]].astype(np.float64), -_EDGE, _EDGE)
+        place = np.rint((logit + _EDGE) * _STEPS).astype(np.int64)
+        counts += np.bincount(place, minlength=width)
+        sums += np.bincount(place, logit, minlength=width)
+        case = cases[rows][wanted[rows]]
+        of_cases += float(logit[case].sum())
+        positives += int(np.count_nonzero(case))
+    return counts, sums, of_cases, positives

@@ -1,0 +1,229 @@
+"""What a model card and a checklist say of a run: no path, no machine's name, no small count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tasks import schemas, tables
+from tasks.report.config import Origin
+from tasks.report.findings import OUTCOMES, Space
+from tasks.report.outcome_words import definition, prediction_time
+from tasks.report.story import Story
+
+BASELINE = "tfidf"
+MADE_BY_TRAINING = ("base", "clinical-adapter", "task-adapter", "predictions")
+CALIBRATION = {  # metric -> words
+    "brier_macro": "Brier score, mean over labels",
+    "ece_median": "expected calibration error, median over labels",
+    "calibration_slope_median": "calibration slope, median over labels",
+    "calibration_intercept_median": "calibration intercept, median over labels",
+}
+SETTINGS = (  # a setting, and where it stands for the clinical and for the task adapter
+    ("LoRA rank", "pretrain.lora.rank", "finetune.lora.rank"),
+    ("LoRA alpha", "pretrain.lora.alpha", "finetune.lora.alpha"),
+    ("LoRA dropout", "pretrain.lora.dropout", "finetune.lora.dropout"),
+    ("adapted layers", "pretrain.lora.targets", "finetune.lora.targets"),
+    ("tokens of a sequence, at most", "pretrain.sequence_length", "finetune.max_tokens"),
+    ("epochs", "pretrain.epochs", "finetune.epochs"),
+    ("tokens trained on, at most", "pretrain.max_tokens", None),
+    ("training admissions, at most", None, "finetune.max_labelled_admissions"),
+    ("peak learning rate", "pretrain.training.learning_rate", "finetune.learning_rate"),
+    ("peak learning rate of the heads", None, "finetune.head.learning_rate"),
+    ("schedule", "pretrain.training.schedule", "finetune.schedule"),
+    ("warmup, share of the steps", "pretrain.training.warmup_share", "finetune.warmup_share"),
+    ("weight decay", "pretrain.training.weight_decay", "finetune.weight_decay"),
+    ("gradient norm, at most", "pretrain.training.clip", "finetune.clip"),
+    ("batch size", "pretrain.training.batch_size", "finetune.batch_size"),
+    ("precision", "pretrain.training.precision", "finetune.precision"),
+    ("seed", "pretrain.training.seed", "finetune.seed"),
+    ("head", None, "finetune.head.kind"),
+    ("clinical adapter while finetuning", None, "finetune.clinical"),
+    ("one adapter for all outcomes", None, "finetune.joint"),
+    ("weight of positives in the loss", None, "finetune.positive_weight"),
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A story, asked as a reviewer would ask."""
+
+    story: Story
+
+    @cached_property
+    def model(self) -> str:
+        """The variant that the card is about first."""
+        return self.story.findings.models[0]
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """The variants that are adapters; the others are baselines."""
+        return tuple(name for name in self.story.findings.models if name != BASELINE)
+
+    @cached_property
+    def spaces(self) -> list[Space]:
+        return [self.story.findings.overall(name) for name in self.story.findings.outcomes]
+
+    @cached_property
+    def perplexity(self) -> dict[str, Any]:
+        """The metrics rows of the clinical adapter on validation notes, by their last word."""
+        rows = (row for row in self._aggregates if row["metric"].startswith("perplexity_"))
+        found = {row["metric"].removeprefix("perplexity_"): row for row in rows}
+        return {name: found.get(name) for name in ("before", "after", "ratio")}
+
+    def setting(self, place: str | None) -> Any:
+        """A value of the configuration by its dotted place; None where it is not known."""
+        value: Any = self.story.settings
+        for name in place.split(".") if place else ("",):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    @property
+    def written_at_discharge(self) -> bool:
+        """Whether the text is of real discharge summaries, also where it tells of the admission."""
+        view = self.setting("ingest.view.kind")
+        return not self.story.synthetic and view in ("admission", "full")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether cases weighed more in the loss than other cells."""
+        return self.setting("finetune.positive_weight") == "balanced"
+
+    @cached_property
+    def hyperparameters(self) -> list[tuple[str, Any, Any]]:
+        """(setting, of the clinical adapter, of the task adapter), those that are known."""
+        rows = [(name, self.setting(one), self.setting(two)) for name, one, two in SETTINGS]
+        return [row for row in rows if row[1] is not None or row[2] is not None]
+
+    def origins(self, kind: str) -> list[Origin]:
+        return [each for each in self.story.lineage.artifacts if each.kind == kind]
+
+    def count(self, kind: str, name: str) -> Any:
+        """A count of the first artifact of a kind; None where its manifest has none."""
+        return next((each.counts[name] for each in self.origins(kind) if name in each.counts), None)
+
+    @cached_property
+    def corpus(self) -> Mapping[str, Any] | None:
+        """The counts of the clinical corpus: the first that is of patients is the training one."""
+        found = (each.counts for each in self.origins("corpus"))
+        return next((counts for counts in found if counts.get("patients")), None)
+
+    @cached_property
+    def trained(self) -> list[Origin]:
+        return [each for kind in MADE_BY_TRAINING for each in self.origins(kind)]
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """Spent on all artifacts of the run, by whichever runs made them."""
+        found = [each.took_seconds for each in self.story.lineage.artifacts]
+        known = [seconds for seconds in found if seconds is not None]
+        return sum(known) if known else None
+
+    @cached_property
+    def peak_mib(self) -> float | None:
+        return max((each.peak_mib or 0 for each in self.story.lineage.artifacts), default=0) or None
+
+    @cached_property
+    def packages(self) -> dict[str, str]:
+        """Every version that made an artifact of the run, by package."""
+        found: dict[str, set[str]] = {}
+        for each in self.story.lineage.artifacts:
+            for name, version in each.packages.items():
+                found.setdefault(name, set()).add(version)
+        return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+    @cached_property
+    def commits(self) -> list[str]:
+        found = (each.git_commit for each in self.story.lineage.artifacts)
+        return sorted({commit[:12] for commit in found if commit})
+
+    @cached_property
+    def machines(self) -> list[str]:
+        """What the machines were, never what they are called."""
+        return list(dict.fromkeys(_machine(each) for each in self.trained if each.cores))
+
+    @cached_property
+    def outcomes(self) -> list[tuple[str, str, str]]:
+        """(title, how it is defined, when it is predicted) of every configured outcome."""
+        given = self.setting("ingest.outcomes")
+        rows: Sequence[Any] = given if isinstance(given, list | tuple) else ()
+        return [
+            (str(OUTCOMES.get(row["name"], row["name"])), definition(row), prediction_time(row))
+            for row in rows
+            if isinstance(row, Mapping) and "name" in row and "kind" in row
+        ]
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """How many labels each outcome has."""
+        return dict(Counter(label.outcome for label in self.story.labels))
+
+    def value(self, metric: str, space: Space, variant: str | None = None) -> Any:
+        """The row of a metric over an outcome, which may have no value; None: not measured."""
+        return self.story.findings.over(metric, variant or self.model, space)
+
+    def number(self, metric: str, space: Space) -> float | None:
+        """The model's value of a metric over an outcome; None where there is none."""
+        row = self.value(metric, space)
+        return row["value"] if row else None
+
+    @cached_property
+    def curves(self) -> set[str]:
+        """The kinds of curves that were measured."""
+        column = tables.read(self.story.curves, schemas.CURVES, ["curve"])["curve"]
+        return set(column.unique().to_pylist())
+
+    def measured(self, metric: str) -> bool:
+        return any(row["metric"] == metric for row in self._aggregates)
+
+    def groups(self, space: Space) -> list[tuple[str, str, Any]]:
+        """(column, group, row) of the model's macro AUROC in every group of patients."""
+        return [
+            (column.replace("_", " "), name, row)
+            for row in self._rows("auroc_macro", space)
+            for column, equals, name in [row["group"].partition("=")]
+            if equals and column != "cases"
+        ]
+
+    @cached_property
+    def grouped(self) -> list[str]:
+        """The columns that patients were grouped by."""
+        found = (column for space in self.spaces for column, _, _ in self.groups(space))
+        return list(dict.fromkeys(found))
+
+    def gaps(self, space: Space) -> list[tuple[str, Any]]:
+        """(column, row): the largest difference between two of its groups."""
+        rows = self._rows("auroc_macro_gap", space)
+        return [(row["group"].replace("_", " "), row) for row in rows if row["value"] is not None]
+
+    def calibration(self, space: Space) -> list[tuple[str, Any, Any]]:
+        """(words, row, row after recalibration) of every measure that there is."""
+        rows = [
+            (words, self.value(metric, space), self.value(f"{metric}_recalibrated", space))
+            for metric, words in CALIBRATION.items()
+        ]
+        return [row for row in rows if row[1] is not None]
+
+    def _rows(self, metric: str, space: Space) -> list[Any]:
+        """The model's rows of a metric over an outcome, one a group of patients."""
+        found = {
+            row["group"]: row
+            for row in self._aggregates
+            if (row["metric"], row["variant"]) == (metric, self.model)
+            and row["outcome"] == space.outcome
+            and row["code_system"] in (None, space.code_system)
+        }
+        return list(found.values())
+
+    @cached_property
+    def _aggregates(self) -> list[Any]:
+        """The metrics over several labels: few, where those of single labels are many."""
+        return [row for row in self.story.findings.rows if row["code"] is None]
+
+
+def _machine(origin: Origin) -> str:
+    gpus = [f"{origin.gpus.count(name)} x {name}" for name in dict.fromkeys(origin.gpus)]
+    return " and ".join([f"{origin.cores} CPU cores", *gpus])

@@ -1,0 +1,208 @@
+"""Charts as small inline SVG: no script, no font file, readable in print and without color.
+
+Every series has a color (Okabe and Ito's palette, safe for the color-blind), a dash pattern and a
+marker shape of its own, so that no chart depends on color alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+from tasks.report.axes import Axis, drawable, finite
+from tasks.report.marks import COLORS, CROWD, drawn_marks
+
+WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # margins that hold the axes
+DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
+ROW_HEIGHT = 22  # of a forest plot
+SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
+LONGEST_NAME = 200  # of a row of a forest plot; what is longer is cut
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one color: a line, or marks, or marks joined by a line."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    style: int = 0
+    marks: bool = False
+    joined: bool = False
+    spans: Sequence[tuple[float, float]] = ()  # an interval a point; NaN where withheld
+
+    @property
+    def heights(self) -> list[float]:
+        """Every value, and every end of an interval."""
+        return [up for _, up in self.points] + [end for span in self.spans for end in span]
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A row of a forest plot: a value with its interval (NaN where withheld)."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    style: int = 0
+    note: str = ""  # at the right end of the row
+
+
+def plot(
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    *,
+    description: str,
+    diagonal: bool = False,
+    level: float | None = None,
+) -> str:
+    """Draw lines and marks over two axes; the description is the drawing's text alternative.
+
+    The dotted reference is the diagonal, or a line at the height `level`. Points that are no
+    numbers are left out; raises NothingToDraw where none is left.
+    """
+    series = [_finite(one) for one in series]
+    finite(value for one in series for point in one.points for value in point)
+    parts = [_open(HEIGHT, description), _frame(x, y)]
+    if level is not None:
+        down = _spot(x, y, x.low, level)[1]
+        parts.append(f'<path class="chance" d="M{LEFT} {down:.1f}H{WIDTH - RIGHT}"/>')
+    if diagonal:
+        start, end = _spot(x, y, x.low, y.low), _spot(x, y, x.high, y.high)
+        parts.append(
+            f'<path class="chance" d="M{start[0]:.1f} {start[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>'
+        )
+    for one in series:
+        parts += _drawn(one, x, y)
+    return "".join([*parts, "</svg>"])
+
+
+def forest(
+    rows: Sequence[Whisker], x: Axis, *, description: str, reference: float | None = None
+) -> str:
+    """Draw one row an estimate: its name, its interval as a line, its value as a mark, its note."""
+    finite(row.value for row in rows)
+    names = min(LONGEST_NAME, 12 + max(_width(row.name) for row in rows))
+    notes = max((_width(row.note) + 8 for row in rows if row.note), default=0.0)
+    height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
+    bottom, width = height - BOTTOM, WIDTH - RIGHT - names - notes
+
+    def across(value: float) -> float:
+        return names + width * x.place(value)
+
+    parts = [_open(height, description)]
+    parts += [_tick_below(across(tick), bottom, TOP, x.label(tick)) for tick in x.ticks()]
+    if reference is not None:
+        parts.append(f'<path class="chance" d="M{across(reference):.1f} {TOP}V{bottom}"/>')
+    title = f'x="{names + width / 2:.1f}" y="{height - 6}"'
+    parts.append(f'<text class="title" {title}>{escape(x.title)}</text>')
+    for index, row in enumerate(rows):
+        middle = TOP + ROW_HEIGHT * (index + 0.5)
+        color = COLORS[row.style % len(COLORS)]
+        parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(_fitting(row.name))}</text>')
+        if row.note:
+            place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
+            parts.append(f"<text {place}>{escape(row.note)}</text>")
+        if drawable(row.low) and drawable(row.high):
+            parts.append(
+                f'<path stroke="{color}" stroke-width="2" '
+                f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
+            )
+        if drawable(row.value):
+            parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
+    return "".join([*parts, "</svg>"])
+
+
+def swatch(style: int, marks: bool = False) -> str:
+    """The legend's sample of a series."""
+    color, dash = COLORS[style % len(COLORS)], DASHES[style % len(DASHES)]
+    line = f'<path stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}" d="M1 7H33"/>'
+    inside = drawn_marks(style, [(17.0, 7.0)], 4.5) if marks else line
+    return f'<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{inside}</svg>'
+
+
+def _open(height: float, description: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:g}" role="img" '
+        f'aria-label="{escape(description, quote=True)}">'
+    )
+
+
+def _frame(x: Axis, y: Axis) -> str:
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    across = [(_spot(x, y, tick, y.low)[0], x.label(tick)) for tick in x.ticks()]
+    parts = [_tick_below(place, bottom, TOP, label) for place, label in across]
+    for tick in y.ticks():
+        height = _spot(x, y, x.low, tick)[1]
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {height:.1f}H{right}"/>'
+            f'<text class="left" x="{LEFT - 6}" y="{height + 4:.1f}">{y.label(tick)}</text>'
+        )
+    middle = (TOP + bottom) / 2
+    parts.append(
+        f'<text class="title" x="{(LEFT + right) / 2}" y="{HEIGHT - 6}">{escape(x.title)}</text>'
+        f'<text class="title" x="12" y="{middle}" transform="rotate(-90 12 {middle})">'
+        f"{escape(y.title)}</text>"
+    )
+    return "".join(parts)
+
+
+def _tick_below(across: float, bottom: float, top: float, label: str) -> str:
+    return (
+        f'<path class="grid" d="M{across:.1f} {top}V{bottom:g}"/>'
+        f'<text class="below" x="{across:.1f}" y="{bottom + 16:g}">{label}</text>'
+    )
+
+
+def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
+    across, up = x.place(a), y.place(b)
+    return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _finite(one: Series) -> Series:
+    """The series without points that are no numbers."""
+    kept = [index for index, point in enumerate(one.points) if all(map(drawable, point))]
+    spans = [one.spans[index] for index in kept] if one.spans else ()
+    return replace(one, points=[one.points[index] for index in kept], spans=spans)
+
+
+def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
+    """A series: its line, then its intervals, then its marks as one path."""
+    spots = [_spot(x, y, *point) for point in one.points]
+    color = COLORS[one.style % len(COLORS)]
+    parts = []
+    if spots and (one.joined or not one.marks):
+        path = "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
+        dash = DASHES[one.style % len(DASHES)]
+        parts.append(
+            f'<path fill="none" stroke="{color}" stroke-width="{1.2 if one.joined else 2}" '
+            f'stroke-dasharray="{dash}" d="M{path}"/>'
+        )
+    ends = [
+        f"M{across:.1f} {_spot(x, y, x.low, low)[1]:.1f}V{_spot(x, y, x.low, high)[1]:.1f}"
+        for (across, _), (low, high) in zip(spots, one.spans, strict=False)
+        if drawable(low) and drawable(high)
+    ]
+    if ends:
+        parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
+    if one.marks and spots:
+        size = 1.4 if len(spots) > CROWD else 4.0 if one.spans else 3.0
+        parts.append(drawn_marks(one.style, spots, size))
+    return parts
+
+
+def _width(text: str) -> float:
+    """How wide the text will be, about."""
+    return sum(CAPITAL if letter.isupper() else SMALL for letter in text)
+
+
+def _fitting(name: str) -> str:
+    """The name, cut where it would run into the drawing."""
+    if _width(name) <= LONGEST_NAME - 12:
+        return name
+    while _width(name) > LONGEST_NAME - 18:
+        name = name[:-1]
+    return f"{name.rstrip()}\u2026"

@@ -1,0 +1,43 @@
+"""What a report says about where it came from."""
+
+from typing import Any
+
+from pydantic import Field
+
+from tasks.config import Unkeyed
+
+NOTE = "why no interval"  # a column of headline.json, which a terminal prints below the table
+
+
+class Origin(Unkeyed):
+    """An artifact that the run came to, and what its manifest says of how it was made.
+
+    Nothing of what this run did about it: another run with the same key takes the same report.
+    """
+
+    kind: str
+    key: str
+    digest: str
+    counts: dict[str, Any] = Field(default_factory=dict)
+    took_seconds: float | None = Field(None, description="to make it, by whichever run did")
+    peak_mib: float | None = None
+    created: str | None = Field(None, description="date and time, UTC")
+    packages: dict[str, str] = Field(default_factory=dict, description="name -> version")
+    git_commit: str | None = None
+    cores: int | None = Field(None, description="of the machine, whose name stays in the store")
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def made(self) -> str:
+        """When, to the minute."""
+        return self.created[:16].replace("T", " ") if self.created else "unknown"
+
+
+class Lineage(Unkeyed):
+    """The artifacts behind a report, in the run's order.
+
+    Not part of the report's key: its inputs' digests are. An input that is made anew from equal
+    bytes has another time of making and the same report.
+    """
+
+    artifacts: tuple[Origin, ...] = ()

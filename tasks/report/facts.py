@@ -1,0 +1,231 @@
+"""What the report tells besides the metrics: the data, the training, and where it all came from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from tasks import schemas, tables
+from tasks.errors import EvaluationError
+from tasks.evaluate.inputs import read_admissions, table_of
+from tasks.patients import SPLITS
+from tasks.report.config import Lineage
+
+UNUSABLE = "unusable row"
+_PARAMETERS = "_parameters"  # counts of a task adapter: fused_parameters, ...
+CURVE_POINTS = 150  # of a loss curve; steps between are averaged
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """How large a split is."""
+
+    name: str
+    patients: int
+    admissions: int
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The flow from the source's admissions to the splits."""
+
+    source: int  # admissions
+    exclusions: tuple[tuple[str, int], ...]  # reason, admissions; the largest first
+    splits: tuple[SplitSize, ...]
+
+    @property
+    def admissions(self) -> int:
+        return sum(split.admissions for split in self.splits)
+
+    @property
+    def patients(self) -> int:
+        return sum(split.patients for split in self.splits)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label of an outcome: what it is called, and how often each split has it."""
+
+    outcome: str
+    code_system: str
+    code: str
+    title: str | None
+    train: int
+    test: int
+    validation: int = 0
+    one_of: bool = False  # the outcome's labels are classes, of which an admission has one
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one training arm saw and cost, and its curves over the tokens it has seen."""
+
+    stage: str
+    name: str
+    steps: int
+    tokens: int
+    examples: int
+    seconds: float
+    peak_mib: float
+    loss: tuple[tuple[float, float], ...]  # (tokens, mean loss)
+    validation: tuple[tuple[float, float], ...]  # (tokens, macro AUROC or perplexity)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to train something; None where it is not known."""
+
+    seconds: float | None = None
+    tokens: int | None = None
+    peak_mib: float | None = None
+    parameters: int | None = None  # trained
+
+
+@dataclass(frozen=True)
+class Making:
+    """When a page was made, and by which version of clinfuse."""
+
+    date: str = "at an unknown time"  # 2026-11-26 14:05 UTC
+    version: str = "of unknown version"
+    commit: str = "unknown"
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any]) -> Making:
+        """From what a manifest says of its making."""
+        return cls(
+            f"{provenance['created'][:16].replace('T', ' ')} UTC",
+            provenance["packages"].get("clinfuse", cls.version),
+            (provenance["git_commit"] or cls.commit)[:12],
+        )
+
+
+def read_costs(lineage: Lineage) -> dict[str, Cost]:
+    """What the manifests know of costs and the histories do not, by training arm.
+
+    Trained parameters are in the adapters' counts. TF-IDF has no history: its seconds are those
+    that its artifact took, fitting and predicting together, whichever run made it.
+    """
+    costs: dict[str, Cost] = {}
+    for origin in lineage.artifacts:
+        counts = origin.counts
+        if origin.kind == "clinical-adapter" and "trained_parameters" in counts:
+            costs["clinical"] = Cost(parameters=counts["trained_parameters"])
+        if origin.kind == "task-adapter":
+            for name, value in counts.items():
+                if name.endswith(_PARAMETERS):
+                    costs[name.removesuffix(_PARAMETERS)] = Cost(parameters=value)
+        if origin.kind == "predictions" and "terms" in counts:
+            costs["tfidf"] = Cost(seconds=origin.took_seconds)
+    return costs
+
+
+def read_cohort(place: Path) -> Cohort:
+    """Count the cohort's admissions and patients by split, and what was left out, and why."""
+    admissions = read_admissions(place)
+    excluded = tables.read(table_of(place, "exclusions"), schemas.EXCLUSIONS, ["reason"])
+    unusable = _rejected_admissions(place)
+    reasons = Counter(excluded["reason"].to_pylist())
+    if unusable:
+        reasons[UNUSABLE] = unusable
+    splits = []
+    for name in SPLITS:
+        part = admissions.filter(pc.equal(admissions["split"], name))
+        splits.append(SplitSize(name, len(pc.unique(part["subject_id"])), len(part)))
+    source = len(admissions) + reasons.total()
+    return Cohort(source, tuple(reasons.most_common()), tuple(splits))
+
+
+def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
+    """Every label of every outcome, in the outcomes' order."""
+    columns = ["code_system", "code", "title", "train", "test", "validation", "one_of"]
+    return [
+        Label(outcome=outcome, **row)
+        for outcome, place in outcomes.items()
+        for row in tables.read(table_of(place, "labels"), schemas.LABELS, columns).to_pylist()
+    ]
+
+
+def read_arms(histories: Mapping[str, Path]) -> list[Arm]:
+    """The arms of every training history below these places, by stage and in order of name."""
+    arms = []
+    for stage, place in histories.items():
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for path in sorted(place.rglob("history.parquet")):
+            for row in tables.read(path, schemas.HISTORY).to_pylist():
+                rows.setdefault(row["arm"], []).append(row)
+        arms += [_arm(stage, name, found) for name, found in rows.items()]
+    return arms
+
+
+def read_difficulty(path: Path | None) -> dict[str, Any]:
+    """The generator's own account of how hard its data is; empty without one."""
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise EvaluationError(
+            f"{path.name} is no readable JSON; run `clinfuse synth` anew"
+        ) from None
+    first = {"measured": found.pop("measured")} if "measured" in found else {}
+    return dict(flattened(first | found))
+
+
+def read_quality(place: Path) -> list[dict[str, Any]]:
+    """The checks that hit a row of the source, by table."""
+    found = tables.read(place / "quality", schemas.QUALITY)
+    return found.filter(pc.greater(found["count"], 0)).to_pylist()
+
+
+def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
+    """Pairs of a dotted name and a plain value.
+
+    >>> list(flattened({"a": {"b": 1}, "c": [2, 3]}))
+    [('a.b', 1), ('c', '2, 3')]
+    """
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from flattened(inside, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        yield name, ", ".join(str(item) for item in value)
+    else:
+        yield name, value
+
+
+def _rejected_admissions(place: Path) -> int:
+    """How many rows of the admissions table could not be read."""
+    if not table_of(place, "rejects").exists():
+        return 0
+    files = tables.read(table_of(place, "rejects"), schemas.REJECTS, ["file", "line"])
+    named = files.filter(pc.starts_with(files["file"], "admissions", ignore_case=True))
+    return len(pc.unique(named["line"]))
+
+
+def _arm(stage: str, name: str, rows: list[dict[str, Any]]) -> Arm:
+    last = max(rows, key=lambda row: row["tokens"])
+    return Arm(
+        stage=stage,
+        name=name,
+        steps=max(row["step"] for row in rows),
+        tokens=last["tokens"],
+        examples=last["examples"],
+        seconds=max(row["seconds"] for row in rows),
+        peak_mib=max(row["peak_mib"] for row in rows),
+        loss=_thinned([(row["tokens"], row["loss"]) for row in rows if row["loss"] is not None]),
+        validation=tuple(
+            (row["tokens"], row["validation"]) for row in rows if row["validation"] is not None
+        ),
+    )
+
+
+def _thinned(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Average neighbouring points until at most CURVE_POINTS are left."""
+    size = -(-len(points) // CURVE_POINTS) or 1
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    return tuple((group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups)

@@ -1,0 +1,106 @@
+"""What decisions come of it: F1 at chosen thresholds, coding measures, net benefit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from tasks.report.axes import Axis, finite
+from tasks.report.charts import Series, plot
+from tasks.report.curves import Curves, Point
+from tasks.report.figures import Figure, draw, legend, short, style_of
+from tasks.report.findings import Findings
+from tasks.report.grids import Grid, Measure, measured
+
+_THRESHOLDS = (Measure("F1, macro", "f1_macro"), Measure("F1, micro", "f1_micro"))
+_CODING = (
+    Measure("Precision at 5", "precision_at_5"),
+    Measure("Precision at 8", "precision_at_8"),
+    Measure("Precision at 15", "precision_at_15"),
+    Measure("R-precision", "r_precision"),
+    Measure("MAP", "mean_average_precision"),
+)
+_LEAST_SHARE = 0.02  # the chart ends where no model has more than this share of its best benefit
+_TREAT_ALL = 6  # its style: not a model's
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The section's tables and charts."""
+
+    thresholds: Grid | None
+    coding: Grid | None
+    benefits: list[Figure]
+
+    def __bool__(self) -> bool:
+        return bool(self.thresholds or self.coding or self.benefits)
+
+
+def decisions(curves: Curves, findings: Findings) -> Decisions:
+    figures = (
+        (findings.overall(outcome).title, partial(_benefit, curves, findings, outcome))
+        for outcome in findings.outcomes
+    )
+    return Decisions(
+        measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
+        measured(findings, "Codes proposed for an admission, the most likely first", _CODING),
+        draw(figures),
+    )
+
+
+def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
+    """Net benefit against the threshold probability, with treating all and treating none."""
+    models = {name: curves.get("net_benefit", name, outcome) for name in findings.models}
+    models = {name: points for name, points in models.items() if points}
+    if not models:
+        return None
+    everyone = next(
+        (found for name in models if (found := curves.get("net_benefit_all", name, outcome))), []
+    )
+    best = max(finite(point.y for points in models.values() for point in points))
+    end = _end(list(models.values()), best)
+    series = [
+        Series(short(name), _until(points, end), style_of(findings, name))
+        for name, points in models.items()
+    ]
+    x = Axis("threshold probability", 0, end)
+    y = Axis("net benefit", -0.15 * best, 1.08 * best) if best > 0 else Axis("net benefit", -1, 1)
+    if everyone:
+        series.append(Series("Treat all", _above(_until(everyone, end), y.low), _TREAT_ALL))
+    first, points = next(iter(models.items()))
+    words = f"{short(first)} is {_useful(points, everyone)}."
+    title = findings.overall(outcome).title
+    told = f"Decision curves, {title}. {words}"
+    drawing = plot(series, x, y, description=told, level=0.0)
+    return Figure(title, drawing, legend(series), words)
+
+
+def _useful(points: list[Point], everyone: list[Point]) -> str:
+    """Where a model is better than treating all and than treating none: the longest stretch."""
+    treated = {point.x: point.y for point in everyone}
+    stretch: list[float] = []
+    longest: list[float] = []
+    for point in points:
+        better = point.y > max(0.0, treated.get(point.x, 0.0))
+        stretch = [*stretch, point.x] if better else []
+        longest = max(longest, stretch, key=len)
+    if not longest:
+        return "at no threshold better than treating all and than treating none"
+    ends = f"{longest[0]:.2f} and {longest[-1]:.2f}"
+    return f"better than treating all and than treating none at thresholds between {ends}"
+
+
+def _end(curves: list[list[Point]], best: float) -> float:
+    """The threshold up to which some model has a benefit worth drawing."""
+    useful = [point.x for points in curves for point in points if point.y > _LEAST_SHARE * best > 0]
+    return min(1.0, max([0.1, *useful]) + 0.02)
+
+
+def _until(points: list[Point], end: float) -> list[tuple[float, float]]:
+    return [(point.x, point.y) for point in points if point.x <= end]
+
+
+def _above(points: list[tuple[float, float]], low: float) -> list[tuple[float, float]]:
+    """The points up to the first that falls below the chart, so that no line runs on its edge."""
+    below = next((index for index, (_, up) in enumerate(points) if up < low), len(points))
+    return points[: below + 1]

@@ -1,0 +1,174 @@
+"""AUROC against how many training admissions a label had: every label, and bands of labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+from tasks.report.axes import Axis, finite
+from tasks.report.charts import Series, plot
+from tasks.report.counts import Counts
+from tasks.report.facts import Label
+from tasks.report.figures import Figure, draw, ends, legend, short, style_of
+from tasks.report.findings import Findings
+from tasks.report.grids import Block, Cell, Grid, cell
+from tasks.report.printing import MISSING
+
+BAND = "cases="
+_TREND_FROM = 100  # labels from which a running median is drawn
+_TREND_STEPS = 20
+_TREND_LEAST = 5  # labels behind a point of it
+_TREND = 6  # its style
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """The section's charts and its table."""
+
+    scatters: list[Figure]
+    charts: list[Figure]
+    bands: Grid | None
+
+    def __bool__(self) -> bool:
+        return bool(self.scatters or self.bands)
+
+
+def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Frequency:
+    by_outcome: dict[str, list[Label]] = {}
+    for label in labels:
+        by_outcome.setdefault(label.outcome, []).append(label)
+    scatters, charts = [], []
+    for name in findings.outcomes:
+        title, own = findings.overall(name).title, by_outcome.get(name, [])
+        scatters.append((title, partial(_scatter, findings, name, own, counts)))
+        charts.append((f"{title}, by band", partial(_band_chart, findings, name)))
+    return Frequency(draw(scatters), draw(charts), _band_table(findings))
+
+
+def band_title(group: str) -> str:
+    """A band's group in words.
+
+    >>> band_title("cases=25-99"), band_title("cases=1000+"), band_title("cases=0")
+    ('25-99 cases', '1,000 or more cases', 'no case')
+    """
+    name = group.removeprefix(BAND)
+    if name == "0":
+        return "no case"
+    if name.endswith("+"):
+        return f"{int(name[:-1]):,} or more cases"
+    return f"{name} cases"
+
+
+def band_start(group: str) -> int:
+    """The fewest training cases of a band."""
+    return int(group.removeprefix(BAND).rstrip("+").partition("-")[0])
+
+
+def _bands(findings: Findings, outcome: str) -> list[str]:
+    """The outcome's bands, the rarest labels first."""
+    system = findings.overall(outcome).code_system
+    found = dict.fromkeys(
+        row["group"]
+        for row in findings.by_group("auroc_macro")
+        if row["outcome"] == outcome
+        and row["code_system"] == system
+        and row["group"].startswith(BAND)
+    )
+    return sorted(found, key=band_start)
+
+
+def _scatter(
+    findings: Findings, outcome: str, labels: Sequence[Label], counts: Counts
+) -> Figure | None:
+    """AUROC of each label of the first model against how many training cases it had.
+
+    Counts below the smallest cell are not told apart: they are drawn at it. What is withheld for
+    another count's sake is not drawn.
+    """
+    model, smallest_cell = findings.models[0], counts.smallest
+    points = sorted(
+        (float(cases), row["value"])
+        for label in labels
+        if (cases := counts.at_least(label, "train"))
+        and (row := findings.get("auroc", model, outcome, label.code_system, label.code))
+    )
+    if len(points) < 5:
+        return None
+    series = [Series(short(model), points, style_of(findings, model), marks=True)]
+    if len(points) >= _TREND_FROM:
+        series.append(Series("running median", _trend(points), _TREND))
+    bottom, top = points[0][0], points[-1][0]
+    least = f"fewer than {smallest_cell}" if bottom == smallest_cell else f"{bottom:,.0f}"
+    x = Axis("training admissions with the label", 0.9 * bottom, 1.1 * top, log=True)
+    y = Axis("AUROC of the label", min(0.4, *finite(value for _, value in points)), 1.0)
+    words = (
+        f"{len(points):,} labels with {least} to {top:,.0f} training admissions; "
+        f"their median AUROC is {median(value for _, value in points):.3f}."
+    )
+    title = findings.overall(outcome).title
+    drawing = plot(series, x, y, description=f"{title}: {words}", level=0.5)
+    return Figure(title, drawing, legend(series), words)
+
+
+def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Medians of the labels within steps of frequency, equally wide on the logarithmic axis."""
+    low, high = math.log(points[0][0]), math.log(points[-1][0])
+    parts: dict[int, list[tuple[float, float]]] = {}
+    for x, y in points:
+        step = int((math.log(x) - low) / ((high - low) or 1.0) * _TREND_STEPS)
+        parts.setdefault(step, []).append((x, y))
+    return [
+        (median(x for x, _ in part), median(y for _, y in part))
+        for _, part in sorted(parts.items())
+        if len(part) >= _TREND_LEAST
+    ]
+
+
+def _band_chart(findings: Findings, outcome: str) -> Figure | None:
+    """Macro AUROC of the labels in a band with its interval, a mark a model."""
+    bands = _bands(findings, outcome)
+    if len(bands) < 2:
+        return None
+    space, series = findings.overall(outcome), []
+    for index, name in enumerate(findings.models):
+        aside = 0.14 * (index - (len(findings.models) - 1) / 2)
+        rows = [findings.within("auroc_macro", name, space, band) for band in bands]
+        points = [(place + aside, row["value"]) for place, row in enumerate(rows) if row]
+        spans = [ends(row) for row in rows if row]
+        if points:
+            style = style_of(findings, name)
+            series.append(Series(short(name), points, style, marks=True, spans=spans))
+    values = finite(height for one in series for height in one.heights)
+    names = tuple(band.removeprefix(BAND) for band in bands)
+    x = Axis("training admissions with the label", -0.5, len(bands) - 0.5, names=names)
+    y = Axis("macro AUROC of the band", min(0.48, min(values)), min(1.0, max(values) + 0.02))
+    words = "; ".join(
+        f"{one.name}: "
+        + ", ".join(f"{value:.3f} at {names[round(place)]}" for place, value in one.points)
+        for one in series
+    )
+    drawing = plot(series, x, y, description=f"{space.title} by band: {words}.", level=0.5)
+    return Figure(f"{space.title}, by band", drawing, legend(series), "")
+
+
+def _band_table(findings: Findings) -> Grid | None:
+    """A row a band, a column a model."""
+    blocks = []
+    for outcome in findings.outcomes:
+        space = findings.overall(outcome)
+        rows = []
+        for band in _bands(findings, outcome):
+            count = findings.within("labels_defined", findings.models[0], space, band)
+            found = [findings.within("auroc_macro", name, space, band) for name in findings.models]
+            labels = f"{count['value']:,.0f}" if count else MISSING
+            if any(found):
+                first = Cell(labels)
+                rows.append((band_title(band), (first, *(cell(row) for row in found))))
+        if len(rows) > 1:
+            blocks.append(Block(space.title, space.system, tuple(rows)))
+    columns = ("Labels ranked", *(short(name) for name in findings.models))
+    caption = "Macro AUROC of the labels in a band of training cases"
+    return Grid(caption, "Outcome", "Band", columns, tuple(blocks)) if blocks else None

@@ -1,0 +1,84 @@
+"""ROC and precision-recall curves: what a model's ranking gives at each operating point."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import partial
+
+from tasks.report.axes import Axis, NothingToDraw, finite
+from tasks.report.charts import Series, plot
+from tasks.report.curves import Curves, Point
+from tasks.report.figures import Figure, draw, legend, short, style_of
+from tasks.report.findings import Findings
+
+
+def roc_figures(curves: Curves, findings: Findings) -> list[Figure]:
+    """The macro-averaged ROC curve of every variant; a chart an outcome."""
+    return draw(
+        (findings.overall(outcome).title, partial(_roc, curves, findings, outcome))
+        for outcome in findings.outcomes
+    )
+
+
+def precision_figures(
+    curves: Curves, findings: Findings, too_few: Collection[str] = ()
+) -> list[Figure]:
+    """The macro-averaged precision-recall curve of every variant; a chart an outcome.
+
+    Args:
+        too_few: outcomes of one label whose cases in test are not printed; the curve, which ends
+            at their share, would tell them.
+    """
+    return draw(
+        (
+            findings.overall(outcome).title,
+            partial(_precision, curves, findings, outcome, outcome in too_few),
+        )
+        for outcome in findings.outcomes
+    )
+
+
+def _roc(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
+    series = _series(curves, findings, "roc", outcome)
+    if not series:
+        return None
+    axes = Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1)
+    words = "; ".join(f"{one.name} {_at(one.points, 0.1):.2f}" for one in series)
+    words = f"True positive rate at a false positive rate of 0.10: {words}."
+    title = findings.overall(outcome).title
+    drawing = plot(series, *axes, description=f"ROC curves, {title}. {words}", diagonal=True)
+    return Figure(title, drawing, legend(series), words)
+
+
+def _precision(curves: Curves, findings: Findings, outcome: str, too_few: bool) -> Figure | None:
+    series = _series(curves, findings, "precision_recall", outcome)
+    if not series:
+        return None
+    if too_few:
+        raise NothingToDraw("it would tell how many cases there are, which are too few to print")
+    # all admissions flagged: precision is the prevalence, and so it is for guessing
+    guessing = min(finite(one.points[-1][1] for one in series))
+    top = min(1.0, 1.05 * max(finite(up for one in series for _, up in one.points))) or 1.0
+    axes = Axis("recall", 0, 1), Axis("precision", 0, top)
+    words = "; ".join(f"{one.name} {_at(one.points, 0.5):.2f}" for one in series)
+    words = f"Precision at a recall of 0.50: {words}. Guessing: {guessing:.2f}."
+    title = findings.overall(outcome).title
+    told = f"Precision-recall curves, {title}. {words}"
+    drawing = plot(series, *axes, description=told, level=guessing)
+    return Figure(title, drawing, legend(series), words)
+
+
+def _series(curves: Curves, findings: Findings, curve: str, outcome: str) -> list[Series]:
+    found: dict[str, list[Point]] = {
+        name: curves.get(curve, name, outcome) for name in findings.variants
+    }
+    return [
+        Series(short(name), [(one.x, one.y) for one in points], style_of(findings, name))
+        for name, points in found.items()
+        if points
+    ]
+
+
+def _at(points: Sequence[tuple[float, float]], across: float) -> float:
+    """The curve's height at the point nearest to `across`."""
+    return min(points, key=lambda point: abs(point[0] - across))[1]

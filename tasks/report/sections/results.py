@@ -1,0 +1,120 @@
+"""The headline: macro AUROC of every model, other summaries, and the paper's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tasks.evaluate.rows import BEST
+from tasks.report.charts import forest
+from tasks.report.figures import Figure, around, draw, said, short, style_of, whisker
+from tasks.report.findings import Findings, Space
+from tasks.report.grids import Grid, Measure, measured
+from tasks.report.printing import why_withheld
+
+# Gema et al., arXiv 2307.03042, Table 3 (v3): MIMIC-III, CORE's splits and labels, one seed
+PUBLISHED = (
+    ("CORe", {"diagnoses": 0.7240, "procedures": 0.7273, "mortality": 0.7152}),
+    ("LLaMA 7B + LoRA", {"diagnoses": 0.7837, "procedures": 0.8749, "mortality": 0.7489}),
+    (
+        "LLaMA 7B + clinical LoRA (trainable) + downstream LoRA",
+        {"diagnoses": 0.7852, "procedures": 0.8715, "mortality": 0.7736},
+    ),
+)
+_SUMMARIES = (
+    Measure("Macro AUROC", "auroc_macro"),
+    Measure("Weighted by cases", "auroc_weighted"),
+    Measure("Micro AUROC", "auroc_micro"),
+    Measure("One class against one", "auroc_ovo"),
+    Measure("Average precision, macro", "average_precision_macro"),
+    Measure("Average precision, micro", "average_precision_micro"),
+)
+_SEEDS = "Several training seeds: the intervals hold for another training as well."
+_ONE_SEED = (
+    "One training seed: this checkpoint only. The intervals say how the numbers would vary with "
+    "other patients, not with another training of the same model."
+)
+_MORE = {one.metric for one in _SUMMARIES} - {"auroc_macro", "auroc_micro"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The section's charts, tables and remarks."""
+
+    columns: tuple[str, ...]  # the variants of the headline table
+    forests: list[Figure]
+    summaries: Grid | None
+    withheld: list[str]  # which headline values or intervals are not given, and why
+    published: list[tuple[str, bool, dict[str, str]]]  # a model, whether it is ours, its AUROCs
+    one_seed: bool
+
+
+def results(findings: Findings, published: bool, one_seed: bool) -> Results:
+    columns = (*findings.models, *([BEST] if BEST in findings.variants else []))
+    more = any(findings.of(metric) for metric in _MORE)
+    return Results(
+        columns=columns,
+        forests=_forests(findings, columns),
+        summaries=measured(findings, "The same rankings summed up in other ways", _SUMMARIES)
+        if more
+        else None,
+        withheld=list(_withheld(findings, columns)),
+        published=_published(findings) if published else [],
+        one_seed=one_seed,
+    )
+
+
+def what_seeds_say(one_seed: bool) -> str:
+    """What the number of seeds says about the intervals."""
+    return _ONE_SEED if one_seed else _SEEDS
+
+
+def _forests(findings: Findings, columns: Sequence[str]) -> list[Figure]:
+    """Macro AUROC with its interval, a row a variant; a chart an outcome."""
+    return draw(
+        (space.title, partial(_forest, findings, space, columns))
+        for space in map(findings.overall, findings.outcomes)
+    )
+
+
+def _forest(findings: Findings, space: Space, columns: Sequence[str]) -> Figure | None:
+    rows = [
+        whisker(short(name), row, style_of(findings, name), f"{row['value']:.3f}")
+        for name in columns
+        if (row := findings.within("auroc_macro", name, space))
+    ]
+    if not rows:
+        return None
+    axis = around("macro AUROC (dotted: 0.5, guessing)", rows, reference=0.5)
+    words = f"{space.title}, macro AUROC: {said(rows)}."
+    # without a caption: the table above says it
+    return Figure(space.title, forest(rows, axis, description=words, reference=0.5))
+
+
+def _withheld(findings: Findings, columns: Sequence[str]) -> Iterator[str]:
+    """For every headline number without a value or an interval, a line that says why."""
+    for space in findings.all_spaces:
+        for name in columns:
+            row = findings.over("auroc_macro", name, space)
+            if row and (reason := why_withheld(row)):
+                yield f"{space.title} ({space.system}), {short(name)}: {reason}."
+
+
+def _published(findings: Findings) -> list[tuple[str, bool, dict[str, str]]]:
+    """Our macro AUROCs, then the published ones, for the outcomes that the paper has."""
+    shown = list(PUBLISHED[0][1])
+    ours = []
+    for name in findings.models:
+        rows = {
+            outcome: findings.within("auroc_macro", name, findings.overall(outcome))
+            for outcome in shown
+            if outcome in findings.outcomes
+        }
+        printed = {outcome: f"{row['value']:.3f}" for outcome, row in rows.items() if row}
+        ours.append((short(name), True, printed))
+    theirs = [
+        (name, False, {outcome: f"{value:.3f}" for outcome, value in values.items()})
+        for name, values in PUBLISHED
+    ]
+    return [*ours, *theirs]

@@ -1,0 +1,114 @@
+"""Subgroups of patients: AUROC within each, and the largest gap between two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tasks.report.cells import WITHHELD
+from tasks.report.charts import forest
+from tasks.report.counts import Counts
+from tasks.report.figures import Figure, around, draw, said, style_of, whisker
+from tasks.report.findings import Findings, Space
+from tasks.report.printing import p_value
+from tasks.report.sections.frequency import BAND
+
+_Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest gap between two groups of a column."""
+
+    column: str
+    row: _Row
+    p_value: str
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """An outcome's groups: rows (column, group, its row), a chart a column, the largest gaps."""
+
+    space: Space
+    rows: list[tuple[str, str, _Row]]
+    figures: list[Figure]
+    gaps: list[Gap]
+
+
+def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
+    """The outcomes of which groups were measured, in the order of the report."""
+    found: dict[str, dict[tuple[str, str], _Row]] = {}
+    for row in findings.by_group("auroc_macro"):
+        column, equals, name = row["group"].partition("=")
+        if equals and not row["group"].startswith(BAND) and _mine(findings, row):
+            found.setdefault(row["outcome"], {})[column, name] = row
+    made = []
+    for outcome in findings.outcomes:
+        rows = [(*group, row) for group, row in found.get(outcome, {}).items()]
+        if rows:
+            figures = _forests(findings, outcome, rows, counts)
+            gaps = _gaps(findings, outcome)
+            made.append(Subgroups(findings.overall(outcome), rows, figures, gaps))
+    return made
+
+
+def column_title(column: str) -> str:
+    """A column's name in words.
+
+    >>> column_title("admission_type")
+    'Admission type'
+    """
+    return column.replace("_", " ").capitalize()
+
+
+def _forests(
+    findings: Findings, outcome: str, rows: list[tuple[str, str, _Row]], counts: Counts
+) -> list[Figure]:
+    """A row a group with its number of patients; the dotted line is all patients."""
+    space = findings.overall(outcome)
+    found: list[tuple[str, Callable[[], Figure | None]]] = []
+    for column in dict.fromkeys(column for column, _, _ in rows):
+        title = f"{space.title} by {column.replace('_', ' ')}"
+        own = [(name, row) for one, name, row in rows if one == column and row["value"] is not None]
+        found.append((title, partial(_forest, findings, space, title, own, counts)))
+    return draw(found)
+
+
+def _forest(
+    findings: Findings, space: Space, title: str, rows: list[tuple[str, _Row]], counts: Counts
+) -> Figure | None:
+    model = findings.models[0]
+    everyone = findings.within("auroc_macro", model, space)
+    reference = everyone["value"] if everyone else None
+    drawn = []
+    for name, row in rows:
+        size = counts.group(row, "patients")
+        note = "" if size == WITHHELD else f"n = {size}"
+        words = name.capitalize() if name.islower() else name
+        drawn.append(whisker(words, row, style_of(findings, model), note))
+    if not drawn:
+        return None
+    axis = around("macro AUROC (dotted: all patients)", drawn, reference)
+    words = f"{title}: {said(drawn)}."
+    return Figure(title, forest(drawn, axis, description=words, reference=reference))
+
+
+def _gaps(findings: Findings, outcome: str) -> list[Gap]:
+    p_values = {
+        row["group"]: row["value"]
+        for row in findings.by_group("auroc_macro_gap_p")
+        if row["outcome"] == outcome and _mine(findings, row)
+    }
+    return [
+        Gap(row["group"], row, p_value(p_values.get(row["group"])))
+        for row in findings.by_group("auroc_macro_gap")
+        if row["outcome"] == outcome and _mine(findings, row) and row["value"] is not None
+    ]
+
+
+def _mine(findings: Findings, row: _Row) -> bool:
+    """Whether the row is the first model's, over all code systems."""
+    pooled = row["code_system"] in (None, findings.overall(row["outcome"]).code_system)
+    return pooled and row["variant"] == findings.models[0]

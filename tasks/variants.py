@@ -1,0 +1,76 @@
+"""What is evaluated: a record that is written beside predictions and says what made them.
+
+Nobody asks a name what it is: what evaluation and reports need to know of a variant stands here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import model_validator
+
+from tasks.config import Config
+from tasks.errors import EvaluationError
+
+FILE = "variant.json"
+
+
+class Variant(Config):
+    """A trained member, a member without one of its summands, or a baseline."""
+
+    name: str  # of its folder, and in tables
+    title: str  # in a heading or a legend
+    short_title: str = ""  # in a narrow column; the title where there is none
+    phrase: str = ""  # within a sentence, e.g. "the fused model"; the title where there is none
+    member: str | None = None  # what was trained; None: nothing with a history
+    summands: tuple[str, ...] = ()  # adapters in the forward pass, in their order
+    ablates: str | None = None  # the summand of the member that is left out
+    baseline: bool = False  # what members are compared with
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_titles(cls, given: dict[str, object]) -> dict[str, object]:
+        title = given.get("title", given.get("name", ""))
+        return {
+            **given,
+            "title": title,
+            "short_title": given.get("short_title") or title,
+            "phrase": given.get("phrase") or title,
+        }
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it takes part in comparisons: not the best reachable, no ablation."""
+        return self.ablates is None and self.name != BEST.name
+
+
+BEST = Variant(name="p_best", title="Best reachable")  # the generator's own probabilities
+
+
+def write_variant(folder: Path, variant: Variant) -> None:
+    """Write the record into the folder that holds the variant's predictions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(variant.model_dump_json(indent=1) + "\n")
+
+
+def read_variants(predictions: Iterable[Path]) -> dict[str, tuple[Variant, list[Path]]]:
+    """The variants of some artifacts of predictions: name -> record, and the folders that hold it.
+
+    Members first, as they come, then their ablations, then baselines. Several artifacts may hold
+    one variant, for different outcomes. Raises EvaluationError where a record cannot be read.
+    """
+    variants: dict[str, tuple[Variant, list[Path]]] = {}
+    for artifact in predictions:
+        for path in sorted(artifact.glob(f"*/{FILE}")):
+            try:
+                variant = Variant.model_validate(json.loads(path.read_text()))
+            except ValueError:
+                raise EvaluationError(
+                    f"{path.parent.name}/{FILE} in the predictions {artifact.name} cannot be read; "
+                    "run finetune anew"
+                ) from None
+            variants.setdefault(variant.name, (variant, []))[1].append(path.parent)
+    order = sorted(variants.values(), key=lambda item: (item[0].baseline, bool(item[0].ablates)))
+    return {variant.name: (variant, folders) for variant, folders in order}
