@@ -1,14 +1,18 @@
-"""What the stages hand to each other, from the config to the report."""
+"""The chain: what each stage makes, and from what, down to the report."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from flows.config import AdaptConfig
+from tasks.audit.steps import audit_leaks
+from tasks.baselines.steps import baselines
 from tasks.evaluate.steps import evaluate
 from tasks.finetune.steps import Finetuned, finetune
 from tasks.flow_run import current_store, reached
-from tasks.ingest.steps import Ingested, ingest
+from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
 from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.report.config import Lineage, Origin
@@ -17,63 +21,98 @@ from tasks.runs import Reached
 from tasks.store import Manifest
 
 
-def run_to_pretrain(config: AdaptConfig) -> tuple[Ingested, Pretrained]:
-    """Ingest and pretrain."""
-    ingested = ingest(config.ingest)
-    pretrained = pretrain(
-        config.pretrain,
-        config.launch,
-        notes=ingested.notes,
-        splits=ingested.splits,
-        others=ingested.others,
-        guard=ingested.guard,
-    )
-    return ingested, pretrained
+@dataclass(frozen=True)
+class Chain:
+    """The stages of one configuration: what a stage makes is made, once, when it is asked for."""
 
+    config: AdaptConfig
 
-def run_to_finetune(config: AdaptConfig) -> tuple[Ingested, Pretrained, Finetuned]:
-    """Ingest, pretrain and finetune."""
-    ingested, pretrained = run_to_pretrain(config)
-    finetuned = finetune(
-        config.finetune,
-        config.launch,
-        base=pretrained.base,
-        clinical=pretrained.clinical,
-        tokenizer=pretrained.tokenizer,
-        cohort=ingested.cohort,
-        outcomes=ingested.outcomes,
-    )
-    return ingested, pretrained, finetuned
+    @cached_property
+    def ingested(self) -> Ingested:
+        return ingest(self.config.ingest)
 
+    @cached_property
+    def pretrained(self) -> Pretrained:
+        return pretrain(
+            self.config.pretrain,
+            self.config.launch,
+            notes=self.ingested.notes,
+            splits=self.ingested.splits,
+            others=self.ingested.others,
+            guard=self.ingested.guard,
+        )
 
-def run_to_report(config: AdaptConfig) -> Reported:
-    """The whole chain."""
-    ingested, pretrained, finetuned = run_to_finetune(config)
-    histories = {"clinical adapter": pretrained.clinical, "task adapters": finetuned.adapters}
-    if isinstance(pretrained.base, Artifact):  # made here, not brought by the user
-        histories = {"base": pretrained.base, **histories}
-    metrics = evaluate(
-        config.evaluate,
-        run=config.name,
-        seed=config.finetune.seed,
-        cohort=ingested.cohort,
-        outcomes=ingested.outcomes,
-        predictions=finetuned.predictions,
-        perplexity=pretrained.perplexity,
-    )
-    return report(
-        config.evaluate,
-        run=config.name,
-        metrics=metrics,
-        cohort=ingested.cohort,
-        outcomes=ingested.outcomes,
-        histories=histories,
-        quality=ingested.quality,
-        contamination=dict(ingested.guard.counts) if ingested.guard else {},
-        leaks=config.ingest.leaks,
-        settings=settings_of(config),
-        lineage=lineage(),
-    )
+    @cached_property
+    def finetuned(self) -> Finetuned:
+        return finetune(
+            self.config.finetune,
+            self.config.launch,
+            base=self.pretrained.base,
+            summands={"clinical": self.pretrained.clinical},
+            tokenizer=self.pretrained.tokenizer,
+            cohort=self.ingested.cohort,
+            outcomes=self.ingested.outcomes,
+        )
+
+    @cached_property
+    def baselines(self) -> tuple[Artifact, ...]:
+        return baselines(
+            self.config.baselines,
+            cohort=self.ingested.cohort,
+            outcomes=self.ingested.outcomes,
+            max_labelled_admissions=self.config.finetune.max_labelled_admissions,
+            seed=self.config.finetune.training.seed,
+        )
+
+    @cached_property
+    def metrics(self) -> Artifact:
+        return evaluate(
+            self.config.evaluate,
+            run=self.config.name,
+            seed=self.config.finetune.training.seed,
+            cohort=self.ingested.cohort,
+            outcomes=self.ingested.outcomes,
+            predictions=(*self.finetuned.predictions, *self.baselines),
+            perplexity=self.pretrained.perplexity,
+        )
+
+    @cached_property
+    def reported(self) -> Reported:
+        guard = self.ingested.guard
+        return report(
+            self.config.evaluate,
+            run=self.config.name,
+            metrics=self.metrics,
+            cohort=self.ingested.cohort,
+            outcomes=self.ingested.outcomes,
+            histories=self.histories,
+            quality=self.ingested.quality,
+            contamination=dict(guard.counts) if guard else {},
+            leaks=self.config.ingest.leaks,
+            settings=settings_of(self.config),
+            lineage=lineage(),
+        )
+
+    @cached_property
+    def leaks(self) -> Artifact:
+        sections = cut_sections(notes=self.ingested.discharge, cohort=self.ingested.cohort)
+        return audit_leaks(
+            sections=sections,
+            cohort=self.ingested.cohort,
+            outcomes=self.ingested.outcomes,
+            config=self.config.audit,
+        )
+
+    @property
+    def histories(self) -> dict[str, tuple[Artifact, ...]]:
+        """The artifacts that have a training history, under the title that a report gives them."""
+        base = self.pretrained.base
+        made = {"base": (base,)} if isinstance(base, Artifact) else {}  # else the user brought it
+        return {
+            **made,
+            "clinical adapter": (self.pretrained.clinical,),
+            "task adapters": self.finetuned.adapters,
+        }
 
 
 def settings_of(config: AdaptConfig) -> dict[str, Any]:

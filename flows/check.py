@@ -16,8 +16,8 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.needed import check_source
 from tasks.launch import LaunchConfig
-from tasks.model.targets import check_base, check_targets
-from tasks.pretrain.config import HubBase, PathBase
+from tasks.model.bases.config import HubBase, PathBase
+from tasks.model.bases.files import check_base, check_targets
 from tasks.provenance import has_gpu
 
 # the stages, or single kinds of artifact, that each flow comes to
@@ -25,10 +25,11 @@ STAGES = {
     "ingest": ("ingest",),
     "pretrain": ("ingest", "pretrain"),
     "finetune": ("ingest", "pretrain", "finetune"),
-    "evaluate": ("ingest", "pretrain", "finetune", "evaluate", "report"),
-    "adapt": ("ingest", "pretrain", "finetune", "evaluate", "report"),
+    "baselines": ("ingest", "baselines"),
+    "evaluate": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
+    "adapt": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
     "audit": ("ingest", "audit"),
-    "compare": ("ingest", "pretrain", "finetune", "evaluate", "report"),
+    "compare": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
 }
 # what each flow makes itself: all else is of earlier stages
 OWN = {name: (name,) for name in STAGES} | {
@@ -57,7 +58,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
         _check_base(config)
         for key, training in (
             ("pretrain.training", config.pretrain.training),
-            ("finetune", config.finetune),
+            ("finetune.training", config.finetune.training),
         ):
             if training.deepspeed:
                 _check_json(f"{key}.deepspeed", training.deepspeed)
@@ -104,8 +105,8 @@ def _check_base(config: AdaptConfig) -> None:
             return
         case PathBase(path=base):
             check_base(base, config.pretrain.sequence_length)
-    check_targets(base, config.pretrain.lora.targets, "pretrain.lora.targets")
-    check_targets(base, config.finetune.lora.targets, "finetune.lora.targets")
+    check_targets(base, config.pretrain.adapter.targets, "pretrain.adapter.targets")
+    check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")
 
 
 def _check_json(key: str, path: Path) -> None:

@@ -57,6 +57,7 @@ class Stage(StrEnum):
     ingest = "ingest"
     pretrain = "pretrain"
     finetune = "finetune"
+    baselines = "baselines"
     evaluate = "evaluate"
 
 
@@ -69,7 +70,7 @@ class Layout(StrEnum):
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.lora.rank=8"),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: finetune.adapter.rank=8"),
 ]
 RefreshOption = Annotated[
     list[str] | None,

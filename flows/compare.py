@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.chain import lineage, run_to_finetune, settings_of
+from flows.chain import Chain, lineage, settings_of
 from flows.check import check
 from flows.config import AdaptConfig
 from flows.loading import load_compare
@@ -44,19 +44,23 @@ def compare(
 
 def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
     """Finetune the run with each seed; what lies before finetuning is the same for all."""
-    made = {seed: run_to_finetune(_seeded(run, seed)) for seed in seeds}
-    ingested, pretrained, _ = made[seeds[0]]
+    chains = {seed: Chain(_seeded(run, seed)) for seed in seeds}
+    first = chains[seeds[0]]
     return Contender(
         run=run.name,
-        cohort=ingested.cohort,
-        outcomes=dict(ingested.outcomes),
-        predictions={seed: finetuned.predictions for seed, (_, _, finetuned) in made.items()},
-        adapters={seed: finetuned.adapters for seed, (_, _, finetuned) in made.items()},
-        clinical=pretrained.clinical,
+        cohort=first.ingested.cohort,
+        outcomes=dict(first.ingested.outcomes),
+        predictions={
+            seed: (*chain.finetuned.predictions, *chain.baselines) for seed, chain in chains.items()
+        },
+        adapters={seed: chain.finetuned.adapters for seed, chain in chains.items()},
+        clinical=first.pretrained.clinical,
         leaks=run.ingest.leaks,
-        settings=settings_of(_seeded(run, seeds[0])),
+        settings=settings_of(first.config),
     )
 
 
 def _seeded(run: AdaptConfig, seed: int) -> AdaptConfig:
-    return run.model_copy(update={"finetune": run.finetune.model_copy(update={"seed": seed})})
+    training = run.finetune.training.model_copy(update={"seed": seed})
+    finetune = run.finetune.model_copy(update={"training": training})
+    return run.model_copy(update={"finetune": finetune})

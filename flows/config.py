@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeInt, model_validator
 
 from tasks.audit.config import LeaksConfig
+from tasks.baselines.config import BaselinesConfig
 from tasks.config import Config
 from tasks.evaluate.config import EvaluateConfig
 from tasks.finetune.config import FinetuneConfig
@@ -25,6 +26,9 @@ class AdaptConfig(Config):
     ingest: IngestConfig
     pretrain: PretrainConfig
     finetune: FinetuneConfig
+    baselines: BaselinesConfig = Field(
+        default=BaselinesConfig(), description="What the members are compared with"
+    )
     evaluate: EvaluateConfig
     audit: LeaksConfig = Field(
         default_factory=LeaksConfig, description="How `clinfuse audit leaks` looks for leaks"
@@ -48,13 +52,13 @@ class CompareConfig(Config):
     seeds: tuple[NonNegativeInt, ...] = Field(
         default=(1, 2, 3),  # s^2 of two seeds has one degree of freedom: its interval says little
         min_length=1,
-        description="Each run is finetuned with each of these as finetune.seed",
+        description="Each run is finetuned with each of these as finetune.training.seed",
     )
     reference: str | None = Field(
         default=None,
         pattern=r"^[a-z0-9][a-z0-9-]*/.+$",
         description="The model that all others are compared with, as run/variant, e.g. demo/tfidf. "
-        "Empty: the first run's TF-IDF, or else its first arm",
+        "Empty: the first run's TF-IDF, or else its first member",
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,19 @@ from flows.config import AdaptConfig, CompareConfig
 from tasks.errors import ConfigError
 
 PRESET = "preset"  # the key that names a YAML file which gives every value not given beside it
+_TRAINING = (
+    *("learning_rate", "schedule", "warmup_share", "weight_decay", "clip", "batch_size"),
+    *("micro_batch_size", "seed", "precision", "checkpoint_every_steps", "deepspeed"),
+)
+MOVED = {  # former key -> what it is now
+    "finetune.arms": "finetune.members",
+    "finetune.clinical": "finetune.members.0.summands.0.trained",
+    "finetune.lora": "finetune.adapter",
+    "finetune.tfidf": "baselines.tfidf",
+    "pretrain.lora": "pretrain.adapter",
+    "pretrain.gradient_checkpointing": "pretrain.training.gradient_checkpointing",
+    **{f"finetune.{name}": f"finetune.training.{name}" for name in _TRAINING},
+}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -194,6 +208,8 @@ def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
     place = [part for part in error["loc"] if not str(part).startswith("function-")]
     key = ".".join(str(part) for part in place)
     match error["type"]:
+        case "extra_forbidden" if new := MOVED.get(re.sub(r"^runs\.\d+\.", "", key)):
+            return f"the key '{key}' is now '{new}'; rename it"
         case "extra_forbidden":
             known = sorted(_keys_beside(place, model))
             near = difflib.get_close_matches(str(place[-1]), known, n=1)

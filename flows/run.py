@@ -69,13 +69,11 @@ def _call(flow: str, parameters: dict[str, Any]) -> str:
     # imported here: Prefect reads the environment when it is imported, and takes seconds
     from prefect import tags
 
-    from flows.audit import audit
     from flows.compare import compare
-    from flows.stages import adapt, evaluate, finetune, ingest, pretrain, refreshable
+    from flows.stages import FLOWS, refreshable
 
     check_names(parameters.get("refresh", ()), refreshable(flow), "refresh")
-    flows = (adapt, ingest, pretrain, finetune, evaluate, audit, compare)
-    called: Any = next(each for each in flows if each.name == flow)
+    called: Any = next(each for each in (*FLOWS, compare) if each.name == flow)
     _quiet()
     with prefect_api(), tags(flow, Path(parameters["preset"]).stem):
         state = called(**parameters, return_state=True)

@@ -7,6 +7,7 @@ that the preset gives, and sends nothing that was not touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,13 @@ import yaml
 from prefect import Flow, flow
 from prefect.runtime import flow_run
 
-from flows.chain import run_to_finetune, run_to_pretrain, run_to_report
+from flows.chain import Chain
 from flows.check import OWN, STAGES, check
 from flows.config import AdaptConfig
 from flows.loading import load_config
-from flows.publish import publish
+from flows.publish import publish, publish_audit
 from tasks.audit import steps as auditing
+from tasks.baselines import steps as comparing
 from tasks.evaluate import steps as evaluating
 from tasks.finetune import steps as finetuning
 from tasks.flow_run import steering
@@ -28,6 +30,7 @@ from tasks.pretrain import steps as pretraining
 from tasks.report import steps as reporting
 from tasks.step import Step
 
+STEPS = (ingesting, pretraining, finetuning, comparing, evaluating, reporting, auditing)
 LONGEST_NAME = 120  # characters of a run's name in Prefect's lists
 _PARAMETERS = """
     Args:
@@ -43,12 +46,7 @@ _PARAMETERS = """
 
 def refreshable(flow: str) -> tuple[str, ...]:
     """The stages and kinds of artifact that the flow of that name comes to, and can make anew."""
-    steps = [
-        step
-        for module in (ingesting, pretraining, finetuning, evaluating, reporting, auditing)
-        for step in vars(module).values()
-        if isinstance(step, Step)
-    ]
+    steps = [step for module in STEPS for step in vars(module).values() if isinstance(step, Step)]
     reached = [
         name
         for step in steps
@@ -92,11 +90,11 @@ def _as_yaml(value: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n")
 
 
-def stage_flow(name: str, summary: str, run: Callable[[AdaptConfig], object]) -> Flow[..., None]:
+def stage_flow(name: str, summary: str, make: Callable[[Chain], object]) -> Flow[..., None]:
     """A flow that runs the chain up to the stage of that name, or all of it.
 
     Args:
-        run: what it does with the configuration.
+        make: asks the chain for what the flow makes.
     """
 
     def body(
@@ -111,7 +109,7 @@ def stage_flow(name: str, summary: str, run: Callable[[AdaptConfig], object]) ->
         config = configured(preset, overrides, name, source, ranks)
         check(config, flow=stage)
         with steering(refresh=refresh, makers=None if make_missing else OWN[stage]):
-            run(config)
+            make(Chain(config))
 
     stage = name
     body.__name__ = body.__qualname__ = name
@@ -122,20 +120,31 @@ def stage_flow(name: str, summary: str, run: Callable[[AdaptConfig], object]) ->
     return named(body)
 
 
-def _run_to_report(config: AdaptConfig) -> None:
-    publish(config.name, run_to_report(config))
+def _report(chain: Chain) -> None:
+    publish(chain.config.name, chain.reported)
 
 
-adapt = stage_flow("adapt", "Take MIMIC's files to a report of AUROCs.", _run_to_report)
+def _audit(chain: Chain) -> None:
+    publish_audit(chain.config.name, chain.leaks)
+
+
 ingest = stage_flow(
-    "ingest",
-    "Read the source: notes, splits, cohort, outcomes.",
-    lambda config: ingesting.ingest(config.ingest),
+    "ingest", "Read the source: notes, splits, cohort, outcomes.", attrgetter("ingested")
 )
 pretrain = stage_flow(
-    "pretrain", "Train the clinical adapter on training patients' notes.", run_to_pretrain
+    "pretrain",
+    "Train the clinical adapter on training patients' notes.",
+    attrgetter("pretrained"),
 )
 finetune = stage_flow(
-    "finetune", "Train the task adapters and their ablations, and predict.", run_to_finetune
+    "finetune",
+    "Train the members, and predict with each and its ablations.",
+    attrgetter("finetuned"),
 )
-evaluate = stage_flow("evaluate", "Measure the predictions and report.", _run_to_report)
+baselines = stage_flow(
+    "baselines", "Fit what the members are compared with, and predict.", attrgetter("baselines")
+)
+evaluate = stage_flow("evaluate", "Measure the predictions and report.", _report)
+adapt = stage_flow("adapt", "Take MIMIC's files to a report of AUROCs.", _report)
+audit = stage_flow("audit", "Look for sections of the notes that give an outcome away.", _audit)
+FLOWS = (adapt, ingest, pretrain, finetune, baselines, evaluate, audit)

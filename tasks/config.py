@@ -18,9 +18,18 @@ class Unkeyed(Config):
     """A configuration of how a step runs, not of what it makes; it stays out of the key."""
 
 
-def _kind_alone(given: Any) -> Any:
-    return {"kind": given} if isinstance(given, str) else given
+def kind_or(default: str | None) -> BeforeValidator:
+    """Of a union of kinds: `view: full` is short for `view: {kind: full}`; a default may be given.
+
+    It stands beside the union's discriminator.
+    """
+
+    def with_kind(given: Any) -> Any:
+        if isinstance(given, str):
+            return {"kind": given}
+        return {"kind": default, **given} if default and isinstance(given, dict) else given
+
+    return BeforeValidator(with_kind)
 
 
-# beside the discriminator of a union of kinds: `view: full` is short for `view: {kind: full}`
-KIND_ALONE = BeforeValidator(_kind_alone)
+KIND_ALONE = kind_or(None)

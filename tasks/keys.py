@@ -52,6 +52,12 @@ class Artifact(_Directory):
     counts: dict[str, Any] = field(default_factory=dict)
 
 
+if TYPE_CHECKING:
+    Input = Path
+else:
+    Input = Artifact | Path  # in a config that a step takes: an artifact, or its directory
+
+
 def key_of(kind: str, version: int, arguments: Mapping[str, Any], fingerprints: Path) -> str:
     """Return the key of what the step of that kind and version makes from these arguments.
 
@@ -121,6 +127,8 @@ def inputs_of(value: Any) -> list[Artifact]:
     match value:
         case Artifact():
             return [value]
+        case BaseModel():
+            return inputs_of(dict(value))
         case Mapping():
             return [found for item in value.values() for found in inputs_of(item)]
         case list() | tuple():

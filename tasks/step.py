@@ -24,6 +24,7 @@ import prefect
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
+from pydantic import BaseModel
 
 from tasks.changes import why_made
 from tasks.dumps import forbid_core_dumps
@@ -252,7 +253,9 @@ def _resolved(value: Any, store: Store) -> Any:
     match value:
         case Artifact():
             return store.path(value.kind, value.key)
-        case dict():
+        case BaseModel():
+            return value.model_copy(update=_resolved(dict(value), store))
+        case Mapping():
             return {name: _resolved(item, store) for name, item in value.items()}
         case list() | tuple():
             return type(value)(_resolved(item, store) for item in value)
@@ -267,8 +270,9 @@ def _task_run_name() -> str:
 
 
 def _title(kind: str, arguments: Mapping[str, Any]) -> str:
-    """The kind and what tells it from others of its kind: the arguments that are plain words."""
-    return " ".join([kind, *(value for value in arguments.values() if isinstance(value, str))])
+    """The kind and what tells it from others of its kind: plain words, and a job's name."""
+    words = [getattr(value, "name", value) for value in arguments.values()]
+    return " ".join(dict.fromkeys([kind, *(word for word in words if isinstance(word, str))]))
 
 
 def _can_be_retried(task: Any, task_run: Any, state: Any) -> bool:

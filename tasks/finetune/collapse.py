@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from tasks.data.outcomes import Outcome, Rows
 from tasks.errors import TrainingError
-from tasks.finetune.config import FinetuneConfig
-from tasks.finetune.outcomes import Outcome, Rows
+from tasks.finetune.config import MemberTraining
 from tasks.ranking import macro_auroc
+from tasks.training.watchers.watcher import Run, Step, Watcher
 
 CHANCE = 0.5
 LEARNED = 2  # times collapse_below's way above chance: less may be noise of a small validation set
@@ -19,10 +22,29 @@ Z_95 = 1.96
 DRAWS = 40  # of random scores: their standard deviation is then known to about a ninth
 
 
+class Collapse(Watcher):
+    """Ends a member's training where its validation fell back to chance."""
+
+    def __init__(
+        self, name: str, config: MemberTraining, outcomes: Sequence[Outcome], rows: Rows
+    ) -> None:
+        """Watch the member of that name, which is validated on these rows."""
+        self.name, self.config, self.outcomes, self.rows = name, config, outcomes, rows
+
+    def judged(self, run: Run, step: Step, value: float) -> None:
+        self.check(run.state.history, last=False)
+
+    def check(self, history: Sequence[Mapping[str, Any]], *, last: bool) -> str | None:
+        """See `check_collapse`, of the validation values of a history."""
+        values = [row["validation"] for row in history if row["validation"] is not None]
+        spread = partial(spread_by_chance, self.outcomes, self.rows)
+        return check_collapse(self.name, values, self.config, spread, last=last)
+
+
 def check_collapse(
     name: str,
     values: Sequence[float],
-    config: FinetuneConfig,
+    config: MemberTraining,
     spread: Callable[[], float],
     *,
     last: bool,
@@ -55,10 +77,10 @@ def check_collapse(
     if not sure:
         return f"'{name}' may have learned nothing: {found}; more patients would tell"
     raise TrainingError(
-        f"'{name}' collapsed: {found}; lower finetune.learning_rate (now "
-        f"{config.learning_rate:g}), finetune.head.learning_rate (now "
-        f"{config.head.learning_rate:g}) or finetune.clip (now {config.clip:g}), or set "
-        "finetune.collapse_below to 0 to publish it"
+        f"'{name}' collapsed: {found}; lower finetune.training.learning_rate (now "
+        f"{config.training.learning_rate:g}), finetune.head.learning_rate (now "
+        f"{config.head.learning_rate:g}) or finetune.training.clip (now "
+        f"{config.training.clip:g}), or set finetune.collapse_below to 0 to publish it"
     )
 
 

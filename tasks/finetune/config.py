@@ -1,74 +1,104 @@
-"""How the task adapters and heads are trained, and what they are compared with."""
+"""How members are trained: their task adapters, their heads, and beside which adapters."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tasks.config import Config
-from tasks.model.lora import LoraSettings
+from tasks.model.adapters.methods import TASK, Lora, Method
+from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
+from tasks.variants import Variant
 
-Arm = Literal["fused", "unfused"]
 
+class SummandConfig(Config):
+    """An adapter that was made before, beside which a task adapter learns."""
 
-class HeadConfig(Config):
-    """What turns token states into a logit for each label."""
-
-    # of 30 labels, the way to the best reachable AUROC: attention 80%, max pooling 77%, mean 62%,
-    # last token 53% (two cores, 35 s, hidden 64)
-    kind: Literal["label_attention", "linear"] = Field(
-        default="label_attention",
-        description="label_attention: each label attends to the tokens that speak for it; linear: "
-        "one layer on a pooled state, as in the paper",
+    adapter: Literal["clinical"] = Field(
+        default="clinical", description="clinical: what the pretrain stage makes"
     )
-    pool: Literal["last", "mean", "max"] = Field(
-        default="last", description="Which state a linear head reads; the paper's is the last"
-    )
-    start_from_titles: bool = Field(
-        default=True,
-        description="Start a label's query and weight from its title, embedded by the model",
-    )
-    learning_rate: float = Field(
-        default=3e-3, gt=0, description="Peak learning rate of the heads"
-    )  # at 1e-2 runs collapsed
-
-
-class TfidfConfig(Config):
-    """The baseline: TF-IDF and one logistic regression a label."""
-
-    max_features: int = Field(
-        default=20_000, ge=1, description="Only so many most frequent terms are used"
-    )
-    longest_ngram: int = Field(default=1, ge=1, le=3, description="Terms of up to so many words")
-    strengths: tuple[float, ...] = Field(
-        default=(0.1, 1.0, 10.0),
-        min_length=1,
-        description="Values of C (inverse regularization) to choose from, on validation",
+    trained: bool = Field(
+        default=False, description="Whether finetuning may change it (a copy); off: it is frozen"
     )
 
 
-class FinetuneConfig(TrainingConfig):
-    """From admission notes, outcomes and a clinical adapter to task adapters and predictions."""
+class MemberConfig(Config):
+    """A task adapter and its heads, trained by itself: W + dW of each summand + dW(task)."""
 
-    arms: tuple[Arm, ...] = Field(
-        default=("fused", "unfused"),
-        min_length=1,
-        description="fused: W + dW(clinical) + dW(task); unfused: the same without the clinical "
-        "adapter, to see what that is worth",
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Its name in tables")
+    title: str = Field(default="", description="In headings and legends; empty: the name")
+    short_title: str = Field(default="", description="In narrow columns; empty: the title")
+    phrase: str = Field(default="", description="Within a sentence; empty: the title")
+    summands: tuple[SummandConfig, ...] = Field(
+        default=(), description="The adapters beside the task adapter, in the order of the sum"
     )
-    clinical: Literal["frozen", "trainable"] = Field(
-        default="frozen", description="Whether finetuning may change the clinical adapter (a copy)"
-    )
-    joint: bool = Field(
-        default=True,
-        description="One task adapter for all outcomes with a head each: one forward pass serves "
-        "all. Off: an adapter for each outcome, as in the paper",
-    )
-    lora: LoraSettings = Field(default_factory=LoraSettings, description="The task adapter")
-    head: HeadConfig = Field(default_factory=HeadConfig, description="The heads")
+
+    @model_validator(mode="after")
+    def _summands_differ(self) -> Self:
+        if len({summand.adapter for summand in self.summands}) < len(self.summands):
+            raise ValueError("an adapter is named twice among the summands; name each once")
+        return self
+
+    def variant(self, ablates: str | None = None) -> Variant:
+        """The record of what the member predicts, or predicts without one of its adapters."""
+        adapters = (*(summand.adapter for summand in self.summands), TASK)
+        title, short = self.title or self.name, self.short_title or self.title or self.name
+        if ablates is None:
+            return Variant(
+                name=self.name,
+                title=title,
+                short_title=short,
+                phrase=self.phrase,
+                member=self.name,
+                summands=adapters,
+            )
+        return Variant(
+            name=f"{self.name}-without-{ablates}",
+            title=f"{short}, {ablates} adapter zeroed",
+            member=self.name,
+            summands=tuple(adapter for adapter in adapters if adapter != ablates),
+            ablates=ablates,
+        )
+
+
+FUSED = MemberConfig(
+    name="fused",
+    title="Fused (clinical + task adapter)",
+    short_title="Fused",
+    phrase="the fused model",
+    summands=(SummandConfig(),),
+)
+UNFUSED = MemberConfig(
+    name="unfused", title="Task adapter only", phrase="the task adapter alone", summands=()
+)
+_KNOWN = {member.name: member for member in (FUSED, UNFUSED)}
+
+
+def _member_of_that_name(given: Any) -> Any:
+    if isinstance(given, str) and given not in _KNOWN:
+        raise ValueError(
+            f"there is no member '{given}'; write {' or '.join(_KNOWN)}, or a mapping with name "
+            "and summands"
+        )
+    return _KNOWN[given] if isinstance(given, str) else given
+
+
+class FinetuneTraining(TrainingConfig):
+    """How a member is trained."""
+
     # two cores, hidden 64: 2e-3 learns in minutes; 3e-3 with a trainable clinical adapter collapsed
     learning_rate: float = Field(
         default=2e-3, gt=0, description="Peak learning rate of the adapters (AdamW)"
+    )
+
+
+class MemberTraining(Config):
+    """What holds for every member, and decides what it learns."""
+
+    adapter: Method = Field(default=Lora(), description="The task adapter")
+    head: HeadConfig = Field(default=LabelAttentionConfig(), description="The heads")
+    training: FinetuneTraining = Field(
+        default=FinetuneTraining(), description="How a member is trained"
     )
     epochs: int = Field(default=4, ge=1, description="Passes over the training admissions")
     positive_weight: Literal["none", "balanced"] = Field(
@@ -76,13 +106,11 @@ class FinetuneConfig(TrainingConfig):
         description="balanced: in the loss a label's cases weigh as much as its controls; the "
         "weight is taken off the saved head again, so that probabilities stay those of the data",
     )
-    max_tokens: int = Field(
-        default=512, ge=8, description="A note's tokens beyond this many are not read"
-    )
     max_labelled_admissions: int | None = Field(
         default=None,
         ge=1,
-        description="Learn from only so many training admissions, chosen by a hash; empty: all",
+        description="Learn from at most this many training admissions, chosen by a hash; empty: "
+        "all",
     )
     collapse_below: float = Field(
         default=0.55,
@@ -92,12 +120,35 @@ class FinetuneConfig(TrainingConfig):
         "falls back towards chance, by more than chance explains with so few admissions (else "
         "warn); 0 publishes whatever comes out",
     )
-    tfidf: TfidfConfig | None = Field(
-        default_factory=TfidfConfig, description="The TF-IDF baseline; null leaves it out"
+
+
+class FinetuneConfig(MemberTraining):
+    """From admission notes, outcomes and adapters to members and their predictions."""
+
+    members: tuple[Annotated[MemberConfig, BeforeValidator(_member_of_that_name)], ...] = Field(
+        default=(FUSED, UNFUSED),
+        min_length=1,
+        description="What is trained, each for itself. fused: W + dW(clinical) + dW(task); "
+        "unfused: the same without the clinical adapter, to see what that is worth; or a mapping "
+        "of a name and summands",
+    )
+    joint: bool = Field(
+        default=True,
+        description="One task adapter for all outcomes with a head each: one forward pass serves "
+        "all. Off: an adapter for each outcome, as in the paper",
+    )
+    max_tokens: int = Field(
+        default=512, ge=8, description="A note's tokens beyond this many are not read"
     )
 
     @model_validator(mode="after")
-    def _arms_differ(self) -> "FinetuneConfig":
-        if len(set(self.arms)) < len(self.arms):
-            raise ValueError("an arm is named twice; name each once")
+    def _members_differ(self) -> Self:
+        if len({member.name for member in self.members}) < len(self.members):
+            raise ValueError("two members have the same name; give each a name of its own")
         return self
+
+    @property
+    def of_members(self) -> MemberTraining:
+        """The part that decides what a member learns, whichever others there are."""
+        names = MemberTraining.model_fields
+        return MemberTraining(**{name: getattr(self, name) for name in names})

@@ -1,33 +1,31 @@
-"""What the training and prediction programs are told, without torch."""
+"""What the training and prediction programs are told, without torch: what their steps take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tasks.config import Config
-from tasks.finetune.config import FinetuneConfig
+from tasks.finetune.config import MemberTraining
+from tasks.keys import Input
+from tasks.variants import Variant
 
 
-class FinetuneJob(Config):
-    """What to train, from what, and where to leave it."""
+class MemberJob(Config):
+    """A member to train, and from what."""
 
-    config: FinetuneConfig
-    base: Path
-    clinical: Path
-    tokenizer: Path
-    encoded: Path
-    outcomes: Mapping[str, Path]
-    result: Path
+    name: str  # the member's; that of its outcome added where it learns a single one
+    trained: tuple[str, ...]  # which of the summands go on learning
+    config: MemberTraining
+    base: Input
+    summands: Mapping[str, Input]  # the adapters beside the task adapter, in order
+    tokenizer: Input
+    encoded: Input
+    outcomes: Mapping[str, Input]
 
 
 class PredictJob(Config):
-    """Which adapters predict, and where the predictions go."""
+    """A trained member, and the variants of it that predict."""
 
-    config: FinetuneConfig
-    base: Path
-    clinical: Path
-    adapters: Path  # a task-adapter artifact
-    encoded: Path
-    outcomes: tuple[str, ...]
-    result: Path
+    member: MemberJob
+    adapter: Input  # a task-adapter artifact
+    variants: tuple[Variant, ...]

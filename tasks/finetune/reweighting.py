@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks.finetune.config import FinetuneConfig
-from tasks.finetune.outcomes import Outcome, Rows
+from tasks.data.outcomes import Outcome, Rows
+from tasks.finetune.config import MemberTraining
 
 LARGEST_WEIGHT = 100.0  # of a case: beyond it a single rare case would rule its batch
 
 
 def positive_weights(
-    config: FinetuneConfig, outcomes: Sequence[Outcome], rows: Rows
+    config: MemberTraining, outcomes: Sequence[Outcome], rows: Rows
 ) -> dict[str, Tensor]:
     """By outcome the weight of each label's cases, [labels]; empty where none is weighted.
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.finetune.config import FinetuneConfig, TfidfConfig
-from tasks.finetune.jobs import FinetuneJob, PredictJob
+from tasks.finetune.config import FinetuneConfig, MemberConfig
+from tasks.finetune.jobs import MemberJob, PredictJob
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
-from tasks.model.targets import check_targets
+from tasks.model.adapters.methods import TASK
+from tasks.model.bases.files import check_targets
 from tasks.reporting import report
 from tasks.step import Counts, in_shards, step, warn
 
@@ -21,8 +22,8 @@ from tasks.step import Counts, in_shards, step, warn
 class Finetuned:
     """What the stage made."""
 
-    adapters: Artifact  # kind "task-adapter": every arm
-    predictions: dict[str, dict[str, Artifact]]  # variant -> outcome -> where its predictions are
+    adapters: tuple[Artifact, ...]  # kind "task-adapter": one a member, or one a member and outcome
+    predictions: tuple[Artifact, ...]  # of each of them
 
 
 def finetune(
@@ -30,51 +31,45 @@ def finetune(
     launch: LaunchConfig,
     *,
     base: Artifact | Path,
-    clinical: Artifact,
+    summands: Mapping[str, Artifact],
     tokenizer: Artifact | Path,
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
 ) -> Finetuned:
-    """From admission notes and outcomes to predictions of every arm and of the baseline.
+    """From admission notes and outcomes to every member and its predictions.
 
-    Raises TrainingError where an arm collapses, RanksDied where a new run would resume.
+    Args:
+        summands: the adapters beside which a member may learn, by name.
+
+    Raises TrainingError where a member collapses, RanksDied where a new run would resume.
     """
     brought = None if isinstance(base, Artifact) else base
-    check_targets(brought, config.lora.targets, "finetune.lora.targets")
-    known = dict(outcomes)
+    check_targets(brought, config.adapter.targets, "finetune.adapter.targets")
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
-    adapters = train_arms(
-        config=config.model_copy(update={"tfidf": None}),  # not what the adapters depend on
-        base=base,
-        clinical=clinical,
-        tokenizer=tokenizer,
-        encoded=encoded,
-        outcomes=known,
-        launch=launch,
-    )
-    predicted = predict(
-        config=config.model_copy(update={"tfidf": None}),
-        base=base,
-        clinical=clinical,
-        adapters=adapters,
-        encoded=encoded,
-        outcomes=tuple(known),
-        launch=launch,
-    )
-    variants: list[str] = [*config.arms]
-    if "fused" in config.arms:
-        variants += ["fused-without-clinical", "fused-without-task"]
-    predictions = {variant: dict.fromkeys(known, predicted) for variant in variants}
-    if config.tfidf:
-        baseline = fit_tfidf(
-            cohort=cohort,
-            outcomes=known,
-            config=config.tfidf,
-            most=config.max_labelled_admissions,
-            seed=config.seed,
+    groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]
+    jobs = [
+        (
+            member,
+            MemberJob(
+                name=member.name if config.joint else f"{member.name}-{next(iter(group))}",
+                trained=tuple(each.adapter for each in member.summands if each.trained),
+                config=config.of_members,
+                base=base,
+                summands={each.adapter: summands[each.adapter] for each in member.summands},
+                tokenizer=tokenizer,
+                encoded=encoded,
+                outcomes=group,
+            ),
         )
-        predictions["tfidf"] = dict.fromkeys(known, baseline)
-    return Finetuned(adapters, predictions)
+        for member in config.members
+        for group in groups
+    ]
+    adapters = [train_member(job=job, member=member.name, launch=launch) for member, job in jobs]
+    predictions = [
+        predict(job=_predicting(member, job, adapter), name=job.name, launch=launch)
+        for (member, job), adapter in zip(jobs, adapters, strict=True)
+    ]
+    return Finetuned(tuple(adapters), tuple(predictions))
 
 
 @step("encoded", version=3)
@@ -85,70 +80,28 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
     return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
-@step("task-adapter", version=2, resumable=True)
-def train_arms(
-    out: Path,
-    config: FinetuneConfig,
-    base: Path,
-    clinical: Path,
-    tokenizer: Path,
-    encoded: Path,
-    outcomes: Mapping[str, Path],
-    launch: LaunchConfig,
-) -> Counts:
-    """Train the task adapter and heads of every arm, in one launch."""
-    job = FinetuneJob(
-        config=config,
-        base=base,
-        clinical=clinical,
-        tokenizer=tokenizer,
-        encoded=encoded,
-        outcomes=outcomes,
-        result=out,
-    )
+@step("task-adapter", version=3, resumable=True)
+def train_member(out: Path, job: MemberJob, member: str, launch: LaunchConfig) -> Counts:
+    """Train the task adapter and the heads of one member."""
     run("tasks.finetune.train", job, out / "work", launch, on_progress=report)
-    found: Counts = json.loads((out / "summary.json").read_text())
-    for name, value in found.items():
-        if name.endswith("_warning"):
-            warn(str(value))
-    return found
+    counts: Counts = json.loads((out / "work" / "counts.json").read_text())
+    if "warning" in counts:
+        warn(str(counts["warning"]))
+    return {"member": member, **counts}
 
 
-@step("predictions", version=1)
-def predict(
-    out: Path,
-    config: FinetuneConfig,
-    base: Path,
-    clinical: Path,
-    adapters: Path,
-    encoded: Path,
-    outcomes: tuple[str, ...],
-    launch: LaunchConfig,
-) -> Counts:
-    """Predict with the saved adapters of every arm, and with either adapter zeroed."""
-    job = PredictJob(
-        config=config,
-        base=base,
-        clinical=clinical,
-        adapters=adapters,
-        encoded=encoded,
-        outcomes=outcomes,
-        result=out,
-    )
+@step("predictions", version=2)
+def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Counts:
+    """Predict with a saved member, and without each of its adapters."""
     run("tasks.finetune.predict", job, out / "work", launch, on_progress=report)
-    return {"variants": len([path for path in out.iterdir() if path.name != "work"])}
+    return {"variants": len(job.variants)}
 
 
-@step("predictions", version=1)
-def fit_tfidf(
-    out: Path,
-    cohort: Path,
-    outcomes: Mapping[str, Path],
-    config: TfidfConfig,
-    most: int | None,
-    seed: int,
-) -> Counts:
-    """Fit TF-IDF with logistic regression on the same admissions, and predict."""
-    from tasks.finetune.tfidf import write_tfidf  # scikit-learn takes a second to import
-
-    return write_tfidf(out, cohort, outcomes, config, most, seed)
+def _predicting(member: MemberConfig, job: MemberJob, adapter: Artifact) -> PredictJob:
+    """The member, and, where it is a sum, the member without each of the summands."""
+    ablated = (*(each.adapter for each in member.summands), TASK) if member.summands else ()
+    return PredictJob(
+        member=job,
+        adapter=adapter,
+        variants=(member.variant(), *(member.variant(adapter) for adapter in ablated)),
+    )

@@ -1,4 +1,4 @@
-"""Train the task adapters and heads of every arm, one after another, in one launch.
+"""Train a member: its task adapter, beside the summands that it has, and its heads.
 
 By hand, on two CPU ranks or two GPUs, where job.json is what `finetune` left in a work folder:
 
@@ -9,202 +9,185 @@ On two nodes of eight GPUs, on each:
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
         -m tasks.finetune.train work/job.json
 
-It reads the training and validation splits only. What it leaves in the folder `result`:
-`<arm>/` (with `joint: false`: `<arm>/<outcome>/`), a plain PEFT directory with its heads,
-history.parquet, and summary.json.
+It reads the training and validation splits only. What it leaves beside the work folder: a plain
+PEFT directory with its heads, and history.parquet; in the work folder, counts.json.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
 from tasks import schemas, tables
-from tasks.data.tokenizer import read_tokenizer
-from tasks.finetune.batches import Notes, Plan
-from tasks.finetune.collapse import check_collapse, spread_by_chance
-from tasks.finetune.config import Arm, FinetuneConfig
-from tasks.finetune.jobs import FinetuneJob
-from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.data.notes import Notes
+from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.data.tokenizer import LoadedTokenizer
+from tasks.errors import TrainingError
+from tasks.finetune.collapse import Collapse
+from tasks.finetune.jobs import MemberJob
+from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
-from tasks.finetune.scoring import mean_macro_auroc, score
-from tasks.finetune.start import start_heads
-from tasks.model.adapters import base_name_of
-from tasks.model.base import check_positions, load_headless, states_width
-from tasks.model.fusion import FusedModel, Fusion, check_first_gradients
-from tasks.model.heads import HeadShape, masked_bce, masked_cross_entropy
-from tasks.training.engine import precision_of, seed_all
-from tasks.training.loop import Batch, Trained, Validation, train
+from tasks.model.adapters.files import base_name_of
+from tasks.model.bases.load import check_positions, load_base, states_width
+from tasks.model.classifier import Classifier, Summand, new_classifier
+from tasks.model.heads.config import HeadShape
+from tasks.model.heads.losses import masked_bce, masked_cross_entropy
+from tasks.model.heads.start import start_biases, start_from_titles, start_whitening
+from tasks.model.score import Logits, score
+from tasks.ranking import macro_auroc
+from tasks.training.engine import (
+    deepspeed_config,
+    precision_of,
+    save_activations,
+    seed_all,
+    without_training,
+)
+from tasks.training.lesson import Batch
+from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
-
-
-@dataclass(frozen=True)
-class Member:
-    """One task adapter to train: an arm, and the outcomes that share the adapter."""
-
-    arm: Arm
-    outcomes: tuple[Outcome, ...]
-    joint: bool
-
-    @property
-    def name(self) -> str:
-        return self.arm if self.joint else f"{self.arm}-{self.outcomes[0].name}"
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.arm) if self.joint else Path(self.arm) / self.outcomes[0].name
+from tasks.training.watchers.movement import Movement
+from tasks.training.watchers.validation import Validation
 
 
 @dataclass(frozen=True)
 class Study:
-    """What all members learn from."""
+    """What the member learns from."""
 
-    job: FinetuneJob
+    job: MemberJob
     notes: Notes
     outcomes: tuple[Outcome, ...]
     train_rows: Rows
     validation_rows: Rows
+    case_weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
 
     @classmethod
-    def read(cls, job: FinetuneJob) -> Study:
-        notes = Notes.read(job.encoded)
+    def read(cls, job: MemberJob) -> Study:
+        notes = Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
         outcomes = tuple(
-            read_outcome(name, place, notes.hadm_ids) for name, place in job.outcomes.items()
+            read_outcome(name, path, notes.hadm_ids) for name, path in job.outcomes.items()
         )
-        most, seed = job.config.max_labelled_admissions, job.config.seed
+        most, seed = job.config.max_labelled_admissions, job.config.training.seed
+        rows = training_rows(notes.hadm_ids, notes.splits, outcomes, most, seed)
         return cls(
             job=job,
             notes=notes,
             outcomes=outcomes,
-            train_rows=training_rows(notes.hadm_ids, notes.splits, outcomes, most, seed),
+            train_rows=rows,
             validation_rows=split_rows(notes.splits, "validation"),
-        )
-
-    def members(self) -> list[Member]:
-        joint = self.job.config.joint
-        groups = [self.outcomes] if joint else [(outcome,) for outcome in self.outcomes]
-        return [Member(arm, group, joint) for arm in self.job.config.arms for group in groups]
-
-    def case_weights(self, member: Member) -> dict[str, Tensor]:
-        """How much a case of each label counts in the loss of the outcomes that are reweighted."""
-        return positive_weights(self.job.config, member.outcomes, self.train_rows)
-
-    def check_collapse(self, member: Member, values: Sequence[float], *, last: bool) -> str | None:
-        """See tasks.finetune.collapse; `values` are the member's validation macro AUROCs so far."""
-        return check_collapse(
-            member.name,
-            values,
-            self.job.config,
-            lambda: spread_by_chance(member.outcomes, self.validation_rows),
-            last=last,
+            case_weights=positive_weights(job.config, outcomes, rows),
         )
 
 
-def main(job: FinetuneJob, world: World) -> None:
-    """Train every member; leave adapters, heads, history and a summary."""
+def main(job: MemberJob, world: World) -> None:
+    """Build the member, train it, and leave its adapter, heads, history and counts."""
     study = Study.read(job)
-    rows: list[dict[str, Any]] = []
-    summary: dict[str, Any] = {"admissions_to_learn_from": len(study.train_rows)}
-    for member in study.members():
-        model = build(study, member, world)
-        trained = fit(study, member, model, world)
-        values = validation_values(trained.history)
-        warning = study.check_collapse(member, values, last=True)
-        if world.first:
-            state = prior_corrected(trained.state, study.case_weights(member))
-            model.save(job.result / member.folder, state, base_name_of(job.clinical))
-        rows += trained.history
-        summary |= {
-            f"{member.name}_parameters": sum(each.numel() for each in trained.state.values()),
-            f"{member.name}_tokens": trained.tokens,
-            f"{member.name}_examples": trained.examples,
-            f"{member.name}_best_step": trained.best_step,
-            f"{member.name}_validation": round(trained.best_value or 0.0, 6),
-        }
-        if warning:
-            summary[f"{member.name}_warning"] = warning
-    if world.first:
-        history = pa.Table.from_pylist(rows, schemas.HISTORY)
-        tables.write(job.result / "history.parquet", schemas.HISTORY, history)
-        (job.result / "summary.json").write_text(json.dumps(summary, indent=1))
-    world.wait()
+    model = build(study, world)
+    collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
+    trained = fit(study, model, world, collapse)
+    warning = collapse.check(trained.history, last=True)
+    if not world.first:
+        return
+    out = world.work.parent
+    state = prior_corrected(trained.state, study.case_weights)
+    bases = [base_name_of(path) for path in job.summands.values()]
+    model.save(out, state, *bases[:1])
+    history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
+    tables.write(out / "history.parquet", schemas.HISTORY, history)
+    counts: dict[str, Any] = {
+        "admissions_to_learn_from": len(study.train_rows),
+        "parameters": sum(each.numel() for each in trained.state.values()),
+        "tokens": trained.tokens,
+        "examples": trained.examples,
+        "best_step": trained.best_step,
+        "validation": round(trained.best_value or 0.0, 6),
+    }
+    if warning:
+        counts["warning"] = warning
+    (world.work / "counts.json").write_text(json.dumps(counts))
 
 
-def build(study: Study, member: Member, world: World) -> FusedModel:
+def build(study: Study, world: World) -> Classifier:
     """The member's model on its device, its heads started; the same on every rank."""
     job, config = study.job, study.job.config
-    seed_all(config.seed)  # the same start for every arm
-    base = load_headless(job.base, precision_of(config, world))
-    check_positions(base, int(study.notes.lengths.max()))
-    width = states_width(base)
-    clinical = job.clinical if member.arm == "fused" else None
-    shapes = [
-        HeadShape(o.name, config.head.kind, config.head.pool, width, o.labels)
-        for o in member.outcomes
-    ]
-    model = Fusion(clinical, config.clinical, config.lora).build(base, shapes)
+    training = config.training
+    seed_all(training.seed)  # the same start for every member
+    base = load_base(job.base, precision_of(training, world), deepspeed_config(training, world))
+    check_positions(base.model, int(study.notes.lengths.max()))
+    summands = [Summand(name, path, name in job.trained) for name, path in job.summands.items()]
+    model = new_classifier(base, config.adapter, summands).to(world.device)
+    if training.gradient_checkpointing:
+        save_activations(base.model, "finetune.training.gradient_checkpointing")
+    with without_training(model.backbone, training, world):
+        width = states_width(base)
+    model.add_heads(
+        [
+            HeadShape(outcome=o.name, head=config.head, hidden=width, labels=o.labels)
+            for o in study.outcomes
+        ]
+    )
     model.to(world.device)
-    tokenizer = read_tokenizer(job.tokenizer) if config.head.start_from_titles else None
-    weights = study.case_weights(member)
-    start_heads(model, study.notes, member.outcomes, study.train_rows, tokenizer, weights)
+    heads = {outcome.name: model.head(outcome.name) for outcome in study.outcomes}
+    with without_training(model.backbone, training, world):
+        start_whitening(model.whitening, model.states, study.notes, study.train_rows, world.device)
+        if config.head.start_from_titles:
+            tokenizer = LoadedTokenizer.load(job.tokenizer)
+            start_from_titles(heads, study.outcomes, model.whitened_states, tokenizer, world.device)
+    start_biases(heads, study.outcomes, study.train_rows, study.case_weights)
     return model
 
 
-def fit(study: Study, member: Member, model: FusedModel, world: World) -> Trained:
-    """Train one member; the state of its best epoch by validation."""
-    config = study.job.config
+def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Trained:
+    """Train the member; the state of its best epoch by validation."""
+    config, training = study.job.config, study.job.config.training
     plan = Plan(
         rows=study.train_rows,
         lengths=study.notes.lengths,
-        outcomes=member.outcomes,
-        batch_size=config.batch_size,
+        outcomes=study.outcomes,
+        batch_size=training.batch_size,
         epochs=config.epochs,
-        seed=config.seed,
-        parts=_parts(config, world),
+        seed=training.seed,
+        parts=training.micro_batches(world.size),
     )
-    values: list[float] = []
 
     def judge(module: nn.Module) -> float:
-        what = f"{member.name} on validation"
+        what = f"{study.job.name} on validation"
         logits = score(module, study.notes, study.validation_rows, world, what)
-        values.append(mean_macro_auroc(logits, member.outcomes, study.validation_rows))
-        study.check_collapse(member, values, last=False)
-        return values[-1]
+        return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
-    ends = range(plan.steps_per_epoch, plan.steps + 1, plan.steps_per_epoch)
+    epoch, steps = plan.steps_per_epoch, plan.steps
+    rates = model.rates(training.learning_rate, config.head.learning_rate)
     return train(
         model,
-        _Lesson(member, study.notes, plan, world, study.case_weights(member)),
-        config,
+        MemberLesson(study, plan, world.device),
+        training,
         world,
-        rate_of=lambda name: (
-            config.head.learning_rate if name.startswith("heads.") else config.learning_rate
+        rate_of=rates.__getitem__,
+        watchers=(
+            Movement(model.trained_parts(), due=dict.fromkeys(model.heads, epoch)),
+            Validation(range(epoch, steps + 1, epoch), judge),
+            collapse,
         ),
-        validation=Validation(steps=ends, judge=judge),
-        check_gradients=check_first_gradients,
     )
 
 
 @dataclass(frozen=True)
-class _Lesson:
+class MemberLesson:
     """A member's training, step by step."""
 
-    member: Member
-    notes: Notes
+    study: Study
     plan: Plan
-    world: World
-    weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
+    device: torch.device
 
     @property
-    def arm(self) -> str:
-        return self.member.name
+    def name(self) -> str:
+        return self.study.job.name
 
     @property
     def steps(self) -> int:
@@ -213,41 +196,68 @@ class _Lesson:
     def batch(self, step: int) -> Batch:
         return self.plan.batch(step)
 
-    def loss(self, model: nn.Module, micro: Rows) -> Tensor:
+    def prepared(self, micro: Rows) -> Examples:
+        ids, present = self.study.notes.padded(micro)
+        cells = {
+            outcome.name: (
+                torch.from_numpy(outcome.positives(micro)),
+                torch.from_numpy(outcome.observed(micro)),
+            )
+            for outcome in self.study.outcomes
+        }
+        return Examples(torch.from_numpy(ids), torch.from_numpy(present), cells)
+
+    def loss(self, model: nn.Module, prepared: Examples) -> Tensor:
         """The cross-entropy summed over the observed cells of all outcomes.
 
         So every (admission, label) pair that is known counts the same, whichever the outcome;
         classes, of which an admission has exactly one, count once together. With
         `positive_weight: balanced` a case counts as its label's weight.
         """
-        device = self.world.device
-        logits = model(*self.notes.padded(micro, device))
-        parts = []
-        for outcome in self.member.outcomes:
-            cells = (
-                logits[outcome.name],
-                torch.from_numpy(outcome.positives(micro)).to(device),
-                torch.from_numpy(outcome.observed(micro)).to(device),
-            )
+        device = self.device
+        logits = model(prepared.ids.to(device), prepared.present.to(device))
+        losses = []
+        for outcome in self.study.outcomes:
+            positives, observed = (cells.to(device) for cells in prepared.cells[outcome.name])
             if outcome.one_of:
-                parts.append(masked_cross_entropy(*cells))
-            else:
-                weight = self.weights.get(outcome.name)
-                parts.append(masked_bce(*cells, None if weight is None else weight.to(device)))
-        return torch.stack(parts).sum()
+                losses.append(masked_cross_entropy(logits[outcome.name], positives, observed))
+                continue
+            weight = self.study.case_weights.get(outcome.name)
+            weight = None if weight is None else weight.to(device)
+            losses.append(masked_bce(logits[outcome.name], positives, observed, weight))
+        return torch.stack(losses).sum()
 
 
-def validation_values(history: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The validation values of a history, in the order of epochs."""
-    return [row["validation"] for row in history if row["validation"] is not None]
+@dataclass(frozen=True)
+class Examples:
+    """Some admissions' notes, and what is known of their outcomes."""
+
+    ids: Tensor  # [admissions, tokens]
+    present: Tensor  # [admissions, tokens] bool, False at padding
+    cells: Mapping[str, tuple[Tensor, Tensor]]  # outcome -> positives, observed; [rows, labels]
 
 
-def _parts(config: FinetuneConfig, world: World) -> int:
-    """How many micro-batches a batch is cut into: enough for memory, a multiple of the ranks."""
-    share = -(-config.batch_size // world.size)
-    rounds = -(-share // config.micro_batch_size) if config.micro_batch_size else 1
-    return rounds * world.size
+def mean_macro_auroc(logits: Logits, outcomes: tuple[Outcome, ...], rows: Rows) -> float:
+    """The macro AUROC of each outcome, averaged over the outcomes where it is defined.
+
+    Raises TrainingError where it is defined for none.
+    """
+    values = [
+        macro_auroc(
+            outcome.rankable(logits[outcome.name]),
+            outcome.positives(rows),
+            outcome.observed(rows),
+        )
+        for outcome in outcomes
+    ]
+    defined = [value for value in values if not np.isnan(value)]
+    if not defined:
+        raise TrainingError(
+            f"among {len(rows)} validation admissions no label has both a case and a control; "
+            "raise ingest.split.validation"
+        )
+    return float(np.mean(defined))
 
 
 if __name__ == "__main__":
-    run(FinetuneJob, main)
+    run(MemberJob, main)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import PADDING, Packed, alone
-from tasks.training.loop import Batch
+from tasks.training.lesson import Batch
 
 _UNSCORED = -100
 
@@ -27,10 +27,10 @@ class Packs:
     scored: Tensor  # bool [sequences, longest]: not a piece's first token, and not padding
 
     @classmethod
-    def of(cls, sequences: Sequence[Packed], device: torch.device) -> Packs:
-        """Lay out the sequences, shorter ones filled up on the right.
+    def of(cls, sequences: Sequence[Packed]) -> Packs:
+        """Lay out the sequences, shorter ones filled up on the right; on the CPU.
 
-        >>> packs = Packs.of([Packed(np.array([5, 6, 7, 0]), [0, 2, 3], [1, 2, -1])], "cpu")
+        >>> packs = Packs.of([Packed(np.array([5, 6, 7, 0]), [0, 2, 3], [1, 2, -1])])
         >>> packs.position_ids.tolist(), packs.scored.tolist()
         ([[0, 1, 0, 0]], [[False, True, False, False]])
         """
@@ -48,8 +48,11 @@ class Packs:
             scored[row, packed.starts] = False
             if packed.subject_ids[-1] == PADDING:
                 scored[row, packed.starts[-1] :] = False
-        arrays = (ids, positions, scored)
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
+        return cls(*(torch.from_numpy(array) for array in (ids, positions, scored)))
+
+    def to(self, device: torch.device) -> Packs:
+        """The same on that device."""
+        return Packs(*(each.to(device) for each in vars(self).values()))
 
 
 def apart(sequences: Sequence[Packed], most_tokens: int) -> list[list[Packed]]:
@@ -104,7 +107,7 @@ class LanguageLesson:
     A step learns from the same documents whether or not they stay packed.
     """
 
-    arm: str
+    name: str
     corpus: Corpus
     steps: int
     batch_size: int  # sequences
@@ -131,8 +134,11 @@ class LanguageLesson:
             epoch=(step + 1) * size / total,
         )
 
-    def loss(self, model: nn.Module, micro: Sequence[Packed]) -> Tensor:
-        return token_losses(model, Packs.of(micro, self.device), packed=self.packed).sum()
+    def prepared(self, micro: Sequence[Packed]) -> Packs:
+        return Packs.of(micro)
+
+    def loss(self, model: nn.Module, prepared: Packs) -> Tensor:
+        return token_losses(model, prepared.to(self.device), packed=self.packed).sum()
 
 
 def steps_for(corpus: Corpus, epochs: float, max_tokens: int | None, batch_size: int) -> int:

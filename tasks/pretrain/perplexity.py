@@ -22,9 +22,9 @@ from peft import PeftModel
 
 from tasks import schemas, tables
 from tasks.launch import Progress
-from tasks.model.adapters import language_model
-from tasks.model.base import load_causal
-from tasks.model.trial import PACKED, layout_for
+from tasks.model.adapters.build import language_model
+from tasks.model.bases.causal import load_causal
+from tasks.model.bases.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import PerplexityJob
 from tasks.pretrain.language import Packs, apart, token_losses
@@ -34,6 +34,7 @@ from tasks.training.engine import precision_of
 from tasks.training.program import World, run
 
 REPORT_EVERY = 10  # batches
+TOKENS_AT_ONCE = 4096  # of a forward pass
 
 # tokens scored, negative log-likelihood by the base, and with the adapter
 Sums = NDArray[np.float64]
@@ -45,7 +46,7 @@ def main(job: PerplexityJob, world: World) -> None:
     model = PeftModel.from_pretrained(load_causal(job.base, dtype), str(job.adapter))
     model.to(world.device).eval()
     layout = layout_for(model, language_model(model), corpus.sequence_length)
-    at_once = max(1, job.tokens_at_once // corpus.sequence_length)
+    at_once = max(1, TOKENS_AT_ONCE // corpus.sequence_length)
     # contiguous shares, so that each rank reads a part of the file
     bounds = np.linspace(0, len(corpus), world.size + 1).astype(int)
     rows = range(bounds[world.rank], bounds[world.rank + 1])
@@ -53,7 +54,7 @@ def main(job: PerplexityJob, world: World) -> None:
     for begin in range(rows.start, rows.stop, at_once):
         sequences = [corpus[row] for row in range(begin, min(begin + at_once, rows.stop))]
         packed = layout == PACKED
-        for rows_at_once in [sequences] if packed else apart(sequences, job.tokens_at_once):
+        for rows_at_once in [sequences] if packed else apart(sequences, TOKENS_AT_ONCE):
             for subject_id, sums in _score(model, rows_at_once, world, packed):
                 mine[subject_id] += sums
         if (begin - rows.start) // at_once % REPORT_EVERY == 0:
@@ -61,7 +62,8 @@ def main(job: PerplexityJob, world: World) -> None:
             world.report(Progress(arm="perplexity", step=done, total=len(rows)))
     gathered = world.gather(dict(mine))
     if world.first:
-        job.counts.write_text(json.dumps(_write(gathered, job.out) | {"layout": layout}))
+        counts = _write(gathered, world.work.parent) | {"layout": layout}
+        (world.work / "counts.json").write_text(json.dumps(counts))
 
 
 @torch.no_grad()
@@ -69,7 +71,7 @@ def _score(
     model: PeftModel, sequences: list[Packed], world: World, packed: bool
 ) -> list[tuple[int, Sums]]:
     """Each piece's subject_id and sums."""
-    packs = Packs.of(sequences, world.device)
+    packs = Packs.of(sequences).to(world.device)
     after = token_losses(model, packs, packed=packed).double().cpu().numpy()
     with model.disable_adapter():
         before = token_losses(model, packs, packed=packed).double().cpu().numpy()

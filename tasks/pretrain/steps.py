@@ -10,25 +10,23 @@ from pathlib import Path
 
 from tasks.config import Config
 from tasks.data.tokenizer import FILE, LoadedTokenizer
-from tasks.errors import ModelError
 from tasks.flow_run import current_store
 from tasks.keys import Artifact, fingerprint
 from tasks.launch import LaunchConfig, launch
-from tasks.model.lora import BaseName, LoraSettings
-from tasks.model.targets import check_base, check_targets, check_vocabulary
+from tasks.model.adapters.methods import BaseName
+from tasks.model.bases.config import ScratchBase
+from tasks.model.bases.files import check_base, check_targets, check_vocabulary
 from tasks.patients import OWN_RELEASE
-from tasks.pretrain.config import HubBase, PathBase, PretrainConfig, ScratchBase
+from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
-from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob, TrainJob
+from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.reporting import report
 from tasks.step import Counts, step
-from tasks.training.config import TrainingConfig
 
-TOKENS_AT_ONCE = 4096  # of a forward pass that measures perplexity
-TARGETS = "pretrain.lora.targets"
+TARGETS = "pretrain.adapter.targets"
 
 
 @dataclass(frozen=True)
@@ -76,95 +74,49 @@ def pretrain(
         )
         for split in ("train", "validation")
     }
-    clinical = train_adapter(
+    job = AdapterJob(
         base=base,
-        hub=config.base if isinstance(config.base, HubBase) else None,
         corpus=packed["train"],
-        lora=config.lora,
+        adapter=config.adapter,
         training=config.training,
         epochs=config.epochs,
         max_tokens=config.max_tokens,
-        gradient_checkpointing=config.gradient_checkpointing,
-        launch=launch,
     )
-    perplexity = measure_perplexity(
+    known_as = None if isinstance(config.base, ScratchBase) else config.base.name
+    clinical = train_adapter(job=job, known_as=known_as, launch=launch)
+    measuring = PerplexityJob(
         base=base,
         adapter=clinical,
         corpus=packed["validation"],
         precision=config.training.precision,
-        launch=launch,
     )
+    perplexity = measure_perplexity(job=measuring, launch=launch)
     return Pretrained(base, tokens, packed["train"], packed["validation"], clinical, perplexity)
 
 
 def _base_and_tokenizer(
     config: PretrainConfig, launch: LaunchConfig
 ) -> tuple[Artifact | Path, Artifact | Path]:
-    match config.base:
-        case ScratchBase() as scratch:
-            check_targets(None, config.lora.targets, TARGETS)
-            tokens = train_tokenizer(corpus=scratch.corpus, vocabulary_size=scratch.vocabulary_size)
-            general = pack_text(
-                text=scratch.corpus,
-                tokenizer=tokens,
-                sequence_length=scratch.sequence_length,
-                seed=scratch.training.seed,
-            )
-            shape = BaseShape(
-                hidden_size=scratch.hidden_size,
-                layers=scratch.layers,
-                heads=scratch.heads,
-                max_positions=scratch.max_positions,
-            )
-            base = train_base(
-                corpus=general,
-                tokenizer=tokens,
-                shape=shape,
-                training=scratch.training,
-                epochs=scratch.epochs,
-                launch=launch,
-            )
-            return base, tokens
-        case PathBase() as local:
-            place = local.path
-        case HubBase() as hub:
-            place = _downloaded(hub)
-    check_base(place, config.sequence_length)
-    check_targets(place, config.lora.targets, TARGETS)
-    if (place / FILE).is_file():
-        return place, place
-    converted = convert_tokenizer(source=place)
-    check_vocabulary(place, current_store().path(converted.kind, converted.key))
-    return place, converted
-
-
-def _downloaded(hub: HubBase) -> Path:
-    """The hub's snapshot in the user's own Hugging Face cache; a download only where it lacks."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                hub.id,
-                revision=hub.revision,
-                allow_patterns=["*.json", "*.safetensors", "tokenizer.model"],
-            )
+    if isinstance(config.base, ScratchBase):
+        scratch = config.base
+        check_targets(None, config.adapter.targets, TARGETS)
+        tokens = train_tokenizer(corpus=scratch.corpus, vocabulary_size=scratch.vocabulary_size)
+        general = pack_text(
+            text=scratch.corpus,
+            tokenizer=tokens,
+            sequence_length=scratch.sequence_length,
+            seed=scratch.training.seed,
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            f"{hub.id} cannot be downloaded ({type(error).__name__}); download it by hand and set "
-            "pretrain.base to kind: path, or unset HF_HUB_OFFLINE"
-        ) from None
-
-
-class BaseShape(Config):
-    """The size of a new base."""
-
-    hidden_size: int
-    layers: int
-    heads: int
-    max_positions: int
+        job = BaseJob(base=scratch, tokenizer=tokens, corpus=general)
+        return train_base(job=job, launch=launch), tokens
+    folder = config.base.folder()
+    check_base(folder, config.sequence_length)
+    check_targets(folder, config.adapter.targets, TARGETS)
+    if (folder / FILE).is_file():
+        return folder, folder
+    converted = convert_tokenizer(source=folder)
+    check_vocabulary(folder, current_store().path(converted.kind, converted.key))
+    return folder, converted
 
 
 @step("tokenizer", version=1)
@@ -193,7 +145,7 @@ def pack_notes(
     out: Path,
     notes: tuple[Path, ...],
     splits: Path,
-    others: dict[str, tuple[Path, ...]],
+    others: Mapping[str, tuple[Path, ...]],
     guard: Path | None,
     tokenizer: Path,
     split: str,
@@ -217,102 +169,37 @@ def pack_notes(
     return writer.write(documents)
 
 
-@step("base", version=1, resumable=True)
-def train_base(
-    out: Path,
-    corpus: Path,
-    tokenizer: Path,
-    shape: BaseShape,
-    training: TrainingConfig,
-    epochs: float,
-    launch: LaunchConfig,
-) -> Counts:
+@step("base", version=2, resumable=True)
+def train_base(out: Path, job: BaseJob, launch: LaunchConfig) -> Counts:
     """Train a small LLaMA from nothing."""
-    loaded = LoadedTokenizer.load(tokenizer)
-    method = BaseJob(
-        vocabulary_size=loaded.size,
-        pad=loaded.pad,
-        bos=loaded.bos,
-        eos=loaded.eos,
-        **shape.model_dump(),
-    )
-    job = TrainJob(
-        arm="base",
-        method=method,
-        corpus=corpus,
-        epochs=epochs,
-        max_tokens=None,
-        training=training,
-        out=out,
-        counts=out / "work" / "counts.json",
-    )
-    return _run("tasks.pretrain.train", job, out, launch)
+    return _run("tasks.pretrain.base", job, out, launch)
 
 
-@step("clinical-adapter", version=2, resumable=True)
+@step("clinical-adapter", version=3, resumable=True)
 def train_adapter(
-    out: Path,
-    base: Path,
-    hub: HubBase | None,
-    corpus: Path,
-    lora: LoraSettings,
-    training: TrainingConfig,
-    epochs: float,
-    max_tokens: int | None,
-    gradient_checkpointing: bool,
-    launch: LaunchConfig,
+    out: Path, job: AdapterJob, known_as: tuple[str, str] | None, launch: LaunchConfig
 ) -> Counts:
     """Train the clinical adapter on the frozen base."""
-    job = TrainJob(
-        arm="clinical",
-        method=AdapterJob(
-            base=base,
-            base_name=_name_of(base, hub),
-            lora=lora,
-            gradient_checkpointing=gradient_checkpointing,
-        ),
-        corpus=corpus,
-        epochs=epochs,
-        max_tokens=max_tokens,
-        training=training,
-        out=out,
-        counts=out / "work" / "counts.json",
-    )
-    return _run("tasks.pretrain.train", job, out, launch)
+    named = job.model_copy(update={"base_name": _name_of(job.base, known_as)})
+    return _run("tasks.pretrain.train", named, out, launch)
 
 
-def _name_of(base: Path, hub: HubBase | None) -> BaseName:
+def _name_of(base: Path, known_as: tuple[str, str] | None) -> BaseName:
     """What the adapter calls its base: found again by it, and no path of this machine."""
     store = current_store()
-    if hub is not None:
-        return BaseName(name=hub.id, revision=hub.revision)
+    if known_as is not None:
+        return BaseName(name=known_as[0], revision=known_as[1])
     if base.parent.parent == store.root:
         return BaseName(name=f"{base.parent.name}/{base.name}")
     return BaseName(name=f"sha256:{fingerprint(base, store.fingerprints)[:16]}")
 
 
 @step("perplexity", version=2)
-def measure_perplexity(
-    out: Path,
-    base: Path,
-    adapter: Path,
-    corpus: Path,
-    precision: str,
-    launch: LaunchConfig,
-) -> Counts:
+def measure_perplexity(out: Path, job: PerplexityJob, launch: LaunchConfig) -> Counts:
     """Measure held-out perplexity before and after domain pretraining."""
-    job = PerplexityJob(
-        base=base,
-        adapter=adapter,
-        corpus=corpus,
-        precision=precision,  # type: ignore[arg-type]
-        tokens_at_once=TOKENS_AT_ONCE,
-        out=out,
-        counts=out / "work" / "counts.json",
-    )
     return _run("tasks.pretrain.perplexity", job, out, launch)
 
 
-def _run(module: str, job: TrainJob | PerplexityJob, out: Path, config: LaunchConfig) -> Counts:
+def _run(module: str, job: Config, out: Path, config: LaunchConfig) -> Counts:
     launch(module, job, out / "work", config, on_progress=report)
-    return json.loads(job.counts.read_text())
+    return json.loads((out / "work" / "counts.json").read_text())

@@ -1,10 +1,10 @@
 """Checkpoints of one training: written whole or not at all, the last one found again.
 
-work/checkpoints/<arm>/step-00000100/       DeepSpeed's shards, one or two files a rank, and the
+work/checkpoints/<name>/step-00000100/       DeepSpeed's shards, one or two files a rank, and the
                                             trained tensors of the best judged step so far
-work/checkpoints/<arm>/latest.json          the mark: renamed into place when all is there
-work/checkpoints/<arm>/best.safetensors     the best, where it is of a step after the checkpoint
-work/checkpoints/<arm>/trained.safetensors  once at the end, with the mark finished.json
+work/checkpoints/<name>/latest.json          the mark: renamed into place when all is there
+work/checkpoints/<name>/best.safetensors     the best, where it is of a step after the checkpoint
+work/checkpoints/<name>/trained.safetensors  once at the end, with the mark finished.json
 
 A mark holds the hash of every file that it vouches for. What differs from it is not loaded, and
 training starts anew. DeepSpeed's shards are pickles, which could hold code: torch reads them as
@@ -49,11 +49,11 @@ class State:
 
 
 class Checkpoints:
-    """Where one arm's training is saved."""
+    """Where one training is saved."""
 
-    def __init__(self, world: World, arm: str) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self.world = world
-        self.place = world.work / "checkpoints" / arm
+        self.place = world.work / "checkpoints" / name
         self.place.mkdir(parents=True, exist_ok=True)
         self.beginning = "started"  # how the training began, for the log
         self._best: dict[str, Tensor] | None = None

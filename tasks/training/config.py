@@ -42,11 +42,26 @@ class TrainingConfig(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU, fp32 on the CPU"
     )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute activations twice rather than keep them: a third slower, and long "
+        "sequences of a large base fit",
+    )
     checkpoint_every_steps: int = Field(
-        default=100, ge=1, description="A run that is killed trains at most so many steps again"
+        default=100, ge=1, description="A run that is killed repeats at most this many steps"
     )
     deepspeed: Path | None = Field(
         default=None,
         description="DeepSpeed configuration (JSON), e.g. configs/deepspeed/zero3.json; "
         "empty: ZeRO-2",
     )
+
+    def micro_batches(self, ranks: int) -> int:
+        """How many parts a batch is cut into: enough for memory, a multiple of the ranks."""
+        share = self.batch_size_of_rank(ranks)
+        rounds = -(-share // self.micro_batch_size) if self.micro_batch_size else 1
+        return rounds * ranks
+
+    def batch_size_of_rank(self, ranks: int) -> int:
+        """A rank's share of the batch, rounded up."""
+        return -(-self.batch_size // ranks)

@@ -6,13 +6,14 @@ import copy
 import gc
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from tasks.collectives import join_deepspeed
 from tasks.errors import ConfigError
@@ -80,6 +81,38 @@ def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def without_training(model: nn.Module, config: TrainingConfig, world: World) -> Iterator[nn.Module]:
+    """The model to be called, in evaluation mode and without gradients.
+
+    Where ranks hold a part of its parameters each (ZeRO-3), they are fetched as they are used.
+    """
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), ExitStack() as stack:
+        called: Any = model
+        if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
+            import deepspeed
+
+            called, *_ = deepspeed.initialize(model=model, config=deepspeed_config(config, world))
+            stack.callback(called.destroy)
+        yield called
+    model.train(was_training)
+
+
+def save_activations(model: PreTrainedModel, key: str) -> None:
+    """Let the model compute its activations twice rather than keep them. ConfigError: it cannot."""
+    try:
+        model.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+            {"use_reentrant": False}
+        )
+    except ValueError:
+        raise ConfigError(
+            f"a {type(model).__name__} cannot checkpoint gradients; set {key} to false"
+        ) from None
+    model.enable_input_require_grads()  # type: ignore[no-untyped-call]
+
+
 @dataclass
 class Engine:
     """A model under DeepSpeed."""
@@ -123,26 +156,31 @@ class Engine:
             group["lr"] = group["peak"] * share
         self.model.step()
 
-    def gradient_norms(self) -> dict[str, float]:
-        """The norm of each trained parameter's gradient, after the last backward of a step."""
-        from deepspeed.utils import safe_get_full_grad
-
-        found = {name: safe_get_full_grad(each) for name, each in self.names.items()}
-        return {
-            name: 0.0 if gradient is None else float(gradient.norm())
-            for name, gradient in found.items()
-        }
-
     def trained_tensors(self) -> dict[str, Tensor]:
         """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
+        return {name: tensor.cpu().clone() for name, tensor in self._trained()}
+
+    def _trained(self) -> Iterator[tuple[str, Tensor]]:
         from deepspeed.utils import safe_get_full_fp32_param
 
-        tensors = {}
         for name, parameter in self.names.items():
             whole = safe_get_full_fp32_param(parameter)
             tensor = parameter if whole is None else whole
-            tensors[name] = tensor.detach().float().cpu().clone().reshape(_shape(parameter))
-        return tensors
+            yield name, tensor.detach().float().reshape(_shape(parameter))
+
+    def fingerprints(self, *, trained: bool) -> dict[str, int]:
+        """A number for each parameter that changes with any bit of it, whether trained or frozen.
+
+        Trained ones count whole and in float32, as the optimizer holds them; of a frozen one,
+        this rank's part under ZeRO-3.
+        """
+        if trained:
+            return {name: _fingerprint(tensor) for name, tensor in self._trained()}
+        return {
+            name: _fingerprint(getattr(parameter, "ds_tensor", parameter))
+            for name, parameter in self.model.module.named_parameters()
+            if name not in self.names
+        }
 
     @contextmanager
     def evaluating(self) -> Iterator[nn.Module]:
@@ -173,6 +211,12 @@ def _groups(
         {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
         for (rate, decay), parameters in groups.items()
     ]
+
+
+def _fingerprint(tensor: Tensor) -> int:
+    """The sum of the tensor's bits, read as integers: any single change changes it."""
+    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return int(tensor.detach().contiguous().view(bits).sum(dtype=torch.int64))
 
 
 def _shape(parameter: nn.Parameter) -> torch.Size:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.audit import audit
-from flows.stages import ingest
+from flows.stages import audit, ingest
 from tasks import schemas, tables
 from tasks.audit.config import LeaksConfig
 from tasks.audit.leaks import TOGETHER

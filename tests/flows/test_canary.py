@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.audit import audit
 from flows.compare import compare
 from flows.loading import load_config
-from flows.stages import adapt
+from flows.stages import adapt, audit
 from tasks.audit import steps as auditing
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating

@@ -1,15 +1,19 @@
-"""How large a LoRA adapter is, where it sits and on what; for pretraining and finetuning."""
+"""How an adapter changes a base: one class a method, in PEFT's terms, without torch."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tasks.config import Config
+from tasks.config import Config, kind_or
+from tasks.model.bases.config import Targets
+
+TASK = "task"  # the adapter that is learned for a task; it comes last in a sum
 
 
-class LoraSettings(Config):
+class Lora(Config):
     """A low-rank update dW = alpha / rank * B A beside frozen weights (Hu et al. 2021)."""
 
+    kind: Literal["lora"] = "lora"
     rank: int = Field(default=16, ge=1, description="Inner dimension of the update")  # paper: 16
     alpha: float = Field(
         default=32.0, gt=0, description="The update is scaled by alpha / rank"
@@ -18,7 +22,7 @@ class LoraSettings(Config):
         default=0.0, ge=0, lt=1, description="Dropout on the update's input"
     )  # paper: 0.0
     # q_proj and v_proj in the paper; on two cores all linears learn faster (69% against 80%)
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+    targets: Targets = Field(
         default="all-linear",
         description="Which linear layers are updated: all of them but the output layer, or those "
         "with these names, e.g. [q_proj, v_proj]",
@@ -26,6 +30,29 @@ class LoraSettings(Config):
     rslora: bool = Field(
         default=False, description="Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023)"
     )
+
+    def peft(self) -> dict[str, Any]:
+        """What `peft.get_peft_config` makes the method from, but for the target layers."""
+        return {
+            "peft_type": "LORA",
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "use_rslora": self.rslora,
+            "bias": "none",
+        }
+
+
+class Dora(Lora):
+    """LoRA on a weight's direction, and its magnitude apart from that (Liu et al. 2024)."""
+
+    kind: Literal["dora"] = "dora"  # type: ignore[assignment]
+
+    def peft(self) -> dict[str, Any]:
+        return {**super().peft(), "use_dora": True}
+
+
+Method = Annotated[Lora | Dora, Field(discriminator="kind"), kind_or("lora")]
 
 
 class BaseName(Config):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
-from tasks.model.base import trunk
+from tasks.model.bases.causal import trunk
 
 PACKED = "packed"
 LONGEST = 256  # tokens of a trial's rows: enough to see an attention window or a convolution
@@ -45,7 +45,7 @@ def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
     except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
         raise ModelError(
             f"a {type(base).__name__} cannot be run as a plain language model with these adapters "
-            f"({type(error).__name__}); take another base or other lora.targets"
+            f"({type(error).__name__}); take another base or other adapter.targets"
         ) from error
     if not bool(torch.isfinite(plain).all()):
         raise ModelError("the base's logits are NaN or infinite; load it in another precision")

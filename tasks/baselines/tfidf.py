@@ -16,19 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.finetune.config import TfidfConfig
-from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
-from tasks.finetune.predictions import SPLITS, write_predictions
-from tasks.finetune.regressions import Regressions
+from tasks.baselines.config import TfidfConfig
+from tasks.baselines.regressions import Regressions
+from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.data.predictions import SPLITS, write_predictions
 from tasks.ranking import macro_auroc
+from tasks.variants import Variant, write_variant
 
+TFIDF = Variant(
+    name="tfidf",
+    title="TF-IDF + logistic regression",
+    short_title="TF-IDF",
+    phrase="TF-IDF with logistic regression",
+    baseline=True,
+)
 RARE = -20.0  # the logit of a class that no training admission has
 
 Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Cohort:
+class BagOfWords:
     """The admissions and their notes as a sparse matrix."""
 
     hadm_ids: NDArray[np.int64]
@@ -45,7 +53,7 @@ def write_tfidf(
     tfidf: TfidfConfig,
     most: int | None,
     seed: int,
-) -> dict[str, int | float]:
+) -> dict[str, int | float | str]:
     """Write out/tfidf/<outcome>/<split>.parquet for validation and test; return what was chosen.
 
     Learns from the same training admissions as the adapters (`most` of them, drawn by `seed`); the
@@ -53,39 +61,41 @@ def write_tfidf(
     """
     table = tables.read(cohort / "admissions", schemas.ADMISSIONS, ["hadm_id", "split", "note"])
     hadm_ids, splits = table["hadm_id"].to_numpy(), tuple(table["split"].to_pylist())
-    known = [read_outcome(name, place, hadm_ids) for name, place in outcomes.items()]
-    train = training_rows(hadm_ids, splits, known, most, seed)
+    lined_up = [read_outcome(name, path, hadm_ids) for name, path in outcomes.items()]
+    train = training_rows(hadm_ids, splits, lined_up, most, seed)
     notes = table["note"].to_pylist()
     terms = _terms(notes, train, tfidf)
-    counts: dict[str, int | float] = {
+    counts: dict[str, int | float | str] = {
+        "variant": TFIDF.name,
         "terms": terms.shape[1],
         "admissions_to_learn_from": len(train),
     }
-    labels = sum(len(outcome.labels) for outcome in known if not outcome.one_of)
+    labels = sum(len(outcome.labels) for outcome in lined_up if not outcome.one_of)
     fits = labels * len(tfidf.strengths)
     with Regressions(terms[train], out / "work", expected=fits) as regressions:
-        found = Cohort(hadm_ids, splits, terms, train, regressions)
-        for outcome in known:
-            strength, scores = fit_best(found, outcome, tfidf)
+        bags = BagOfWords(hadm_ids, splits, terms, train, regressions)
+        for outcome in lined_up:
+            strength, scores = fit_best(bags, outcome, tfidf)
             counts[f"{outcome.name}_C"] = strength
             for split, values in scores.items():
-                place = out / "tfidf" / outcome.name / f"{split}.parquet"
-                write_predictions(place, hadm_ids[split_rows(splits, split)], values)
+                path = out / TFIDF.name / outcome.name / f"{split}.parquet"
+                write_predictions(path, hadm_ids[split_rows(splits, split)], values)
+    write_variant(out / TFIDF.name, TFIDF)
     return counts
 
 
 def fit_best(
-    cohort: Cohort, outcome: Outcome, config: TfidfConfig
+    bags: BagOfWords, outcome: Outcome, config: TfidfConfig
 ) -> tuple[float, dict[str, Scores]]:
     """The best C by macro AUROC on validation, and its scores on validation and test."""
-    rows = {split: split_rows(cohort.splits, split) for split in SPLITS}
+    rows = {split: split_rows(bags.splits, split) for split in SPLITS}
     truth = outcome.positives(rows["validation"]), outcome.observed(rows["validation"])
     best: tuple[float, float, dict[str, Scores]] | None = None
     for strength in config.strengths:
-        weights, biases = _fit(cohort, outcome, strength)
+        weights, biases = _fit(bags, outcome, strength)
         scores = {
-            split: np.asarray(cohort.terms[places] @ weights + biases, np.float32)
-            for split, places in rows.items()
+            split: np.asarray(bags.terms[indices] @ weights + biases, np.float32)
+            for split, indices in rows.items()
         }
         value = macro_auroc(outcome.rankable(scores["validation"]), *truth)
         value = -1.0 if np.isnan(value) else value
@@ -110,13 +120,13 @@ def _terms(notes: list[str], train: Rows, config: TfidfConfig) -> Any:
 
 
 def _fit(
-    cohort: Cohort, outcome: Outcome, strength: float
+    bags: BagOfWords, outcome: Outcome, strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights [terms, labels] and biases [labels]; a label of one class keeps zeros."""
-    positives, observed = outcome.positives(cohort.train), outcome.observed(cohort.train)
+    positives, observed = outcome.positives(bags.train), outcome.observed(bags.train)
     if outcome.one_of:
-        return _fit_classes(cohort.regressions.terms, positives, observed, strength)
-    weights, biases = cohort.regressions.fit(positives, observed, strength)
+        return _fit_classes(bags.regressions.terms, positives, observed, strength)
+    weights, biases = bags.regressions.fit(positives, observed, strength)
     return weights.T, biases
 
 

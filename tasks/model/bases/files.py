@@ -10,12 +10,11 @@ import json
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.errors import ConfigError, ModelError
-
-Targets = Literal["all-linear"] | tuple[str, ...]
+from tasks.model.bases.config import Targets
 
 # of a base that is made from nothing, a LLaMA
 SCRATCH_LAYERS = frozenset(
@@ -36,7 +35,7 @@ def check_targets(base: Path | None, targets: Targets, key: str) -> None:
     Args:
         base: a Hugging Face directory; None: a base that is made from nothing. Weights in another
             format than safetensors are left to the training program.
-        key: the configuration key that named them, as "finetune.lora.targets".
+        key: the configuration key that named them, as "finetune.adapter.targets".
     """
     if targets == "all-linear":
         return
@@ -75,8 +74,7 @@ def check_base(base: Path, sequence_length: int | None = None) -> None:
     """
     config = _config(base)
     architectures = config.get("architectures") or []
-    causal = any(mark in name for name in architectures for mark in _CAUSAL)
-    if config.get("is_encoder_decoder") or (architectures and not causal):
+    if config.get("is_encoder_decoder") or not is_causal(base):
         raise ModelError(
             f"{base} is a {architectures[0] if architectures else config.get('model_type')}, not a "
             "causal language model; set pretrain.base to one (LLaMA, Mistral, Qwen, GPT-2, ...)"
@@ -95,6 +93,15 @@ def check_base(base: Path, sequence_length: int | None = None) -> None:
             f"{base} has neither {FILE} nor {SENTENCEPIECE}; write the former with transformers' "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
+
+
+def is_causal(base: Path) -> bool:
+    """Whether the model of a Hugging Face directory is a causal language model, by its config.
+
+    One that does not say what it is counts as one. Raises ModelError where there is no config.
+    """
+    architectures = _config(base).get("architectures") or []
+    return not architectures or any(mark in name for name in architectures for mark in _CAUSAL)
 
 
 def check_vocabulary(base: Path, tokenizer: Path) -> None:

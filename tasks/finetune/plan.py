@@ -1,63 +1,18 @@
-"""Which admissions make up which training step, and how their notes lie in a tensor."""
+"""Which admissions make up which training step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tasks import schemas, tables
-from tasks.finetune.outcomes import Outcome, Rows
-from tasks.training.loop import Batch
+from tasks.data.outcomes import Outcome, Rows
+from tasks.training.lesson import Batch
 
 POOL_BATCHES = 50  # as many batches are sorted by length together: little padding, much shuffling
-
-
-@dataclass(frozen=True)
-class Notes:
-    """The encoded notes of all admissions, one after another in one array."""
-
-    hadm_ids: NDArray[np.int64]  # [admissions]
-    splits: tuple[str, ...]  # [admissions]
-    offsets: NDArray[np.int64]  # [admissions + 1]
-    tokens: NDArray[np.int32]  # [tokens]
-
-    @classmethod
-    def read(cls, encoded: Path) -> Notes:
-        """Read what `encode` wrote; an empty note becomes the single token 0."""
-        table = tables.read(encoded / "encoded", schemas.ENCODED).combine_chunks()
-        lists = table["input_ids"].combine_chunks()
-        offsets = lists.offsets.to_numpy().astype(np.int64)
-        return cls(
-            hadm_ids=table["hadm_id"].to_numpy(),
-            splits=tuple(table["split"].to_pylist()),
-            offsets=offsets,
-            tokens=lists.values.to_numpy(),
-        )
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each admission's note, at least one."""
-        return np.maximum(np.diff(self.offsets), 1)
-
-    def padded(self, rows: Rows, device: torch.device) -> tuple[Tensor, Tensor]:
-        """These admissions' ids, padded on the right, and where there is a note.
-
-        Returns ids [rows, longest] int64 and present [rows, longest] bool.
-        """
-        lengths = self.lengths[rows]
-        ids = np.zeros((len(rows), int(lengths.max())), np.int64)
-        for index, row in enumerate(rows):
-            note = self.tokens[self.offsets[row] : self.offsets[row + 1]]
-            ids[index, : len(note)] = note
-        present = np.arange(ids.shape[1])[None, :] < lengths[:, None]
-        return torch.from_numpy(ids).to(device), torch.from_numpy(present).to(device)
 
 
 @dataclass
@@ -84,10 +39,10 @@ class Plan:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step counted from 0, in micro-batches of about equal length."""
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._shuffled(epoch)
-        rows = self._batches[place]
+        rows = self._batches[index]
         return Batch(
             micro=[rows[part :: self.parts] for part in range(min(self.parts, len(rows)))],
             weight=sum(outcome.observed_cells(rows) for outcome in self.outcomes),

@@ -71,7 +71,7 @@ class Regressions:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise TrainingError(
                 "a process that fits TF-IDF was killed; if memory ran out, lower "
-                "finetune.tfidf.max_features, and run again"
+                "baselines.tfidf.max_features, and run again"
             ) from None
         return (
             np.concatenate([weights for weights, _ in fitted]),

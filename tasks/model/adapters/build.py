@@ -1,0 +1,132 @@
+"""Put adapters on a base: new ones, by their method, and saved ones, whatever their method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from peft import (
+    PeftConfig,
+    PeftModel,
+    get_peft_config,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
+from peft.utils import set_peft_model_state_dict
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tasks.errors import ConfigError, ModelError
+from tasks.model.adapters.files import PREFIX, read_adapter
+from tasks.model.adapters.methods import Method
+from tasks.model.bases.causal import output_layer
+from tasks.model.bases.files import check_names
+
+# whose kernels read these layers' weights themselves; PEFT 0.21 refuses adapters there
+_MAMBAS = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
+_BYPASSED = ["conv1d", "out_proj"]
+
+
+def add_new_adapter(
+    model: PreTrainedModel | PeftModel, method: Method, name: str, key: str = "adapter.targets"
+) -> PeftModel:
+    """Put a new adapter on a model; it changes nothing until it is trained.
+
+    The task type stays unset: PEFT's sequence classification wrapper claims a head of its own.
+
+    Args:
+        key: the configuration key of the target layers, for errors.
+
+    Raises ConfigError where the targets do not fit the model.
+    """
+    base = language_model(model)
+    targets: str | list[str] = "all-linear"
+    exclude = _BYPASSED if base.config.model_type in _MAMBAS else None
+    if method.targets != "all-linear":
+        targets, exclude = list(method.targets), None
+        check_names(targets, _layers(base), key)
+    config = get_peft_config(
+        {**method.peft(), "target_modules": targets, "exclude_modules": exclude}
+    )
+    try:
+        return _with_adapter(model, config, name)
+    except ValueError as error:
+        raise ConfigError(
+            f"{key}: PEFT adapts none of these layers of a {type(base).__name__}, or not all of "
+            f"them ({type(error).__name__}); name linear layers or embeddings of the base"
+        ) from error
+
+
+def add_saved_adapter(
+    model: PreTrainedModel | PeftModel, path: Path, name: str, *, trained: bool = False
+) -> PeftModel:
+    """Put the adapter of a PEFT directory on a model, alone or beside others.
+
+    What it has on an output layer that the model lacks is left out. One that is not trained is a
+    fixed part of the model: no dropout. Raises ModelError where the directory holds no adapter or
+    one that does not fit the model.
+    """
+    config, tensors = read_adapter(path)
+    config.task_type = None
+    config.inference_mode = False
+    config.base_model_name_or_path = None  # PEFT would warn that the path is another
+    base = language_model(model)
+    if isinstance(base.get_output_embeddings(), nn.Identity):  # type: ignore[no-untyped-call]
+        head = output_layer(base)
+        config.exclude_modules = sorted({*(config.exclude_modules or ()), head})  # type: ignore[attr-defined]
+        on_head = f"{PREFIX}{head}."
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(on_head)}
+    if not trained:
+        for field in fields(config):
+            if field.name.endswith("dropout"):
+                setattr(config, field.name, 0.0)
+    try:
+        peft = _with_adapter(model, config, name)
+    except ValueError as error:
+        raise ModelError(
+            f"{path}: the adapter's target layers are not in the base model, or PEFT cannot put "
+            f"its method beside the others ({type(error).__name__}); use the base that it was "
+            "trained on"
+        ) from None
+    _load_strictly(peft, tensors, name, path)
+    return peft
+
+
+def language_model(model: nn.Module) -> PreTrainedModel:
+    """The model itself, or what its adapters are on."""
+    bare = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(bare, PreTrainedModel)
+    return bare
+
+
+def _with_adapter(model: PreTrainedModel | PeftModel, config: PeftConfig, name: str) -> PeftModel:
+    if isinstance(model, PeftModel):
+        model.add_adapter(name, config)
+        return model
+    peft = get_peft_model(model, config, adapter_name=name)
+    assert isinstance(peft, PeftModel)
+    return peft
+
+
+def _load_strictly(peft: PeftModel, tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
+    """Load the tensors; PEFT itself only warns where a name fits nothing."""
+    wanted = get_peft_model_state_dict(peft, adapter_name=name, save_embedding_layers=False)
+    unfit = sorted(set(tensors) ^ set(wanted)) or [
+        key for key, tensor in tensors.items() if tensor.shape != wanted[key].shape
+    ]
+    if unfit:
+        raise ModelError(
+            f"{path}: {len(unfit)} of the adapter's tensors do not fit the base model, e.g. "
+            f"{unfit[0]}; use the base that it was trained on"
+        )
+    set_peft_model_state_dict(peft, dict(tensors), adapter_name=name)
+
+
+def _layers(model: nn.Module) -> set[str]:
+    """The names of the layers that have weights of their own."""
+    return {
+        name
+        for name, module in model.named_modules()
+        if any(True for _ in (*module.parameters(False), *module.buffers(False)))
+    }

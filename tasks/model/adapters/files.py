@@ -1,0 +1,106 @@
+"""Adapters on disk: plain PEFT directories, read strictly and written stably."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tasks.errors import ModelError
+from tasks.model.adapters.methods import UNNAMED, BaseName
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+PREFIX = "base_model.model."  # of every tensor's name; the language model's own names follow
+
+
+def read_adapter(path: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
+    """Read an adapter from its PEFT directory. Raises ModelError where it is none."""
+    try:
+        return PeftConfig.from_pretrained(str(path)), load_file(path / WEIGHTS)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"{path} is not a readable PEFT adapter ({type(error).__name__}); "
+            f"it needs {CONFIG} and {WEIGHTS}"
+        ) from None
+
+
+def base_name_of(path: Path) -> BaseName:
+    """The base of the adapter in a PEFT directory, as its config names it."""
+    config, _ = read_adapter(path)
+    return BaseName(name=config.base_model_name_or_path, revision=config.revision)
+
+
+def write_adapter(
+    path: Path,
+    model: PeftModel,
+    name: str,
+    state: Mapping[str, Tensor] | None = None,
+    base: BaseName = UNNAMED,
+) -> None:
+    """Write an adapter as a plain PEFT directory whose bytes depend on its values alone.
+
+    Args:
+        state: the model's parameters by name, where they are not in the model itself (ZeRO-3
+            keeps them in parts); default: those of the model.
+
+    Raises ModelError where a tensor is empty or not finite.
+    """
+    tensors = get_peft_model_state_dict(
+        model,
+        dict(state) if state is not None else None,
+        adapter_name=name,
+        save_embedding_layers=False,  # only the update, also where it is on the embedding
+    )
+    _check_tensors(path, tensors)
+    path.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {key: tensor.detach().float().cpu().contiguous() for key, tensor in tensors.items()},
+        path / WEIGHTS,
+        metadata={"format": "pt"},
+    )
+    described = model.peft_config[name].to_dict()
+    language = model.get_base_model()
+    assert isinstance(language, PreTrainedModel)
+    described |= {
+        "inference_mode": True,
+        "base_model_name_or_path": base.name,
+        "revision": base.revision,
+        "auto_mapping": {  # as PEFT itself names a base without a task type
+            "base_model_class": type(language).__name__,
+            "parent_library": type(language).__module__,
+            # where true, untie before merging what sits on the embedding or the output layer
+            "tie_word_embeddings": bool(language.config.tie_word_embeddings),
+        },
+    }
+    ordered = {key: _ordered(value) for key, value in sorted(described.items())}
+    (path / CONFIG).write_text(json.dumps(ordered, indent=2) + "\n")
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    empty = [key for key, tensor in tensors.items() if not tensor.numel()]
+    if empty or not tensors:
+        raise ModelError(
+            f"the adapter for {path.name} has {len(empty)} empty tensors of {len(tensors)}; "
+            "its parameters were not gathered from the ranks"
+        )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ModelError(
+            f"the adapter for {path.name} holds NaN or infinite values; lower the learning rate"
+        )
+
+
+def _ordered(value: object) -> object:
+    """Sets in a fixed order: PEFT keeps target names in one, and its order differs by process."""
+    if isinstance(value, set):
+        return sorted(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return sorted(value)
+    return value

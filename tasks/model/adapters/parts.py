@@ -1,0 +1,76 @@
+"""Whose parameter a tensor is, and which adapters take part, as PEFT's layers say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from tasks.errors import ModelError
+
+
+def parameters_of(model: nn.Module) -> dict[str, list[str]]:
+    """The names of every adapter's parameters, as `model.named_parameters` has them, by adapter.
+
+    >>> from peft import LoraConfig, inject_adapter_in_model
+    >>> method = LoraConfig(target_modules=["0"])
+    >>> parameters_of(inject_adapter_in_model(method, nn.Sequential(nn.Linear(2, 2))))
+    {'default': ['0.lora_A.default.weight', '0.lora_B.default.weight']}
+    """
+    names: dict[str, list[str]] = {}
+    for path, module in model.named_modules():
+        if not isinstance(module, BaseTunerLayer):
+            continue
+        for attribute in module.adapter_layer_names:
+            for adapter, part in getattr(module, attribute, {}).items():
+                prefix = ".".join(filter(None, (path, attribute, adapter)))
+                inner = dict(part.named_parameters()) if isinstance(part, nn.Module) else {"": part}
+                names.setdefault(adapter, []).extend(
+                    f"{prefix}.{name}".rstrip(".") for name in inner
+                )
+    return names
+
+
+def layers_of(model: nn.Module, adapter: str) -> Iterator[tuple[str, BaseTunerLayer]]:
+    """The layers that the adapter changes, by name."""
+    for path, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer) and any(
+            adapter in getattr(module, attribute, {}) for attribute in module.adapter_layer_names
+        ):
+            yield path, module
+
+
+def activate(model: PeftModel, adapters: Sequence[str], trained: Collection[str] = ()) -> None:
+    """Let these adapters, and no other, take part in the forward pass; train some of them.
+
+    Every other parameter of the model is frozen. Raises ModelError where PEFT did otherwise.
+    """
+    # PeftModel.set_adapter takes one name only, that of its tuner several
+    model.base_model.set_adapter(list(adapters))  # type: ignore[operator]
+    names = parameters_of(model)
+    learning = {name for adapter in trained for name in names[adapter]}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
+    active = list(model.base_model.active_adapters)  # type: ignore[arg-type]
+    if active != list(adapters) or not all(names.get(adapter) for adapter in adapters):
+        raise ModelError(
+            f"the adapters {', '.join(adapters)} should be active, but PEFT has {active}; "
+            "use the pinned version"
+        )
+
+
+@contextmanager
+def without(model: PeftModel, adapter: str) -> Iterator[None]:
+    """Within it the adapter takes no part; nothing is trained, within it and after it."""
+    before = list(model.base_model.active_adapters)  # type: ignore[arg-type]
+    others = [name for name in before if name != adapter]
+    if others:
+        activate(model, others)
+    try:
+        with nullcontext() if others else model.disable_adapter():
+            yield
+    finally:
+        activate(model, before)

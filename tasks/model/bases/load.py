@@ -1,0 +1,66 @@
+"""A base from its directory, of whichever architecture: something that gives token states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tasks.errors import ConfigError
+from tasks.model.bases.causal import Causal
+from tasks.model.bases.encoder import Encoder
+from tasks.model.bases.files import is_causal
+
+
+class Base(Protocol):
+    """A frozen pretrained model, on which adapters are put, and what it makes of a text."""
+
+    @property
+    def model(self) -> PreTrainedModel: ...
+
+    def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        """Token states [batch, tokens, hidden] of right-padded ids [batch, tokens].
+
+        Args:
+            present: [batch, tokens] bool, False at padding, of which no state depends.
+        """
+        ...
+
+
+def load_base(
+    folder: Path, dtype: torch.dtype = torch.float32, deepspeed: Mapping[str, Any] | None = None
+) -> Base:
+    """Load a base from a Hugging Face directory, frozen and without its output layer.
+
+    Args:
+        deepspeed: the engine's configuration; under ZeRO-3 each rank then loads its share only.
+
+    Raises ModelError where the directory holds no such model, or not all of its weights.
+    """
+    architecture = Causal if is_causal(folder) else Encoder
+    return architecture.load(folder, dtype, deepspeed)
+
+
+@torch.no_grad()
+def states_width(base: Base) -> int:
+    """How wide the token states are, which is not config.hidden_size in every architecture."""
+    token = torch.zeros((1, 1), dtype=torch.long, device=base.model.device)
+    return base.states(token, torch.ones_like(token, dtype=torch.bool)).shape[-1]
+
+
+def check_positions(model: PreTrainedModel, longest: int) -> None:
+    """Raise ConfigError where a text of so many tokens has more than there are positions.
+
+    Rotary positions go on beyond those that the model was trained on, learned ones end.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    rotary = getattr(model.config, "rope_parameters", None)
+    if positions is not None and longest > positions and not rotary:
+        raise ConfigError(
+            f"a note has {longest} tokens, but the base has positions for {positions} only; "
+            "lower finetune.max_tokens"
+        )

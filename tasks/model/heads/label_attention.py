@@ -1,0 +1,40 @@
+"""A head in which each label attends to the tokens that speak for it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tasks.model.heads.head import Head
+
+
+class LabelAttentionHead(Head):
+    """Label-wise attention (Mullenbach et al. 2018).
+
+    With token states h_t, a label's logit is w . sum_t a_t h_t + b, where a_t is the softmax over
+    the present tokens of q . h_t / sqrt(hidden); q and w are the label's query and weight.
+    """
+
+    def __init__(self, hidden: int, labels: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(labels, hidden))
+        self.weight = nn.Parameter(torch.randn(labels, hidden) / math.sqrt(hidden))
+        self.bias = nn.Parameter(torch.zeros(labels))
+
+    def start_from_titles(self, titles: Tensor, known: Tensor) -> None:
+        direction = F.normalize(titles.float(), dim=1)
+        with torch.no_grad():
+            size = math.sqrt(self.query.shape[1])
+            self.query[known] = direction[known] * size
+            self.weight[known] = direction[known]
+
+    def forward(self, hidden: Tensor, present: Tensor) -> Tensor:
+        states = hidden.float()[:, None]  # one attention head for all labels
+        queries = self.query.float().expand(len(hidden), 1, -1, -1)
+        read = F.scaled_dot_product_attention(
+            queries, states, states, attn_mask=present[:, None, None, :]
+        )
+        return (read[:, 0] * self.weight.float()).sum(-1) + self.bias.float()

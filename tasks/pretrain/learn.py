@@ -1,0 +1,91 @@
+"""Next-token prediction on a corpus, whether all of a model learns or an adapter on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+from torch import nn
+from transformers import PreTrainedModel
+
+from tasks import schemas, tables
+from tasks.model.adapters.build import language_model
+from tasks.model.bases.trial import PACKED, layout_for
+from tasks.pretrain.corpus import Corpus
+from tasks.pretrain.jobs import AdapterJob, BaseJob
+from tasks.pretrain.language import LanguageLesson, steps_for
+from tasks.training.loop import Trained, train
+from tasks.training.program import World
+from tasks.training.watchers.movement import Movement
+from tasks.training.watchers.watcher import Run, Watcher
+
+
+def learn(
+    name: str,
+    model: nn.Module,
+    parts: Mapping[str, Sequence[str]],
+    corpus: Corpus,
+    job: BaseJob | AdapterJob,
+    world: World,
+) -> Trained:
+    """Train what requires a gradient; leave history.parquet beside the work folder, counts in it.
+
+    Args:
+        name: of the training, in its history.
+        parts: what the trained parameters belong to -> their names.
+    """
+    training = job.training
+    model.to(world.device)
+    share = training.batch_size_of_rank(world.size)
+    lesson = LanguageLesson(
+        name=name,
+        corpus=corpus,
+        steps=steps_for(corpus, job.epochs, job.max_tokens, training.batch_size),
+        batch_size=training.batch_size,
+        micro_batch_size=min(share, training.micro_batch_size or share),
+        device=world.device,
+    )
+    layout = Layout(lesson, language_model(model))
+    trained = train(model, lesson, training, world, watchers=(layout, Movement(parts)))
+    if world.first:
+        history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
+        tables.write(world.work.parent / "history.parquet", schemas.HISTORY, history)
+        counts = {
+            "trained_parameters": sum(tensor.numel() for tensor in trained.state.values()),
+            "steps": trained.steps,
+            "tokens": trained.tokens,
+            "loss": round(_mean_of_last(trained), 6),
+            "layout": layout.found(world),
+        }
+        (world.work / "counts.json").write_text(json.dumps(counts))
+    return trained
+
+
+LAYOUT = "layout.txt"  # in the work folder: whether documents are packed, or why not
+
+
+class Layout(Watcher):
+    """Tries, before the first step, whether the base keeps packed documents apart."""
+
+    def __init__(self, lesson: LanguageLesson, base: PreTrainedModel) -> None:
+        """Of the lesson, which packs documents only where the base keeps them apart."""
+        self.lesson, self.base = lesson, base
+
+    def begin(self, run: Run) -> None:
+        with run.engine.evaluating() as called:
+            layout = layout_for(called, self.base, self.lesson.corpus.sequence_length)
+        layout = run.world.gather(layout)[0]
+        self.lesson.packed = layout == PACKED
+        if run.world.first:
+            (run.world.work / LAYOUT).write_text(layout)
+
+    def found(self, world: World) -> str:
+        """PACKED, or why not; also of a training that was finished earlier."""
+        return (world.work / LAYOUT).read_text()
+
+
+def _mean_of_last(trained: Trained, share: float = 0.1) -> float:
+    losses = [row["loss"] for row in trained.history if row["loss"] is not None]
+    last = losses[-max(1, int(len(losses) * share)) :]
+    return sum(last) / len(last)

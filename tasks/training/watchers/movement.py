@@ -1,0 +1,71 @@
+"""Whether what should learn moves, and nothing else does.
+
+The paper's released code never activated its second adapter: it was saved as it had been made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tasks.errors import TrainingError
+from tasks.training.watchers.watcher import Run, Step, Watcher
+
+# In the first step, what is multiplied by a zero gets no gradient: of LoRA's B A, B is zero
+SECOND_STEP = 2
+
+
+class Movement(Watcher):
+    """After the second step every tensor that is trained has moved; no frozen one ever does."""
+
+    def __init__(
+        self, parts: Mapping[str, Sequence[str]], due: Mapping[str, int] | None = None
+    ) -> None:
+        """Watch these parts.
+
+        Args:
+            parts: what the trained parameters belong to -> their names, e.g. an adapter's.
+            due: the step after which a part must have moved, where it is not the second: an
+                outcome may be observed in none of the first batches.
+        """
+        self.parts = parts
+        self.due = due or {}
+
+    def begin(self, run: Run) -> None:
+        self.from_the_start = run.state.step == 0
+        if self.from_the_start:
+            self.trained = run.engine.fingerprints(trained=True)
+        self.frozen = run.engine.fingerprints(trained=False)
+
+    def stepped(self, run: Run, step: Step) -> None:
+        if not self.from_the_start:
+            return
+        due = {
+            part: names
+            for part, names in self.parts.items()
+            if run.state.step == min(self.due.get(part, SECOND_STEP), run.lesson.steps)
+        }
+        if due and run.lesson.steps >= SECOND_STEP:
+            self._check(run, due)
+
+    def end(self, run: Run) -> None:
+        here = _differing(self.frozen, run.engine.fingerprints(trained=False))
+        if changed := sorted({name for names in run.world.gather(here) for name in names}):
+            raise TrainingError(
+                f"{len(changed)} tensors that are frozen changed in training, e.g. {changed[0]}; "
+                "use the pinned versions of PEFT and DeepSpeed"
+            )
+
+    def _check(self, run: Run, parts: Mapping[str, Sequence[str]]) -> None:
+        moved = _differing(self.trained, run.engine.fingerprints(trained=True))
+        for part, names in parts.items():
+            still = [name for name in names if name in self.trained and name not in moved]
+            if still:
+                raise TrainingError(
+                    f"{len(still)} of {len(names)} tensors of '{part}' had not moved after step "
+                    f"{run.state.step}, e.g. {still[0]}: the base does not call that layer; leave "
+                    "it out of adapter.targets"
+                )
+
+
+def _differing(before: Mapping[str, int], after: Mapping[str, int]) -> set[str]:
+    return {name for name, value in after.items() if before[name] != value}
