@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import LaunchConfig, Progress, launch
-from tasks.model.lora import LoraSettings
+from tasks.model.adapters.methods import Lora
 from tasks.pretrain.corpus import CorpusWriter, of_notes, patients_of
 from tasks.pretrain.jobs import AdapterJob, TrainJob
 from tasks.pretrain.tokenizer import train_bpe
@@ -52,7 +52,7 @@ def adapter_job(prepared: Path, out: Path, deepspeed: Path | None = None) -> Tra
         method=AdapterJob(
             # dropout, so that the random numbers must be resumed as well
             base=prepared / "base",
-            lora=LoraSettings(rank=4, dropout=0.1),
+            lora=Lora(rank=4, dropout=0.1),
             gradient_checkpointing=False,
         ),
         corpus=prepared / "corpus",

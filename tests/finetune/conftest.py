@@ -9,15 +9,16 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
-from tasks.finetune.config import FinetuneConfig, HeadConfig
+from tasks.finetune.config import FUSED, FinetuneTraining, MemberConfig, MemberTraining
 from tasks.finetune.encode import encode
-from tasks.finetune.jobs import FinetuneJob
-from tasks.model.lora import LoraSettings
+from tasks.finetune.jobs import MemberJob
+from tasks.model.adapters.methods import Lora
 from tests.pretrain.conftest import sentence, write_base, write_text
 
 LABELS = (  # code_system, code, title, the word that tells it
@@ -49,31 +50,34 @@ class Inputs:
     def __getattr__(self, name: str) -> Path:
         return self.root / name
 
-    def job(self, result: Path, **settings: object) -> FinetuneJob:
-        """A training of two outcomes that leaves its result there."""
-        return FinetuneJob(
+    def job(self, member: MemberConfig = FUSED, **settings: Any) -> MemberJob:
+        """A training of two outcomes, or of those in `outcomes`."""
+        outcomes = settings.pop("outcomes", ("diagnoses", "mortality"))
+        return MemberJob(
+            name=member.name,
+            trained=tuple(each.adapter for each in member.summands if each.trained),
             config=config(**settings),
             base=self.base,
-            clinical=self.clinical,
+            summands={each.adapter: self.clinical for each in member.summands},
             tokenizer=self.tokenizer,
             encoded=self.encoded,
-            outcomes={"diagnoses": self.diagnoses, "mortality": self.mortality},
-            result=result,
+            outcomes={name: getattr(self, name) for name in outcomes},
         )
 
 
-def config(**settings: object) -> FinetuneConfig:
-    """Settings that learn the words in a few seconds."""
-    given: dict[str, object] = {
-        "lora": LoraSettings(rank=4, targets=("q_proj", "v_proj", "embed_tokens")),
-        "head": HeadConfig(learning_rate=3e-2),
-        "learning_rate": 5e-3,
+def config(**settings: Any) -> MemberTraining:
+    """Settings that learn the words in a few seconds; those of the training by their own names."""
+    training = {"learning_rate": 5e-3, "batch_size": 8}
+    for name in FinetuneTraining.model_fields:
+        if name in settings:
+            training[name] = settings.pop(name)
+    given: dict[str, Any] = {
+        "adapter": Lora(rank=4, targets=("q_proj", "v_proj", "embed_tokens")),
+        "head": {"learning_rate": 3e-2},
+        "training": training,
         "epochs": 6,
-        "batch_size": 8,
-        "max_tokens": 64,
-        "tfidf": None,
     }
-    return FinetuneConfig.model_validate(given | settings)
+    return MemberTraining.model_validate(given | settings)
 
 
 @pytest.fixture(scope="session")
@@ -166,13 +170,14 @@ def _write_models(inputs: Inputs) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tasks.model.adapters import add_new_adapter, write_adapter
+    from tasks.model.adapters.build import add_new_adapter
+    from tasks.model.adapters.files import write_adapter
     from tasks.pretrain.tokenizer import train_bpe
 
     train_bpe(write_text(inputs.root / "general.txt"), 300, inputs.tokenizer)
     causal = AutoModelForCausalLM.from_pretrained(write_base(inputs.base))
     torch.manual_seed(0)
-    adapted = add_new_adapter(causal, LoraSettings(rank=4), "default")
+    adapted = add_new_adapter(causal, Lora(rank=4), "default")
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,18 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
-from tasks.finetune.scoring import score
+from tasks.finetune.collapse import Collapse
 from tasks.finetune.train import Study, build, fit
-from tasks.model.adapters import base_name_of, language_model
-from tasks.model.base import load_headless, trunk, untie
-from tasks.model.fusion import load_fused
-from tasks.model.lora import BaseName, LoraSettings
+from tasks.model.adapters.build import language_model
+from tasks.model.adapters.files import base_name_of
+from tasks.model.adapters.methods import BaseName, Lora
+from tasks.model.bases.causal import trunk, untie
+from tasks.model.bases.load import load_base
+from tasks.model.classifier import Summand, load_classifier
+from tasks.model.score import score
 from tasks.pretrain import perplexity, train
 from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes
-from tasks.pretrain.jobs import AdapterJob, PerplexityJob, TrainJob
+from tasks.pretrain.jobs import AdapterJob, PerplexityJob
 from tasks.pretrain.packing import Packed, alone
 from tasks.training.config import TrainingConfig
 from tasks.training.program import World
@@ -58,25 +61,26 @@ def corpus(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pretrain(name: str, corpus: Path, world: World, **lora: object) -> Trained:
-    out = world.work / "clinical"
     base = write_base(name, world.work / "base")
-    job = TrainJob(
-        arm="clinical",
-        method=AdapterJob(
-            base=base,
-            base_name=BASE,
-            lora=LoraSettings.model_validate({"rank": 4} | lora),
-            gradient_checkpointing=False,
-        ),
+    job = AdapterJob(
+        base=base,
+        base_name=BASE,
+        adapter=Lora.model_validate({"rank": 4} | lora),
         corpus=corpus,
         epochs=1,
         max_tokens=None,
         training=TrainingConfig(learning_rate=1e-2, batch_size=BATCH),
-        out=out,
-        counts=world.work / "counts.json",
     )
-    train.main(job, world)
-    return Trained(base, out, corpus, world)
+    within = within_folder(world, "clinical")
+    train.main(job, within)
+    return Trained(base, within.work.parent, corpus, world)
+
+
+def within_folder(world: World, name: str) -> World:
+    """The same ranks with another work folder, beside which the program leaves its result."""
+    work = world.work / name / "work"
+    work.mkdir(parents=True)
+    return replace(world, work=work)
 
 
 def adapted(trained: Trained) -> PeftModel:
@@ -102,7 +106,7 @@ def test_a_base_is_trained_fused_and_read_back(
     name: str, corpus: Path, inputs: Inputs, world: World, tmp_path: Path
 ) -> None:
     trained = pretrain(name, corpus, world)
-    counts = json.loads((world.work / "counts.json").read_text())
+    counts = json.loads((trained.clinical / "work" / "counts.json").read_text())
     assert counts["layout"].startswith("packed" if name in PACKED else "one document a row")
     check_each_document_is_read_as_if_alone(trained)
     check_it_fuses_and_comes_back_by_us_and_by_peft(trained, inputs, tmp_path)
@@ -116,12 +120,10 @@ def check_each_document_is_read_as_if_alone(trained: Trained) -> None:
         adapter=trained.clinical,
         corpus=trained.corpus,
         precision="fp32",
-        tokens_at_once=300,
-        out=world.work / "perplexity",
-        counts=world.work / "perplexity.json",
     )
-    perplexity.main(job, world)
-    stored = tables.read(job.out / "perplexity", schemas.PERPLEXITY).to_pylist()
+    within = within_folder(world, "measured")
+    perplexity.main(job, within)
+    stored = tables.read(within.work.parent / "perplexity", schemas.PERPLEXITY).to_pylist()
     corpus = Corpus(trained.corpus)
     sequences = [corpus[row] for row in range(len(corpus))]
     expected = losses_alone(model, sequences)
@@ -142,16 +144,18 @@ def check_it_fuses_and_comes_back_by_us_and_by_peft(
     trained: Trained, inputs: Inputs, tmp_path: Path
 ) -> None:
     world = trained.world
-    settings = {"lora": LoraSettings(rank=2), "epochs": 1, "max_labelled_admissions": 24}
-    job = inputs.job(tmp_path, **settings, collapse_below=0)
-    study = Study.read(job.model_copy(update={"base": trained.base, "clinical": trained.clinical}))
-    member = study.members()[0]
-    model = build(study, member, world)
-    state = fit(study, member, model, world).state
+    settings = {"adapter": Lora(rank=2), "epochs": 1, "max_labelled_admissions": 24}
+    given = {"base": trained.base, "summands": {"clinical": trained.clinical}}
+    job = inputs.job(**settings, collapse_below=0).model_copy(update=given)
+    study = Study.read(job)
+    model = build(study, world)
+    collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
+    state = fit(study, model, world, collapse).state
     model.eval()
     model.save(tmp_path / "arm", state, base_name_of(trained.clinical))
 
-    loaded = load_fused(load_headless(trained.base), tmp_path / "arm", trained.clinical)
+    clinical = [Summand("clinical", trained.clinical)]
+    loaded = load_classifier(load_base(trained.base), tmp_path / "arm", clinical)
     rows = study.validation_rows[:8]
     for outcome, logits in score(model, study.notes, rows, world).items():
         again = score(loaded, study.notes, rows, world)[outcome]
@@ -160,14 +164,14 @@ def check_it_fuses_and_comes_back_by_us_and_by_peft(
     both = adapted(trained)
     both.load_adapter(tmp_path / "arm", "task")
     both.base_model.set_adapter(["clinical", "task"])
-    ids, _ = study.notes.padded(rows, world.device)
+    ids, present = map(torch.from_numpy, study.notes.padded(rows))
     with torch.no_grad():
         states = trunk(language_model(both))(input_ids=ids, use_cache=False).last_hidden_state
-        torch.testing.assert_close(states, model.states(ids), rtol=0, atol=1e-5)
+        torch.testing.assert_close(states, model.states(ids, present), rtol=0, atol=1e-5)
         with model.without("clinical"):
-            assert (states - model.states(ids)).abs().max() > 1e-3, "neither is all zero"
+            assert (states - model.states(ids, present)).abs().max() > 1e-3, "neither is all zero"
         with model.without("task"):
-            assert (states - model.states(ids)).abs().max() > 1e-4
+            assert (states - model.states(ids, present)).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tasks.data.notes import Notes
+from tasks.data.outcomes import Outcome, read_outcome, split_rows
 from tasks.errors import TrainingError
-from tasks.finetune.batches import Notes
 from tasks.finetune.collapse import check_collapse, spread_by_chance
-from tasks.finetune.outcomes import Outcome, read_outcome, split_rows
 from tasks.ranking import macro_auroc
 from tests.finetune.conftest import Inputs, config
 
@@ -73,7 +73,7 @@ def test_the_spread_of_a_label_is_the_published_one(cases: int, controls: int) -
 
 
 def test_the_spread_of_several_outcomes_is_that_of_a_shared_random_score(inputs: Inputs) -> None:
-    notes = Notes.read(inputs.encoded)
+    notes = Notes.read(inputs.encoded, pad=0)
     rows = split_rows(notes.splits, "validation")
     outcomes = [
         read_outcome(name, getattr(inputs, name), notes.hadm_ids)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.finetune.outcomes import Outcome
+from tasks.data.outcomes import Outcome
 from tasks.finetune.reweighting import LARGEST_WEIGHT, positive_weights, prior_corrected
-from tasks.model.heads import masked_bce
+from tasks.model.heads.losses import masked_bce
 from tests.finetune.conftest import config
 
 

@@ -10,18 +10,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from tasks import schemas, tables
+from tasks.data.outcomes import read_outcome
 from tasks.errors import TrainingError
 from tasks.finetune import predict, train
-from tasks.finetune.jobs import FinetuneJob, PredictJob
-from tasks.finetune.outcomes import read_outcome
-from tasks.finetune.scoring import mean_macro_auroc, score
-from tasks.finetune.train import Member, Study, build, fit
-from tasks.model.base import load_headless
-from tasks.model.fusion import FusedModel, load_fused
+from tasks.finetune.collapse import Collapse
+from tasks.finetune.config import FUSED, UNFUSED, MemberConfig, SummandConfig
+from tasks.finetune.jobs import MemberJob
+from tasks.finetune.steps import _predicting
+from tasks.finetune.train import MemberLesson, Study, build, fit, mean_macro_auroc
+from tasks.model.bases.load import load_base
+from tasks.model.classifier import Classifier, Summand, load_classifier
+from tasks.model.score import score
 from tasks.ranking import macro_auroc
+from tasks.training.loop import Trained
 from tasks.training.program import World
 from tests.finetune.conftest import (
     DIED,
@@ -34,11 +37,7 @@ from tests.finetune.conftest import (
 )
 
 
-def fused(study: Study) -> Member:
-    return next(member for member in study.members() if member.arm == "fused")
-
-
-def parameters(model: FusedModel, *having: str) -> dict[str, torch.Tensor]:
+def parameters(model: Classifier, *having: str) -> dict[str, torch.Tensor]:
     return {
         name: each.detach().clone()
         for name, each in model.named_parameters()
@@ -48,11 +47,10 @@ def parameters(model: FusedModel, *having: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def trained(inputs: Inputs, process_group: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `train` and `predict` leave, of both arms with a joint adapter."""
+    """A folder of what `train` and `predict` leave of two members: <member>, <member>-predicted."""
     result = tmp_path_factory.mktemp("trained")
-    job = inputs.job(result, epochs=10)
-    train.main(job, one_rank(result))
-    predict_from(job, inputs, result)
+    for member in (FUSED, UNFUSED):
+        train_and_predict(inputs.job(member, epochs=10), result, member)
     return result
 
 
@@ -62,61 +60,68 @@ def one_rank(place: Path) -> World:
     return World(rank=0, size=1, local_rank=0, work=work, device=torch.device("cpu"))
 
 
-def predict_from(job: FinetuneJob, inputs: Inputs, result: Path) -> None:
-    told = PredictJob(
-        config=job.config,
-        base=job.base,
-        clinical=inputs.clinical,
-        adapters=result,
-        encoded=job.encoded,
-        outcomes=tuple(job.outcomes),
-        result=result / "predictions",
-    )
-    predict.main(told, one_rank(result / "predictions"))
+def train_and_predict(job: MemberJob, result: Path, member: MemberConfig = FUSED) -> Path:
+    """The folder of the trained member."""
+    train.main(job, one_rank(result / member.name))
+    predicting = _predicting(member, job, result / member.name)
+    predict.main(predicting, one_rank(result / f"{member.name}-predicted"))
+    return result / member.name
+
+
+def counts_of(place: Path) -> dict[str, Any]:
+    return json.loads((place / "work" / "counts.json").read_text())
+
+
+def fitted(study: Study, model: Classifier, world: World) -> Trained:
+    job = study.job
+    collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
+    return fit(study, model, world, collapse)
 
 
 def predicted(result: Path, variant: str, outcome: str, split: str) -> tuple[Any, Any]:
-    table = pq.read_table(result / "predictions" / variant / outcome / f"{split}.parquet")
+    member = variant.partition("-without")[0]
+    place = result / f"{member}-predicted" / variant / outcome
+    table = pq.read_table(place / f"{split}.parquet")
     return table["hadm_id"].to_numpy(), np.array(table["logits"].to_pylist(), np.float32)
 
 
-@pytest.mark.parametrize("clinical_is", ["frozen", "trainable"])
+@pytest.mark.parametrize("clinical_learns", [False, True])
 def test_only_what_the_config_says_changes(
-    inputs: Inputs, world: World, tmp_path: Path, clinical_is: str
+    inputs: Inputs, world: World, clinical_learns: bool
 ) -> None:
     stored = (inputs.clinical / "adapter_model.safetensors").read_bytes()
-    study = Study.read(inputs.job(tmp_path, clinical=clinical_is, epochs=1, collapse_below=0))
-    model = build(study, fused(study), world)
+    member = MemberConfig(name="sum", summands=(SummandConfig(trained=clinical_learns),))
+    study = Study.read(inputs.job(member, epochs=1, collapse_below=0))
+    model = build(study, world)
     before = parameters(model)
-    fit(study, fused(study), model, world)
+    fitted(study, model, world)
     after = parameters(model)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     of_clinical = {name for name in before if ".lora_" in name and ".clinical" in name}
     of_task = {name for name in before if ".lora_" in name and ".task" in name}
     heads = {name for name in before if name.startswith("heads.")}
     assert of_clinical
-    expected = of_task | heads | (of_clinical if clinical_is == "trainable" else set())
+    expected = of_task | heads | (of_clinical if clinical_learns else set())
     assert changed == expected
     assert (inputs.clinical / "adapter_model.safetensors").read_bytes() == stored
 
 
-def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World, tmp_path: Path) -> None:
+def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World) -> None:
     """Admissions coded in ICD-9 move no ICD-10 label's query, weight or bias, and conversely."""
-    study = Study.read(inputs.job(tmp_path))
-    member = fused(study)
-    model = build(study, member, world)
-    lesson = train._Lesson(member, study.notes, plan=None, world=world, weights={})  # type: ignore[arg-type]
+    study = Study.read(inputs.job())
+    model = build(study, world)
+    lesson = MemberLesson(study, plan=None, device=world.device)  # type: ignore[arg-type]
     for system in ("icd9cm", "icd10cm"):
         of_system = [system_of(int(h)) == system for h in study.notes.hadm_ids[study.train_rows]]
         model.zero_grad()
-        lesson.loss(model, study.train_rows[of_system]).backward()
+        lesson.loss(model, lesson.prepared(study.train_rows[of_system])).backward()
         for parameter in model.head("diagnoses").parameters():
             for label, (own, *_) in enumerate(LABELS):
                 moved = parameter.grad is not None and bool(parameter.grad[label].any())
                 assert moved == (own == system)
     model.zero_grad()
     uncoded = [system_of(int(h)) is None for h in study.notes.hadm_ids]
-    lesson.loss(model, np.flatnonzero(uncoded)).backward()
+    lesson.loss(model, lesson.prepared(np.flatnonzero(uncoded))).backward()
     for parameter in model.head("diagnoses").parameters():
         assert parameter.grad is None or not parameter.grad.any()
     assert any(each.grad.any() for each in model.head("mortality").parameters())
@@ -125,12 +130,12 @@ def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World, tmp_pat
 def test_the_best_state_is_what_is_saved_loaded_and_predicts(
     inputs: Inputs, world: World, tmp_path: Path
 ) -> None:
-    study = Study.read(inputs.job(tmp_path, epochs=2))
-    model = build(study, fused(study), world)
-    result = fit(study, fused(study), model, world)
-    model.save(tmp_path / "arm", result.state)
-    backbone = load_headless(inputs.base, torch.float32)
-    loaded = load_fused(backbone, tmp_path / "arm", inputs.clinical)
+    study = Study.read(inputs.job(epochs=2))
+    model = build(study, world)
+    result = fitted(study, model, world)
+    model.save(tmp_path / "member", result.state)
+    clinical = [Summand("clinical", inputs.clinical)]
+    loaded = load_classifier(load_base(inputs.base), tmp_path / "member", clinical)
     for name, tensor in parameters(loaded, ".lora_").items():
         if name in result.state:
             assert torch.equal(tensor, result.state[name]), name
@@ -161,13 +166,12 @@ def test_predictions_of_both_splits_stand_in_the_order_of_the_cohort(trained: Pa
                 assert {split_of(int(each)) for each in hadm_ids} == {split}
                 assert (np.diff(hadm_ids) > 0).all()
                 assert logits.shape == (len(hadm_ids), labels)
-            assert not (trained / "predictions" / variant / outcome / "train.parquet").exists()
+    assert not list(trained.rglob("train.parquet"))
 
 
-def test_the_validation_of_the_summary_is_that_of_the_stored_predictions(
+def test_the_counted_validation_is_that_of_the_stored_predictions(
     inputs: Inputs, trained: Path
 ) -> None:
-    summary = json.loads((trained / "summary.json").read_text())
     for arm in ("fused", "unfused"):
         values = []
         for name in ("diagnoses", "mortality"):
@@ -175,7 +179,7 @@ def test_the_validation_of_the_summary_is_that_of_the_stored_predictions(
             outcome = read_outcome(name, getattr(inputs, name), hadm_ids)
             every = np.arange(len(hadm_ids))
             values.append(macro_auroc(logits, outcome.positives(every), outcome.observed(every)))
-        assert np.mean(values) == pytest.approx(summary[f"{arm}_validation"], abs=1e-6)
+        assert np.mean(values) == pytest.approx(counts_of(trained / arm)["validation"], abs=1e-6)
 
 
 def test_zeroing_either_adapter_changes_every_outcome(trained: Path) -> None:
@@ -186,9 +190,11 @@ def test_zeroing_either_adapter_changes_every_outcome(trained: Path) -> None:
             assert (np.abs(whole - without).max(axis=0) > 1e-3).all()
 
 
-def test_every_arm_starts_alike_and_sees_the_same_admissions(trained: Path) -> None:
-    rows = tables.read(trained / "history.parquet", schemas.HISTORY).to_pylist()
-    arms = {arm: [row for row in rows if row["arm"] == arm] for arm in ("fused", "unfused")}
+def test_every_member_starts_alike_and_sees_the_same_admissions(trained: Path) -> None:
+    arms = {
+        arm: tables.read(trained / arm / "history.parquet", schemas.HISTORY).to_pylist()
+        for arm in ("fused", "unfused")
+    }
     for column in ("step", "epoch", "tokens", "examples", "learning_rate"):
         one, other = ([row[column] for row in arms[arm]] for arm in arms)
         assert one == other
@@ -196,62 +202,38 @@ def test_every_arm_starts_alike_and_sees_the_same_admissions(trained: Path) -> N
     assert not (trained / "unfused" / "clinical").exists()
 
 
-def test_an_adapter_for_each_outcome(inputs: Inputs, world: World, tmp_path: Path) -> None:
-    job = inputs.job(tmp_path / "result", joint=False, epochs=1, arms=("fused",), collapse_below=0)
-    train.main(job, world)
-    tensors = {}
-    for outcome in ("diagnoses", "mortality"):
-        place = tmp_path / "result" / "fused" / outcome
-        tensors[outcome] = load_file(place / "adapter_model.safetensors")
-        heads = load_file(place / "head.safetensors")
-        assert {n.split(".")[1] for n in heads if n.startswith("heads.")} == {outcome}
-    differ = [
-        not torch.equal(tensors["diagnoses"][name], tensors["mortality"][name])
-        for name in tensors["diagnoses"]
-    ]
-    assert all(differ)
-    predict_from(job, inputs, tmp_path / "result")
-    _, logits = predicted(tmp_path / "result", "fused", "mortality", "test")
-    assert logits.shape[1] == 1
-
-
 def test_a_run_that_learned_nothing_fails_and_publishes_nothing(
-    inputs: Inputs, world: World, tmp_path: Path
+    inputs: Inputs, process_group: None, tmp_path: Path
 ) -> None:
     job = inputs.job(
-        tmp_path / "result", epochs=1, learning_rate=1e-9,
-        head={"learning_rate": 1e-9, "start_from_titles": False},
+        epochs=1, learning_rate=1e-7,
+        head={"learning_rate": 1e-7, "start_from_titles": False},
         collapse_below=0.9,
     )  # fmt: skip
     with pytest.raises(TrainingError, match="'fused' collapsed") as raised:
-        train.main(job, world)
-    for key in ("finetune.learning_rate", "finetune.head.learning_rate", "finetune.clip"):
-        assert key in str(raised.value)
-    assert not (tmp_path / "result").exists()
+        train.main(job, one_rank(tmp_path / "result"))
+    for key in ("training.learning_rate", "head.learning_rate", "training.clip"):
+        assert f"finetune.{key}" in str(raised.value)
+    assert [path.name for path in (tmp_path / "result").iterdir()] == ["work"]
 
 
 def test_too_few_admissions_to_tell_are_a_warning(
-    inputs: Inputs, world: World, tmp_path: Path
+    inputs: Inputs, process_group: None, tmp_path: Path
 ) -> None:
     """With 80 admissions in validation, chance itself gives 0.4 to 0.6."""
     job = inputs.job(
-        tmp_path / "result", epochs=1, arms=("fused",), learning_rate=1e-9,
-        head={"learning_rate": 1e-9, "start_from_titles": False},
-    )  # fmt: skip
-    train.main(job, world)
-    summary = json.loads((tmp_path / "result" / "summary.json").read_text())
-    assert summary["fused_validation"] < 0.55
-    assert "'fused' may have learned nothing" in summary["fused_warning"]
-    assert (tmp_path / "result" / "fused" / "head.json").exists()
+        epochs=1, learning_rate=1e-7, head={"learning_rate": 1e-7, "start_from_titles": False}
+    )
+    train.main(job, one_rank(tmp_path))
+    assert counts_of(tmp_path)["validation"] < 0.55
+    assert "'fused' may have learned nothing" in counts_of(tmp_path)["warning"]
+    assert (tmp_path / "head.json").exists()
 
 
 def test_classes_are_learned_together_and_ranked_by_their_softmax(
     inputs: Inputs, process_group: None, tmp_path: Path
 ) -> None:
-    job = inputs.job(tmp_path, epochs=10, arms=("fused",))
-    job = job.model_copy(update={"outcomes": {"triage": inputs.triage}})
-    train.main(job, one_rank(tmp_path))
-    predict_from(job, inputs, tmp_path)
+    train_and_predict(inputs.job(epochs=10, outcomes=("triage",)), tmp_path)
     hadm_ids, logits = predicted(tmp_path, "fused", "triage", "test")
     outcome = read_outcome("triage", inputs.triage, hadm_ids)
     rows = np.arange(len(hadm_ids))
@@ -277,15 +259,14 @@ def test_balanced_cases_count_more_and_still_predict_the_prevalence(
     for kind in ("none", "balanced"):
         result = tmp_path / kind
         job = inputs.job(
-            result, epochs=1, arms=("unfused",), positive_weight=kind, collapse_below=0,
-            learning_rate=1e-9, head={"learning_rate": 1e-9},
+            UNFUSED, epochs=1, positive_weight=kind, collapse_below=0,
+            learning_rate=1e-6, head={"learning_rate": 1e-6},
         )  # fmt: skip
         job = job.model_copy(update={"outcomes": {"mortality": tmp_path / "rare"}})
-        train.main(job, one_rank(result))
-        predict_from(job, inputs, result)
+        place = train_and_predict(job, result, UNFUSED)
         _, logits = predicted(result, "unfused", "mortality", "test")
         mean[kind] = float((1 / (1 + np.exp(-logits))).mean())
-        history = tables.read(result / "history.parquet", schemas.HISTORY).to_pylist()
+        history = tables.read(place / "history.parquet", schemas.HISTORY).to_pylist()
         loss[kind] = np.mean([row["loss"] for row in history if row["loss"] is not None])
     rate = np.mean([bool(words[each]) for each in HADM_IDS if split_of(each) == "train"])
     assert mean["none"] == pytest.approx(rate, abs=0.01)

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tasks.model.adapters import language_model
-from tasks.model.base import trunk
+from tasks.model.adapters.build import language_model
+from tasks.model.bases.causal import trunk
 from tests.flows.conftest import World
 from tests.flows.test_chain import newest
 

@@ -56,7 +56,7 @@ def test_every_model_stands_with_its_seeds(world: World, compared: Path) -> None
 
 def test_the_page_says_what_differs_and_prefect_links_to_it(world: World, compared: Path) -> None:
     page = (_folder(world) / "report.html").read_text()
-    assert "finetune.tfidf.max_features" in page
+    assert "baselines.tfidf.max_features" in page
     assert "the same predictions: two/fused" in page
     done = world.clinfuse("compare", str(compared))
     assert ", 0 made," in done.stdout

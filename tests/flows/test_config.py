@@ -17,7 +17,7 @@ from flows.loading import load_compare, load_config, merge
 from tasks.errors import ConfigError
 from tasks.ingest.config import FullView
 from tasks.ingest.outcomes.config import DiagnosesConfig
-from tasks.pretrain.config import PathBase
+from tasks.model.bases.config import PathBase
 
 ROOT = Path(__file__).parents[2]
 COMPARISONS = sorted((ROOT / "configs").glob("compare-*.yaml"))
@@ -51,7 +51,7 @@ def test_an_override_holds_for_every_run_of_a_comparison() -> None:
     assert (found.name, found.seeds) == ("mine", (5,))
     assert [run.finetune.epochs for run in found.runs] == [1, 1, 1]
     assert [run.name for run in found.runs] == ["all-linear", "q-v", "with-embedding"]
-    assert found.runs[1].finetune.lora.targets == ("q_proj", "v_proj")
+    assert found.runs[1].finetune.adapter.targets == ("q_proj", "v_proj")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_an_entry_of_a_list_is_numbered() -> None:
     assert config.ingest.outcomes[1:] == load_config(DEMO).ingest.outcomes[1:]
     codiesp = ROOT / "configs" / "codiesp.yaml"
     assert load_config(codiesp, ["ingest.outcomes.1.min_count=3"]).ingest.outcomes[1].min_count == 3
-    targets = load_config(DEMO, ["pretrain.lora.targets.0=k_proj"]).pretrain.lora.targets
+    targets = load_config(DEMO, ["pretrain.adapter.targets.0=k_proj"]).pretrain.adapter.targets
     assert targets[:2] == ("k_proj", "k_proj")
 
 
@@ -217,8 +217,8 @@ WORDS = st.text(st.sampled_from("abe_.{}[],:*&!|>'\"#%@`=- \t\n0123456789ñ\u202
 KEYS = st.sampled_from(
     [
         *("name", "ingest", "ingest.outcomes", "ingest.outcomes.0", "ingest.outcomes.9.kind"),
-        *("ingest.view", "pretrain.base", "pretrain.base.kind", "finetune.lora.targets", "a..b"),
-        *("finetune.tfidf.strengths.0", "evaluate.truth", "launch.ranks", "runs.0", "preset", ""),
+        *("ingest.view", "pretrain.base", "pretrain.base.kind", "finetune.adapter.targets", "a..b"),
+        *("baselines.tfidf.strengths.0", "evaluate.truth", "launch.ranks", "runs.0", "preset", ""),
     ]
 )
 

@@ -6,15 +6,12 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 
-from tasks.model.heads import (
-    HeadShape,
-    LabelAttentionHead,
-    LinearHead,
-    masked_bce,
-    masked_cross_entropy,
-    start_bias,
-)
+from tasks.model.heads.config import HeadShape
+from tasks.model.heads.label_attention import LabelAttentionHead
+from tasks.model.heads.linear import LinearHead
+from tasks.model.heads.losses import masked_bce, masked_cross_entropy
 
 HIDDEN = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
 PRESENT = torch.tensor([[True] * 4, [True, True, False, False]])
@@ -28,10 +25,15 @@ def test_label_attention_equals_its_formula() -> None:
     torch.testing.assert_close(head(HIDDEN, PRESENT)[1], expected)
 
 
-@pytest.mark.parametrize("kind", ["label_attention", "linear"])
-@pytest.mark.parametrize("pool", ["last", "mean", "max"])
-def test_what_stands_under_padding_has_no_effect(kind: str, pool: str) -> None:
-    head = HeadShape("outcome", kind, pool, 8, (("icd10cm", "I10"), ("icd10cm", "E11"))).build()
+@pytest.mark.parametrize(
+    "head",
+    ["label_attention", *({"kind": "linear", "pool": pool} for pool in ("last", "mean", "max"))],
+    ids=str,
+)
+def test_what_stands_under_padding_has_no_effect(head: object) -> None:
+    labels = (("icd10cm", "I10"), ("icd10cm", "E11"))
+    shape = {"outcome": "outcome", "head": head, "hidden": 8, "labels": labels}
+    head = HeadShape.model_validate(shape).build()
     changed = HIDDEN.clone()
     changed[1, 2:] = 1e6
     torch.testing.assert_close(head(HIDDEN, PRESENT), head(changed, PRESENT))
@@ -66,7 +68,7 @@ def test_a_label_without_a_title_keeps_its_random_start() -> None:
 
 def test_bias_starts_at_the_base_rate() -> None:
     head = LinearHead(8, 2, "mean")
-    start_bias(head, torch.tensor([9.0, 0.0]), torch.tensor([98.0, 98.0]))
+    head.start_bias(torch.tensor([9.0, 0.0]), torch.tensor([98.0, 98.0]))
     torch.testing.assert_close(head.bias.sigmoid(), torch.tensor([0.1, 0.01]))
 
 
@@ -90,3 +92,10 @@ def test_cross_entropy_counts_observed_rows_alone() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(-math.log(0.75))
     assert torch.equal(logits.grad[1], torch.zeros(2))
+
+
+def test_a_key_of_another_head_is_refused() -> None:
+    """`pool` was once a key that label attention took and ignored."""
+    shape = {"outcome": "outcome", "hidden": 8, "labels": ()}
+    with pytest.raises(ValidationError, match="pool"):
+        HeadShape.model_validate({**shape, "head": {"kind": "label_attention", "pool": "last"}})

@@ -11,11 +11,12 @@ from torch import nn
 from transformers import AutoModelForCausalLM, Llama4TextConfig
 
 from tasks.errors import ConfigError, ModelError
-from tasks.model.adapters import add_new_adapter, language_model
-from tasks.model.base import check_positions, load_causal
-from tasks.model.lora import LoraSettings
-from tasks.model.trial import PACKED as AS_PACKED
-from tasks.model.trial import layout_for
+from tasks.model.adapters.build import add_new_adapter, language_model
+from tasks.model.adapters.methods import Lora
+from tasks.model.bases.causal import load_causal
+from tasks.model.bases.load import check_positions
+from tasks.model.bases.trial import PACKED as AS_PACKED
+from tasks.model.bases.trial import layout_for
 from tests.model.architectures import APART, PACKED, POSITIONS, REFUSED, ROWS, write_base
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -74,9 +75,9 @@ def test_adapters_with_which_a_base_cannot_run_are_refused() -> None:
         pad_token_id=0,
     )
     model = add_new_adapter(
-        AutoModelForCausalLM.from_config(config), LoraSettings(rank=2), "default"
+        AutoModelForCausalLM.from_config(config), Lora(rank=2), "default"
     ).eval()
-    with pytest.raises(ModelError, match=r"with these adapters .* other lora\.targets"):
+    with pytest.raises(ModelError, match=r"with these adapters .* other adapter\.targets"):
         layout_for(model, language_model(model), POSITIONS)
 
 

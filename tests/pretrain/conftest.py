@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 WORDS = (
     *("patient", "denies", "chest", "pain", "fever", "cough", "chills", "nausea", "history", "of"),
@@ -73,22 +77,23 @@ def write_text(path: Path, documents: int = 60) -> Path:
 
 def write_base(place: Path) -> Path:
     """A LLaMA with random weights for a tokenizer of 300 pieces."""
-    import torch
-
-    from tasks.model.base import scratch_llama
-
-    torch.manual_seed(0)
-    scratch_llama(
-        vocabulary_size=300,
-        hidden_size=32,
-        layers=2,
-        heads=2,
-        max_positions=64,
-        pad=0,
-        bos=1,
-        eos=2,
-    ).save_pretrained(place)
+    new_base().save_pretrained(place)
     return place
+
+
+def new_base(vocabulary: int = 300, **shape: int) -> LlamaForCausalLM:
+    """A LLaMA with random weights, by default of two layers for 300 pieces."""
+    import torch
+    from tokenizers import Tokenizer, models
+
+    from tasks.data.tokenizer import LoadedTokenizer
+    from tasks.model.bases.config import ScratchBase
+    from tasks.model.bases.scratch import scratch_llama
+
+    given = {"hidden_size": 32, "layers": 2, "heads": 2, "sequence_length": 64, "max_positions": 64}
+    tokenizer = LoadedTokenizer(Tokenizer(models.BPE()), size=vocabulary, pad=0, eos=2, bos=1)
+    torch.manual_seed(0)
+    return scratch_llama(ScratchBase(corpus=Path(), **(given | shape)), tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import ModelError
+from tasks.model.bases.config import HubBase, ScratchBase
 from tasks.pretrain import language, packing
-from tasks.pretrain.config import HubBase, PretrainConfig, ScratchBase
+from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.steps import _downloaded
 
 

@@ -12,31 +12,21 @@ from peft import PeftModel
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tasks.model.adapters import add_new_adapter
-from tasks.model.base import load_causal, scratch_llama
-from tasks.model.lora import LoraSettings
+from tasks.model.adapters.build import add_new_adapter
+from tasks.model.adapters.methods import Lora
+from tasks.model.bases.causal import load_causal
 from tasks.pretrain.language import Packs, scored_tokens, token_losses
 from tasks.pretrain.packing import pack
+from tests.pretrain.conftest import new_base
 
-DEVICE = torch.device("cpu")
 DOCUMENTS = [(1, [5, 6, 7, 8, 9]), (2, [10, 11]), (3, [12]), (4, [13, 14, 15, 16, 17, 18, 19])]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> LlamaForCausalLM:
     """As it comes back from disk, which is how training sees it."""
-    torch.manual_seed(0)
     place = tmp_path_factory.mktemp("base")
-    scratch_llama(
-        vocabulary_size=40,
-        hidden_size=16,
-        layers=2,
-        heads=2,
-        max_positions=64,
-        pad=0,
-        bos=1,
-        eos=2,
-    ).save_pretrained(place)
+    new_base(vocabulary=40, hidden_size=16).save_pretrained(place)
     model = load_causal(place).eval()
     assert isinstance(model, LlamaForCausalLM)
     return model
@@ -51,7 +41,7 @@ def alone(model: LlamaForCausalLM, ids: list[int]) -> torch.Tensor:
 
 def test_packed_documents_read_as_if_alone(base: LlamaForCausalLM) -> None:
     (packed,) = pack(DOCUMENTS, 18, pad=0)
-    packs = Packs.of([packed], DEVICE)
+    packs = Packs.of([packed])
     with torch.no_grad():
         losses = token_losses(base, packs)
     expected = torch.cat([alone(base, ids) for _, ids in DOCUMENTS if len(ids) > 1])
@@ -65,7 +55,7 @@ def test_a_token_changes_nothing_in_another_document(base: LlamaForCausalLM) -> 
     for documents in (first, second):
         (packed,) = pack(documents, 8, pad=0)
         with torch.no_grad():
-            losses.append(token_losses(base, Packs.of([packed], DEVICE))[0])
+            losses.append(token_losses(base, Packs.of([packed]))[0])
     assert not torch.equal(losses[0][:2], losses[1][:2])
     torch.testing.assert_close(losses[0][3:], losses[1][3:], rtol=0, atol=1e-6)
 
@@ -77,17 +67,17 @@ def test_perplexity_is_what_a_hand_computation_gives(base: LlamaForCausalLM) -> 
     expected = math.exp(torch.cat([alone(base, ids) for ids in windows]).mean())
     packed = list(pack([(1, document)], 4, pad=0, overlap=1))
     with torch.no_grad():
-        losses = token_losses(base, Packs.of(packed, DEVICE))
+        losses = token_losses(base, Packs.of(packed))
     scored = sum(scored_tokens(each) for each in packed)
     assert scored == len(document) - 1
     assert math.exp(losses.sum().item() / scored) == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_untrained_adapter_changes_nothing_and_can_be_set_aside(base: LlamaForCausalLM) -> None:
-    packs = Packs.of(list(pack(DOCUMENTS, 18, pad=0)), DEVICE)
+    packs = Packs.of(list(pack(DOCUMENTS, 18, pad=0)))
     with torch.no_grad():
         before = token_losses(base, packs)
-        model = add_new_adapter(base, LoraSettings(rank=2), "default").eval()
+        model = add_new_adapter(base, Lora(rank=2), "default").eval()
         assert torch.equal(token_losses(model, packs), before)
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -100,7 +90,7 @@ def test_an_untrained_adapter_changes_nothing_and_can_be_set_aside(base: LlamaFo
 
 def test_positions_start_again_and_padding_is_never_scored() -> None:
     packed = list(pack([(1, [5, 6, 7]), (2, [8, 9])], 7, pad=0))
-    packs = Packs.of(packed, DEVICE)
+    packs = Packs.of(packed)
     assert packs.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1]]
     assert packs.scored.tolist() == [[False, True, True, False, True, False, False]]
     assert np.array_equal(packs.input_ids.numpy(), [[5, 6, 7, 8, 9, 0, 0]])
@@ -110,12 +100,12 @@ def test_positions_start_again_and_padding_is_never_scored() -> None:
     ("settings", "expected"),
     [
         # Gema et al.: r=16 on q and v: 2 x 16 x (4096 + 4096) in each of 32 layers
-        (LoraSettings(rank=16, targets=("q_proj", "v_proj")), 8_388_608),
-        (LoraSettings(rank=8, targets=("q_proj", "v_proj")), 4_194_304),
-        (LoraSettings(rank=16, targets="all-linear"), 39_976_960),
+        (Lora(rank=16, targets=("q_proj", "v_proj")), 8_388_608),
+        (Lora(rank=8, targets=("q_proj", "v_proj")), 4_194_304),
+        (Lora(rank=16, targets="all-linear"), 39_976_960),
     ],
 )
-def test_parameter_counts_of_the_paper(settings: LoraSettings, expected: int) -> None:
+def test_parameter_counts_of_the_paper(settings: Lora, expected: int) -> None:
     with torch.device("meta"):
         model = LlamaForCausalLM(LlamaConfig())  # its defaults are the shape of LLaMA-7B
         adapted = add_new_adapter(model, settings, "default")

@@ -19,8 +19,9 @@ from tasks import schemas, tables
 from tasks.errors import ConfigError, ModelError
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
-from tasks.model.lora import LoraSettings
-from tasks.pretrain.config import PathBase, PretrainConfig, ScratchBase
+from tasks.model.adapters.methods import Lora
+from tasks.model.bases.config import PathBase, ScratchBase
+from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import NO_PATIENT, PADDING
 from tasks.pretrain.steps import Pretrained, pretrain
@@ -88,7 +89,7 @@ def ran(
             epochs=3,
             training=TrainingConfig(learning_rate=3e-3, batch_size=8),
         ),
-        lora=LoraSettings(rank=4),
+        adapter=Lora(rank=4),
         sequence_length=64,
         epochs=3,
         training=TrainingConfig(learning_rate=1e-2, batch_size=8),
@@ -167,7 +168,7 @@ def test_a_base_from_a_path_is_refused_before_anything_is_made(ran: Run, tmp_pat
         shutil.copy(path, tmp_path)
     with pytest.raises(ModelError, match=r"has neither tokenizer\.json nor tokenizer\.model"):
         stage(local, LaunchConfig())
-    lora = LoraSettings(targets=("q_prj",))
+    lora = Lora(targets=("q_prj",))
     for config in (ran.config, local):
         with pytest.raises(ConfigError, match="'q_prj', of which the base has no layer"):
             stage(config.model_copy(update={"lora": lora}), LaunchConfig())

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from tasks.model.fusion import Fusion
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM
 
 from flows.config import AdaptConfig
 from flows.loading import load_config
 from tasks.evaluate.config import EvaluateConfig
-from tasks.model.adapters import add_new_adapter, write_adapter
-from tasks.model.base import load_headless
-from tasks.model.fusion import Fusion
-from tasks.model.lora import LoraSettings
+from tasks.model.adapters.build import add_new_adapter
+from tasks.model.adapters.files import write_adapter
+from tasks.model.adapters.methods import Lora
 from tasks.provenance import gpus
 from tasks.report import account
 from tasks.report.card import write_card
@@ -237,7 +237,7 @@ def _write_artifacts(folder: Path, places: dict[str, Path]) -> None:
     words.save(str(places["tokenizer"] / "tokenizer.json"))
     torch.manual_seed(0)
     LlamaForCausalLM(tiny_config()).save_pretrained(places["base"])
-    lora = LoraSettings(rank=2, alpha=4)
+    lora = Lora(rank=2, alpha=4)
     causal = LlamaForCausalLM.from_pretrained(places["base"])
     clinical = add_new_adapter(causal, lora, "default")
     for name, parameter in clinical.named_parameters():

@@ -17,8 +17,12 @@ from tasks.config import Config
 from tasks.errors import ConfigError
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import seed_all
-from tasks.training.loop import Batch, Trained, Validation, train
+from tasks.training.lesson import Batch
+from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
+from tasks.training.watchers.movement import Movement
+from tasks.training.watchers.validation import Validation
+from tasks.training.watchers.watcher import Watcher
 
 RATES = {"out": 2e-2, "inner": 1e-2}  # a rate of its own for the output layer
 
@@ -58,7 +62,7 @@ class ToyLesson:
     rank: int
 
     @property
-    def arm(self) -> str:
+    def name(self) -> str:
         return self.job.name
 
     @property
@@ -71,10 +75,14 @@ class ToyLesson:
         micro = rows.split(self.job.training.micro_batch_size or size)
         return Batch(micro, float(size), 8 * size, size, (step + 1) / self.steps)
 
-    def loss(self, model: nn.Module, micro: Tensor) -> Tensor:
+    def prepared(self, micro: Tensor) -> tuple[int, Tensor]:
+        step = int(micro[0]) // self.job.training.batch_size
+        return step, torch.stack([row_of(int(row)) for row in micro])
+
+    def loss(self, model: nn.Module, prepared: tuple[int, Tensor]) -> Tensor:
         time.sleep(self.job.slow_seconds)
-        self._fail(int(micro[0]) // self.job.training.batch_size)
-        x = torch.stack([row_of(int(row)) for row in micro])
+        step, x = prepared
+        self._fail(step)
         return (model(x) - x.sum(1, keepdim=True)).square().sum()
 
     def _fail(self, step: int) -> None:
@@ -102,26 +110,31 @@ def rate_of(name: str) -> float:
     return RATES[name.split(".")[0]]
 
 
-def train_toy(job: ToyArm, world: World) -> tuple[Trained, dict[str, float]]:
-    """Train; also the norms of the first gradients."""
+def train_toy(job: ToyArm, world: World, *watchers: Watcher) -> Trained:
     seed_all(job.training.seed)
+    model = Toy()
     values = iter(job.judged.values())
-    norms: dict[str, float] = {}
-    trained = train(
-        Toy(),
+    parts = {
+        part: [name for name, _ in model.named_parameters() if name.startswith(part)]
+        for part in RATES
+    }
+    return train(
+        model,
         ToyLesson(job, world.rank),
         job.training,
         world,
         rate_of=rate_of,
-        validation=Validation(tuple(job.judged), lambda _: next(values)) if job.judged else None,
-        check_gradients=norms.update,
+        watchers=(
+            Movement(parts),
+            Validation(tuple(job.judged), lambda _: next(values)),
+            *watchers,
+        ),
     )
-    return trained, norms
 
 
 def main(job: ToyJob, world: World) -> None:
     for arm in job.arms:
-        trained, _ = train_toy(arm, world)
+        trained = train_toy(arm, world)
         if world.first:
             save_file(trained.state, world.work / f"{arm.name}.safetensors")
             losses = torch.tensor([row["loss"] for row in trained.history if row["loss"]])

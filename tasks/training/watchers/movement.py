@@ -62,8 +62,8 @@ class Movement(Watcher):
             if still:
                 raise TrainingError(
                     f"{len(still)} of {len(names)} tensors of '{part}' had not moved after step "
-                    f"{run.state.step}, e.g. {still[0]}: the base does not call that layer; leave "
-                    "it out of adapter.targets"
+                    f"{run.state.step}, e.g. {still[0]}: the base does not call that layer (leave "
+                    "it out of adapter.targets), or learning_rate is too small"
                 )
 
 

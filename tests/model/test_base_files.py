@@ -16,15 +16,15 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
 from tasks.errors import ConfigError, ModelError
-from tasks.model.adapters import add_new_adapter
-from tasks.model.base import load_causal
-from tasks.model.lora import LoraSettings
-from tasks.model.targets import check_base, check_targets
+from tasks.model.adapters.build import add_new_adapter
+from tasks.model.adapters.methods import Lora
+from tasks.model.bases.causal import load_causal
+from tasks.model.bases.files import check_base, check_targets
 from tasks.pretrain.tokenizer import train_bpe
 from tests.model.architectures import APART, PACKED, POSITIONS, ROWS, write_base
 from tests.pretrain.conftest import write_text
 
-PRETRAIN, FINETUNE = "pretrain.lora.targets", "finetune.lora.targets"
+PRETRAIN, FINETUNE = "pretrain.adapter.targets", "finetune.adapter.targets"
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +79,10 @@ def test_the_output_layer_is_pretrainings_alone(base: Path) -> None:
 
 def test_the_training_program_finds_a_wrong_name_too(base: Path) -> None:
     model = load_causal(base)
-    with pytest.raises(ConfigError, match=r"finetune\.lora\.targets names 'q_prj'.* q_proj"):
-        add_new_adapter(model, LoraSettings(targets=("v_proj", "q_prj")), "task", FINETUNE)
+    with pytest.raises(ConfigError, match=r"finetune\.adapter\.targets names 'q_prj'.* q_proj"):
+        add_new_adapter(model, Lora(targets=("v_proj", "q_prj")), "task", FINETUNE)
     with pytest.raises(ConfigError, match="PEFT adapts none of these layers"):
-        add_new_adapter(model, LoraSettings(targets=("norm",)), "task", FINETUNE)
+        add_new_adapter(model, Lora(targets=("norm",)), "task", FINETUNE)
 
 
 def test_files_in_several_parts_are_read(base: Path) -> None:
@@ -177,7 +177,7 @@ def test_weights_that_would_be_random_are_refused(base: Path) -> None:
 
 def test_nothing_of_this_imports_torch(base: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from tasks.model.targets import *;"
+        "import sys; from pathlib import Path; from tasks.model.bases.files import *;"
         f"check_base(Path({str(base)!r})); check_targets(Path({str(base)!r}), ('q_proj',), 'x');"
         "print({'torch', 'transformers', 'peft'} & set(sys.modules))"
     )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.finetune.batches import Notes, Plan
-from tasks.finetune.outcomes import read_outcome
+from tasks.data.notes import Notes
+from tasks.data.outcomes import read_outcome
+from tasks.finetune.plan import Plan
 from tests.finetune.conftest import Inputs
-
-CPU = torch.device("cpu")
 
 
 def plan(rows: int, batch_size: int, parts: int, seed: int = 0) -> Plan:
@@ -53,7 +51,7 @@ def test_the_cut_into_ranks_does_not_change_a_batch_and_the_seed_does() -> None:
 
 
 def test_a_batch_weighs_its_known_cells(inputs: Inputs) -> None:
-    notes = Notes.read(inputs.encoded)
+    notes = Notes.read(inputs.encoded, pad=0)
     outcome = read_outcome("diagnoses", inputs.diagnoses, notes.hadm_ids)
     rows = np.arange(len(notes.hadm_ids))
     found = Plan(rows, notes.lengths, [outcome], 16, 1, 0, 1)
@@ -67,7 +65,8 @@ def test_notes_are_padded_on_the_right_and_an_empty_one_is_one_token() -> None:
         splits=("train",) * 3,
         offsets=np.array([0, 2, 2, 5]),
         tokens=np.array([7, 8, 4, 5, 6], np.int32),
+        pad=9,
     )
-    ids, present = notes.padded(np.array([2, 0, 1]), CPU)
-    assert ids.tolist() == [[4, 5, 6], [7, 8, 0], [0, 0, 0]]
+    ids, present = notes.padded(np.array([2, 0, 1]))
+    assert ids.tolist() == [[4, 5, 6], [7, 8, 9], [9, 9, 9]]
     assert present.tolist() == [[True] * 3, [True, True, False], [True, False, False]]

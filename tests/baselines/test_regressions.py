@@ -14,9 +14,9 @@ import psutil
 import pytest
 from scipy.sparse import random as random_matrix
 
+from tasks.baselines import regressions
+from tasks.baselines.regressions import Regressions, fit_labels
 from tasks.errors import TrainingError
-from tasks.finetune import regressions
-from tasks.finetune.regressions import Regressions, fit_labels
 from tasks.reporting import Said, listening
 
 ROOT = Path(__file__).parents[2]
@@ -89,8 +89,8 @@ def test_a_worker_that_is_killed_is_said_to_be(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from tests.finetune.test_regressions import data
-from tasks.finetune.regressions import Regressions
+from tests.baselines.test_regressions import data
+from tasks.baselines.regressions import Regressions
 if __name__ == "__main__":
     matrix, positives, observed = data(rows=2000, terms=400)
     with Regressions(matrix, Path(sys.argv[1])) as fitted:

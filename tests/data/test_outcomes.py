@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tasks.data.notes import Notes
 
 from tasks import schemas, tables
+from tasks.data.outcomes import read_outcome, split_rows, training_rows
 from tasks.errors import TrainingError
-from tasks.finetune.batches import Notes
-from tasks.finetune.outcomes import read_outcome, split_rows, training_rows
 from tests.finetune.conftest import HADM_IDS, LABELS, UNCODED, Inputs, system_of
 
 
@@ -33,7 +33,7 @@ def test_cells_agree_with_the_tables_in_any_order_of_admissions(inputs: Inputs) 
 
 
 def test_the_unknown_train_nothing_and_the_chosen_few_stay_the_same(inputs: Inputs) -> None:
-    notes = Notes.read(inputs.encoded)
+    notes = Notes.read(inputs.encoded, pad=0)
     outcome = read_outcome("diagnoses", inputs.diagnoses, notes.hadm_ids)
     rows = training_rows(notes.hadm_ids, notes.splits, [outcome], None, seed=0)
     chosen = notes.hadm_ids[rows].tolist()
@@ -65,7 +65,7 @@ def test_each_code_system_is_known_of_its_own_admissions_only(inputs: Inputs) ->
 
 
 def test_nothing_to_learn_from_is_said_plainly(inputs: Inputs) -> None:
-    notes = Notes.read(inputs.encoded)
+    notes = Notes.read(inputs.encoded, pad=0)
     outcome = read_outcome("diagnoses", inputs.diagnoses, notes.hadm_ids)
     with pytest.raises(TrainingError, match="no training admission has a known outcome"):
         training_rows(notes.hadm_ids, ["test"] * len(notes.hadm_ids), [outcome], None, seed=0)
