@@ -260,7 +260,7 @@ def test_balanced_cases_count_more_and_still_predict_the_prevalence(
         result = tmp_path / kind
         job = inputs.job(
             UNFUSED, epochs=1, positive_weight=kind, collapse_below=0,
-            learning_rate=1e-6, head={"learning_rate": 1e-6},
+            learning_rate=3e-7, head={"learning_rate": 3e-7},
         )  # fmt: skip
         job = job.model_copy(update={"outcomes": {"mortality": tmp_path / "rare"}})
         place = train_and_predict(job, result, UNFUSED)

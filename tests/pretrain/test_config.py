@@ -12,7 +12,6 @@ from tasks.errors import ModelError
 from tasks.model.bases.config import HubBase, ScratchBase
 from tasks.pretrain import language, packing
 from tasks.pretrain.config import PretrainConfig
-from tasks.pretrain.steps import _downloaded
 
 
 @pytest.mark.parametrize(
@@ -42,7 +41,7 @@ def test_the_hub_is_not_reached_where_it_is_off(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"set pretrain\.base to kind: path"):
-        _downloaded(HubBase(id="some/model", revision="0" * 40))
+        HubBase(id="some/model", revision="0" * 40).folder()
 
 
 @pytest.mark.parametrize("module", [packing, language], ids=lambda module: module.__name__)

@@ -171,7 +171,7 @@ def test_a_base_from_a_path_is_refused_before_anything_is_made(ran: Run, tmp_pat
     lora = Lora(targets=("q_prj",))
     for config in (ran.config, local):
         with pytest.raises(ConfigError, match="'q_prj', of which the base has no layer"):
-            stage(config.model_copy(update={"lora": lora}), LaunchConfig())
+            stage(config.model_copy(update={"adapter": lora}), LaunchConfig())
         shutil.copy(ran.place(ran.made.tokenizer) / "tokenizer.json", tmp_path)
     assert ran.store.manifests() == before
 
