@@ -293,10 +293,10 @@ def _failure(work: Path, config: LaunchConfig, deaths: list[Death]) -> ClinfuseE
     logs = work / LOGS
     if config.nodes > 1:
         report = (logs / "launcher.log").read_text(errors="replace")
-        if "RendezvousTimeoutError" in report:
+        if re.search("Rendezvous(Timeout|Connection|Closed)Error", report):
             return TrainingError(
-                f"the other machines did not report at {config.rendezvous} in time; start on them "
-                f"the command that {logs / 'launcher.log'} opens with, and run again"
+                f"the other machines did not meet this one at {config.rendezvous} in time; start "
+                f"on them the command that {logs / 'launcher.log'} opens with, and run again"
             )
         deaths = _deaths_in(report) or deaths
     rank, ended = _first(deaths)

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -169,19 +170,24 @@ def _join(world: World) -> None:
 def _meeting(world: World) -> Any:
     """Where the ranks meet; None: where the environment says, by hand and under torchrun.
 
-    The first listens on the socket that the launcher opened: nobody else can have taken its port.
+    The first listens on the socket that the launcher bound: nobody else can have taken its port.
+    Not before it is here, since whoever connects to it earlier waits without end.
     """
     if SOCKET not in os.environ:
         return None
     import torch
 
+    listening = None
+    if world.first:
+        listening = int(os.environ[SOCKET])
+        socket.socket(fileno=os.dup(listening)).listen()
     return torch.distributed.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         world.size,
         world.first,
         timedelta(minutes=MEETING_MINUTES),
-        master_listen_fd=int(os.environ[SOCKET]) if world.first else None,
+        master_listen_fd=listening,
     )
 
 

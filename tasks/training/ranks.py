@@ -71,7 +71,8 @@ def _serve(request: Request, answers: int) -> list[Death]:
     signal.signal(signal.SIGTERM, ranks.stop)
     _be_of(request)
     alive, held = os.pipe()  # the ranks' stdin, which ends with this process
-    with socket.create_server(("127.0.0.1", 0)) as meeting:
+    with socket.socket() as meeting:
+        meeting.bind(("127.0.0.1", 0))
         for rank in range(request.ranks):
             pid = os.fork()
             if pid == 0:
