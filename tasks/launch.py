@@ -10,34 +10,30 @@ with `tasks.training.program.run`, the other half of what is here.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
 from pydantic import Field, model_validator
 
-from tasks import errors, warm
+from tasks import warm
 from tasks.config import Config, Unkeyed
-from tasks.errors import ClinfuseError, ConfigError, RanksDied, TrainingError
-from tasks.warm import SAVE_SECONDS, STOP_SECONDS, Death, Request
+from tasks.errors import TrainingError
+from tasks.failures import ERROR, LAUNCHER, LOGS, failure_of
+from tasks.training_progress import PROGRESS, follow
+from tasks.training_progress import Progress as Progress
+from tasks.warm import SAVE_SECONDS, STOP_SECONDS, Request
 
 POLL_SECONDS = 0.1
-PREEMPTED = 75  # a rank's exit code: saved a checkpoint because it was asked to stop
 PARENT = "CLINFUSE_LAUNCHED"  # set: the program's stdin ends when its launcher dies
 
-JOB, PROGRESS, ERROR, LOGS, LOCK = "job.json", "progress.jsonl", "error.json", "logs", "ranks.lock"
+JOB, LOCK = "job.json", "ranks.lock"
 OPERATORS = "operators"  # what DeepSpeed compiles at run time, if it must
-OF_THE_WORK = (
-    "HF_HOME",
-    "TORCH_EXTENSIONS_DIR",
-)  # in a rank's environment: lies in its work folder
+OF_THE_WORK = ("HF_HOME", "TORCH_EXTENSIONS_DIR")  # of a rank's environment, what lies in its work
 
 # of our environment, what ranks may see: the system's, and how GPUs and networks are reached
 PASSED = re.compile(
@@ -78,58 +74,6 @@ class LaunchConfig(Unkeyed):
         return self
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One reading of a training program's progress; it names no patient."""
-
-    arm: str
-    step: int
-    total: int
-    loss: float | None = None
-    learning_rate: float | None = None
-    tokens_per_second: float | None = None
-    peak_mib: float | None = None
-    validation: float | None = None
-    note: str = ""
-
-    @property
-    def done(self) -> int:
-        return self.step
-
-    @property
-    def words(self) -> str:
-        """What a progress bar or a log line says beside the count."""
-        shown = [self.arm, self.note]
-        if self.loss is not None:
-            shown.append(f"loss {self.loss:.4g}")
-        if self.validation is not None:
-            shown.append(f"validation {self.validation:.3f}")
-        if self.learning_rate is not None:
-            shown.append(f"rate {self.learning_rate:.2g}")
-        if self.tokens_per_second is not None:
-            shown.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        if self.peak_mib is not None:
-            shown.append(f"{self.peak_mib:,.0f} MiB")
-        return ", ".join(word for word in shown if word)
-
-    @property
-    def row(self) -> dict[str, object] | None:
-        """A row of the training's table, where there is a loss or a validation."""
-        if self.loss is None and self.validation is None:
-            return None
-        return {
-            "training": self.arm,
-            "step": self.step,
-            "of": self.total,
-            "loss": "" if self.loss is None else round(self.loss, 4),
-            "validation AUROC": "" if self.validation is None else round(self.validation, 4),
-        }
-
-    @property
-    def milestone(self) -> bool:
-        return self.validation is not None
-
-
 def launch(
     module: str,
     job: Config,
@@ -163,10 +107,10 @@ def launch(
     read = 0
     with warm.serving(environment, request) as ranks:
         while (deaths := ranks.deaths(POLL_SECONDS)) is None:
-            read = _follow(work / PROGRESS, read, on_progress)
-        _follow(work / PROGRESS, read, on_progress)
+            read = follow(work / PROGRESS, read, on_progress)
+        follow(work / PROGRESS, read, on_progress)
     if any(code for _, code in deaths):
-        raise _failure(work, config, deaths)
+        raise failure_of(work, deaths)
 
 
 def prepare(config: LaunchConfig, *modules: str) -> None:
@@ -206,7 +150,7 @@ def _request(module: str, work: Path, config: LaunchConfig, environment: dict[st
     What is of this work alone is taken out of the environment, which the next launch shares.
     """
     command = _command(module, work, config)
-    log = work / LOGS / "launcher.log"
+    log = work / LOGS / LAUNCHER
     log.write_text(" ".join(command) + "\n")
     umask = os.umask(0o077)
     os.umask(umask)
@@ -271,75 +215,3 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
 def _import_path() -> list[str]:
     """Where this process imports from, this code's own root first: ranks run the same code."""
     return list(dict.fromkeys(filter(None, [str(Path(__file__).parents[1]), *sys.path])))
-
-
-def _follow(path: Path, read: int, on_progress: Callable[[Progress], None] | None) -> int:
-    """Report the whole lines beyond `read` bytes; return how far was read."""
-    with path.open("rb") as file:
-        file.seek(read)
-        lines, newline, _ = file.read().rpartition(b"\n")
-    for line in lines.splitlines():
-        if on_progress:
-            on_progress(Progress(**json.loads(line)))
-    return read + len(lines) + len(newline)
-
-
-def _failure(work: Path, config: LaunchConfig, deaths: list[Death]) -> ClinfuseError:
-    """What went wrong, from the note that a rank left, or from how the processes ended."""
-    told = _told(work / ERROR)
-    known = getattr(errors, told.get("error", ""), None)
-    if isinstance(known, type) and issubclass(known, ClinfuseError):
-        return known(told["message"])
-    logs = work / LOGS
-    if config.nodes > 1:
-        report = (logs / "launcher.log").read_text(errors="replace")
-        if re.search("Rendezvous(Timeout|Connection|Closed)Error", report):
-            return TrainingError(
-                f"the other machines did not meet this one at {config.rendezvous} in time; start "
-                f"on them the command that {logs / 'launcher.log'} opens with, and run again"
-            )
-        deaths = _deaths_in(report) or deaths
-    rank, ended = _first(deaths)
-    if ended == PREEMPTED:
-        return RanksDied("training was told to stop and saved a checkpoint; run again to resume")
-    if ended < 0:
-        name = signal.Signals(-ended).name
-        memory = "; if memory ran out, lower micro_batch_size" if name == "SIGKILL" else ""
-        return RanksDied(
-            f"rank {rank} was ended by {name}{memory}; its log is {logs / f'rank-{rank}.log'}; "
-            "run again to resume from the last checkpoint"
-        )
-    if told.get("exception") == "OutOfMemoryError":
-        return ConfigError(
-            f"rank {told['rank']} ran out of GPU memory at {told['place']}; lower "
-            "micro_batch_size or max_tokens, or set deepspeed to configs/deepspeed/zero3.json"
-        )
-    if told:
-        cause = f" ({told['cause']})" if told["cause"] else ""
-        return TrainingError(
-            f"rank {told['rank']} stopped with {told['exception']} at {told['place']}{cause}; "
-            f"see {logs / 'rank-{}.log'.format(told['rank'])}"
-        )
-    return TrainingError(f"rank {rank} ended with exit code {ended}; see the logs in {logs}")
-
-
-def _told(path: Path) -> dict[str, str]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _deaths_in(report: str) -> list[Death]:
-    """torchrun's report names every rank that failed."""
-    failed = re.findall(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: (-?\d+)", report)
-    return [(int(rank), int(ended)) for rank, ended in failed]
-
-
-def _first(deaths: list[Death]) -> Death:
-    """A rank that was killed counts before one that then found its partner gone, and both before
-    one that was told to stop because of them.
-    """
-    told_to_stop = (PREEMPTED, -signal.SIGTERM)
-    failed = [death for death in deaths if death[1] != 0]
-    return min(failed, key=lambda death: (death[1] in told_to_stop, death[1] > 0))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from multiprocessing import connection
 from pathlib import Path
 
 import psutil
@@ -81,7 +81,7 @@ class Warm:
 
         Raises RanksDied or TrainingError where the warm process itself has ended.
         """
-        if not select.select([self.answers], [], [], seconds)[0]:
+        if not connection.wait([self.answers.fileno()], seconds):
             return None
         line = self.answers.readline()
         if not line:

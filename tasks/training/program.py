@@ -31,8 +31,10 @@ from typing import Any, NoReturn, TextIO, TypeVar, get_type_hints
 from tasks.config import Config
 from tasks.dumps import forbid_core_dumps
 from tasks.errors import ClinfuseError, ConfigError, TrainingError
+from tasks.failures import ERROR, LOGS, PREEMPTED
 from tasks.guard import fixed_message, place_of, refusal_of
-from tasks.launch import ERROR, LOGS, PARENT, PREEMPTED, PROGRESS, Progress, lock
+from tasks.launch import PARENT, lock
+from tasks.training_progress import PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)
 

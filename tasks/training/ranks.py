@@ -70,6 +70,7 @@ def _serve(request: Request, answers: int) -> list[Death]:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     signal.signal(signal.SIGTERM, ranks.stop)
     _be_of(request)
+    _end_if_alone()
     alive, held = os.pipe()  # the ranks' stdin, which ends with this process
     with socket.socket() as meeting:
         meeting.bind(("127.0.0.1", 0))
@@ -107,6 +108,12 @@ def _be_of(request: Request) -> None:
                 setattr(loaded, name, value.replace(caches, os.environ["HF_HOME"], 1))
 
 
+def _end_if_alone(seconds: float = 0) -> None:
+    """Wait so long, but end at once where the process that we serve has died: stdin has ended."""
+    if select.select([0], [], [], seconds)[0]:
+        os._exit(1)
+
+
 def _become(rank: int, request: Request, meeting: socket.socket) -> NoReturn:
     """Be that rank, in a process that was just forked, to the end."""
     try:
@@ -142,8 +149,7 @@ class _Ranks:
     def wait(self) -> None:
         """Until all have ended; where one has failed, the others are told to stop."""
         while self.running:
-            if select.select([0], [], [], POLL_SECONDS)[0]:
-                os._exit(1)  # whom we serve has died; the ranks' stdin ends with us
+            _end_if_alone(POLL_SECONDS)
             while self.running and (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 self.deaths.append(
                     (self.running.pop(ended[0]), os.waitstatus_to_exitcode(ended[1]))
