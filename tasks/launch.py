@@ -2,41 +2,38 @@
 
     launch("tasks.pretrain.train", job, work, LaunchConfig(ranks=2))
 
-runs `torchrun --nproc-per-node 2 -m tasks.pretrain.train work/job.json`. The program opens with
-`tasks.training.program.run`, the other half of what is here.
+does what `torchrun --nproc-per-node 2 -m tasks.pretrain.train work/job.json` does, but its ranks
+are forked from a process that has imported what they need (`tasks/warm.py`). The program opens
+with `tasks.training.program.run`, the other half of what is here.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
-import psutil
 from pydantic import Field, model_validator
 
-from tasks import errors
+from tasks import warm
 from tasks.config import Config, Unkeyed
-from tasks.errors import ClinfuseError, ConfigError, RanksDied, TrainingError
+from tasks.errors import TrainingError
+from tasks.failures import ERROR, LAUNCHER, LOGS, failure_of
+from tasks.training_progress import PROGRESS, follow
+from tasks.training_progress import Progress as Progress
+from tasks.warm import SAVE_SECONDS, STOP_SECONDS, Request
 
-STOP_SECONDS = 25.0  # Prefect kills a cancelled flow after 30 s
-SAVE_SECONDS = 20  # of those, what torchrun gives the ranks to save and leave
 POLL_SECONDS = 0.1
-PREEMPTED = 75  # a rank's exit code: saved a checkpoint because it was asked to stop
 PARENT = "CLINFUSE_LAUNCHED"  # set: the program's stdin ends when its launcher dies
 
-JOB, PROGRESS, ERROR, LOGS, LOCK = "job.json", "progress.jsonl", "error.json", "logs", "ranks.lock"
+JOB, LOCK = "job.json", "ranks.lock"
 OPERATORS = "operators"  # what DeepSpeed compiles at run time, if it must
+OF_THE_WORK = ("HF_HOME", "TORCH_EXTENSIONS_DIR")  # of a rank's environment, what lies in its work
 
 # of our environment, what ranks may see: the system's, and how GPUs and networks are reached
 PASSED = re.compile(
@@ -77,58 +74,6 @@ class LaunchConfig(Unkeyed):
         return self
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One reading of a training program's progress; it names no patient."""
-
-    arm: str
-    step: int
-    total: int
-    loss: float | None = None
-    learning_rate: float | None = None
-    tokens_per_second: float | None = None
-    peak_mib: float | None = None
-    validation: float | None = None
-    note: str = ""
-
-    @property
-    def done(self) -> int:
-        return self.step
-
-    @property
-    def words(self) -> str:
-        """What a progress bar or a log line says beside the count."""
-        shown = [self.arm, self.note]
-        if self.loss is not None:
-            shown.append(f"loss {self.loss:.4g}")
-        if self.validation is not None:
-            shown.append(f"validation {self.validation:.3f}")
-        if self.learning_rate is not None:
-            shown.append(f"rate {self.learning_rate:.2g}")
-        if self.tokens_per_second is not None:
-            shown.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        if self.peak_mib is not None:
-            shown.append(f"{self.peak_mib:,.0f} MiB")
-        return ", ".join(word for word in shown if word)
-
-    @property
-    def row(self) -> dict[str, object] | None:
-        """A row of the training's table, where there is a loss or a validation."""
-        if self.loss is None and self.validation is None:
-            return None
-        return {
-            "training": self.arm,
-            "step": self.step,
-            "of": self.total,
-            "loss": "" if self.loss is None else round(self.loss, 4),
-            "validation AUROC": "" if self.validation is None else round(self.validation, 4),
-        }
-
-    @property
-    def milestone(self) -> bool:
-        return self.validation is not None
-
-
 def launch(
     module: str,
     job: Config,
@@ -150,25 +95,79 @@ def launch(
     """
     work = work.resolve()
     (work / LOGS).mkdir(parents=True, exist_ok=True)
-    _wait_for_earlier_ranks(work)
-    for lock in work.glob(f"{OPERATORS}/*/lock"):  # of a run that was killed; nobody holds it now
-        lock.unlink()
+    # ranks whose launcher was killed may take a moment to notice; never work beside them
+    lock(work, fcntl.LOCK_EX).close()
+    for compiling in work.glob(f"{OPERATORS}/*/lock"):  # by a run that was killed; nobody is
+        compiling.unlink()
     (work / JOB).write_text(job.model_dump_json(indent=1))
     (work / PROGRESS).write_bytes(b"")
     (work / ERROR).unlink(missing_ok=True)
-    with _started(_command(module, work, config), work, config) as process:
-        read = 0
-        while (code := _wait(process)) is None:
-            read = _follow(work / PROGRESS, read, on_progress)
-        _follow(work / PROGRESS, read, on_progress)
-    if code != 0:
-        raise _failure(work, code)
+    environment = _environment(work, config)
+    request = _request(module, work, config, environment)
+    read = 0
+    with warm.serving(environment, request) as ranks:
+        while (deaths := ranks.deaths(POLL_SECONDS)) is None:
+            read = follow(work / PROGRESS, read, on_progress)
+        follow(work / PROGRESS, read, on_progress)
+    if any(code for _, code in deaths):
+        raise failure_of(work, deaths)
+
+
+def prepare(config: LaunchConfig, *modules: str) -> None:
+    """Begin to import what these training programs need, so that a launch soon finds it there.
+
+    Returns at once; it costs a core for some 5 s, and a few hundred MiB until `warm.let_go`.
+    """
+    environment = _environment(Path(), config)
+    for name in OF_THE_WORK:
+        del environment[name]
+    warm.warm_up(environment, modules)
+
+
+def lock(work: Path, kind: int) -> TextIO:
+    """Hold the work folder's lock, of a kind of fcntl.flock, until the file is closed.
+
+    The ranks share it, and a launch begins where nobody holds it; the kernel frees it when one
+    dies. Raises TrainingError where another holds it for longer than ranks take to end.
+    """
+    file = (work / LOCK).open("a")
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TrainingError(
+                    f"ranks of an earlier run still work in {work}; end them and run again"
+                ) from None
+            time.sleep(POLL_SECONDS)
+
+
+def _request(module: str, work: Path, config: LaunchConfig, environment: dict[str, str]) -> Request:
+    """The ranks to fork; of several nodes, the torchrun that meets those of the others.
+
+    What is of this work alone is taken out of the environment, which the next launch shares.
+    """
+    command = _command(module, work, config)
+    log = work / LOGS / LAUNCHER
+    log.write_text(" ".join(command) + "\n")
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return Request(
+        module=module,
+        job=str(work / JOB),
+        ranks=1 if config.nodes > 1 else config.ranks,
+        log=str(log),
+        folder=os.getcwd(),
+        umask=umask,
+        environment={name: environment.pop(name) for name in OF_THE_WORK},
+        command=command if config.nodes > 1 else None,
+    )
 
 
 def _command(module: str, work: Path, config: LaunchConfig) -> list[str]:
-    program = ["-m", module, str(work / JOB)]
-    if config.nodes == 1 and config.ranks == 1:
-        return [sys.executable, *program]  # torchrun itself would take 2 s
+    """What starts the same ranks by hand."""
     meeting = ["--standalone"]
     if config.nodes > 1:
         meeting = [
@@ -178,6 +177,7 @@ def _command(module: str, work: Path, config: LaunchConfig) -> list[str]:
             "--rdzv-id=clinfuse",
         ]
     ranks = [f"--nproc-per-node={config.ranks}", f"--shutdown-timeout={SAVE_SECONDS}"]
+    program = ["-m", module, str(work / JOB)]
     return [sys.executable, "-m", "torch.distributed.run", *meeting, *ranks, *program]
 
 
@@ -215,139 +215,3 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
 def _import_path() -> list[str]:
     """Where this process imports from, this code's own root first: ranks run the same code."""
     return list(dict.fromkeys(filter(None, [str(Path(__file__).parents[1]), *sys.path])))
-
-
-@contextmanager
-def _started(
-    command: list[str], work: Path, config: LaunchConfig
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The running command; whatever leaves the block, nothing of it runs on."""
-    with (work / LOGS / "launcher.log").open("wb") as log:
-        log.write((" ".join(command) + "\n").encode())
-        log.flush()
-        process = subprocess.Popen(
-            command,
-            env=_environment(work, config),
-            stdin=subprocess.PIPE,  # ends when we die, and the ranks with it
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us alone; we tell the ranks
-        )
-    try:
-        yield process
-    finally:
-        _stop(process)
-        if process.stdin:
-            process.stdin.close()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its children: first asked, so that they save, then killed."""
-    if process.poll() is not None:
-        return
-    tree = _tree(process.pid)
-    process.send_signal(signal.SIGTERM)  # torchrun passes it on to the ranks
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        for child in {*tree, *_tree(process.pid)}:
-            if child.is_running():
-                child.kill()
-        process.wait()
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        parent = psutil.Process(pid)
-        return [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(POLL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
-
-
-def _wait_for_earlier_ranks(work: Path) -> None:
-    """Ranks whose launcher was killed may take a moment to notice; never work beside them."""
-    with (work / LOCK).open("a") as file:
-        deadline = time.monotonic() + STOP_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TrainingError(
-                        f"ranks of an earlier run still work in {work}; end them and run again"
-                    ) from None
-                time.sleep(POLL_SECONDS)
-
-
-def _follow(path: Path, read: int, on_progress: Callable[[Progress], None] | None) -> int:
-    """Report the whole lines beyond `read` bytes; return how far was read."""
-    with path.open("rb") as file:
-        file.seek(read)
-        lines, newline, _ = file.read().rpartition(b"\n")
-    for line in lines.splitlines():
-        if on_progress:
-            on_progress(Progress(**json.loads(line)))
-    return read + len(lines) + len(newline)
-
-
-def _failure(work: Path, code: int) -> ClinfuseError:
-    """What went wrong, from the note that a rank left, or from how the processes ended."""
-    told = _told(work / ERROR)
-    known = getattr(errors, told.get("error", ""), None)
-    if isinstance(known, type) and issubclass(known, ClinfuseError):
-        return known(told["message"])
-    rank, ended = _first_death(work / LOGS / "launcher.log", code)
-    logs = work / LOGS
-    if ended == PREEMPTED:
-        return RanksDied("training was told to stop and saved a checkpoint; run again to resume")
-    if ended < 0:
-        name = signal.Signals(-ended).name
-        memory = "; if memory ran out, lower micro_batch_size" if name == "SIGKILL" else ""
-        return RanksDied(
-            f"rank {rank} was ended by {name}{memory}; its log is {logs / f'rank-{rank}.log'}; "
-            "run again to resume from the last checkpoint"
-        )
-    if told.get("exception") == "OutOfMemoryError":
-        return ConfigError(
-            f"rank {told['rank']} ran out of GPU memory at {told['place']}; lower "
-            "micro_batch_size or max_tokens, or set deepspeed to configs/deepspeed/zero3.json"
-        )
-    if told:
-        cause = f" ({told['cause']})" if told["cause"] else ""
-        return TrainingError(
-            f"rank {told['rank']} stopped with {told['exception']} at {told['place']}{cause}; "
-            f"see {logs / 'rank-{}.log'.format(told['rank'])}"
-        )
-    return TrainingError(f"rank {rank} ended with exit code {ended}; see the logs in {logs}")
-
-
-def _told(path: Path) -> dict[str, str]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _first_death(log: Path, code: int) -> tuple[int, int]:
-    """Which rank ended how; torchrun's report names every rank that failed.
-
-    A rank that was killed counts before one that then found its partner gone, and both before one
-    that torchrun ended (SIGTERM) because of them.
-    """
-    report = log.read_text(errors="replace")
-    found = re.findall(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: (-?\d+)", report)
-    deaths = [(int(rank), int(ended)) for rank, ended in found]
-    if not deaths:
-        return 0, code
-    told_to_stop = (PREEMPTED, -signal.SIGTERM)
-    return min(deaths, key=lambda death: (death[1] in told_to_stop, death[1] > 0))

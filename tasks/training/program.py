@@ -5,33 +5,42 @@
     if __name__ == "__main__":
         run(Job, main)
 
-Works under `tasks.launch.launch`, under torchrun by hand, and as a single plain process.
+Works under `tasks.launch.launch`, where ranks are forked from a process that has imported the
+module (`tasks.training.ranks`), under torchrun by hand, and as a single plain process.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import fcntl
+import importlib
 import json
 import os
+import re
 import signal
+import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar, get_type_hints
 
 from tasks.config import Config
 from tasks.dumps import forbid_core_dumps
-from tasks.errors import ClinfuseError, ConfigError
+from tasks.errors import ClinfuseError, ConfigError, TrainingError
+from tasks.failures import ERROR, LOGS, PREEMPTED
 from tasks.guard import fixed_message, place_of, refusal_of
-from tasks.launch import ERROR, LOCK, LOGS, PARENT, PREEMPTED, PROGRESS, Progress
+from tasks.launch import PARENT, lock
+from tasks.training_progress import PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)
 
 COLLECTIVE_MINUTES = 60  # how long ranks wait for one another, e.g. for rank 0 to load a model
+MEETING_MINUTES = 10  # ... and for one another to be there
+SOCKET = "CLINFUSE_SOCKET"  # set: the file descriptor on which the first rank awaits the others
 
 
 class Preempted(BaseException):
@@ -86,7 +95,15 @@ class World:
         self.sum(0.0)
 
 
-def run(job_type: type[Job], main: Callable[[Job, World], None]) -> NoReturn:
+def run_module(module: str, path: Path) -> NoReturn:
+    """Run the program that is this module, whose `main` says what its job is."""
+    main = importlib.import_module(module).main
+    run(get_type_hints(main)["job"], main, path)
+
+
+def run(
+    job_type: type[Job], main: Callable[[Job, World], None], path: Path | None = None
+) -> NoReturn:
     """Read the job from the file that the command line names, join the ranks, call main, exit.
 
     Exit codes: 0 done; PREEMPTED told to stop, and saved; 1 an error, which the launcher finds in
@@ -94,7 +111,7 @@ def run(job_type: type[Job], main: Callable[[Job, World], None]) -> NoReturn:
     quote a note (the rank's own log has it; `tasks/guard.py` says what else may be told).
     """
     forbid_core_dumps()
-    path = Path(sys.argv[1]).resolve()
+    path = (path or Path(sys.argv[1])).resolve()
     world = World(
         rank=int(os.environ.get("RANK", "0")),
         size=int(os.environ.get("WORLD_SIZE", "1")),
@@ -103,10 +120,10 @@ def run(job_type: type[Job], main: Callable[[Job, World], None]) -> NoReturn:
         device=None,
     )
     _log = _keep_log(world)
-    _held = _hold_lock(world.work)
     _watch_launcher()
     signal.signal(signal.SIGTERM, lambda *_: setattr(world, "told_to_stop", True))
     try:
+        _held = lock(world.work, fcntl.LOCK_SH)  # a later launch waits until no rank holds it
         job = job_type.model_validate_json(path.read_text())
         _join(world)
         main(job, world)
@@ -143,10 +160,36 @@ def _join(world: World) -> None:
     os.environ.setdefault("LOCAL_RANK", "0")
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "0")  # alone: any free port
-    from datetime import timedelta
-
     torch.distributed.init_process_group(
-        "nccl" if on_gpu else "gloo", timeout=timedelta(minutes=COLLECTIVE_MINUTES)
+        "nccl" if on_gpu else "gloo",
+        store=_meeting(world),
+        rank=world.rank,
+        world_size=world.size,
+        timeout=timedelta(minutes=COLLECTIVE_MINUTES),
+    )
+
+
+def _meeting(world: World) -> Any:
+    """Where the ranks meet; None: where the environment says, by hand and under torchrun.
+
+    The first listens on the socket that the launcher bound: nobody else can have taken its port.
+    Not before it is here, since whoever connects to it earlier waits without end.
+    """
+    if SOCKET not in os.environ:
+        return None
+    import torch
+
+    listening = None
+    if world.first:
+        listening = int(os.environ[SOCKET])
+        socket.socket(fileno=os.dup(listening)).listen()
+    return torch.distributed.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        world.size,
+        world.first,
+        timedelta(minutes=MEETING_MINUTES),
+        master_listen_fd=listening,
     )
 
 
@@ -176,13 +219,6 @@ def _keep_log(world: World) -> TextIO | None:
     return log
 
 
-def _hold_lock(work: Path) -> TextIO:
-    """A later launch waits until no rank holds the lock; the kernel frees it when we die."""
-    file = (work / LOCK).open("a")
-    fcntl.flock(file, fcntl.LOCK_SH)
-    return file
-
-
 def _watch_launcher() -> None:
     """End at once when the launcher dies, by the end of the pipe that is our stdin.
 
@@ -202,7 +238,7 @@ def _watch_launcher() -> None:
 def _tell(world: World, error: BaseException) -> None:
     """Leave a note for the launcher; the first rank to do so is heard."""
     note: dict[str, Any] = {"rank": world.rank}
-    error = refusal_of(f"rank {world.rank}", error) or error
+    error = _waited_in_vain(world, error) or refusal_of(f"rank {world.rank}", error) or error
     if isinstance(error, ClinfuseError):
         note |= {"error": type(error).__name__, "message": str(error)}
     else:
@@ -216,3 +252,13 @@ def _tell(world: World, error: BaseException) -> None:
         if isinstance(error, ClinfuseError):  # a clear sentence is worth more than a type
             own.replace(world.work / ERROR)
     own.unlink(missing_ok=True)
+
+
+def _waited_in_vain(world: World, error: BaseException) -> TrainingError | None:
+    """What to say where a time limit of torch's ended a wait for other ranks; else None."""
+    if not isinstance(error, RuntimeError) or not re.search("time[d -]*out", str(error), re.I):
+        return None
+    return TrainingError(
+        f"rank {world.rank} waited in vain for the other ranks, at {place_of(error)}; "
+        f"what they did is in {world.work / LOGS}"
+    )

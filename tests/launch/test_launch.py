@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import ConfigError, RanksDied, SystemRefused, TrainingError
-from tasks.launch import LaunchConfig, Progress, _environment, launch
+from tasks.launch import LOCK, LaunchConfig, Progress, _environment, launch
 from tests.training.toy import ToyArm, ToyJob
 
 ROOT = Path(__file__).parents[2]
@@ -28,13 +28,16 @@ def job(**settings: object) -> ToyJob:
 
 
 def ranks_of(work: Path) -> list[psutil.Process]:
-    """The processes that were started for this work folder and still run."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if str(work / "job.json") in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+    """The processes that hold the lock of this work folder, as each rank does until it has ended.
+
+    Not by their command line: forked, they have that of the process that they were forked from.
+    """
+    file = os.stat(work / LOCK)
+    name = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [
+        psutil.Process(int(lock[4])) for lock in locks if lock[1] == "FLOCK" and lock[5] == name
+    ]
 
 
 def wait_until(condition: object, seconds: float) -> bool:
@@ -124,10 +127,15 @@ def test_ranks_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT)
     progress = tmp_path / "progress.jsonl"
     assert wait_until(lambda: progress.exists() and len(progress.read_text().split("\n")) > 2, 90)
-    assert len(ranks_of(tmp_path)) == 3  # torchrun and two ranks
+    ranks = ranks_of(tmp_path)
+    processes = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(ranks) == 2
+    assert len(processes) == 3  # the warm process and two ranks
+    assert set(ranks) < set(processes)
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
-    assert wait_until(lambda: not ranks_of(tmp_path), 15)
+    assert psutil.wait_procs(processes, timeout=15)[1] == []
+    assert not ranks_of(tmp_path)
 
 
 HOSTILE = {

@@ -1,0 +1,74 @@
+"""What to say of ranks that ended badly: from the note that one left, or from how they ended."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+from tasks import errors
+from tasks.errors import ClinfuseError, ConfigError, RanksDied, TrainingError
+from tasks.warm import Death
+
+PREEMPTED = 75  # a rank's exit code: saved a checkpoint because it was asked to stop
+ERROR, LOGS, LAUNCHER = "error.json", "logs", "launcher.log"
+
+
+def failure_of(work: Path, deaths: list[Death]) -> ClinfuseError:
+    """What went wrong, from the note that a rank left, or from how the processes ended."""
+    told = _told(work / ERROR)
+    known = getattr(errors, told.get("error", ""), None)
+    if isinstance(known, type) and issubclass(known, ClinfuseError):
+        return known(told["message"])
+    logs = work / LOGS
+    report = (logs / LAUNCHER).read_text(errors="replace")
+    if re.search("Rendezvous(Timeout|Connection|Closed)Error", report):
+        return TrainingError(
+            "the other machines did not meet this one in time; start on them the command that "
+            f"{logs / LAUNCHER} opens with, and run again"
+        )
+    rank, ended = _first(_deaths_in(report) or deaths)
+    if ended == PREEMPTED:
+        return RanksDied("training was told to stop and saved a checkpoint; run again to resume")
+    if ended < 0:
+        name = signal.Signals(-ended).name
+        memory = "; if memory ran out, lower micro_batch_size" if name == "SIGKILL" else ""
+        return RanksDied(
+            f"rank {rank} was ended by {name}{memory}; its log is {logs / f'rank-{rank}.log'}; "
+            "run again to resume from the last checkpoint"
+        )
+    if told.get("exception") == "OutOfMemoryError":
+        return ConfigError(
+            f"rank {told['rank']} ran out of GPU memory at {told['place']}; lower "
+            "micro_batch_size or max_tokens, or set deepspeed to configs/deepspeed/zero3.json"
+        )
+    if told:
+        cause = f" ({told['cause']})" if told["cause"] else ""
+        return TrainingError(
+            f"rank {told['rank']} stopped with {told['exception']} at {told['place']}{cause}; "
+            f"see {logs / 'rank-{}.log'.format(told['rank'])}"
+        )
+    return TrainingError(f"rank {rank} ended with exit code {ended}; see the logs in {logs}")
+
+
+def _told(path: Path) -> dict[str, str]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _deaths_in(report: str) -> list[Death]:
+    """Those of torchrun's report, which names every rank that failed."""
+    failed = re.findall(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: (-?\d+)", report)
+    return [(int(rank), int(ended)) for rank, ended in failed]
+
+
+def _first(deaths: list[Death]) -> Death:
+    """A rank that was killed counts before one that then found its partner gone, and both before
+    one that was told to stop because of them.
+    """
+    told_to_stop = (PREEMPTED, -signal.SIGTERM)
+    failed = [death for death in deaths if death[1] != 0]
+    return min(failed, key=lambda death: (death[1] in told_to_stop, death[1] > 0))
