@@ -14,10 +14,10 @@ import pytest
 
 from tasks.errors import StoreError
 from tasks.garbage import garbage, sweep
+from tasks.inspection import GONE, damaged, lineage, resolve
 from tasks.keys import Artifact
 from tasks.runs import Run
 from tasks.store import Store
-from tasks.upkeep import GONE, damaged, lineage, resolve
 
 FACTS: dict[str, Any] = {
     "version": 1,

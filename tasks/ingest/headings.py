@@ -64,16 +64,16 @@ def read_heading(line: str) -> Heading | None:
     words = _words(line)
     if not words or len(words) > _MOST_WORDS:
         return None
-    there = frozenset(words) - BINDING
+    content = frozenset(words) - BINDING
     if words[0] not in PREPOSITIONS and not re.search(r"\d", line):
         for section, cores, beside in _TABLE:
-            if any(core <= there and there - core <= beside for core in cores):
+            if any(core <= content and content - core <= beside for core in cores):
                 letters = "".join(re.findall("[a-z]", line.lower()))
                 return Heading(
                     section,
-                    bare=there - QUALIFIERS <= BARE,
+                    bare=content - QUALIFIERS <= BARE,
                     short=letters in SHORT,
-                    of_admission=bool(there & (AT_ADMISSION | AT_HOME)),
+                    of_admission=bool(content & (AT_ADMISSION | AT_HOME)),
                 )
     return _part_of_exam(words)
 
@@ -85,10 +85,10 @@ _OF_EXAM = EXAM_WORDS | TIME_WORDS | AT_ADMISSION | BINDING | {"discharge"}
 
 def _part_of_exam(words: list[str]) -> Heading | None:
     """A subheading of the exam; a sentence may follow one that names both exam and time."""
-    said = set(takewhile(_OF_EXAM.__contains__, words))
-    whole = said == set(words)
-    discharge, admission = "discharge" in said, bool(said & AT_ADMISSION)
-    if discharge == admission or not (whole or said & (EXAM_WORDS | TIME_WORDS)):
+    exam_words = set(takewhile(_OF_EXAM.__contains__, words))
+    whole = exam_words == set(words)
+    discharge, admission = "discharge" in exam_words, bool(exam_words & AT_ADMISSION)
+    if discharge == admission or not (whole or exam_words & (EXAM_WORDS | TIME_WORDS)):
         return None
     section = "DISCHARGE EXAM" if discharge else "PHYSICAL EXAM"
     return Heading(section, of_admission=admission, part=True, whole=whole)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.ingest import parts, source, write
+from tasks.ingest import section_table, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
-from tasks.ingest.needed import check_source, needed_tables, note_tables, other_sources
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
+from tasks.ingest.requirements import check_source, needed_tables, note_tables, other_sources
 from tasks.ingest.source import Reading
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
@@ -18,7 +18,7 @@ from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.step import Counts, in_shards, step
 
-_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # always looked at, if there
+_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # checked wherever they exist
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Ingested:
 
     @property
     def discharge(self) -> Artifact:
-        """The notes that end a stay."""
+        """The discharge notes."""
         return self.notes[0]
 
 
@@ -64,7 +64,7 @@ def ingest(config: IngestConfig) -> Ingested:
         guard = guard_held_out(
             notes=tuple(notes.values())[:compared],
             splits=splits,
-            others={name: each[:compared] for name, each in others.items()},
+            others={name: artifacts[:compared] for name, artifacts in others.items()},
             config=config.guard,
         )
     cohort = build_cohort(
@@ -159,15 +159,15 @@ def check_quality(
 @step("sections", version=1)
 def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
     """Cut the discharge notes of the cohort into all their sections, for the leak audit."""
-    return parts.write_sections(out, notes, cohort, in_shards)
+    return section_table.write_sections(out, notes, cohort, in_shards)
 
 
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
     """The notes of releases that are read for pretraining only, by a name for each."""
-    found = {}
+    releases = {}
     for number, (files, tables) in enumerate(other_sources(config), 1):
         reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
-        found[f"{files.release}, source {number}"] = tuple(
+        releases[f"{files.release}, source {number}"] = tuple(
             read_notes(table=table, file=files.path(table), reading=reading) for table in tables
         )
-    return found
+    return releases

@@ -17,7 +17,7 @@ from tasks.ingest.steps import Ingested, ingest
 from tasks.pretrain.corpus import dropped_by, of_notes, patients_of
 from tasks.schemas import GUARD_PAIRS, NOTES
 from tasks.store import Store
-from tasks.synth.write import synthesize
+from tasks.synth.synthesize import synthesize
 
 SHARED = 60
 

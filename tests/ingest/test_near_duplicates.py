@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from tasks import tables
-from tasks.ingest import bands, partners
-from tasks.ingest.bands import BandFiles, Banding
+from tasks.ingest import duplicate_pairs, lsh
 from tasks.ingest.config import GuardConfig
+from tasks.ingest.lsh import BandFiles, Banding
 from tasks.ingest.minhash import shingles, sign
 from tasks.ingest.near_duplicates import Counts, NotesOf, find_near_duplicates
 from tasks.schemas import GUARD_DROPPED, GUARD_PAIRS, NOTES, SPLITS
@@ -180,7 +180,7 @@ def _template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Counts, 
     text = text_of(draw)
     notes = [(1000 + row, retold(draw, text, words=4)) for row in range(40)]
     notes += [(3000 + row, retold(draw, text, words=4)) for row in range(30)]
-    for module in (bands, partners):
+    for module in (lsh, duplicate_pairs):
         monkeypatch.setattr(module, "MOST_PARTNERS", 5)
     counts = find_near_duplicates(tmp_path / "out", [release(tmp_path, notes)], GuardConfig())
     pairs, dropped = found_in(tmp_path / "out")
@@ -201,8 +201,8 @@ def test_an_exact_copy_is_found_in_any_crowd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bucket is crowded by what is not similar enough; only exact copies pass threshold 1."""
-    monkeypatch.setattr(bands, "MOST_PARTNERS", 3)
-    monkeypatch.setattr(bands.Banding, "of", lambda *_: Banding(1, 1))
+    monkeypatch.setattr(lsh, "MOST_PARTNERS", 3)
+    monkeypatch.setattr(lsh.Banding, "of", lambda *_: Banding(1, 1))
     draw = np.random.default_rng(6)
     signatures = draw.integers(0, 2**32, (600, 128), dtype=np.uint32)
     signatures[:, 0] = 1  # all share the band
@@ -258,8 +258,8 @@ def test_bands_miss_a_pair_at_the_threshold_at_most_once_in_a_hundred_times() ->
     for threshold in (0.5, 0.8, 0.9, 1.0):
         for permutations in (16, 128, 1024):
             cut = Banding.of(permutations, threshold)
-            assert cut.bands * cut.places <= permutations
-            assert (1 - threshold**cut.places) ** cut.bands <= 0.01
+            assert cut.bands * cut.rows_per_band <= permutations
+            assert (1 - threshold**cut.rows_per_band) ** cut.bands <= 0.01
 
 
 def test_a_bare_off_in_yaml_is_the_mode_off() -> None:
@@ -269,11 +269,11 @@ def test_a_bare_off_in_yaml_is_the_mode_off() -> None:
 
 
 def test_a_pair_found_again_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = partners.Sides(np.array([1, 3, 3], np.uint8), ("iv",))
-    once, often = (partners.Partners(sides, listed=True) for _ in range(2))
-    pairs = bands.Pairs(np.array([1, 2]), np.array([0, 0]), np.array([0.9, 1.0], np.float32))
+    sides = duplicate_pairs.Sides(np.array([1, 3, 3], np.uint8), ("iv",))
+    once, often = (duplicate_pairs.DuplicatePairs(sides, listed=True) for _ in range(2))
+    pairs = lsh.Pairs(np.array([1, 2]), np.array([0, 0]), np.array([0.9, 1.0], np.float32))
     once.add(pairs)
-    monkeypatch.setattr(partners, "_PENDING_PAIRS", 1)
+    monkeypatch.setattr(duplicate_pairs, "_PENDING_PAIRS", 1)
     for _ in range(3):
         often.add(pairs)
     assert once.listing().left.tolist() == often.listing().left.tolist() == [0, 0]

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest import blocks
-from tasks.ingest.ahead import ahead
+from tasks.ingest.key_set import KeySet
+from tasks.ingest.prefetch import prefetched
 from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
-from tasks.ingest.seen import Seen
 from tasks.ingest.source import RELEASES
 from tasks.schemas import NOTES
 from tests.ingest.conftest import listed
@@ -198,7 +198,9 @@ def test_the_parts_written_hold_the_texts_that_the_csv_module_reads(tmp_path: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "PART_BYTES", 10_000)
         patch.setattr(blocks, "_PIECE_BYTES", 64)
-        assert tables.write_parts(tmp_path / "notes", NOTES, ahead(reader.batches())) == len(texts)
+        assert tables.write_parts(tmp_path / "notes", NOTES, prefetched(reader.batches())) == len(
+            texts
+        )
     assert len(tables.parts(tmp_path / "notes")) > 10
     assert _digest(tables.read(tmp_path / "notes", NOTES)["text"].to_pylist()) == _digest(expected)
 
@@ -214,22 +216,22 @@ def test_an_error_of_the_source_passes_through_the_writers(tmp_path: Path) -> No
         raise SourceError("gone")
 
     with pytest.raises(SourceError, match="gone"):
-        tables.write_parts(tmp_path / "notes", NOTES, ahead(broken()))
+        tables.write_parts(tmp_path / "notes", NOTES, prefetched(broken()))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(-50, 50), max_size=60), max_size=8), st.booleans())
-def test_keys_seen_before_are_told(batches: list[list[int]], strings: bool) -> None:
+def test_repeated_keys_are_found(batches: list[list[int]], strings: bool) -> None:
     known = set[int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.ingest.seen._FIRST_SLOTS", 4)
-        seen = Seen()
+        patch.setattr("tasks.ingest.key_set._FIRST_SLOTS", 4)
+        keys_so_far = KeySet()
     for batch in batches:
         expected = [number in known or number in batch[:at] for at, number in enumerate(batch)]
         known.update(batch)
         keys = pa.array([str(number) for number in batch] if strings else batch)
         kind = pa.string() if strings else pa.int64()
-        assert seen.add(pa.chunked_array([keys.cast(kind)])).tolist() == expected
+        assert keys_so_far.add(pa.chunked_array([keys.cast(kind)])).tolist() == expected
 
 
 def _check_all_there(path: Path, body: bytes, block_bytes: int) -> None:

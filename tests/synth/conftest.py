@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.population import Chunk, SpaceOutcome, World, chunks
-from tasks.synth.write import SynthSummary, synthesize
+from tasks.synth.synthesize import SynthSummary, synthesize
 
 DEMO_PATIENTS, DEMO_SEED = 7000, 2026
 
@@ -38,7 +38,7 @@ class Population:
     split: NDArray[np.str_]  # [admissions]
     patient: NDArray[np.int64]  # [admissions]
     notes: list[str]  # [admissions], admission notes
-    said: NDArray[np.int8]  # [admissions, conditions]
+    mentions: NDArray[np.int8]  # [admissions, conditions]
     cues: NDArray[np.int64]  # [admissions, 5], the cues and the sex
     present: NDArray[np.bool_]  # [admissions, conditions]
     died: NDArray[np.bool_]  # [admissions]
@@ -61,7 +61,7 @@ def population() -> Population:
         split=split,
         patient=np.concatenate(owner),
         notes=[sections.as_admission_note() for part in parts for sections in part.sections],
-        said=np.concatenate([part.evidence.said for part in parts]),
+        mentions=np.concatenate([part.evidence.mentions for part in parts]),
         cues=np.concatenate(cues),
         present=np.concatenate([part.admissions.present for part in parts]),
         died=np.concatenate([part.stays.died for part in parts]),
@@ -90,8 +90,8 @@ def _tables(
 ) -> dict[str, LabelTable]:
     first = np.cumsum([0, *(len(part.admissions) for part in parts)])
     tables = {}
-    for place, space in enumerate(world.spaces):
-        found = [_noted(part, part.labels[place]) for part in parts]
+    for index, space in enumerate(world.spaces):
+        found = [_noted(part, part.labels[index]) for part in parts]
         rows = np.concatenate([f.rows + at for f, at in zip(found, first, strict=False)])
         drawn = np.concatenate([f.drawn for f in found])
         kept = np.flatnonzero(drawn[split[rows] == "train"].sum(0) >= min_count)
@@ -108,6 +108,6 @@ def _tables(
 
 def _noted(part: Chunk, outcome: SpaceOutcome) -> SpaceOutcome:
     """The outcome over the admissions that have a note."""
-    told = part.stays.noted[outcome.rows]
+    noted = part.stays.noted[outcome.rows]
     space, *tables = outcome
-    return SpaceOutcome(space, *(table[told] for table in tables))
+    return SpaceOutcome(space, *(table[noted] for table in tables))

@@ -17,10 +17,10 @@ from flows.cli import app
 from tasks.errors import ConfigError
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.mimic_iii import TABLES
 from tasks.synth.population import World, chunks
 from tasks.synth.release import MIMIC_III, MIMIC_IV, Patientele
-from tasks.synth.write import SynthSummary, synthesize
+from tasks.synth.synthesize import SynthSummary, synthesize
+from tasks.synth.to_mimic_iii import TABLES
 from tests.synth.conftest import lines_of
 
 Rows = list[dict[str, str]]

@@ -13,7 +13,7 @@ from tasks.ranking import auroc_by_label
 from tasks.synth import lengths, truth, ventilation
 from tasks.synth.catalog import VENTILATION, Catalog, Procedure, load
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.evidence import Said, channel, cue_tables, draw_evidence
+from tasks.synth.evidence import Mention, build_channel, cue_tables, draw_evidence
 from tasks.synth.latent import (
     SEVERITIES,
     Admissions,
@@ -22,7 +22,7 @@ from tasks.synth.latent import (
     prior,
     share_of_last,
 )
-from tasks.synth.write import synthesize
+from tasks.synth.synthesize import synthesize
 from tests.synth.conftest import Population, lines_of
 from tests.synth.test_truth import check_calibration
 
@@ -82,29 +82,32 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
     names = ("heart failure", "sepsis", "acute respiratory failure", "delirium")
     tube = Procedure(VENTILATION, {}, _TUBE)
     tiny = Catalog(tuple(c for c in whole.conditions if c.name in names), (tube,), {})
-    world = prior(tiny, knobs)
-    told = channel(tiny, world, knobs)
-    patients = draw_patients(1, np.arange(12), world, knobs)
-    drawn = draw_admissions(1, patients, world)
-    evidence = draw_evidence(1, drawn, told)
+    states = prior(tiny, knobs)
+    channel = build_channel(tiny, states, knobs)
+    patients = draw_patients(1, np.arange(12), states, knobs)
+    drawn = draw_admissions(1, patients, states)
+    evidence = draw_evidence(1, drawn, channel)
     rows = np.flatnonzero(drawn.sex == 0)
-    known = truth.posterior(world, told, evidence, 0, rows)
+    known = truth.posterior(states, channel, evidence, 0, rows)
     length = lengths.best_of_length(known, tiny, knobs)
     prolonged = ventilation.best_of_prolonged(known, tiny)
     for place, row in enumerate(rows):
         by_hand = np.zeros(4)
         alive = cohort = long = 0.0
         for state, present in itertools.product(
-            range(world.states), itertools.product((False, True), repeat=4)
+            range(states.states), itertools.product((False, True), repeat=4)
         ):
-            weight = world.state[state]
-            for table, symbols in zip(cue_tables(told), evidence.cues(), strict=True):
+            weight = states.state[state]
+            for table, symbols in zip(cue_tables(channel), evidence.cues(), strict=True):
                 weight *= table[state, symbols[row]]
             survive = 1 - knobs.death_by_severity[state % SEVERITIES]
             for index, here in enumerate(present):
-                said, chance = Said(int(evidence.said[row, index])), world.present[0, state, index]
+                mention, chance = (
+                    Mention(int(evidence.mentions[row, index])),
+                    states.present[0, state, index],
+                )
                 weight *= (chance if here else 1 - chance) * (
-                    told.present[said, index] if here else told.absent[said, index]
+                    channel.present[mention, index] if here else channel.absent[mention, index]
                 )
                 survive *= 1 - tiny.conditions[index].death * here
             survive = 1 - share_of_last(knobs) * (1 - survive)

@@ -10,7 +10,7 @@ from tasks.synth.catalog import Condition, load
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.general import general_corpus
 from tasks.synth.population import World, chunks
-from tasks.synth.write import SynthSummary
+from tasks.synth.synthesize import SynthSummary
 from tests.synth.conftest import Population, lines_of
 
 
@@ -65,14 +65,14 @@ def test_held_out_forms_are_common_in_unseen_notes_and_explained_in_radiology(
 
 def test_every_affirmed_name_of_an_admission_stands_in_its_note(population: Population) -> None:
     """The prose says what the symbols say: nothing affirmed is lost, nothing else is added."""
-    from tasks.synth.evidence import Said
+    from tasks.synth.evidence import Mention
 
     conditions = load().conditions
     patterns = [_pattern([*_all_forms(condition)]) for condition in conditions]
     for row in range(0, len(population.notes), 97):
         text = _words(population.notes[row])
         written = {i for i, pattern in enumerate(patterns) if pattern.search(text)}
-        spoken = {int(i) for i in (population.said[row] != Said.OMITTED).nonzero()[0]}
+        spoken = {int(i) for i in (population.mentions[row] != Mention.OMITTED).nonzero()[0]}
         assert written == spoken
 
 

@@ -1,4 +1,4 @@
-"""Writes a synthetic MIMIC: the source folder, the truth beside it, and a general corpus."""
+"""Writes a synthetic MIMIC: the source folder, the truth about it, and a general corpus."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tasks import schemas, tables
 from tasks.errors import ConfigError
 from tasks.synth import hospital, lengths, truth, ventilation
 from tasks.synth.catalog import load
+from tasks.synth.chunk_rows import write_chunk
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.facts import Tally
 from tasks.synth.general import general_corpus
-from tasks.synth.mimic_iii import MimicThree
 from tasks.synth.population import Chunk, World, chunks
 from tasks.synth.release import MIMIC_III, MIMIC_IV, RELEASES, Patientele, Release
-from tasks.synth.source import write_chunk
+from tasks.synth.tally import Tally
+from tasks.synth.to_mimic_iii import MimicThree
 
 VERSION = 2  # of the generator: the same version, patients and seed give the same bytes
 
@@ -51,10 +51,9 @@ def synthesize(
     """Write folder/mimic (or folder/mimic-iii), truth.parquet, general.txt and synth.json.
 
     Memory does not grow with the number of patients; a patient's content depends on the seed and
-    on the patient's place alone. Of a MIMIC-III source the first `shared` patients are also in the
-    MIMIC-IV source of that seed, under other ids and dates. Without `leaks`
-    the later sections of a note tell of another patient's stay, so that they say nothing of the
-    note's own outcomes.
+    the patient's position alone. The first `shared` patients of a MIMIC-III source are also in the
+    MIMIC-IV source of that seed, under other ids and dates. Without `leaks` the later sections of
+    a note describe another patient's stay, so that they say nothing about the note's outcomes.
     """
     knobs = difficulty or Difficulty()
     population = Patientele(RELEASES[layout], patients, shared)
@@ -79,7 +78,7 @@ def synthesize(
 
 
 def write_general(folder: Path, *, seed: int = 7, characters: int = 600_000) -> Path:
-    """Write folder/general.txt: plain English without clinical notes, for a base from nothing."""
+    """Write folder/general.txt: plain English without clinical notes, for a base from scratch."""
     path = folder / "general.txt"
     path.write_text(general_corpus(load(), seed, characters), encoding="utf-8")
     return path
