@@ -1,4 +1,4 @@
-"""The two kinds of configuration model: what decides an artifact's key, and what does not."""
+"""The two kinds of configuration model: those that are part of an artifact's key, and others."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ class Config(BaseModel):
 
 
 class Unkeyed(Config):
-    """A configuration of how a step runs, not of what it makes; it stays out of the key."""
+    """A configuration of how a step runs, not of what it makes; it is not part of the key."""
 
 
 def _kind_alone(given: Any) -> Any:
     return {"kind": given} if isinstance(given, str) else given
 
 
-# beside the discriminator of a union of kinds: `view: full` is short for `view: {kind: full}`
+# for the discriminator of a union of kinds: `view: full` is short for `view: {kind: full}`
 KIND_ALONE = BeforeValidator(_kind_alone)

@@ -128,21 +128,11 @@ class AdmissionView(Config):
 
     kind: Literal["admission"] = "admission"
 
-    @property
-    def known_after_hours(self) -> float:
-        """Hours after admission when all of the text is known."""
-        return 0.0
-
 
 class FullView(Config):
     """The whole discharge summary, for coding."""
 
     kind: Literal["full"] = "full"
-
-    @property
-    def known_after_hours(self) -> float:
-        """Infinite: it is written at discharge."""
-        return math.inf
 
 
 class RadiologyView(Config):
@@ -155,11 +145,6 @@ class RadiologyView(Config):
         description="Take the reports stored at most this many hours after admission; where the "
         "time of storing is not known, the time of the exam counts",
     )
-
-    @property
-    def known_after_hours(self) -> float:
-        """Hours after admission when all of the text is known."""
-        return self.before_hours
 
 
 View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind"), KIND_ALONE]
@@ -238,13 +223,24 @@ class IngestConfig(Config):
     @property
     def leaks(self) -> tuple[str, ...]:
         """One phrase for each outcome that is predicted before all of the view is known."""
-        view = self.view
+        known_after_hours = _known_after_hours(self.view)
         return tuple(
-            f"the view '{view.kind}' is known {_time(view.known_after_hours)}, outcome "
+            f"the view '{self.view.kind}' is known {_time(known_after_hours)}, outcome "
             f"'{outcome.name}' is predicted {_time(outcome.predicted_after_hours)}"
             for outcome in self.outcomes
-            if view.known_after_hours > outcome.predicted_after_hours
+            if known_after_hours > outcome.predicted_after_hours
         )
+
+
+def _known_after_hours(view: View) -> float:
+    """Hours after admission when all of the view's text is known; infinite at discharge."""
+    match view:
+        case AdmissionView():
+            return 0.0
+        case RadiologyView():
+            return view.before_hours
+        case FullView():
+            return math.inf
 
 
 def _time(hours: float) -> str:

@@ -63,7 +63,7 @@ class OpenTable:
     rejects: Rejects = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rejects = Rejects.of(self.path, self.max_reject_share)
+        self.rejects = Rejects(self.path.name, self.max_reject_share)
 
     @property
     def missing(self) -> list[str]:

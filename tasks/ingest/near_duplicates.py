@@ -30,6 +30,7 @@ from tasks.ingest.duplicate_pairs import (
 from tasks.ingest.lsh import BandFiles, Pairs
 from tasks.ingest.minhash import sign
 from tasks.schemas import GUARD_DROPPED, GUARD_PAIRS, NOTES, SPLITS
+from tasks.shards import part_of
 
 DISCHARGE_TYPES = ("DS", "AD")
 RADIOLOGY_TYPES = ("RR", "AR")
@@ -67,11 +68,11 @@ def find_near_duplicates(out: Path, sources: Sequence[NotesOf], config: GuardCon
         duplicates.listing(),
     )
     batches = _pair_batches(listing, ids, sides)
-    tables.write(out / "pairs" / "part-0.parquet", GUARD_PAIRS, batches)
+    tables.write(part_of(out / "pairs"), GUARD_PAIRS, batches)
     near = duplicates.near(TRAINED_ON, HELD_OUT)
     dropped = near if config.mode == "drop" else near[:0]
     removed = {"note_id": ids.take(pa.array(dropped)), "release": sides.release_names(dropped)}
-    tables.write(out / "dropped" / "part-0.parquet", GUARD_DROPPED, pa.table(removed))
+    tables.write(part_of(out / "dropped"), GUARD_DROPPED, pa.table(removed))
     counts = {
         "notes": len(sides.values),
         "notes_not_compared": discharge.skipped,

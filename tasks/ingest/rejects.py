@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterator
 from io import SEEK_END
 from itertools import chain
-from pathlib import Path
 from tempfile import SpooledTemporaryFile
 
 import numpy as np
@@ -43,10 +42,6 @@ class Rejects:
         self._lines, self._numbers = array("q"), array("I")  # of rows not yet ordered
         self._ordered = SpooledTemporaryFile(max_size=_ROWS_AT_ONCE * _ROW.itemsize)  # noqa: SIM115
         self._next_check = _FEWEST
-
-    @classmethod
-    def of(cls, path: Path, max_share: float) -> Rejects:
-        return cls(path.name, max_share)
 
     @property
     def count(self) -> int:

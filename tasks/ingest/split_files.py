@@ -51,7 +51,7 @@ def read_splits(path: Path, rejects: Rejects, admissions: pa.Table | None = None
         raise SourceError(f"{path.name} holds no .csv, .parquet or .feather file of a split")
     read = []
     for file in files:
-        file_rejects = Rejects.of(file, rejects.max_share)
+        file_rejects = Rejects(file.name, rejects.max_share)
         read.append(_of_patients(file, _read(file, _split_in_name(file), file_rejects), admissions))
         rejects.take(file_rejects)
     return pa.concat_tables(read).group_by(["subject_id", "split"]).aggregate([])

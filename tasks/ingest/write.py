@@ -55,7 +55,7 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
     rows = notes + rejected + of_other_kinds. Memory holds a few blocks and the note_ids.
     """
     kept = tables.write_parts(out / "notes", NOTES, prefetched(table.batches()))
-    rejected = tables.write(_part(out, "rejects"), REJECTS, table.rejects.batches())
+    rejected = tables.write(part_of(out / "rejects"), REJECTS, table.rejects.batches())
     rows = table.rejects.rows
     others = rows - kept - rejected
     counts = {"rows": rows, "notes": kept, "rejected": rejected}
@@ -79,9 +79,9 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
         groups=read.get("anchor_years"),
         admissions=read.get("admissions"),
     )
-    tables.write(_part(out, "splits"), SPLITS, split)
+    tables.write(part_of(out / "splits"), SPLITS, split)
     rejects = gather(*(table.rejects for table in opened.values()), of_file)
-    tables.write(_part(out, "rejects"), REJECTS, rejects)
+    tables.write(part_of(out / "rejects"), REJECTS, rejects)
     counts = {
         name: int(pc.sum(pc.equal(split["split"], name)).as_py() or 0) for name in SPLIT_NAMES
     }
@@ -147,9 +147,9 @@ def write_cohort(
             f"{stays.path.name} and the notes: no admission remains ({why or 'no rows'}); "
             "check that notes and admissions are of the same source"
         )
-    tables.write(_part(out, "exclusions"), EXCLUSIONS, left_out)
+    tables.write(part_of(out / "exclusions"), EXCLUSIONS, left_out)
     rejects = gather(stays.rejects, patients.rejects)
-    tables.write(_part(out, "rejects"), REJECTS, chain(rejects, deaths.rejects.batches("dod")))
+    tables.write(part_of(out / "rejects"), REJECTS, chain(rejects, deaths.rejects.batches("dod")))
     return {
         "source_admissions": stays.rejects.rows,
         "admissions": len(kept),
@@ -171,7 +171,7 @@ def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
     opened = {name: files.open(name) for name in files.paths}
     opened["deaths"] = files.open("deaths", file_of="patients")
     checks = quality(files.reading.release, notes, opened)
-    tables.write(_part(out, "quality"), QUALITY, checks)
+    tables.write(part_of(out / "quality"), QUALITY, checks)
     return {"checks": checks.num_rows, "hit": pc.sum(pc.greater(checks["count"], 0)).as_py() or 0}
 
 
@@ -217,7 +217,3 @@ def _kept(admissions: Path) -> NDArray[np.int64]:
 def _notes(admissions: Path) -> Iterator[str]:
     for batch in tables.stream(admissions, ADMISSIONS, ["note"]):
         yield from batch["note"].to_pylist()
-
-
-def _part(out: Path, table: str) -> Path:
-    return out / table / "part-0.parquet"

@@ -32,8 +32,6 @@ class Mention(IntEnum):
 
 
 COMPLAINTS_A_PROFILE = 3
-GENERAL_LEVELS = 3
-VITALS_LEVELS = 4  # none, and three
 _GENERAL = ((0.85, 0.13, 0.02), (0.25, 0.57, 0.18), (0.05, 0.25, 0.7))  # [severity, level]
 _VITALS = ((0.25, 0.6, 0.13, 0.02), (0.25, 0.25, 0.4, 0.1), (0.25, 0.05, 0.2, 0.5))
 
@@ -72,23 +70,22 @@ def build_channel(catalog: Catalog, prior: Prior, difficulty: Difficulty) -> Cha
     prevalence = np.array([condition.prevalence for condition in catalog.conditions])
     # a fixed spread of +-25% in how often a present condition is mentioned
     spread = 1 + 0.25 * np.sin(np.arange(count) * 2.399963)
-    present = np.zeros((len(Mention), count))
-    present[Mention.AFFIRMED] = knobs.affirmed * spread
-    present[Mention.AFFIRMED_WITH_DRUG] = knobs.affirmed_with_drug * spread
-    present[Mention.DRUG_ONLY] = knobs.drug_only * spread
-    present[Mention.UNCERTAIN] = knobs.uncertain * spread
-    present[Mention.HISTORICAL] = knobs.historical
-    present[Mention.NEGATED] = knobs.negated
-    present[Mention.RELATIVE] = knobs.relative
     root = np.sqrt(prevalence) / np.sqrt(prevalence).mean()
-    absent = np.zeros((len(Mention), count))
-    absent[Mention.AFFIRMED] = knobs.false_affirmed * root
-    absent[Mention.DRUG_ONLY] = knobs.false_drug * root
-    absent[Mention.AFFIRMED_WITH_DRUG] = 0.1 * knobs.false_affirmed * root
-    absent[Mention.UNCERTAIN] = knobs.false_uncertain * root
-    absent[Mention.HISTORICAL] = knobs.false_historical * root
-    absent[Mention.NEGATED] = knobs.false_negated * root
-    absent[Mention.RELATIVE] = knobs.false_relative * root
+    chances = {  # of a mention, if the condition is present and if it is absent
+        Mention.AFFIRMED: (knobs.affirmed * spread, knobs.false_affirmed * root),
+        Mention.AFFIRMED_WITH_DRUG: (
+            knobs.affirmed_with_drug * spread,
+            0.1 * knobs.false_affirmed * root,
+        ),
+        Mention.DRUG_ONLY: (knobs.drug_only * spread, knobs.false_drug * root),
+        Mention.UNCERTAIN: (knobs.uncertain * spread, knobs.false_uncertain * root),
+        Mention.HISTORICAL: (knobs.historical, knobs.false_historical * root),
+        Mention.NEGATED: (knobs.negated, knobs.false_negated * root),
+        Mention.RELATIVE: (knobs.relative, knobs.false_relative * root),
+    }
+    present, absent = np.zeros((2, len(Mention), count))
+    for mention, (if_present, if_absent) in chances.items():
+        present[mention], absent[mention] = if_present, if_absent
     for table in (present, absent):
         table[Mention.OMITTED] = 1 - table[1:].sum(0)
     return Channel(

@@ -31,22 +31,6 @@ class AdmissionSections:
     family_history: str
     social_history: str
 
-    def as_admission_note(self) -> str:
-        """The sections under upper-case headings, as in an admission note."""
-        return "\n\n".join(
-            f"{title}: {' '.join(text.split())}"
-            for title, text in (
-                ("CHIEF COMPLAINT", self.chief_complaint),
-                ("PRESENT ILLNESS", self.present_illness),
-                ("MEDICAL HISTORY", self.medical_history),
-                ("MEDICATION ON ADMISSION", self.medications),
-                ("ALLERGIES", self.allergies),
-                ("PHYSICAL EXAM", self.physical_exam),
-                ("FAMILY HISTORY", self.family_history),
-                ("SOCIAL HISTORY", self.social_history),
-            )
-        )
-
 
 @dataclass(frozen=True)
 class Symbols:

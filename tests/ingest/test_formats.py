@@ -32,7 +32,7 @@ APPLEDOUBLE = b"\0\x05\x16\x07\0\x02\0\0" + b"\0" * 70 + b"ATTR" + b"\0" * 40
 
 
 def read(path: Path, share: float = 0.0) -> list[dict[str, Any]]:
-    rejects = Rejects.of(path, share)
+    rejects = Rejects(path.name, share)
     return Reader(path, SCHEMA, rejects, "note_id").table().to_pylist()
 
 

@@ -32,7 +32,7 @@ HEADER = b"note_id,subject_id,charttime,other,text\n"
 def read(
     path: Path, *, share: float = 1.0, block_bytes: int = 1 << 20, rules: tuple[Rule, ...] = ()
 ) -> tuple[list[dict[str, object]], list[tuple[int, str | None, str]], Rejects]:
-    rejects = Rejects.of(path, share)
+    rejects = Rejects(path.name, share)
     reader = Reader(path, SCHEMA, rejects, "note_id", rules, block_bytes)
     rows = [row for batch in reader.batches() for row in batch.to_pylist()]
     table = rejects.table().to_pylist()

@@ -194,7 +194,7 @@ def test_the_parts_written_hold_the_texts_that_the_csv_module_reads(tmp_path: Pa
             writer.writerow([row.get(name, "") for name in DISCHARGE.schema.names])
     with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
         expected = [row["text"] for row in csv.DictReader(file)]
-    reader = Reader(path, DISCHARGE.schema, Rejects.of(path, 0.0), "note_id", (), 5000)
+    reader = Reader(path, DISCHARGE.schema, Rejects(path.name, 0.0), "note_id", (), 5000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "PART_BYTES", 10_000)
         patch.setattr(blocks, "_PIECE_BYTES", 64)
@@ -271,7 +271,7 @@ def _write(folder: Path, body: bytes, *, zipped: bool = False) -> Path:
 
 
 def _read(path: Path, block_bytes: int = 1 << 16) -> tuple[list[dict[str, object]], Rejects]:
-    rejects = Rejects.of(path, 1.0)
+    rejects = Rejects(path.name, 1.0)
     reader = Reader(path, _SCHEMA, rejects, "note_id", (), block_bytes)
     return [row for batch in reader.batches() for row in batch.to_pylist()], rejects
 

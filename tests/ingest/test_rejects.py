@@ -22,7 +22,7 @@ BAD, EMPTY, GOOD = b"x\n", b",a\n", b"1,a\n"
 
 
 def read(path: Path, share: float = 0.01) -> tuple[int, Rejects]:
-    rejects = Rejects.of(path, share)
+    rejects = Rejects(path.name, share)
     kept = sum(batch.num_rows for batch in Reader(path, SCHEMA, rejects).batches())
     return kept, rejects
 
@@ -40,7 +40,7 @@ def test_a_file_of_bad_rows_is_not_read_to_its_end(
     tmp_path: Path, row: bytes, packed: bool
 ) -> None:
     path = write(tmp_path, row * 1_500_000, packed=packed)
-    rejects = Rejects.of(path, 0.01)
+    rejects = Rejects(path.name, 0.01)
     with pytest.raises(SourceError, match=r"of the first \d+ rows cannot be used, more than"):
         for _ in Reader(path, SCHEMA, rejects).batches():
             pass

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tasks.ingest.sections import SECTIONS
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
+from tasks.synth.notes import AdmissionSections
 from tasks.synth.population import Chunk, SpaceOutcome, World, chunks
 from tasks.synth.synthesize import SynthSummary, synthesize
 
@@ -60,7 +62,7 @@ def population() -> Population:
         parts=parts,
         split=split,
         patient=np.concatenate(owner),
-        notes=[sections.as_admission_note() for part in parts for sections in part.sections],
+        notes=[admission_note_of(sections) for part in parts for sections in part.sections],
         mentions=np.concatenate([part.evidence.mentions for part in parts]),
         cues=np.concatenate(cues),
         present=np.concatenate([part.admissions.present for part in parts]),
@@ -74,6 +76,12 @@ def population() -> Population:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SynthSummary:
     return synthesize(tmp_path_factory.mktemp("synth"), patients=400, seed=3, chunk_patients=150)
+
+
+def admission_note_of(sections: AdmissionSections) -> str:
+    """The sections under their headings, as in an admission note."""
+    named = zip(SECTIONS, astuple(sections), strict=True)
+    return "\n\n".join(f"{name}: {' '.join(text.split())}" for name, text in named)
 
 
 def lines_of(path: Path) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from tasks.synth.difficulty import Difficulty
 from tasks.synth.general import general_corpus
 from tasks.synth.population import World, chunks
 from tasks.synth.synthesize import SynthSummary
-from tests.synth.conftest import Population, lines_of
+from tests.synth.conftest import Population, admission_note_of, lines_of
 
 
 def test_a_condition_has_six_forms_a_third_of_them_held_out() -> None:
@@ -112,7 +112,7 @@ def test_ingest_reads_exactly_the_sections_that_the_truth_is_of(small: SynthSumm
     written = {}
     for chunk in chunks(world, 3, 400):
         for row, sections in enumerate(chunk.sections):
-            written[str(chunk.stays.hadm_id[row])] = _words(sections.as_admission_note())
+            written[str(chunk.stays.hadm_id[row])] = _words(admission_note_of(sections))
     for note in lines_of(small.source / "note/discharge.csv.gz"):
         read = admission_note([sections_of(note["text"])])
         assert _words(read) == written[note["hadm_id"]]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tasks import tables
 from tasks.patients import SPLITS
 from tasks.schemas import LABELS, OUTCOMES, REJECTS
+from tasks.shards import part_of
 
 Flags = NDArray[np.bool_]
 
@@ -62,9 +63,9 @@ class Outcome:
         self, out: Path, cohort: pa.Table, rejects: Iterable[pa.RecordBatch]
     ) -> dict[str, int]:
         """Write the tables outcomes, labels and rejects; return the counts."""
-        tables.write(out / "outcomes" / "part-0.parquet", OUTCOMES, self._outcomes(cohort))
-        tables.write(out / "labels" / "part-0.parquet", LABELS, self._labels(cohort))
-        rejected = tables.write(out / "rejects" / "part-0.parquet", REJECTS, rejects)
+        tables.write(part_of(out / "outcomes"), OUTCOMES, self._outcomes(cohort))
+        tables.write(part_of(out / "labels"), LABELS, self._labels(cohort))
+        rejected = tables.write(part_of(out / "rejects"), REJECTS, rejects)
         return {
             "admissions": cohort.num_rows,
             "observed": sum(system is not None for system in self.systems),
