@@ -37,12 +37,15 @@ def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbag
     Only what was last written more than `older_than_days` ago counts. This holds also for what an
     interrupted step was making, which a run could still resume.
     """
+    making, remembered = _entries(store.root / MAKING), _entries(store.root / FINGERPRINTS)
+    files = [path for path in _entries(store.root) if not path.is_dir()]
+    failures = [path for path in files if _FAILURE.fullmatch(path.name)]
     pieces = [
         *_artifacts(store, keep_runs),
-        *_unfinished(store),
+        *(_piece(store, f"unfinished {path.name}", path, _lock_of(path)) for path in making),
         *_records(store, keep_runs),
-        *_failures(store),
-        *_fingerprints(store),
+        *(_piece(store, "Prefect's records of failures", path) for path in failures),
+        *(_piece(store, "fingerprints not asked for", path) for path in remembered),
     ]
     before = time.time() - older_than_days * 86400
     return _together(piece for piece in pieces if piece.touched <= before)
@@ -102,11 +105,6 @@ def _is_ours(path: Path) -> bool:
     return set(os.listdir(path)) <= {RECORD}
 
 
-def _unfinished(store: Store) -> Iterator[Garbage]:
-    for path in _entries(store.root / MAKING):
-        yield _piece(store, f"unfinished {path.name}", path, lock=_lock_of(path))
-
-
 def _records(store: Store, keep_runs: int) -> Iterator[Garbage]:
     """Records of runs of which no artifact is left, and files that are not records."""
     records = load_records(store.root)
@@ -116,17 +114,6 @@ def _records(store: Store, keep_runs: int) -> Iterator[Garbage]:
     for path in _entries(store.root / RUNS):
         if path not in kept:
             yield _piece(store, "records of runs", path)
-
-
-def _failures(store: Store) -> Iterator[Garbage]:
-    for path in _entries(store.root):
-        if _FAILURE.fullmatch(path.name) and not path.is_dir():
-            yield _piece(store, "Prefect's records of failures", path)
-
-
-def _fingerprints(store: Store) -> Iterator[Garbage]:
-    for path in _entries(store.root / FINGERPRINTS):
-        yield _piece(store, "fingerprints not asked for", path)
 
 
 def _piece(store: Store, what: str, path: Path, lock: str | None = None) -> Garbage:

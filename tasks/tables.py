@@ -122,9 +122,9 @@ def stream_rows(
                 rows = file.metadata.row_group(group).num_rows
                 begin, end = np.searchsorted(wanted, [first, first + rows])
                 if end > begin:
-                    here = wanted[begin:end] - first
+                    chosen = wanted[begin:end] - first
                     table = file.read_row_group(group, columns=columns).combine_chunks()
-                    yield from table.take(pa.array(here)).to_batches()
+                    yield from table.take(pa.array(chosen)).to_batches()
                 first += rows
 
 

@@ -89,10 +89,6 @@ class Rejects:
             batch = pa.RecordBatch.from_arrays([file, lines, column, reason], schema=REJECTS)
             yield batch.filter(pc.equal(column, of_column)) if of_column else batch
 
-    def table(self) -> pa.Table:
-        """The same as one table, for a file with few."""
-        return pa.Table.from_batches(self.batches(), REJECTS)
-
     def check(self) -> None:
         """Raise SourceError where more than the allowed share of the rows was rejected."""
         if self.count > self.max_share * self.rows:

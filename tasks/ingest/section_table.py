@@ -20,7 +20,7 @@ _NOTES_AT_ONCE = 512
 def write_sections(
     out: Path, notes: Path, cohort: Path, spread: Spread = one_by_one
 ) -> dict[str, int]:
-    """Cut the notes of the cohort's admissions: the table sections, one part for each of the notes.
+    """Cut the notes of the cohort's admissions into the table sections, part by part.
 
     A note whose patient is not the admission's is skipped, as in the cohort.
     """

@@ -124,9 +124,9 @@ def _find(stem: Path) -> Path | None:
     """
     if not _is_there(stem.parent):
         return None
-    wanted = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
-    matches = [path for path in sorted(_entries(stem.parent)) if path.name.casefold() in wanted]
-    matches.sort(key=lambda path: (not path.is_file(), wanted.index(path.name.casefold())))
+    names = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
+    matches = [path for path in sorted(_entries(stem.parent)) if path.name.casefold() in names]
+    matches.sort(key=lambda path: (not path.is_file(), names.index(path.name.casefold())))
     return matches[0] if matches else None
 
 

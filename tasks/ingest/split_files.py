@@ -111,7 +111,7 @@ def _checked(path: Path, table: pa.Table, schema: pa.Schema, rejects: Rejects) -
     for name, reason, bad in faults:
         fault = pc.and_(good, pc.fill_null(bad, False)).combine_chunks()
         for row in pc.indices_nonzero(fault).to_pylist():
-            rejects.add(row + 2, name, reason)  # as in a CSV file of one line a row
+            rejects.add(row + 2, name, reason)  # as in a CSV file with one line a row
         good = pc.and_not(good, fault)
     rejects.check()
     return table.filter(good).cast(schema)

@@ -10,7 +10,7 @@ from tasks.ingest import section_table, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.requirements import check_source, needed_tables, note_tables, other_sources
+from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
 from tasks.ingest.source import Reading
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
@@ -87,7 +87,7 @@ def ingest(config: IngestConfig) -> Ingested:
     }
     quality = check_quality(
         notes=notes,
-        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(needed_tables(config)))),
+        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(required_tables(config)))),
         reading=reading,
     )
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.ingest.config import AdmissionView, FullView, RadiologyView, View
+from tasks.ingest.config import AdmissionView, RadiologyView, View
 from tasks.ingest.sections import admission_note, sections_of
 
 SUMMARY = "DS"  # note_type of a discharge summary; AD is an addendum to one
@@ -29,20 +29,16 @@ class NoteView:
     @property
     def nothing_said(self) -> str:
         """Why an admission whose notes give no text is left out."""
-        match self.config:
-            case AdmissionView():
-                return "no chief complaint, present illness or history"
-            case _:
-                return "an empty note"
+        if isinstance(self.config, AdmissionView):
+            return "no chief complaint, present illness or history"
+        return "an empty note"
 
     @property
     def no_note(self) -> str:
         """Why an admission without a note of this view is left out."""
-        match self.config:
-            case RadiologyView(before_hours=hours):
-                return f"no radiology report before {hours:g} hours"
-            case _:
-                return "no discharge note"
+        if isinstance(self.config, RadiologyView):
+            return f"no radiology report before {self.config.before_hours:g} hours"
+        return "no discharge note"
 
     def in_time(
         self,
@@ -63,8 +59,6 @@ class NoteView:
 
     def join(self, notes: Sequence[Any]) -> str:
         """The admission's text from what `read` kept of its notes, in their order; "" if empty."""
-        match self.config:
-            case AdmissionView():
-                return admission_note(notes)
-            case FullView() | RadiologyView():
-                return "\n\n".join(filter(None, dict.fromkeys(notes)))
+        if isinstance(self.config, AdmissionView):
+            return admission_note(notes)
+        return "\n\n".join(filter(None, dict.fromkeys(notes)))

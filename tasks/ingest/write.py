@@ -135,8 +135,8 @@ def write_cohort(
         excluded,
     )
     shards = [shard.save(out / "work" / str(n)) for n, shard in enumerate(cohort.shards())]
-    given = {"out": out, "notes": notes, "view": view}
-    spread(write_texts, [{**given, "shard": shard} for shard in shards])
+    shared = {"out": out, "notes": notes, "view": view}
+    spread(write_texts, [{**shared, "shard": shard} for shard in shards])
     kept = _kept(out / "admissions")
     left_out = cohort.exclusions(kept)
     reasons = pc.value_counts(left_out["reason"]).to_pylist()

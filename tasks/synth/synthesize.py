@@ -65,8 +65,14 @@ def synthesize(
     with _tables(source, population, seed) as out:
         for name, rows in hospital.dictionaries(world.catalog).items():
             out.add(name, rows)
-        stream = _written(out, tally, world, seed, population, chunk_patients, leaks)
-        written = tables.write(truth_file, schemas.TRUTH, stream)
+
+        def truth_tables() -> Iterator[pa.Table]:
+            for chunk in chunks(world, seed, population, chunk_patients):
+                write_chunk(out, world, seed, chunk, leaks)
+                tally.add(chunk)
+                yield from _truth(chunk)
+
+        written = tables.write(truth_file, schemas.TRUTH, truth_tables())
         counts = {**out.rows, "truth": written}
     general = write_general(folder, seed=seed, characters=general_characters)
     facts = folder / "synth.json"
@@ -99,41 +105,19 @@ def _refuse_another(folder: Path, release: Release) -> None:
             )
 
 
-def _written(
-    out: hospital.Tables | MimicThree,
-    tally: Tally,
-    world: World,
-    seed: int,
-    population: Patientele,
-    chunk_patients: int,
-    leaks: bool,
-) -> Iterator[pa.Table]:
-    """Write the source rows of each chunk as it passes; yield its truth."""
-    for chunk in chunks(world, seed, population, chunk_patients):
-        write_chunk(out, world, seed, chunk, leaks)
-        tally.add(chunk)
-        yield from _truth(chunk)
-
-
 def _truth(chunk: Chunk) -> Iterator[pa.Table]:
     """The truth of a chunk's admissions; without a note there is no evidence."""
     stays = chunk.stays
-    hadm_id, noted = stays.hadm_id, stays.noted
     for space, rows, _, full, best in chunk.labels:
-        codes = [label.code for label in space.labels]
-        told = noted[rows]
-        ids = hadm_id[rows[told]]
-        yield truth.rows(ids, space.outcome, space.system, codes, full[told], best[told])
-    for outcome, codes, asked, full, best in (
-        ("mortality", ["died"], noted, chunk.death_full, chunk.death_best),
-        (
-            *(lengths.OUTCOME, list(lengths.CLASSES), noted & ~stays.died),
-            *(chunk.length_full, chunk.length_best),
-        ),
-        (
-            *(ventilation.OUTCOME, [ventilation.PROLONGED], noted & stays.long_enough),
-            *(chunk.prolonged_full, chunk.prolonged_best),
-        ),
+        codes, noted = [label.code for label in space.labels], stays.noted[rows]
+        ids = stays.hadm_id[rows[noted]]
+        yield truth.rows(ids, space.outcome, space.system, codes, full[noted], best[noted])
+    alive, asked = stays.noted & ~stays.died, stays.noted & stays.long_enough
+    ventilated = ventilation.OUTCOME, [ventilation.PROLONGED]
+    for outcome, codes, known, full, best in (
+        ("mortality", ["died"], stays.noted, chunk.death_full, chunk.death_best),
+        (lengths.OUTCOME, [*lengths.CLASSES], alive, chunk.length_full, chunk.length_best),
+        (*ventilated, asked, chunk.prolonged_full, chunk.prolonged_best),
     ):
-        rows_full, rows_best = (p[asked].reshape(-1, len(codes)) for p in (full, best))
-        yield truth.rows(hadm_id[asked], outcome, outcome, codes, rows_full, rows_best)
+        rows_full, rows_best = (p[known].reshape(-1, len(codes)) for p in (full, best))
+        yield truth.rows(stays.hadm_id[known], outcome, outcome, codes, rows_full, rows_best)

@@ -39,10 +39,10 @@ def chance(catalog: Catalog, present: NDArray[np.bool_]) -> Floats:
 def draw(seed: int, admissions: Admissions, chances: Floats) -> tuple[NDArray[np.bool_], Floats]:
     """Who is ventilated, and the days from first start to last end, [admissions] each."""
     # the same draw as for the procedure's code, so that the two agree
-    here = draws.uniforms(seed, VENTILATION, admissions.key, 1)[:, 0] < chances
+    ventilated = draws.uniforms(seed, VENTILATION, admissions.key, 1)[:, 0] < chances
     noise = draws.normals(seed, "tube", admissions.key, 1)[:, 0]
     days = np.array(_MEDIAN_DAYS)[admissions.severity] * np.exp(_SPREAD * noise)
-    return here, np.where(here, np.minimum(days, _LONGEST_DAYS), 0.0)
+    return ventilated, np.where(ventilated, np.minimum(days, _LONGEST_DAYS), 0.0)
 
 
 def share_over(days: float) -> Floats:

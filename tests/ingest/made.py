@@ -78,8 +78,8 @@ class Made:
             write_outcome(out / config.kind, config, cohort, files(*tables_of(config)))
             for row in tables.read(out / config.kind / "outcomes", OUTCOMES).to_pylist():
                 self.labels[row["hadm_id"]][config.kind] = _label(config, row)
-        found = files("admissions", "patients")
-        write_quality(out / "quality", {"discharge": out / "notes"}, found)
+        paths = files("admissions", "patients")
+        write_quality(out / "quality", {"discharge": out / "notes"}, paths)
         rows = tables.read(out / "quality" / "quality", QUALITY).to_pylist()
         self.odd = {(row["column"], row["check"]): row["count"] for row in rows if row["count"]}
 
@@ -109,7 +109,7 @@ def write_mimic_iii(source: SmallSource, folder: Path) -> Path:
         ("hosp/patients", "PATIENTS", born),
         ("hosp/admissions", "ADMISSIONS", {}),
     ):
-        rows = [{"row_id": place, **row, **more} for place, row in enumerate(source.rows[name])]
+        rows = [{"row_id": number, **row, **more} for number, row in enumerate(source.rows[name])]
         columns = list(dict.fromkeys(column for row in rows for column in row))
         folder.mkdir(exist_ok=True)
         with gzip.open(folder / f"{file}.csv.gz", "wt", newline="") as text:

@@ -22,7 +22,7 @@ class Scores:
     """Characters of words per section."""
 
     held: Counter[str] = field(default_factory=Counter)
-    found: Counter[str] = field(default_factory=Counter)
+    sections: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
 
     def recall(self, section: str) -> float:
@@ -46,9 +46,9 @@ def score(rule: Rule, notes: Iterable[Note]) -> Scores:
     """Score a rule on notes of which the sections are known."""
     scores = Scores()
     for note in notes:
-        found = rule(note.text)
+        sections = rule(note.text)
         for section in SECTIONS:
-            held, taken = note.held.get(section, ""), found.get(section, "")
+            held, taken = note.held.get(section, ""), sections.get(section, "")
             scores.held[section] += _characters(held.split())
             scores.found[section] += _characters(taken.split())
             scores.right[section] += in_common(held, taken)

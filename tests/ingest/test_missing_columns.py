@@ -134,8 +134,8 @@ def test_a_run_without_the_describing_columns_reports_them(
 
     drop(usual.path("hosp/admissions"), *DESCRIBING)
     made = run(IngestConfig(source=usual.folder, outcomes=(MortalityConfig(),)))
-    place = prefect_store.path(made.quality.kind, made.quality.key)
-    rows = tables.read(place / "quality", QUALITY).to_pylist()
+    path = prefect_store.path(made.quality.kind, made.quality.key)
+    rows = tables.read(path / "quality", QUALITY).to_pylist()
     missing = [row["column"] for row in rows if row["check"].startswith("is missing")]
     assert missing == list(DESCRIBING)
     assert all(row["count"] == 1 for row in rows if row["column"] in missing)

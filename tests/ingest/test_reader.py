@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tasks.errors import SourceError
 from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
+from tests.ingest.conftest import listed
 
 SCHEMA = pa.schema(
     [
@@ -35,8 +36,7 @@ def read(
     rejects = Rejects(path.name, share)
     reader = Reader(path, SCHEMA, rejects, "note_id", rules, block_bytes)
     rows = [row for batch in reader.batches() for row in batch.to_pylist()]
-    table = rejects.table().to_pylist()
-    return rows, [(row["line"], row["column"], row["reason"]) for row in table], rejects
+    return rows, listed(rejects), rejects
 
 
 def write(folder: Path, body: bytes, name: str = "notes.csv", header: bytes = HEADER) -> Path:

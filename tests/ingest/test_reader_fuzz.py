@@ -80,8 +80,8 @@ def test_a_mutated_file_loses_no_row(
     zipped: bool,
 ) -> None:
     body = _GOOD
-    for place, junk, removed in changes:
-        body = body[:place] + junk + body[place + removed :]
+    for offset, junk, removed in changes:
+        body = body[:offset] + junk + body[offset + removed :]
     path = _write(tmp_path_factory.mktemp("fuzz"), body, zipped=zipped)
     _check_all_there(path, body, block_bytes)
 
@@ -124,10 +124,10 @@ def test_a_gzip_cut_off_at_any_byte_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 255))
 def test_a_gzip_with_a_changed_byte_gives_the_same_rows_or_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, place: int, change: int
+    tmp_path_factory: pytest.TempPathFactory, offset: int, change: int
 ) -> None:
     data = bytearray(gzip.compress(_HEADER + _GOOD, 6, mtime=0))
-    data[place % len(data)] ^= change
+    data[offset % len(data)] ^= change
     path = tmp_path_factory.mktemp("fuzz") / "notes.csv.gz"
     path.write_bytes(data)
     try:
@@ -251,17 +251,17 @@ def _counted_by_csv(body: bytes) -> int | None:
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     reader = csv.reader([*lines, "the,end\n"])  # quotes left open would swallow it
-    found: list[list[str] | None] = []
+    fields_of_records: list[list[str] | None] = []
     while True:
         try:
-            found.append(next(reader))
+            fields_of_records.append(next(reader))
         except StopIteration:
             break
         except csv.Error:
-            found.append(None)
-    if not found or found.pop() != ["the", "end"]:
+            fields_of_records.append(None)
+    if not fields_of_records or fields_of_records.pop() != ["the", "end"]:
         return None
-    return sum(record != [] for record in found)
+    return sum(record != [] for record in fields_of_records)
 
 
 def _write(folder: Path, body: bytes, *, zipped: bool = False) -> Path:

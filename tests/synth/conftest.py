@@ -99,17 +99,17 @@ def _tables(
     first = np.cumsum([0, *(len(part.admissions) for part in parts)])
     tables = {}
     for index, space in enumerate(world.spaces):
-        found = [_noted(part, part.labels[index]) for part in parts]
-        rows = np.concatenate([f.rows + at for f, at in zip(found, first, strict=False)])
-        drawn = np.concatenate([f.drawn for f in found])
+        noted_parts = [_noted(part, part.labels[index]) for part in parts]
+        rows = np.concatenate([f.rows + at for f, at in zip(noted_parts, first, strict=False)])
+        drawn = np.concatenate([f.drawn for f in noted_parts])
         kept = np.flatnonzero(drawn[split[rows] == "train"].sum(0) >= min_count)
         tables[space.system] = LabelTable(
             system=space.system,
             causes=[[condition for condition, _ in space.labels[k].causes] for k in kept],
             rows=rows,
             drawn=drawn[:, kept],
-            best=np.concatenate([f.best for f in found])[:, kept],
-            full=np.concatenate([f.full for f in found])[:, kept],
+            best=np.concatenate([f.best for f in noted_parts])[:, kept],
+            full=np.concatenate([f.full for f in noted_parts])[:, kept],
         )
     return tables
 

@@ -55,9 +55,9 @@ def test_best_length_is_calibrated_and_worth_predicting(population: Population) 
     best = np.concatenate([part.length_best for part in population.parts])[alive]
     full = np.concatenate([part.length_full for part in population.parts])[alive]
     happened = np.eye(4, dtype=bool)[_of(population, "length")[alive]]
-    for place, name in enumerate(lengths.CLASSES):
-        check_calibration(f"best {name}", best[:, place], happened[:, place])
-        check_calibration(f"full {name}", full[:, place], happened[:, place])
+    for index, name in enumerate(lengths.CLASSES):
+        check_calibration(f"best {name}", best[:, index], happened[:, index])
+        check_calibration(f"full {name}", full[:, index], happened[:, index])
     everywhere = np.ones_like(happened)
     scores = [auroc_by_label(p.astype(np.float32), happened, everywhere) for p in (best, full)]
     assert (scores[0] > 0.6).all()
@@ -91,7 +91,7 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
     known = truth.posterior(states, channel, evidence, 0, rows)
     length = lengths.best_of_length(known, tiny, knobs)
     prolonged = ventilation.best_of_prolonged(known, tiny)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         by_hand = np.zeros(4)
         alive = cohort = long = 0.0
         for state, present in itertools.product(
@@ -117,8 +117,8 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
             tubed = weight * (1 - np.prod([1 - each * present[c] for c, each in _TUBE]))
             cohort += tubed * ventilation.share_over(2.0)[state % SEVERITIES]
             long += tubed * ventilation.share_over(6.75)[state % SEVERITIES]
-        np.testing.assert_allclose(length[place], by_hand / alive, rtol=1e-4)
-        np.testing.assert_allclose(prolonged[place], long / cohort, rtol=1e-9)
+        np.testing.assert_allclose(length[index], by_hand / alive, rtol=1e-4)
+        np.testing.assert_allclose(prolonged[index], long / cohort, rtol=1e-9)
 
 
 def test_ventilation_has_intervals_pauses_and_both_long_and_short_courses(source: Path) -> None:
@@ -208,13 +208,13 @@ def test_some_die_within_30_days_after_their_last_discharge(source: Path, admiss
 
 def _courses(source: Path) -> dict[tuple[str, str], list[tuple[int, int]]]:
     """The intervals of invasive ventilation by admission and ICU stay, in minutes."""
-    found: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    intervals_of: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for row in lines_of(source / "icu/procedureevents.csv.gz"):
         if row["itemid"] == "225792":
             span = _minutes(row["starttime"]), _minutes(row["endtime"])
             assert int(row["value"]) == span[1] - span[0]
-            found[row["hadm_id"], row["stay_id"]].append(span)
-    return found
+            intervals_of[row["hadm_id"], row["stay_id"]].append(span)
+    return intervals_of
 
 
 def _spans(source: Path, hadm: str) -> list[tuple[int, int]]:

@@ -46,9 +46,9 @@ def test_best_equals_enumeration_of_every_latent_state(tiny: Catalog) -> None:
         known = truth.posterior(states, channel, evidence, sex, rows)
         ours = truth.best_of_label(known, label, 0.01)
         death = truth.best_of_death(known, tiny, knobs)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             by_hand = _by_hand(tiny, knobs, states, channel, evidence, int(row), sex)
-            np.testing.assert_allclose((ours[place], death[place]), by_hand, rtol=1e-9)
+            np.testing.assert_allclose((ours[index], death[index]), by_hand, rtol=1e-9)
 
 
 def test_best_is_calibrated_by_decile(population: Population) -> None:
@@ -75,9 +75,9 @@ def test_truth_covers_what_the_coding_of_an_admission_can_tell(small: SynthSumma
     for version, system in (("9", "icd9cm"), ("10", "icd10cm")):
         of_system = rows.filter(pc.equal(rows["code_system"], system))
         here = {str(hadm) for hadm in of_system["hadm_id"].unique().to_pylist()}
-        coded = {hadm for hadm, found in versions.items() if found == {version}}
+        coded = {hadm for hadm, icd in versions.items() if icd == {version}}
         assert coded & noted <= here <= noted
-        assert not here & {hadm for hadm, found in versions.items() if found != {version}}
+        assert not here & {hadm for hadm, icd in versions.items() if icd != {version}}
     deaths = rows.filter(pc.equal(rows["outcome"], "mortality"))
     assert {str(hadm) for hadm in deaths["hadm_id"].to_pylist()} == noted
     assert pc.min(rows["p_best"]).as_py() > 0
@@ -87,10 +87,10 @@ def test_truth_covers_what_the_coding_of_an_admission_can_tell(small: SynthSumma
 def check_calibration(name: str, best: np.ndarray, drawn: np.ndarray) -> None:
     """The mean forecast of each decile is within four standard errors of what happened."""
     for decile in np.array_split(np.argsort(best, kind="stable"), 10):
-        expected, seen = best[decile].mean(), drawn[decile].mean()
+        expected, share = best[decile].mean(), drawn[decile].mean()
         # labels of an admission share a state, so the plain binomial error is too small
         error = 1.5 * np.sqrt((best[decile] * (1 - best[decile])).mean() / len(decile))
-        assert abs(expected - seen) < 4 * error + 1e-9, (name, expected, seen)
+        assert abs(expected - share) < 4 * error + 1e-9, (name, expected, share)
 
 
 def _by_hand(tiny, knobs, states, channel, evidence: Evidence, row: int, sex: int):  # type: ignore[no-untyped-def]

@@ -59,8 +59,8 @@ def test_held_out_forms_are_common_in_unseen_notes_and_explained_in_radiology(
     of_training = [
         _words(r["text"]) for r, here in zip(reports, _training(reports), strict=True) if here
     ]
-    found = {form for text in of_training for form in held_out.findall(text)}
-    assert len(found) > 0.8 * sum(len(c.held_out) for c in load().conditions)
+    forms_found = {form for text in of_training for form in held_out.findall(text)}
+    assert len(forms_found) > 0.8 * sum(len(c.held_out) for c in load().conditions)
 
 
 def test_every_affirmed_name_of_an_admission_stands_in_its_note(population: Population) -> None:

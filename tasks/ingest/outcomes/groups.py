@@ -55,27 +55,16 @@ def _by_table(rows: CodedRows, groups: pa.Table) -> Grouped:
             "code": rows.code,
         }
     )
-    of_both = pc.equal(groups["version"], 0)
-    shared = groups.filter(of_both).drop_columns(["version"])
-    by_version = pa.concat_tables(
-        [
-            groups.filter(pc.invert(of_both)),
-            *(
-                shared.append_column("version", pa.repeat(version, shared.num_rows)).select(
-                    groups.column_names
-                )
-                for version in (9, 10)
-            ),
-        ]
-    )
-    matches = codes.join(by_version, ["code", "version"], join_type="inner")
-    grouped_rows = codes.join(
-        by_version.select(["code", "version"]), ["code", "version"], join_type="left semi"
-    )
+    shared = groups.filter(pc.equal(groups["version"], 0))
+    of_both = [
+        shared.set_column(1, "version", pa.repeat(version, len(shared))) for version in (9, 10)
+    ]
+    groups = pa.concat_tables([groups.filter(pc.not_equal(groups["version"], 0)), *of_both])
+    keys = ["code", "version"]
+    matches = codes.join(groups, keys, join_type="inner")
+    with_a_group = codes.join(groups.select(keys), keys, join_type="left semi")
     titles = {
-        (row["version"], row["group"]): row["title"]
-        for row in by_version.to_pylist()
-        if row["title"]
+        (row["version"], row["group"]): row["title"] for row in groups.to_pylist() if row["title"]
     }
     kept = replace(
         rows,
@@ -83,7 +72,7 @@ def _by_table(rows: CodedRows, groups: pa.Table) -> Grouped:
         version=matches["version"].to_numpy().astype(np.int64),
         code=matches["group"],
     )
-    return Grouped(kept, titles, {"code_rows_without_a_group": len(codes) - len(grouped_rows)})
+    return Grouped(kept, titles, {"code_rows_without_a_group": len(codes) - len(with_a_group)})
 
 
 def read_groups(path: Path) -> pa.Table:

@@ -77,7 +77,7 @@ def columns_of(config: OutcomeConfig) -> dict[str, tuple[str, ...]]:
 
 
 def titles_of(config: OutcomeConfig) -> tuple[str, ...]:
-    """The table of titles that the outcome uses if it is there."""
+    """The table of titles that the outcome uses if it exists."""
     match config:
         case DiagnosesConfig():
             return ("diagnosis_titles",)

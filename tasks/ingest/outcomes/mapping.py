@@ -35,7 +35,6 @@ class EquivalenceMap:
         codes = rows.code.combine_chunks() if rows.code.num_chunks else pa.array([], pa.string())
         encoded = codes.dictionary_encode()
         names = encoded.dictionary.to_pylist()
-        which = encoded.indices.to_numpy()
         target = pa.array([self.codes.get(name) for name in names], pa.string()).take(
             encoded.indices
         )
@@ -48,7 +47,7 @@ class EquivalenceMap:
             version=np.full(int(kept.sum()), 10),
             code=pa.chunked_array([made.filter(pa.array(kept))]),
         )
-        chosen = several[which] if len(names) else np.zeros(0, bool)
+        chosen = several[encoded.indices.to_numpy()] if len(names) else np.zeros(0, bool)
         return mapped, {
             "code_rows_mapped": int((nine & kept).sum()),
             "code_rows_mapped_by_majority": int((nine & kept & chosen).sum()),

@@ -151,7 +151,7 @@ def _first_of_each(stays: pa.Table) -> NDArray[np.int64]:
     reach = latest_end_so_far(admission, ends[order])
     of_new = np.r_[True, admission[1:] != admission[:-1]][: len(order)]
     apart = np.r_[True, ~(begins[1:] < reach[:-1])][: len(order)] | of_new
-    number = np.cumsum(apart)  # of the stays that are one, over all admissions
+    number = np.cumsum(apart)  # of merged stays, over all admissions
     first = np.maximum.accumulate(np.where(of_new, number, 0))
     return order[number == first]
 
