@@ -22,8 +22,8 @@ class SplitConfig(Config):
         default="hash",
         description="hash: by a keyed hash of subject_id, so that a patient never changes split "
         "when others are added; stratified: so that each code category has about its share in each "
-        "split (patients may change split when others are added); temporal: the latest "
-        "anchor_year_group, the only calendar time in MIMIC, is the test split; file: read from "
+        "split (patients may change split when others are added); temporal: the latest groups of "
+        "anchor_year_group, the only calendar time in MIMIC, are the test split; file: read from "
         "a file",
     )
     key: str = Field(
@@ -49,8 +49,8 @@ class SplitConfig(Config):
     min_patients: int = Field(
         default=5,  # fewer, and a share of 0.2 is less than one patient
         ge=1,
-        description="Patients with a label that fewer patients than this have go to train (method "
-        "stratified)",
+        description="A label with fewer patients than this is too rare to be split: they all go to "
+        "train (method stratified)",
     )
     test_groups: tuple[str, ...] = Field(
         default=(),
@@ -163,7 +163,7 @@ class IngestConfig(Config):
         "MIMIC-IV",
     )
     include_radiology: bool = Field(
-        default=True, description="Also read the radiology reports, which only pretraining uses"
+        default=True, description="Also read the radiology reports, for pretraining"
     )
     pretraining_sources: tuple[Path, ...] = Field(
         default=(),

@@ -93,7 +93,7 @@ def _discharge_rows(
 
 
 def _radiology_rows(world: World, seed: int, chunk: Chunk) -> Iterator[Row]:
-    stays, keys = chunk.stays, chunk.patients.index.astype(np.uint64)
+    stays, keys = chunk.stays, chunk.patients.index
     sources = draws.sources(seed, "radiology", keys)
     first = np.flatnonzero(chunk.admissions.ordinal == 0)
     for patient, draw in enumerate(sources):

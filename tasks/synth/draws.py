@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from tasks.sampling import GOLDEN, keyed_numbers, splitmix
 
-Keys = NDArray[np.uint64]
+Keys = NDArray[np.integer]
 Uniforms = NDArray[np.float64]
 Option = TypeVar("Option")
 
 
-def bits(seed: int, stream: str, keys: Keys, slots: int) -> Keys:
+def bits(seed: int, stream: str, keys: Keys, slots: int) -> NDArray[np.uint64]:
     """Return 64 random bits for each key and slot, [keys, slots].
 
     The generator is SplitMix64, its finalizer applied to the stream and key, then to the slot.

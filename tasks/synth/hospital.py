@@ -153,9 +153,7 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
     """Rows of hosp/admissions."""
     uniform = draws.uniforms(seed, "desk", admissions.key, 6)
     # what stays the same for a person is drawn with the key of the first admission
-    person = draws.uniforms(
-        seed, "register", admissions.key - admissions.ordinal.astype(np.uint64), 3
-    )
+    person = draws.uniforms(seed, "register", admissions.key - admissions.ordinal, 3)
     short = stays.discharged - stays.admitted <= _OBSERVED_FOR
     for row in range(len(admissions)):
         visit, kept = uniform[row], person[row]

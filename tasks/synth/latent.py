@@ -53,7 +53,7 @@ class Admissions:
     patient: Ints  # [admissions], row of the patient in its chunk
     ordinal: Ints  # [admissions], 0 is the patient's first
     last: NDArray[np.bool_]  # [admissions], the patient's last
-    key: NDArray[np.uint64]  # [admissions], the counter of their random draws
+    key: Ints  # [admissions], the counter of their random draws
     sex: Ints  # [admissions]
     severity: Ints  # [admissions]
     state: Ints  # [admissions], profile and severity
@@ -91,7 +91,7 @@ def prior(catalog: Catalog, difficulty: Difficulty) -> Prior:
 
 def draw_patients(seed: int, index: Ints, prior: Prior, difficulty: Difficulty) -> Patients:
     """Draw sex, profile and number of admissions of the patients with these indices."""
-    uniform = draws.uniforms(seed, "patient", index.astype(np.uint64), 3)
+    uniform = draws.uniforms(seed, "patient", index, 3)
     weights = prior.state.reshape(-1, SEVERITIES).sum(1)
     further = difficulty.further_admission
     longer = np.floor(np.log1p(-uniform[:, 2]) / np.log(further)).astype(np.int64)
@@ -108,14 +108,14 @@ def draw_admissions(seed: int, patients: Patients, prior: Prior) -> Admissions:
     rows = np.repeat(np.arange(len(patients.index)), patients.admissions)
     first = np.concatenate([[0], np.cumsum(patients.admissions)[:-1]])
     ordinal = np.arange(len(rows)) - first[rows]
-    key = (patients.index[rows] * MOST_ADMISSIONS + ordinal).astype(np.uint64)
+    key = patients.index[rows] * MOST_ADMISSIONS + ordinal
     profile, sex = patients.profile[rows], patients.sex[rows]
     by_profile = prior.state.reshape(-1, SEVERITIES)
     cumulative = np.cumsum(by_profile / by_profile.sum(1, keepdims=True), 1)
     severity = draws.choose(cumulative[profile], draws.uniforms(seed, "severity", key, 1)[:, 0])
     state = profile * SEVERITIES + severity
     conditions = prior.present.shape[2]
-    of_life = draws.uniforms(seed, "chronic", patients.index.astype(np.uint64), conditions)
+    of_life = draws.uniforms(seed, "chronic", patients.index, conditions)
     of_stay = draws.uniforms(seed, "acute", key, conditions)
     uniform = np.where(prior.chronic, of_life[rows], of_stay)
     return Admissions(

@@ -89,4 +89,4 @@ class Patientele:
 
 def first_year(seed: int, index: Ints) -> Floats:
     """The true (unshifted) year of each patient's first admission, with its fraction."""
-    return 2008 + 11.6 * draws.uniforms(seed, "person", index.astype(np.uint64), 1)[:, 0]
+    return 2008 + 11.6 * draws.uniforms(seed, "person", index, 1)[:, 0]

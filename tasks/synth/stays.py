@@ -71,7 +71,7 @@ def draw_stays(
     difficulty: Difficulty,
 ) -> Stays:
     """Draw the administrative facts of the patients at these positions in the source."""
-    person = draws.uniforms(seed, "person", patients.index.astype(np.uint64), 6)
+    person = draws.uniforms(seed, "person", patients.index, 6)
     visit = draws.uniforms(seed, "visit", admissions.key, 8)
     chances = ventilation.chance(catalog, admissions.present)
     ventilated, tube_days = ventilation.draw(seed, admissions, chances)
@@ -90,7 +90,7 @@ def draw_stays(
     unit = ventilated | (visit[:, 5] < np.array(_UNIT_BY_SEVERITY)[admissions.severity])
     in_unit, again = _units(visit, stay_minutes, tube, on_tube)
     year = np.floor(first).astype(np.int64)
-    age = 63 + 17 * draws.normals(seed, "age", patients.index.astype(np.uint64), 1)[:, 0]
+    age = 63 + 17 * draws.normals(seed, "age", patients.index, 1)[:, 0]
     age = np.clip(age, 18, 100)
     tenth = first[admissions.patient] + since >= _ICD10_FROM
     return Stays(

@@ -105,14 +105,10 @@ def rows(
     )
     columns = {
         "hadm_id": pa.array(np.repeat(hadm_id, labels)),
-        "outcome": _constant(outcome, count * labels),
-        "code_system": _constant(system, count * labels),
+        "outcome": pa.repeat(outcome, count * labels),
+        "code_system": pa.repeat(system, count * labels),
         "label": names.cast(pa.string()),
         "p_full": pa.array(full.ravel().astype(np.float32)),
         "p_best": pa.array(best.ravel().astype(np.float32)),
     }
     return pa.table(columns, schema=schemas.TRUTH)
-
-
-def _constant(value: str, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value), count)

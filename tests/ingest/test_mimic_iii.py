@@ -36,7 +36,7 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         writer = csv.DictWriter(file, ["ROW_ID", *columns], quoting=csv.QUOTE_NONNUMERIC)
         writer.writeheader()
-        writer.writerows({"ROW_ID": folder, **row} for folder, row in enumerate(rows, 1))
+        writer.writerows({"ROW_ID": number, **row} for number, row in enumerate(rows, 1))
 
 
 def note(subject: int, hadm: int | str, text: str, category: str, description: str = "Report",

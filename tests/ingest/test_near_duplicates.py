@@ -74,7 +74,7 @@ def side_of(note: Note) -> str:
 
 def shingle_sets(texts: list[str]) -> list[set[int]]:
     hashes, bounds = shingles(pa.array(texts, pa.large_string()), GuardConfig().shingle_words)
-    return [set(subject.tolist()) for subject in np.split(hashes, bounds[1:-1])]
+    return [set(part.tolist()) for part in np.split(hashes, bounds[1:-1])]
 
 
 def jaccard(first: set[int], second: set[int]) -> float:

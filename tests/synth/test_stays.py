@@ -91,7 +91,7 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
     known = truth.posterior(states, channel, evidence, 0, rows)
     length = lengths.best_of_length(known, tiny, knobs)
     prolonged = ventilation.best_of_prolonged(known, tiny)
-    for index, row in enumerate(rows):
+    for number, row in enumerate(rows):
         by_hand = np.zeros(4)
         alive = cohort = long = 0.0
         for state, present in itertools.product(
@@ -117,8 +117,8 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
             tubed = weight * (1 - np.prod([1 - each * present[c] for c, each in _TUBE]))
             cohort += tubed * ventilation.share_over(2.0)[state % SEVERITIES]
             long += tubed * ventilation.share_over(6.75)[state % SEVERITIES]
-        np.testing.assert_allclose(length[index], by_hand / alive, rtol=1e-4)
-        np.testing.assert_allclose(prolonged[index], long / cohort, rtol=1e-9)
+        np.testing.assert_allclose(length[number], by_hand / alive, rtol=1e-4)
+        np.testing.assert_allclose(prolonged[number], long / cohort, rtol=1e-9)
 
 
 def test_ventilation_has_intervals_pauses_and_both_long_and_short_courses(source: Path) -> None:

@@ -113,8 +113,8 @@ class ProceduresConfig(_CodesConfig):
     )
     no_codes: Literal["negative", "exclude"] = Field(
         default="negative",
-        description="An admission without procedures is negative for every label, or is left out, "
-        "as in the paper",
+        description="negative: an admission without procedures is negative for every label; "
+        "exclude: it is left out, as in the paper",
     )
 
     @model_validator(mode="after")
@@ -163,8 +163,8 @@ class VentilationConfig(_OutcomeConfig):
     )
     death_on_ventilator: Literal["exclude", "negative"] = Field(
         default="negative",
-        description="A death on the ventilator before day 7 is left out, or counts as not "
-        "prolonged",
+        description="exclude: a death on the ventilator before day 7 is left out; negative: it "
+        "counts as not prolonged",
     )
 
 
