@@ -17,7 +17,7 @@ _PENDING_PAIRS = 1 << 21
 
 
 @dataclass(frozen=True)
-class Sides:
+class NoteSides:
     """The side of each note: split index * number of releases + release index, [notes]."""
 
     values: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Sides:
 class DuplicatePairs:
     """Collects the pairs as they are found; `near` counts those, too, that are not listed."""
 
-    def __init__(self, sides: Sides, *, listed: bool) -> None:
+    def __init__(self, sides: NoteSides, *, listed: bool) -> None:
         self.has_more = np.zeros(len(sides.values), bool)  # has more partners than are listed
         self._sides = sides
         self._bits = np.left_shift(1, sides.splits).astype(np.uint8)

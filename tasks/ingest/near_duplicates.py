@@ -25,7 +25,7 @@ from tasks.ingest.duplicate_pairs import (
     SPLITS_OF_A_SIDE,
     TRAINED_ON,
     DuplicatePairs,
-    Sides,
+    NoteSides,
 )
 from tasks.ingest.lsh import BandFiles, Pairs
 from tasks.ingest.minhash import sign
@@ -123,10 +123,10 @@ class _Signed:
             self.ids.append(notes["note_id"])
             self.characters.append(pc.utf8_length(notes["text"]).to_numpy())
 
-    def search(self, releases: tuple[str, ...]) -> tuple[DuplicatePairs, Sides]:
+    def search(self, releases: tuple[str, ...]) -> tuple[DuplicatePairs, NoteSides]:
         """Compare all notes signed."""
         values = np.concatenate([np.zeros(0, np.uint8), *self._sides])
-        sides = Sides(values, releases)
+        sides = NoteSides(values, releases)
         duplicates = DuplicatePairs(sides, listed=self._listed)
         if len(values):
             for pairs in self._files.similar(values):
@@ -165,7 +165,7 @@ class _SplitOf:
         return np.where(self._subjects[index] == subject_ids, self._splits[index], -1)
 
 
-def _pair_batches(pairs: Pairs, ids: pa.Array, sides: Sides) -> Iterator[pa.Table]:
+def _pair_batches(pairs: Pairs, ids: pa.Array, sides: NoteSides) -> Iterator[pa.Table]:
     for begin in range(0, len(pairs.left), _PAIRS_AT_ONCE):
         chunk = slice(begin, begin + _PAIRS_AT_ONCE)
         left, right = pairs.left[chunk], pairs.right[chunk]
@@ -182,7 +182,7 @@ def _pair_batches(pairs: Pairs, ids: pa.Array, sides: Sides) -> Iterator[pa.Tabl
         )
 
 
-def _pairs_by_kind(pairs: Pairs, sides: Sides) -> Counts:
+def _pairs_by_kind(pairs: Pairs, sides: NoteSides) -> Counts:
     """How many pairs are listed: in all, of each two splits, and across releases."""
     kinds = Counter(zip(sides.splits[pairs.left], sides.splits[pairs.right], strict=True))
     counts = {
@@ -196,7 +196,7 @@ def _pairs_by_kind(pairs: Pairs, sides: Sides) -> Counts:
 
 def _test_characters(
     duplicates: DuplicatePairs,
-    sides: Sides,
+    sides: NoteSides,
     characters: list[NDArray[np.int64]],
     *,
     unguarded: bool,

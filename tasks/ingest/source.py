@@ -25,7 +25,7 @@ _WITHOUT = {
 }
 
 
-class Reading(Config):
+class ReadConfig(Config):
     """How a source's tables are read."""
 
     release: Release
@@ -112,7 +112,7 @@ def open_source(folder: Path, note_folder: Path | None, key: str = "ingest.sourc
     return Source("mimic-iii" if _find(notes / "NOTEEVENTS") else "mimic-iv", folder, notes, key)
 
 
-def open_table(reading: Reading, table: str, path: Path) -> OpenTable:
+def open_table(reading: ReadConfig, table: str, path: Path) -> OpenTable:
     """A table of the release, to be read from that file."""
     return OpenTable(RELEASES[reading.release][table], path, reading.max_reject_share)
 

@@ -11,7 +11,7 @@ from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
-from tasks.ingest.source import Reading
+from tasks.ingest.source import ReadConfig
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
@@ -45,7 +45,7 @@ def ingest(config: IngestConfig) -> Ingested:
     Raises SourceError, before any step, where a required table or column is missing.
     """
     files = check_source(config)
-    reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
+    reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
 
     notes = {
         table: read_notes(table=table, file=files.path(table), reading=reading)
@@ -94,14 +94,14 @@ def ingest(config: IngestConfig) -> Ingested:
 
 
 @step("notes", version=2)
-def read_notes(out: Path, table: str, file: Path, reading: Reading) -> Counts:
+def read_notes(out: Path, table: str, file: Path, reading: ReadConfig) -> Counts:
     """Read a table of notes; `table`, its name, also names the task run."""
     return write.write_notes(out, source.open_table(reading, table, file))
 
 
 @step("splits", version=1)
 def assign_splits(
-    out: Path, sources: dict[str, Path], config: SplitConfig, reading: Reading
+    out: Path, sources: dict[str, Path], config: SplitConfig, reading: ReadConfig
 ) -> Counts:
     """Split the patients."""
     return write.write_splits(out, Files(reading, sources), config)
@@ -127,7 +127,7 @@ def build_cohort(
     sources: dict[str, Path],
     view: View,
     exclude_admission_types: tuple[str, ...],
-    reading: Reading,
+    reading: ReadConfig,
 ) -> Counts:
     """Build the cohort of admissions."""
     files = Files(reading, sources)
@@ -142,7 +142,7 @@ def build_outcome(
     config: OutcomeConfig,
     cohort: Path,
     sources: dict[str, Path],
-    reading: Reading,
+    reading: ReadConfig,
 ) -> Counts:
     """Make an outcome of the cohort's admissions; `outcome`, its name, also names the task run."""
     return write.write_outcome(out, config, cohort, Files(reading, sources))
@@ -150,7 +150,7 @@ def build_outcome(
 
 @step("quality", version=2)
 def check_quality(
-    out: Path, notes: Mapping[str, Path], sources: dict[str, Path], reading: Reading
+    out: Path, notes: Mapping[str, Path], sources: dict[str, Path], reading: ReadConfig
 ) -> Counts:
     """Count what is odd about the source."""
     return write.write_quality(out, notes, Files(reading, sources))
@@ -166,7 +166,7 @@ def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
     """The notes of releases that are read for pretraining only, by a name for each."""
     releases = {}
     for number, (files, tables) in enumerate(other_sources(config), 1):
-        reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
+        reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
         releases[f"{files.release}, source {number}"] = tuple(
             read_notes(table=table, file=files.path(table), reading=reading) for table in tables
         )

@@ -17,7 +17,7 @@ from tasks.errors import SourceError
 from tasks.ingest.cohort import CohortSelection, Shard, texts_of
 from tasks.ingest.config import GuardConfig, SplitConfig, View
 from tasks.ingest.layout import OpenTable
-from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
+from tasks.ingest.near_duplicates import Counts, NotesOf, find_near_duplicates
 from tasks.ingest.outcomes.codes import category
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
@@ -26,7 +26,7 @@ from tasks.ingest.prefetch import prefetched
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
 from tasks.ingest.rules import clean
-from tasks.ingest.source import Reading, open_table
+from tasks.ingest.source import ReadConfig, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import OWN_RELEASE
@@ -34,14 +34,12 @@ from tasks.patients import SPLITS as SPLIT_NAMES
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
 from tasks.shards import Spread, one_by_one, part_of
 
-Counts = dict[str, int]
-
 
 @dataclass(frozen=True)
 class Files:
     """Tables of a source by name, and how to read them."""
 
-    reading: Reading
+    reading: ReadConfig
     paths: Mapping[str, Path]
 
     def open(self, table: str, file_of: str | None = None) -> OpenTable:

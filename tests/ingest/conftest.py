@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.ingest.rejects import Rejects
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import Files
 from tasks.schemas import REJECTS
 
@@ -98,7 +98,7 @@ class SmallSource:
     def files(self, *names: str, share: float = 0.5) -> Files:
         """The tables of those names that are there, as a step reads them."""
         source = open_source(self.folder, None)
-        reading = Reading(release=source.release, max_reject_share=share)
+        reading = ReadConfig(release=source.release, max_reject_share=share)
         return Files(reading, source.paths(*names))
 
     def write(self) -> Path:

@@ -23,7 +23,7 @@ from tasks.ingest.outcomes.config import (
     VentilationConfig,
 )
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import Files, write_cohort, write_notes, write_outcome, write_splits
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, LABELS, NOTES, OUTCOMES
 
@@ -107,7 +107,7 @@ def cohort(folder: Path, tmp_path: Path) -> Path:
 def files_of(folder: Path, *names: str) -> Files:
     source = open_source(folder, None)
     assert source.release == "mimic-iii"
-    return Files(Reading(release="mimic-iii", max_reject_share=0.5), source.paths(*names))
+    return Files(ReadConfig(release="mimic-iii", max_reject_share=0.5), source.paths(*names))
 
 
 def test_notes_are_of_one_kind_and_not_in_error(folder: Path, tmp_path: Path) -> None:

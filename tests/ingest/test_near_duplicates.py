@@ -271,7 +271,7 @@ def test_a_bare_off_in_yaml_is_the_mode_off() -> None:
 
 
 def test_a_pair_found_again_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = duplicate_pairs.Sides(np.array([1, 3, 3], np.uint8), ("iv",))
+    sides = duplicate_pairs.NoteSides(np.array([1, 3, 3], np.uint8), ("iv",))
     once, often = (duplicate_pairs.DuplicatePairs(sides, listed=True) for _ in range(2))
     pairs = lsh.Pairs(np.array([1, 2]), np.array([0, 0]), np.array([0.9, 1.0], np.float32))
     once.add(pairs)

@@ -16,16 +16,16 @@ from tasks.errors import SourceError
 from tasks.ingest.stays import AFTER_DEATH, NO_STAY
 from tasks.schemas import ADMISSIONS
 from tests.ingest.conftest import SmallSource
-from tests.ingest.made import Made, day, stay, write_mimic_iii
+from tests.ingest.small_ingest import SmallIngest, day, stay, write_mimic_iii
 
-Make = Callable[..., Made]
+Make = Callable[..., SmallIngest]
 
 
 @pytest.fixture(params=["mimic-iv", "mimic-iii"])
 def made(request: pytest.FixtureRequest, source: SmallSource, tmp_path: Path) -> Make:
     """Makes everything of one patient's stays, given in order; their hadm_ids are 101, 102, ..."""
 
-    def make(*stays: dict[str, Any], dod: float | None = None) -> Made:
+    def make(*stays: dict[str, Any], dod: float | None = None) -> SmallIngest:
         source.patient(1, dod=day(dod)[:10])
         source.patient(2)
         for hadm_id, given_stay in enumerate(stays, 101):
@@ -34,7 +34,7 @@ def made(request: pytest.FixtureRequest, source: SmallSource, tmp_path: Path) ->
         folder = source.write()
         if request.param == "mimic-iii":
             folder = write_mimic_iii(source, tmp_path / "iii")
-        return Made(folder, tmp_path / "out")
+        return SmallIngest(folder, tmp_path / "out")
 
     return make
 
@@ -151,7 +151,7 @@ def test_an_outcome_that_is_known_of_nobody_is_refused(source: SmallSource, tmp_
     source.admission(1, 102, **stay(10, 15, ""))
     source.write()
     with pytest.raises(SourceError, match=r"'mortality' is known of none of the 2 .*end_unknown 2"):
-        Made(source.folder, tmp_path / "out")
+        SmallIngest(source.folder, tmp_path / "out")
 
 
 def test_ages_that_nobody_has_are_unknown(source: SmallSource, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_ages_that_nobody_has_are_unknown(source: SmallSource, tmp_path: Path) -
         source.patient(subject_id, anchor_age=age, anchor_year=2152)
         source.admission(subject_id, 100 + subject_id)
     source.write()
-    Made(source.folder, tmp_path / "out")
+    SmallIngest(source.folder, tmp_path / "out")
     kept = tables.read(tmp_path / "out" / "cohort" / "admissions", ADMISSIONS).to_pylist()
     assert [row["age"] for row in kept] == [91, None, None, 0, 91]
 
@@ -170,7 +170,7 @@ def test_of_a_patient_who_stands_there_twice_either_date_of_death_counts(
     source.patient(1)
     source.patient(1, dod="2152-01-20")
     source.admission(1, 101, **stay(0, 5))
-    outcomes = Made(source.write(), tmp_path / "out")
+    outcomes = SmallIngest(source.write(), tmp_path / "out")
     assert outcomes.of(101) == (False, 1, False, True)
     assert outcomes.odd["subject_id", "occurs twice (rejected)"] == 1
 
@@ -180,7 +180,7 @@ def test_a_dod_that_cannot_be_read_is_no_survival(source: SmallSource, tmp_path:
     source.patient(2)
     for subject_id in (1, 2):
         source.admission(subject_id, 100 + subject_id, **stay(0, 5))
-    outcomes = Made(source.write(), tmp_path / "out")
+    outcomes = SmallIngest(source.write(), tmp_path / "out")
     assert outcomes.of(101) == (False, 1, False, None)
     assert outcomes.of(102) == (False, 1, False, False)
     assert outcomes.odd["dod", "is not a time (rejected)"] == 1
@@ -212,7 +212,7 @@ def test_in_whatever_order_times_stand(
         hours = begin / 24, (begin + length) / 24, flag, None if death is None else death / 24
         rows[hadm_id] = hours
         source.admission(1, hadm_id, **stay(*hours))
-    outcomes = Made(source.write(), folder / "out")
+    outcomes = SmallIngest(source.write(), folder / "out")
     ends = [end if death is None else death for _, end, flag, death in rows.values()
             if death is not None or flag == 1]  # fmt: skip
     deaths = [*ends, *([] if dod is None else [dod + 1])]

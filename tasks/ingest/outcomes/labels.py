@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import tables
+from tasks.ingest.stays import Flags
 from tasks.patients import SPLITS
 from tasks.schemas import LABELS, OUTCOMES, REJECTS
 from tasks.shards import part_of
-
-Flags = NDArray[np.bool_]
 
 _SEPARATOR = "\x1f"  # sorts before every character of a code, so that system goes before code
 
@@ -113,7 +112,7 @@ def frequent(
     admission: NDArray[np.int64],
     systems: pa.Array,
     codes: pa.ChunkedArray,
-    in_training: NDArray[np.bool_],
+    in_training: Flags,
     min_count: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[str, str]]]:
     """The labels that at least min_count training admissions have.

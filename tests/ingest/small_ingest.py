@@ -18,7 +18,7 @@ from tasks.ingest.outcomes.config import (
     ReadmissionConfig,
 )
 from tasks.ingest.outcomes.make import tables_of
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import (
     Files,
     write_cohort,
@@ -53,12 +53,12 @@ def stay(begin: float, end: float, flag: Any = 0, death: float | None = None) ->
     }
 
 
-class Made:
+class SmallIngest:
     """What became of a source's admissions, by hadm_id."""
 
     def __init__(self, folder: Path, out: Path) -> None:
         source = open_source(folder, None)
-        reading = Reading(release=source.release, max_reject_share=0.5)
+        reading = ReadConfig(release=source.release, max_reject_share=0.5)
 
         def files(*names: str) -> Files:
             return Files(reading, source.paths(*names))
