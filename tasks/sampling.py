@@ -36,7 +36,11 @@ def keyed_uniforms(ids: Iterable[object], key: str) -> NDArray[np.float64]:
 
 
 def splitmix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of SplitMix64 (Steele, Lea, Flood 2014): each bit depends on the whole word."""
+    """The finalizer of SplitMix64 (Steele, Lea, Flood 2014): each bit depends on the whole word.
+
+    >>> splitmix(np.array([1234567], np.uint64) + GOLDEN).tolist()  # the first draw from 1234567
+    [6457827717110365317]
+    """
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
