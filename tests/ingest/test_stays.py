@@ -147,7 +147,7 @@ def test_a_file_of_ones_own_that_is_wrong_is_refused(source: SmallSource, tmp_pa
         make(source, tmp_path, config)
     two = write_own(path, [["a", "b"], [], None, []], pa.list_(pa.string()))
     source.admission(1, 102, note=None)
-    with pytest.raises(SourceError, match="2 admissions have not exactly one"):
+    with pytest.raises(SourceError, match="2 admissions do not have exactly one"):
         make(source, tmp_path, two.model_copy(update={"one_of": True}))
     with pytest.raises(ConfigError, match="no label is held by 5"):
         make(source, tmp_path, two.model_copy(update={"min_count": 5}))

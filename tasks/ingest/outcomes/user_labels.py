@@ -29,7 +29,7 @@ def user_labels(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
     rows_of_labels = np.repeat(rows, lengths)
     if config.one_of and (lengths != 1).any():
         raise SourceError(
-            f"{config.file.name}: {int((lengths != 1).sum())} admissions have not exactly one "
+            f"{config.file.name}: {int((lengths != 1).sum())} admissions do not have exactly one "
             f"label; give each one, or set one_of of outcome '{config.name}' to false"
         )
     in_training = pc.equal(inputs.cohort["split"], "train").to_numpy()
