@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from flows.config import AdaptConfig
 from tasks.errors import ConfigError
-from tasks.ingest.needed import check_source
+from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
 from tasks.model.bases.config import HubBase, PathBase
 from tasks.model.bases.files import check_base, check_targets

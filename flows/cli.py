@@ -108,7 +108,7 @@ def synth(
     model got.
     """
     from tasks.synth.overlay import overlay
-    from tasks.synth.write import synthesize, write_general
+    from tasks.synth.synthesize import synthesize, write_general
 
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; name a folder to write to")

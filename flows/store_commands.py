@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from tasks import garbage, upkeep
+from tasks import garbage, inspection
 from tasks.printable import printable
 from tasks.store import Store
 
@@ -55,7 +55,7 @@ def list_artifacts(
 def show(key: str, store: StoreOption = DEFAULT_STORE) -> None:
     """Show an artifact's manifest: what it is, its files, config, inputs, and who made it."""
     opened = open_store(store)
-    manifest = upkeep.resolve(opened, key)
+    manifest = inspection.resolve(opened, key)
     for line in manifest.model_dump_json(indent=2).split("\n"):
         typer.echo(printable(line))
     typer.echo(printable(str(opened.path(manifest.kind, manifest.key))), err=True)
@@ -65,7 +65,7 @@ def show(key: str, store: StoreOption = DEFAULT_STORE) -> None:
 def lineage(key: str, store: StoreOption = DEFAULT_STORE) -> None:
     """Draw what an artifact was made from, down to the source."""
     opened = open_store(store)
-    for depth, name, remark in upkeep.lineage(opened, upkeep.resolve(opened, key)):
+    for depth, name, remark in inspection.lineage(opened, inspection.resolve(opened, key)):
         typer.echo("   " * depth + printable(name) + (f"   ({remark})" if remark else ""))
 
 
@@ -97,11 +97,11 @@ def verify(store: StoreOption = DEFAULT_STORE) -> None:
     opened = open_store(store)
     folders = opened.folders()
     wrong = 0
-    for link in upkeep.links(opened):
+    for link in inspection.links(opened):
         wrong += 1
         typer.echo(printable(f"{link.relative_to(opened.root)} is a link, which is not followed"))
     for folder in folders:
-        for problem in upkeep.damaged(folder):
+        for problem in inspection.damaged(folder):
             wrong += 1
             typer.echo(printable(f"{folder.parent.name}/{folder.name}/{problem}"))
     typer.echo(f"{len(folders)} artifacts, {wrong} damaged files")

@@ -5,44 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.store import Manifest, Store
+from tasks.store import Store
 
 SHOWN = 4  # differences; more are counted
 _NOTHING = object()
 
 
 def why_made(store: Store, kind: str, version: int, described: Mapping[str, Any]) -> str:
-    """What a new artifact of that kind differs in from the one that is most like it.
+    """How a new artifact of that kind differs from the most similar one.
 
     Args:
         described: the step's arguments as `keys.describe` gives them.
     """
-    manifests = [
-        each for each in store.manifests() if each.kind == kind and _alike(each.config, described)
+    candidates = [
+        (list(_differences(manifest.config, described)), manifest)
+        for manifest in store.manifests()
+        if manifest.kind == kind and _is_comparable(manifest.config, described)
     ]
-    if not manifests:
+    if not candidates:
         return "the first of its kind"
-    differences = [(list(_differences(each.config, described)), each) for each in manifests]
-    nearest, manifest = min(reversed(differences), key=lambda pair: len(pair[0]))
-    if manifest.version != version:
-        nearest.append(f"version {manifest.version}, now {version}")
-    if not nearest:
+    differences, nearest = min(reversed(candidates), key=lambda candidate: len(candidate[0]))
+    if nearest.version != version:
+        differences.append(f"version {nearest.version}, now {version}")
+    if not differences:
         return "the one that was there is gone"
-    more = f" and {len(nearest) - SHOWN} more" if len(nearest) > SHOWN else ""
-    return f"unlike {_name(manifest)} in {'; '.join(nearest[:SHOWN])}{more}"
+    more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+    name = f"{nearest.kind}/{nearest.key}"
+    return f"unlike {name} in {'; '.join(differences[:SHOWN])}{more}"
 
 
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_comparable(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether they are of one step, and name the same outcome, table or split."""
 
     def words(described: Mapping[str, Any]) -> dict[str, str]:
         return {name: value for name, value in described.items() if isinstance(value, str)}
 
-    return one.keys() == other.keys() and words(one) == words(other)
-
-
-def _name(manifest: Manifest) -> str:
-    return f"{manifest.kind}/{manifest.key}"
+    return before.keys() == after.keys() and words(before) == words(after)
 
 
 def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:
@@ -64,7 +62,7 @@ def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:
 
 
 def _is_reference(value: Any) -> bool:
-    """Whether it stands for an artifact, or for a file's content."""
+    """Whether it refers to an artifact, or to a file's content."""
     return isinstance(value, Mapping) and bool({"digest", "sha256"} & value.keys())
 
 

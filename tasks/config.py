@@ -1,4 +1,4 @@
-"""The two kinds of configuration model: what decides an artifact's key, and what does not."""
+"""The two kinds of configuration model: those that are part of an artifact's key, and others."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class Config(BaseModel):
 
 
 class Unkeyed(Config):
-    """A configuration of how a step runs, not of what it makes; it stays out of the key."""
+    """A configuration of how a step runs, not of what it makes; it is not part of the key."""
 
 
 def kind_or(default: str | None) -> BeforeValidator:

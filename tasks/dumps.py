@@ -10,11 +10,11 @@ _PR_SET_DUMPABLE = 4
 
 
 def forbid_core_dumps() -> None:
-    """Leave no core when this process dies, nor one of those that it starts.
+    """Leave no core dump when this process dies, or one that it starts.
 
-    The limit is inherited. Where the system pipes cores to a program (systemd, apport) it does not
-    hold; the process's own flag does, which a new program has to set again. Set, it also keeps
-    debuggers and profilers of the same user out.
+    The limit is inherited. It does not hold where the system pipes cores to a program (systemd,
+    apport); there the process's flag does, which a new program has to set again. That flag also
+    keeps out debuggers and profilers of the same user.
     """
     most = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))

@@ -1,14 +1,14 @@
 """The errors that a user can act on: what, where, what to do.
 
-A message never holds a note's text nor a patient's, an admission's or a note's identifier: it
-may end up in Prefect's database or a terminal.
+A message never contains the text of a note, nor the identifier of a patient, an admission or a
+note: it may end up in Prefect's database or a terminal.
 """
 
 from __future__ import annotations
 
 
 class ClinfuseError(Exception):
-    """One clear sentence for the user; the border of a step lets it pass as it is."""
+    """One clear sentence for the user; it leaves a step unchanged."""
 
 
 class ConfigError(ClinfuseError):
@@ -16,7 +16,7 @@ class ConfigError(ClinfuseError):
 
 
 class SourceError(ClinfuseError):
-    """A source table is missing, unreadable, truncated, or too bad to go on with."""
+    """A source table is missing, unreadable, truncated, or too faulty to use."""
 
 
 class StoreError(ClinfuseError):
@@ -32,11 +32,11 @@ class TrainingError(ClinfuseError):
 
 
 class RanksDied(TrainingError):
-    """Ranks were killed from outside; the training can be resumed from its last checkpoint."""
+    """Ranks were killed from outside; the training can resume from its last checkpoint."""
 
 
 class EvaluationError(ClinfuseError):
-    """Predictions and outcomes do not fit together, or a metric cannot be computed."""
+    """Predictions and outcomes do not match, or a metric cannot be computed."""
 
 
 class PrefectError(ClinfuseError):
@@ -44,7 +44,7 @@ class PrefectError(ClinfuseError):
 
 
 class SystemRefused(ClinfuseError):
-    """The operating system would not do what a step needs: the disk is full, or read-only, ..."""
+    """The operating system refused what a step needs: the disk is full, read-only, ..."""
 
 
 class StepFailed(ClinfuseError):

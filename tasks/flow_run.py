@@ -1,4 +1,4 @@
-"""The flow run of this process: its store, its record there, and what it was told to make anew."""
+"""The flow run of this process: its store, its record there, and what it is to make anew."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from uuid import UUID
 
 from prefect.context import FlowRunContext, TaskRunContext
@@ -68,26 +67,26 @@ def current_store() -> Store:
             "folder: pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH"
         )
     settings = get_current_settings()
-    place = storage.basepath if storage else settings.results.local_storage_path
-    if place is None or Path(place).expanduser() == Path(settings.home) / "storage":
+    path = storage.basepath if storage else settings.results.local_storage_path
+    if path is None or Path(path).expanduser() == Path(settings.home) / "storage":
         raise StoreError("no store is set; pass --store, or set PREFECT_RESULTS_LOCAL_STORAGE_PATH")
-    return Store(Path(place).expanduser())
+    return Store(Path(path).expanduser())
 
 
 def reached() -> list[Reached]:
-    """The artifacts that the current flow run has come to so far."""
+    """The artifacts that the current flow run has reached so far."""
     context = FlowRunContext.get()
     run = _runs.get(str(context.flow_run.id)) if context and context.flow_run else None
     return list(run.artifacts) if run else []
 
 
 def task_run_began(task_run: UUID) -> None:
-    """Remember which task runs Prefect is to know the end of."""
+    """Remember a task run, so that Prefect can be told how it ended."""
     _task_runs[task_run] = None
 
 
 def last_task_runs(most: int) -> list[UUID]:
-    """Of the steps of this process's flow run, the last so many."""
+    """The last `most` task runs of this process's flow run."""
     return list(_task_runs)[-most:]
 
 
@@ -98,29 +97,26 @@ def remember(artifact: Artifact, seconds: float) -> None:
         return
     store = current_store()
     run = _record_of(context)
+    if (artifact.kind, artifact.key) in {(known.kind, known.key) for known in run.artifacts}:
+        return
     manifest = store.manifest(artifact.kind, artifact.key)
     made = manifest is not None and manifest.flow_run_id == run.id
-    seen = any((each.kind, each.key) == (artifact.kind, artifact.key) for each in run.artifacts)
-    if not seen:
-        how: Literal["made", "reused"] = "made" if made else "reused"
-        if how == "reused" and manifest:
-            by = load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
-            when = manifest.created[:16].replace("T", " ")
-            name = f"{artifact.kind}/{artifact.key}"
-            get_run_logger().info("reused %s, made by '%s' on %s", name, by, when)
-        run.reach(artifact, how, seconds)
-        run.save(store.root)
+    if manifest and not made:
+        maker = load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
+        created = manifest.created[:16].replace("T", " ")
+        name = f"{artifact.kind}/{artifact.key}"
+        get_run_logger().info("reused %s, made by '%s' on %s", name, maker, created)
+    run.reach(artifact, "made" if made else "reused", seconds)
+    run.save(store.root)
 
 
 def hashes_of_this_run() -> Hashes:
-    """What a step reads is compared with its manifest once a flow run and file."""
+    """The hashes of this flow run: each file that is read is compared with its manifest once."""
     run = run_ids()["flow_run_id"] or ""
-    hashes = _hashes.get(run)
-    if hashes is None:
-        hashes = Hashes()
+    if run not in _hashes:
         _hashes.clear()
-        _hashes[run] = hashes
-    return hashes
+        _hashes[run] = Hashes()
+    return _hashes[run]
 
 
 def run_ids() -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""What may go from a store: artifacts that no kept run reached, and what runs left behind."""
+"""What may be deleted from a store: artifacts that no kept run reached, and leftovers of runs."""
 
 from __future__ import annotations
 
@@ -22,27 +22,30 @@ _FAILURE = re.compile(r"[0-9a-f]{32}")  # Prefect keeps a failed run's exception
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something in the store that may go."""
+    """Something in the store that may be deleted."""
 
     what: str
     paths: tuple[Path, ...]
     bytes: int
     touched: float  # when it was last written
-    lock: str | None = None  # what a step holds while it needs this
+    lock: str | None = None  # held by a step while it needs this
 
 
 def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbage]:
     """What none of the last `keep_runs` runs reached, directly or through lineage.
 
-    Only what was written more than `older_than_days` ago counts, also of what a step was making
-    when it was interrupted, which a run could still resume.
+    Only what was last written more than `older_than_days` ago counts. This holds also for what an
+    interrupted step was making, which a run could still resume.
     """
+    making, remembered = _entries(store.root / MAKING), _entries(store.root / FINGERPRINTS)
+    files = [path for path in _entries(store.root) if not path.is_dir()]
+    failures = [path for path in files if _FAILURE.fullmatch(path.name)]
     pieces = [
         *_artifacts(store, keep_runs),
-        *_unfinished(store),
+        *(_piece(store, f"unfinished {path.name}", path, _lock_of(path)) for path in making),
         *_records(store, keep_runs),
-        *_failures(store),
-        *_fingerprints(store),
+        *(_piece(store, "Prefect's records of failures", path) for path in failures),
+        *(_piece(store, "fingerprints not asked for", path) for path in remembered),
     ]
     before = time.time() - older_than_days * 86400
     return _together(piece for piece in pieces if piece.touched <= before)
@@ -51,8 +54,8 @@ def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbag
 def sweep(store: Store, pieces: list[Garbage]) -> list[Garbage]:
     """Delete the garbage that no running step holds; return what was deleted.
 
-    Locks that nobody holds, of artifacts that are gone, go with it. A link in the store is
-    deleted as such, never what it leads to.
+    Unused locks of artifacts that are gone are deleted, too. A link in the store is deleted, never
+    its target.
     """
     for name in (LOCKS, MAKING):
         refuse_link(store.root / name)
@@ -81,7 +84,7 @@ def _artifacts(store: Store, keep_runs: int) -> Iterator[Garbage]:
 
 
 def _reached(store: Store, keep_runs: int) -> set[tuple[str, str]]:
-    """The artifacts that the last runs reached, and those that these were made from."""
+    """The artifacts that the last runs reached, and all that those were made from."""
     runs = load_records(store.root)[-keep_runs:] if keep_runs else []
     waiting = [(artifact.kind, artifact.key) for _, run in runs for artifact in run.artifacts]
     reached: set[tuple[str, str]] = set()
@@ -96,19 +99,14 @@ def _reached(store: Store, keep_runs: int) -> set[tuple[str, str]]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a folder without a manifest of its own was an artifact; others' we leave alone."""
+    """Whether a folder without a valid manifest was an artifact; any other is left alone."""
     if os.path.lexists(path / MANIFEST) or _KEY.fullmatch(path.name):
         return True
     return set(os.listdir(path)) <= {RECORD}
 
 
-def _unfinished(store: Store) -> Iterator[Garbage]:
-    for path in _entries(store.root / MAKING):
-        yield _piece(store, f"unfinished {path.name}", path, lock=_lock_of(path))
-
-
 def _records(store: Store, keep_runs: int) -> Iterator[Garbage]:
-    """Records of runs that made nothing that is still there, and what is no record."""
+    """Records of runs of which no artifact is left, and files that are not records."""
     records = load_records(store.root)
     makers = {manifest.flow_run_id for manifest in store.manifests()}
     kept = {path for path, _ in records[len(records) - keep_runs :]} if keep_runs else set()
@@ -118,30 +116,19 @@ def _records(store: Store, keep_runs: int) -> Iterator[Garbage]:
             yield _piece(store, "records of runs", path)
 
 
-def _failures(store: Store) -> Iterator[Garbage]:
-    for path in _entries(store.root):
-        if _FAILURE.fullmatch(path.name) and not path.is_dir():
-            yield _piece(store, "Prefect's records of failures", path)
-
-
-def _fingerprints(store: Store) -> Iterator[Garbage]:
-    for path in _entries(store.root / FINGERPRINTS):
-        yield _piece(store, "fingerprints not asked for", path)
-
-
 def _piece(store: Store, what: str, path: Path, lock: str | None = None) -> Garbage:
     size = sum(entry.lstat().st_size for entry in _tree(path) if not entry.is_dir())
     return Garbage(what, (path,), size, _last_written(store, path), lock)
 
 
 def _last_written(store: Store, path: Path) -> float:
-    """When; of what is being made, its newest file: a training writes deep inside of it."""
+    """When it was last written; for what is being made, by its newest file, however deep."""
     entries = _tree(path) if path.parent == store.root / MAKING else [path]
     return max(entry.lstat().st_mtime for entry in entries)
 
 
 def _tree(path: Path) -> Iterator[Path]:
-    """The path and all below it; a link stands for itself."""
+    """The path and all below it; links are not followed."""
     yield path
     if path.is_dir() and not path.is_symlink():
         for folder, folders, names in os.walk(path):
@@ -149,17 +136,17 @@ def _tree(path: Path) -> Iterator[Path]:
 
 
 def _entries(path: Path) -> list[Path]:
-    """What is in a folder of the store, if it is there, and a folder."""
+    """What is in a folder of the store, if that exists and is a folder."""
     return sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
 
 
 def _lock_of(path: Path) -> str:
-    """The lock of the artifact that is, or was, in that folder below the folder for making."""
+    """The lock of the artifact that is, or was, being made in that folder."""
     return path.name.removeprefix(REPLACED)
 
 
 def _together(pieces: Iterable[Garbage]) -> list[Garbage]:
-    """One piece for all small files of a sort; artifacts, which have locks, each for itself."""
+    """One piece for all small files of a kind, and one for each artifact, as that has a lock."""
     alone, sorts = [], dict[str, list[Garbage]]()
     for piece in pieces:
         if piece.lock:
@@ -178,7 +165,7 @@ def _together(pieces: Iterable[Garbage]) -> list[Garbage]:
 
 
 def _delete(store: Store, piece: Garbage) -> bool:
-    """Delete it, unless a step holds it or has written to it since it was looked at."""
+    """Delete it, unless a step holds it or has written to it since it was found."""
     try:
         if piece.lock is None:
             for path in piece.paths:

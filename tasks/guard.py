@@ -1,7 +1,7 @@
-"""What an error may say when it leaves a step, a shard or a rank: nothing that a note could say.
+"""What an error may say when it leaves a step, a shard or a rank: nothing that a note could hold.
 
-A ClinfuseError passes as it is. Of any other exception its type and place get out; its message only
-where that is a fixed one, and what the operating system refused in the system's own words.
+A ClinfuseError passes unchanged. Of any other exception only its type and place get out, its
+message if it is a fixed one, and a refusal of the operating system in the system's words.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ADVICE = {
     errno.ENOMEM: "free memory",
 }
 
-# Whole messages of Python's and numpy's arithmetic into which nothing is ever put: they name a
-# cause, and no note can be in them. What stands in no message of this list is withheld.
+# Whole messages of Python and numpy into which no value is ever inserted: they name a cause, and
+# cannot contain a note. Every other message is withheld.
 FIXED_MESSAGES = frozenset(
     {
         "0.0 cannot be raised to a negative power",
@@ -70,7 +70,7 @@ FIXED_MESSAGES = frozenset(
 
 
 def guarded(kind: str, work: Callable[[], Made]) -> Made:
-    """Do the work of a step of that kind; what it raises is a ClinfuseError."""
+    """Do the work of a step of that kind; all that it raises becomes a ClinfuseError."""
     failure: ClinfuseError
     try:
         return work()
@@ -78,13 +78,13 @@ def guarded(kind: str, work: Callable[[], Made]) -> Made:
         failure = error
     except Exception as error:
         failure = failure_of(kind, error)
-    # raised out here, and bare, so that neither a traceback nor a pickle carries the cause
+    # raised here, without cause or context, so that neither a traceback nor a pickle has them
     failure.__cause__ = failure.__context__ = None
     raise failure.with_traceback(None)
 
 
 def failure_of(kind: str, error: Exception) -> SystemRefused | StepFailed:
-    """What to say of an unexpected exception in a step of that kind."""
+    """What to report for an unexpected exception in a step of that kind."""
     if refused := refusal_of(f"step '{kind}'", error):
         return refused
     what = f"{type(error).__name__} at {place_of(error)}"
@@ -93,11 +93,11 @@ def failure_of(kind: str, error: Exception) -> SystemRefused | StepFailed:
 
 
 def refusal_of(who: str, error: BaseException) -> SystemRefused | None:
-    """What to say where the exception is the operating system's refusal; else None."""
+    """What to report if the exception is a refusal of the operating system; else None."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None or number not in errno.errorcode:
         return None
-    # the words are those of the number: the error's message and file name may be of anything
+    # only the number's standard words: the error's message and file name may hold anything
     advice = _ADVICE.get(number, "correct that")
     return SystemRefused(f"{who} stopped: {os.strerror(number)}; {advice}, and run again")
 
@@ -117,7 +117,7 @@ def fixed_message(error: BaseException) -> str | None:
 
 
 def place_of(error: BaseException) -> str:
-    """file:line of the innermost frame that is ours."""
+    """file:line of the innermost frame in our code."""
     frames = [
         f"{path.relative_to(_ROOT)}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

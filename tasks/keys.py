@@ -1,8 +1,8 @@
 """The key of an artifact: a hash of its step, its config and what it is made from.
 
-A config's values that are the default are not in it: a new field with a default changes no key of
-anybody's store. So a default that is changed needs a new version of every step that takes it, which
-`tests/pins.json` holds to account.
+Values of a config that equal the default are left out, so that a new field with a default changes
+no key in any store. A changed default therefore needs a new version of every step that takes it,
+which `tests/pins.json` enforces.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tasks.errors import ConfigError
 KEY_CHARACTERS = 16  # 64 bits: no collision among billions of artifacts of one kind
 _CHUNK_BYTES = 1 << 20
 _DIGEST_CHARACTERS = 64
-# A file that was written just now may be written again within the same tick of the file system's
-# clock (4 ms), with no trace in its times: what is younger is not remembered.
+# A file that was just written may be written again within the same tick of the file system's clock
+# (4 ms), with no trace in its times: the hash of a younger file is not remembered.
 _SETTLED_SECONDS = 2.0
 
 
@@ -41,7 +41,7 @@ else:
 
 @dataclass(frozen=True)
 class Artifact(_Directory):
-    """A directory in the store, by name: kind and key say where, digest says which bytes.
+    """A directory in the store: kind and key say where, digest says which bytes.
 
     A dataclass, not a pydantic model: Prefect's `Task.map` would iterate the latter.
     """
@@ -62,8 +62,8 @@ def key_of(kind: str, version: int, arguments: Mapping[str, Any], fingerprints: 
     """Return the key of what the step of that kind and version makes from these arguments.
 
     A file or folder counts by the SHA-256 of its content, memoized under `fingerprints`; an
-    artifact by its digest; an `Unkeyed` value and a model's default not at all. Raises ConfigError
-    where a named path is not there.
+    artifact by its digest; an `Unkeyed` value and a model's default do not count. Raises
+    ConfigError where a named path does not exist.
     """
     described = describe(arguments, fingerprints, defaults=False)
     text = json.dumps([kind, version, described], sort_keys=True, separators=(",", ":"))
@@ -74,7 +74,7 @@ def describe(value: Any, fingerprints: Path, *, defaults: bool = True) -> Any:
     """Return the value as JSON in which artifacts are digests and files are content hashes.
 
     Args:
-        defaults: whether of a model the fields that have their default are in it, too.
+        defaults: whether to include the fields of a model that have their default.
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -99,8 +99,7 @@ def describe(value: Any, fingerprints: Path, *, defaults: bool = True) -> Any:
 
 
 def fields_of(model: BaseModel, *, defaults: bool) -> dict[str, Any]:
-    """A model's fields; without `defaults`, those that differ from it, and those that say which
-    model of a union it is."""
+    """A model's fields; without `defaults` only those that differ from it, and the union's tag."""
     return {
         name: value
         for name, field in type(model).model_fields.items()
@@ -123,16 +122,16 @@ def is_tag(field: FieldInfo) -> bool:
 
 
 def inputs_of(value: Any) -> list[Artifact]:
-    """The artifacts among a step's arguments, nested ones too, in their order."""
+    """The artifacts among a step's arguments, including nested ones, in their order."""
     match value:
         case Artifact():
             return [value]
         case BaseModel():
             return inputs_of(dict(value))
         case Mapping():
-            return [found for item in value.values() for found in inputs_of(item)]
+            return [artifact for item in value.values() for artifact in inputs_of(item)]
         case list() | tuple():
-            return [found for item in value for found in inputs_of(item)]
+            return [artifact for item in value for artifact in inputs_of(item)]
         case _:
             return []
 
@@ -140,8 +139,8 @@ def inputs_of(value: Any) -> list[Artifact]:
 def fingerprint(path: Path, memo: Path) -> str:
     """The SHA-256 of a file's content, or of the names and contents of a folder's files.
 
-    Of a folder, hidden files and folders and `__pycache__` do not count: a download's `.cache`, a
-    clone's `.git` and a desktop's `.DS_Store` come and go without changing what a model is.
+    Hidden files and folders and `__pycache__` in a folder do not count: a download's `.cache`, a
+    clone's `.git` and a desktop's `.DS_Store` come and go without changing the model.
     """
     if path.is_file():
         return _file_fingerprint(path, memo)
@@ -156,7 +155,7 @@ def fingerprint(path: Path, memo: Path) -> str:
 
 
 def is_bookkeeping(name: str) -> bool:
-    """Whether a file or folder of that name is some tool's own, and no part of the content."""
+    """Whether a file or folder of that name belongs to some tool, not to the content."""
     return name.startswith(".") or name == "__pycache__"
 
 
@@ -170,15 +169,15 @@ def sha256_of(path: Path) -> str:
 
 
 class Hashes:
-    """The SHA-256 of files, computed once for as long as nothing has touched them.
+    """The SHA-256 of files, computed once as long as they are not touched.
 
-    A file is known again by its device, inode, size and times. The time of change is among them:
-    unlike the time of modification it cannot be set, so an edit that restores the latter is seen.
-    What is not seen is a disk that loses bits by itself.
+    A file is recognized by its device, inode, size and times. One is the time of change: unlike
+    the time of modification it cannot be set, so an edit that restores the latter is noticed. A
+    disk that loses bits by itself is not.
     """
 
     def __init__(self, memo: Path | None = None) -> None:
-        """Remember in the folder `memo`, for all processes; or else in this object alone."""
+        """Remember hashes in the folder `memo`, for all processes; else in this object alone."""
         self.memo = memo
         self._known: dict[str, str] = {}
 
@@ -202,7 +201,7 @@ class Hashes:
         except OSError:
             return None
         with suppress(OSError):
-            os.utime(self.memo / identity)  # gc forgets what was not asked for in a while
+            os.utime(self.memo / identity)  # gc deletes what has not been used for a while
         return digest if len(digest) == _DIGEST_CHARACTERS else None
 
     def _remember(self, identity: str, digest: str) -> None:

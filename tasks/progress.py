@@ -22,9 +22,9 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tasks.reporting import Said, listening
+from tasks.reporting import AnyReading, listening
 
-LINE_SECONDS = 10.0  # at most one log line so often: Prefect takes about 1 ms for each
+LINE_SECONDS = 10.0  # between log lines: each takes Prefect about 1 ms
 UPDATE_SECONDS = 2.0
 TABLE_SECONDS = 10.0
 TABLE_ROWS = 40
@@ -36,7 +36,7 @@ def progress(title: str, key: str) -> Iterator[None]:
 
     Args:
         title: what is being made; it must not name a patient.
-        key: of the Prefect artifacts, so that each thing that is made has a history of its own.
+        key: of the Prefect artifacts, so that each thing that is made has its history.
     """
     shown = _Shown(title, key)
     try:
@@ -50,7 +50,7 @@ def progress(title: str, key: str) -> Iterator[None]:
 class _Shown:
     def __init__(self, title: str, key: str) -> None:
         self.title, self.key = title, key
-        self.last: Said | None = None
+        self.last: AnyReading | None = None
         self.table = _Table(f"{key}-curve", f"{title}, as it learns")
         self.next_line = self.next_update = time.monotonic() + UPDATE_SECONDS
         self.artifact: UUID | None = None
@@ -68,7 +68,7 @@ class _Shown:
         self.task = self.bar.add_task(title, total=None, words="")
         self.bar.start()
 
-    def report(self, reading: Said) -> None:
+    def report(self, reading: AnyReading) -> None:
         self.last = reading
         self.bar.update(self.task, completed=reading.done, total=reading.total, words=reading.words)
         self.table.add(reading)
@@ -85,7 +85,7 @@ class _Shown:
             self._update(self.last)
         self.table.publish()
 
-    def _update(self, reading: Said) -> None:
+    def _update(self, reading: AnyReading) -> None:
         percent = min(100.0, 100.0 * reading.done / max(reading.total, 1))
         line = _line(self.title, reading)
         if self.artifact is None:
@@ -97,12 +97,12 @@ class _Shown:
 
 
 class _Table:
-    """The readings so far as a table on the run's page: evenly spread ones, and all milestones."""
+    """The readings so far as a table on the run's page: evenly spaced ones, and all milestones."""
 
     def __init__(self, key: str, description: str) -> None:
         self.key, self.description = key, description
-        self.readings: list[tuple[int, Said]] = []  # numbered as they came
-        self.came, self.stride = 0, 1
+        self.readings: list[tuple[int, AnyReading]] = []  # numbered as they arrive
+        self.count, self.stride = 0, 1
         self.published = time.monotonic()
         self.artifact: UUID | None = None
 
@@ -110,17 +110,17 @@ class _Table:
     def rows(self) -> list[dict[str, object]]:
         return [dict(reading.row) for _, reading in self.readings if reading.row]
 
-    def add(self, reading: Said) -> None:
+    def add(self, reading: AnyReading) -> None:
         if reading.row is None:
             return
-        self.readings.append((self.came, reading))
-        self.came += 1
-        if self.came / self.stride > TABLE_ROWS:
+        self.readings.append((self.count, reading))
+        self.count += 1
+        if self.count / self.stride > TABLE_ROWS:
             self.stride *= 2
         self.readings = [
-            (number, each)
-            for number, each in self.readings
-            if each.milestone or number % self.stride == 0 or number == self.came - 1
+            (number, kept)
+            for number, kept in self.readings
+            if kept.milestone or number % self.stride == 0 or number == self.count - 1
         ]
         if time.monotonic() - self.published > TABLE_SECONDS:
             self.publish()
@@ -139,12 +139,12 @@ class _Table:
 
 
 def _console() -> Console:
-    """Where Prefect prints its log lines: on the same console they do not break into the bar."""
+    """Where Prefect prints its log lines: on the same console they do not break the bar."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             return handler.console
     return Console(stderr=True)
 
 
-def _line(title: str, reading: Said) -> str:
+def _line(title: str, reading: AnyReading) -> str:
     return f"{title}: {reading.done:,.0f}/{reading.total:,.0f} {reading.words}".rstrip()

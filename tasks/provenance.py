@@ -1,4 +1,4 @@
-"""Under what an artifact was made: packages, commit, host, memory."""
+"""With what an artifact was made: packages, commit, host, memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,37 +32,35 @@ def provenance() -> dict[str, Any]:
 
 
 def gpus(driver: Path = Path("/proc/driver/nvidia")) -> tuple[str, ...]:
-    """The models of the machine's NVIDIA GPUs, as the driver tells them without torch."""
-    found = []
+    """The models of the machine's NVIDIA GPUs, read from the driver, without torch."""
+    models = []
     for path in sorted(driver.glob("gpus/*/information")):
         try:
             lines = path.read_text().splitlines()
         except OSError:  # a container may show the folder and not the file
             continue
-        found += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
-    return tuple(found)
+        models += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return tuple(models)
 
 
 def has_gpu() -> bool:
-    """Whether the machine shows a GPU, NVIDIA's or AMD's; told by device files, without torch."""
+    """Whether the machine has an NVIDIA or AMD GPU, by its device files, without torch."""
     return bool(gpus()) or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
 
 
 def peak_mib() -> float:
     """The largest resident size so far of this process or of one child that has ended, in MiB."""
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(each).ru_maxrss for each in who) / 1024
+    targets = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(target).ru_maxrss for target in targets) / 1024
 
 
 @functools.cache
 def _packages() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 @functools.cache

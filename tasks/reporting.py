@@ -1,9 +1,10 @@
-"""How far a long piece of work has come, said from within it to whoever listens.
+"""Report from within a long piece of work how far it has come, to a listener if there is one.
 
     for number, label in enumerate(labels):
         report(Reading(number, len(labels), "labels"))
 
-Nobody has to listen; a step's readings reach the terminal and Prefect (`tasks/progress.py`).
+Without a listener nothing happens; a step's readings are shown in the terminal and in Prefect
+(`tasks/progress.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Said(Protocol):
-    """A reading, as a program or a function gives it; it names no patient."""
+class AnyReading(Protocol):
+    """What a program or a function reports; it names no patient."""
 
     @property
     def done(self) -> float: ...
@@ -24,23 +25,23 @@ class Said(Protocol):
     def total(self) -> float: ...
     @property
     def words(self) -> str:
-        """What stands beside the count."""
+        """The words beside the count."""
         ...
 
     @property
     def row(self) -> Mapping[str, object] | None:
-        """A row of the table on the run's page, e.g. step and loss; None: nothing to keep."""
+        """A row for the table on the run's page, e.g. step and loss; None: nothing to show."""
         ...
 
     @property
     def milestone(self) -> bool:
-        """Whether the table keeps the row when it grows too long for all of them."""
+        """Whether the row is kept when the table gets too long for all of them."""
         ...
 
 
 @dataclass(frozen=True)
 class Reading:
-    """So much of so much is done."""
+    """How much of how much is done."""
 
     done: float
     total: float
@@ -49,18 +50,18 @@ class Reading:
     milestone: bool = False
 
 
-_listener: ContextVar[Callable[[Said], None] | None] = ContextVar("listener", default=None)
+_listener: ContextVar[Callable[[AnyReading], None] | None] = ContextVar("listener", default=None)
 
 
-def report(reading: Said) -> None:
-    """Tell whoever listens."""
+def report(reading: AnyReading) -> None:
+    """Pass the reading to the listener, if there is one."""
     if listener := _listener.get():
         listener(reading)
 
 
 @contextmanager
-def listening(listener: Callable[[Said], None]) -> Iterator[None]:
-    """Within it, the listener is told every reading that this thread reports."""
+def listening(listener: Callable[[AnyReading], None]) -> Iterator[None]:
+    """Within it, the listener gets every reading that this thread reports."""
     token = _listener.set(listener)
     try:
         yield

@@ -14,7 +14,7 @@ from tasks.keys import Artifact
 
 
 class Reached(BaseModel):
-    """An artifact that a run came to, in the run's order."""
+    """An artifact that a run reached, in the run's order."""
 
     kind: str
     key: str
@@ -31,7 +31,7 @@ class Run(BaseModel):
     flow: str
     deployment: str | None
     started: str
-    number: int | None = None  # counts the store's runs; None: before they were counted
+    number: int | None = None  # of the store's runs; None: before they were numbered
     parameters: dict[str, Any]
     artifacts: list[Reached] = []
 
@@ -58,7 +58,7 @@ class Run(BaseModel):
 
 
 def load_run(root: Path, run_id: str) -> Run:
-    """The record of one flow run; empty where it came to no artifact."""
+    """The record of one flow run; empty where it reached no artifact."""
     try:
         return Run.model_validate_json((root / "runs" / f"{run_id}.json").read_text())
     except (OSError, ValidationError):
@@ -66,16 +66,16 @@ def load_run(root: Path, run_id: str) -> Run:
 
 
 def load_runs(root: Path) -> list[Run]:
-    """Every run that the store remembers, oldest first; unreadable records are passed over."""
+    """Every run that the store has a record of, oldest first; unreadable ones are skipped."""
     return [run for _, run in load_records(root)]
 
 
 def load_records(root: Path) -> list[tuple[Path, Run]]:
-    """The runs with their files, in the order in which they began to write.
+    """The runs with their files, in the order in which they first wrote.
 
-    They count themselves: a machine's clock may be wrong.
+    They are numbered, since a machine's clock may be wrong.
     """
-    found: list[tuple[int, str, Path, Run]] = []
+    records: list[tuple[int, str, Path, Run]] = []
     for path in (root / "runs").glob("[!.]*.json"):
         try:
             if not path.is_file():
@@ -84,7 +84,7 @@ def load_records(root: Path) -> list[tuple[Path, Run]]:
             written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except (OSError, ValueError, ValidationError, RecursionError):
             continue
-        # of those not counted, none can have begun after its record was written
+        # a run without a number cannot have begun after its record was written
         began = min(run.started, written.isoformat(timespec="seconds"))
-        found.append((run.number or 0, began, path, run))
-    return [(path, run) for *_, path, run in sorted(found, key=lambda each: each[:2])]
+        records.append((run.number or 0, began, path, run))
+    return [(path, run) for *_, path, run in sorted(records, key=lambda record: record[:2])]

@@ -33,9 +33,9 @@ SPLITS = pa.schema(
     ]
 )
 
-GUARD_PAIRS = pa.schema(  # discharge notes nearly the same across splits or releases
+GUARD_PAIRS = pa.schema(  # nearly equal discharge notes of different splits or releases
     [
-        pa.field("note_id", pa.string(), nullable=False),  # the one that is more of training
+        pa.field("note_id", pa.string(), nullable=False),  # the one closer to training
         pa.field("split", pa.string(), nullable=False),  # pretraining, train, validation, test
         pa.field("release", pa.string(), nullable=False),
         pa.field("other_note_id", pa.string(), nullable=False),
@@ -59,13 +59,13 @@ ADMISSIONS = pa.schema(
         pa.field("split", pa.string(), nullable=False),
         pa.field("admittime", _date_time),
         pa.field("dischtime", _date_time),
-        pa.field("age", pa.int32()),  # years at admission; 91 stands for over 89
+        pa.field("age", pa.int32()),  # years at admission; 91 stands for 90 and more
         pa.field("sex", pa.string()),
         pa.field("race", pa.string()),
         pa.field("insurance", pa.string()),
         pa.field("language", pa.string()),
         pa.field("admission_type", pa.string()),
-        pa.field("note", pa.large_string(), nullable=False),  # as the view makes it
+        pa.field("note", pa.large_string(), nullable=False),  # the text that the view makes
     ]
 )
 
@@ -74,7 +74,9 @@ SECTIONS = pa.schema(
         pa.field("hadm_id", pa.int64(), nullable=False),
         pa.field("section", pa.string(), nullable=False),  # its name in ingest/sections.py
         pa.field("at_admission", pa.bool_(), nullable=False),  # one of the admission note's eight
-        pa.field("text", pa.large_string(), nullable=False),  # several rows: of several notes
+        pa.field(
+            "text", pa.large_string(), nullable=False
+        ),  # several notes may have rows of one section
     ]
 )
 
@@ -100,7 +102,9 @@ OUTCOMES = pa.schema(
     [
         pa.field("hadm_id", pa.int64(), nullable=False),
         pa.field("observed", pa.bool_(), nullable=False),
-        pa.field("code_system", pa.string()),  # the label space observed; null: unobserved
+        pa.field(
+            "code_system", pa.string()
+        ),  # the label space in which it is observed; null: unobserved
         pa.field("labels", pa.list_(pa.int32()), nullable=False),  # indices into LABELS
     ]
 )
@@ -110,9 +114,9 @@ LABELS = pa.schema(
         pa.field("index", pa.int32(), nullable=False),
         pa.field("code_system", pa.string(), nullable=False),
         pa.field("code", pa.string(), nullable=False),
-        pa.field("title", pa.string()),  # null: no title was given
-        pa.field("one_of", pa.bool_(), nullable=False),  # an admission has exactly one: classes
-        pa.field("train", pa.int64(), nullable=False),  # admissions with the label, a split
+        pa.field("title", pa.string()),  # null: it has no title
+        pa.field("one_of", pa.bool_(), nullable=False),  # classes: an admission has exactly one
+        pa.field("train", pa.int64(), nullable=False),  # admissions of the split with the label
         pa.field("validation", pa.int64(), nullable=False),
         pa.field("test", pa.int64(), nullable=False),
     ]
@@ -140,8 +144,8 @@ HISTORY = pa.schema(
         pa.field("arm", pa.string(), nullable=False),  # pretrain: "clinical" or "base"
         pa.field("step", pa.int64(), nullable=False),  # optimizer steps
         pa.field("epoch", pa.float64(), nullable=False),
-        pa.field("tokens", pa.int64(), nullable=False),  # seen so far, all ranks
-        pa.field("examples", pa.int64(), nullable=False),  # seen so far, all ranks
+        pa.field("tokens", pa.int64(), nullable=False),  # so far, over all ranks
+        pa.field("examples", pa.int64(), nullable=False),  # so far, over all ranks
         pa.field("loss", pa.float64()),  # mean of the step; null on an evaluation row
         pa.field("learning_rate", pa.float64()),
         pa.field("validation", pa.float64()),  # macro AUROC, or perplexity; null between
@@ -193,12 +197,10 @@ LEAKS = pa.schema(
         pa.field("auroc", pa.float64(), nullable=False),  # macro, on validation
         pa.field("low", pa.float64(), nullable=False),  # 95% interval
         pa.field("high", pa.float64(), nullable=False),
-        pa.field(
-            "above", pa.float64(), nullable=False
-        ),  # auroc less that of the admission note, paired
+        pa.field("above", pa.float64(), nullable=False),  # auroc minus the admission note's, paired
         pa.field("above_low", pa.float64(), nullable=False),
         pa.field("above_high", pa.float64(), nullable=False),
-        pa.field("p_value", pa.float64()),  # adjusted after Holm; null: not a later section
+        pa.field("p_value", pa.float64()),  # with Holm's correction; null: not a later section
         pa.field("flagged", pa.bool_(), nullable=False),
         pa.field("labels", pa.int64(), nullable=False),
         pa.field("n", pa.int64(), nullable=False),  # validation admissions
@@ -215,7 +217,9 @@ TERMS = pa.schema(
         pa.field("section", pa.string(), nullable=False),
         pa.field("term", pa.string(), nullable=False),
         pa.field("weight", pa.float64(), nullable=False),  # added to the predicted probability
-        pa.field("patients", pa.int64(), nullable=False),  # of training, who have the term there
+        pa.field(
+            "patients", pa.int64(), nullable=False
+        ),  # training patients with the term in that section
     ]
 )
 
@@ -242,7 +246,7 @@ def predictions(labels: int) -> pa.Schema:
 
 
 def corpus(sequence_length: int, vocabulary: int) -> pa.Schema:
-    """The schema of packed sequences: token ids, and which patient's document starts where."""
+    """The schema of packed sequences: token ids, and where each patient's documents start."""
     token = pa.uint16() if vocabulary <= 2**16 else pa.int32()
     return pa.schema(
         [

@@ -1,4 +1,4 @@
-"""How a step's work is cut into shards, whoever does them: bounds are fixed, so bytes are too."""
+"""How a step's work is cut into shards: the bounds are fixed, whoever does them, so bytes are."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Spread(Protocol):
 def one_by_one(
     function: Callable[..., Counts], shards: Sequence[Mapping[str, Any]]
 ) -> list[Counts]:
-    """Do the shards here, one after another."""
+    """Do the shards in this process, one after another."""
     return [function(**shard) for shard in shards]
 
 
-def part_of(table: Path, number: int) -> Path:
-    """Where a shard's part of a table lies."""
+def part_of(table: Path, number: int = 0) -> Path:
+    """The path of a part of a table, by its shard's number."""
     return table / f"part-{number}.parquet"

@@ -1,4 +1,4 @@
-"""Parquet as the store keeps it: zstd, checksums written and verified, streamed."""
+"""Parquet in the store: zstd, with checksums written and verified, streamed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.reporting import Reading, report
 ROW_GROUP_ROWS = 4096
 PART_BYTES = 32 << 20  # as Arrow holds them: 3,000 discharge notes, 12 MB of file
 _NO_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
-_WRITERS = 2  # compressing takes as long as all before it; memory holds a part for each
+_WRITERS = 2  # compressing takes as long as all before it; each holds a part in memory
 
 
 def write(
@@ -56,20 +56,20 @@ def write(
 def write_parts(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write the batches as parts of about PART_BYTES, two at a time; return the number of rows.
 
-    For a table of which the texts take longer to compress than to read.
+    For a table whose texts take longer to compress than to read.
     """
     rows, writing = 0, deque[Future[int]]()
     with ThreadPoolExecutor(_WRITERS) as threads:
         for number, part in enumerate(_portions(batches)):
             if len(writing) == _WRITERS:
                 rows += writing.popleft().result()
-            place = folder / f"part-{number}.parquet"
-            writing.append(threads.submit(write, place, schema, part))
-        return rows + sum(each.result() for each in writing)
+            path = folder / f"part-{number}.parquet"
+            writing.append(threads.submit(write, path, schema, part))
+        return rows + sum(part.result() for part in writing)
 
 
 def _portions(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
-    """The batches in lists of about PART_BYTES; one at least, be it empty."""
+    """The batches in lists of about PART_BYTES; at least one, which may be empty."""
     held, held_bytes, yielded = [], 0, False
     for batch in batches:
         held.append(batch)
@@ -81,15 +81,15 @@ def _portions(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch
         yield held
 
 
-def read(place: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+def read(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table (a file, or a folder of parts in name order) whole, its checksums verified."""
-    batches = list(stream(place, schema, columns))
+    batches = list(stream(path, schema, columns))
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     return pa.Table.from_batches(batches, wanted)
 
 
 def stream(
-    place: Path,
+    path: Path,
     schema: pa.Schema,
     columns: Sequence[str] | None = None,
     batch_rows: int = ROW_GROUP_ROWS,
@@ -99,56 +99,51 @@ def stream(
     Raises StoreError where a part is missing, damaged, or of another schema.
     """
     done, total = 0, 0
-    for part in parts(place):
+    for part in parts(path):
         with _opened(part, schema) as file:
-            total = total or rows(place)  # once the first part was found to be whole
+            total = total or rows(path)  # only after the first part has proved to be whole
             for batch in file.iter_batches(batch_rows, columns=columns):
                 yield batch
                 done += batch.num_rows
-                report(Reading(done, total, f"rows of {place.name}"))
+                report(Reading(done, total, f"rows of {path.name}"))
 
 
 def stream_rows(
-    place: Path, schema: pa.Schema, columns: Sequence[str], wanted: NDArray[np.int64]
+    path: Path, schema: pa.Schema, columns: Sequence[str], wanted: NDArray[np.int64]
 ) -> Iterator[pa.RecordBatch]:
-    """Read the wanted rows, numbered from 0 over all parts and given in rising order, in batches.
+    """Read the wanted rows, numbered from 0 over all parts and in ascending order, in batches.
 
     Row groups without a wanted row are not read. Raises as `stream` does.
     """
     first = 0
-    for part in parts(place):
+    for part in parts(path):
         with _opened(part, schema) as file:
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 begin, end = np.searchsorted(wanted, [first, first + rows])
                 if end > begin:
-                    here = wanted[begin:end] - first
+                    chosen = wanted[begin:end] - first
                     table = file.read_row_group(group, columns=columns).combine_chunks()
-                    yield from table.take(pa.array(here)).to_batches()
+                    yield from table.take(pa.array(chosen)).to_batches()
                 first += rows
 
 
-def parts(place: Path) -> list[Path]:
+def parts(path: Path) -> list[Path]:
     """The Parquet files of a table, in the order of their numbers.
 
     Raises StoreError where there is none.
     """
-    found = (
-        [place]
-        if place.is_file()
-        else sorted(
-            place.glob("part-*.parquet"),
-            key=lambda part: (len(part.name), part.name),  # 2 before 10
-        )
-    )
-    if not found:
-        raise StoreError(f"no Parquet part at {place}; delete its artifact and run again")
-    return found
+    if path.is_file():
+        return [path]
+    files = path.glob("part-*.parquet")
+    if not (in_order := sorted(files, key=lambda file: (len(file.name), file.name))):  # 2 before 10
+        raise StoreError(f"no Parquet part at {path}; delete its artifact and run again")
+    return in_order
 
 
-def rows(place: Path) -> int:
+def rows(path: Path) -> int:
     """The number of rows of a table, from the footers alone."""
-    return sum(pq.read_metadata(part).num_rows for part in parts(place))
+    return sum(pq.read_metadata(part).num_rows for part in parts(path))
 
 
 @contextmanager
@@ -171,9 +166,9 @@ def _opened(part: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
         ) from None
 
 
-def _check_schema(part: Path, found: pa.Schema, wanted: pa.Schema) -> None:
-    if not found.equals(wanted):
-        names = sorted(set(found.names) ^ set(wanted.names)) or ["types"]
+def _check_schema(part: Path, actual: pa.Schema, expected: pa.Schema) -> None:
+    if not actual.equals(expected):
+        names = sorted(set(actual.names) ^ set(expected.names)) or ["types"]
         raise StoreError(
             f"{part} is not of the expected schema ({', '.join(names)} differ); "
             "delete its artifact and run again"

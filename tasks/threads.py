@@ -1,4 +1,4 @@
-"""Work in parts on the machine's cores: numpy sorts and copies outside the interpreter's lock."""
+"""Do work in parts on several cores: numpy sorts and copies without the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ Done = TypeVar("Done")
 
 
 def in_parts(work: Callable[[Work], Done], parts: Sequence[Work]) -> list[Done]:
-    """Do the parts, and give what each returned in their order."""
+    """Do the parts, and return their results in order."""
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(work, parts))

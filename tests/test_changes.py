@@ -30,7 +30,7 @@ def filled(store: Store) -> Store:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "reason"),
     [
         ({"config": {**CONFIG, "epochs": 4}}, "unlike metrics/k2 in config.epochs (5, now 4)"),
         (
@@ -49,8 +49,8 @@ def filled(store: Store) -> Store:
         ({"more": 1}, "the first of its kind"),
     ],
 )
-def test_what_differs_is_named(filled: Store, changed: dict[str, Any], told: str) -> None:
-    assert why_made(filled, "metrics", 1, described(**changed)) == told
+def test_what_differs_is_named(filled: Store, changed: dict[str, Any], reason: str) -> None:
+    assert why_made(filled, "metrics", 1, described(**changed)) == reason
 
 
 def test_a_new_version_is_named(filled: Store) -> None:
@@ -59,9 +59,9 @@ def test_a_new_version_is_named(filled: Store) -> None:
 
 def test_many_differences_are_counted(filled: Store) -> None:
     many = described(config={f"key{number}": number for number in range(9)})
-    told = why_made(filled, "metrics", 1, many)
-    assert told.count(";") == 3
-    assert told.endswith("and 7 more")
+    reason = why_made(filled, "metrics", 1, many)
+    assert reason.count(";") == 3
+    assert reason.endswith("and 7 more")
 
 
 def test_a_file_that_changed_is_told_without_its_hash(store: Store) -> None:
@@ -69,5 +69,5 @@ def test_a_file_that_changed_is_told_without_its_hash(store: Store) -> None:
     (out / "a").write_text("a")
     config = {"file": {"sha256": "1"}}
     store.commit(out, {**FACTS, "kind": "notes", "key": "k", "config": config})
-    told = why_made(store, "notes", 1, {"file": {"sha256": "2"}})
-    assert told == "unlike notes/k in file (another content)"
+    reason = why_made(store, "notes", 1, {"file": {"sha256": "2"}})
+    assert reason == "unlike notes/k in file (another content)"

@@ -26,8 +26,8 @@ class Quoting(ValueError):
 def test_no_word_of_a_note_is_told(text: str, fixed: str) -> None:
     for kind in KINDS:
         for arguments in ((text,), (fixed, text), (f"{fixed}{text or ' '}",), (text.encode(),)):
-            told = fixed_message(kind(*arguments))
-            assert told is None or (told == text and text in FIXED_MESSAGES)
+            message = fixed_message(kind(*arguments))
+            assert message is None or (message == text and text in FIXED_MESSAGES)
     expected = str(failure_of("notes", ValueError("")))
     assert str(failure_of("notes", ValueError(f"{text}!"))) == expected
 
@@ -58,10 +58,10 @@ def test_neither_a_printed_form_nor_a_note_beside_the_exception_is_told() -> Non
 def test_a_cause_in_our_own_arithmetic_is_named(fails: Callable[[], object], cause: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - each its own
         fails()
-    told = str(failure_of("report", caught.value))
-    assert cause in told
-    assert "withheld" not in told
-    assert "tests/test_guard.py:" in told
+    message = str(failure_of("report", caught.value))
+    assert cause in message
+    assert "withheld" not in message
+    assert "tests/test_guard.py:" in message
 
 
 def test_what_is_fixed_quotes_nothing() -> None:

@@ -70,8 +70,8 @@ def test_a_warning_is_in_the_runs_log(
     prefect_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     talk("a")
-    found = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert "an echo is no answer" in [record.getMessage() for record in found]
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "an echo is no answer" in [record.getMessage() for record in warnings]
 
 
 def test_a_second_run_makes_nothing(prefect_store: Store) -> None:
@@ -198,10 +198,10 @@ def test_two_runs_that_want_the_same_artifact_make_it_once(prefect_store: Store)
     def want() -> Artifact:
         return slow(text="same")
 
-    found: list[Artifact] = []
+    warnings: list[Artifact] = []
     contexts = [contextvars.copy_context() for _ in range(2)]  # they carry the store's setting
     threads = [
-        threading.Thread(target=context.run, args=(lambda: found.append(want()),))
+        threading.Thread(target=context.run, args=(lambda: warnings.append(want()),))
         for context in contexts
     ]
     for thread in threads:
@@ -209,7 +209,7 @@ def test_two_runs_that_want_the_same_artifact_make_it_once(prefect_store: Store)
     for thread in threads:
         thread.join(60)
     assert len(began) == 1
-    assert found[0] == found[1]
+    assert warnings[0] == warnings[1]
 
 
 def _dumpable(**_: int) -> Counts:

@@ -14,10 +14,10 @@ import pytest
 
 from tasks.errors import StoreError
 from tasks.garbage import garbage, sweep
+from tasks.inspection import GONE, damaged, lineage, resolve
 from tasks.keys import Artifact
 from tasks.runs import Run
 from tasks.store import Store
-from tasks.upkeep import GONE, damaged, lineage, resolve
 
 FACTS: dict[str, Any] = {
     "version": 1,
@@ -98,9 +98,9 @@ def test_a_refresh_replaces_the_whole_directory(store: Store) -> None:
     make(store, "k", "old")
     (store.path("notes", "k") / "stray").write_text("?")
     make(store, "k", "new")
-    place = store.path("notes", "k")
-    assert (place / "notes" / "part-0.txt").read_text() == "new"
-    assert not (place / "stray").exists()
+    path = store.path("notes", "k")
+    assert (path / "notes" / "part-0.txt").read_text() == "new"
+    assert not (path / "stray").exists()
 
 
 def test_a_moved_store_works(store: Store, tmp_path: Path) -> None:
@@ -189,11 +189,11 @@ def test_gc_keeps_what_a_run_reached_and_what_it_was_made_from(store: Store) -> 
     run.save(store.root)
     with store.lock("notes", "orphan"):
         pass
-    found = garbage(store, keep_runs=1, older_than_days=0)
-    assert [piece.what for piece in found] == ["notes/orphan"]
+    pieces = garbage(store, keep_runs=1, older_than_days=0)
+    assert [piece.what for piece in pieces] == ["notes/orphan"]
     assert garbage(store, keep_runs=1, older_than_days=1) == []
     with store.lock("notes", "orphan", shared=True):
-        assert sweep(store, found) == []
-    assert [piece.what for piece in sweep(store, found)] == ["notes/orphan"]
+        assert sweep(store, pieces) == []
+    assert [piece.what for piece in sweep(store, pieces)] == ["notes/orphan"]
     assert store.find("notes", "orphan") is None
     assert store.find("notes", "source") == source

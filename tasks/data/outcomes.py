@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import TrainingError
 from tasks.ranking import class_scores
+from tasks.sampling import keyed_numbers
 
 Rows = NDArray[np.int64]
 
@@ -82,7 +83,8 @@ def read_outcome(name: str, place: Path, hadm_ids: NDArray[np.int64]) -> Outcome
         [systems.get(system, -1) for system in rows["code_system"].to_pylist()],
         -1,
     )
-    where = _places(rows["hadm_id"].to_numpy(), hadm_ids)  # [admissions], -1: not there
+    where = pc.index_in(pa.array(hadm_ids), rows["hadm_id"].combine_chunks())
+    where = pc.fill_null(where, -1).to_numpy().astype(np.int64)  # [admissions], -1: not there
     lists = rows["labels"].combine_chunks()
     starts = lists.offsets.to_numpy().astype(np.int64)
     lengths = np.where(where >= 0, starts[where + 1] - starts[where], 0)
@@ -119,24 +121,10 @@ def training_rows(
         )
     if most is None or most >= len(rows):
         return rows
-    places = [_place(int(hadm_ids[row]), seed) for row in rows]
-    return np.sort(rows[np.argsort(places, kind="stable")[:most]])
+    numbers = keyed_numbers(hadm_ids[rows], f"labelled-{seed}", digest_bytes=7)
+    return np.sort(rows[np.argsort(numbers, kind="stable")[:most]])
 
 
 def split_rows(splits: Sequence[str], split: str) -> Rows:
     """The admissions of a split, all of them, in the order of the cohort."""
     return np.flatnonzero(np.asarray(splits) == split)
-
-
-def _place(hadm_id: int, seed: int) -> int:
-    """A number drawn by a keyed hash: the same for this admission whatever others there are."""
-    keyed = hashlib.blake2b(str(hadm_id).encode(), key=f"labelled-{seed}".encode(), digest_size=7)
-    return int.from_bytes(keyed.digest())
-
-
-def _places(known: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each wanted id stands among the known ones; -1 where it does not."""
-    order = np.argsort(known)
-    at = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
-    found: NDArray[np.int64] = np.where(known[order][at] == wanted, order[at], -1)
-    return found

@@ -26,36 +26,36 @@ from tasks.errors import SourceError
 from tasks.ingest.formats import BOM, GZIP, SNIFFED_BYTES, refuse_foreign, refuse_header
 from tasks.ingest.records import MAX_RECORD_BYTES, records
 
-BLOCK_BYTES = 4 << 20  # the caches and the allocator like it better than 16 MiB
+BLOCK_BYTES = 4 << 20  # faster than 16 MiB: it suits the caches and the allocator
 _MAX_HEADER_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 18
 _QUOTE, _COMMA, _NEWLINE, _RETURN = b'",\n\r'
 
 Bytes = NDArray[np.uint8]
-Places = NDArray[np.int64]  # bytes counted from the start of a block
+Offsets = NDArray[np.int64]  # bytes counted from the start of a block
 
 
 @dataclass(frozen=True)
 class Block:
     """Whole records of a file.
 
-    `starts` [records] are the places where its records start, blank lines left out; None where a
-    quote stands in an odd place, so that only the csv module can tell the records apart.
-    `share_read` is the share of the file's bytes that was read before it, and with it.
+    `starts` [records] are the offsets where its records start, blank lines left out; None where
+    quotes are misplaced, so that only the csv module can tell the records apart. `share_read` is
+    the share of the file's bytes that had been read before the block, and with it.
     """
 
     content: Bytes
     first_line: int
-    starts: Places | None
+    starts: Offsets | None
     share_read: tuple[float, float]
 
-    def share_at(self, place: int) -> float:
-        """The share of the file's bytes that lies before that place of the block."""
-        before, behind = self.share_read
-        return before + (behind - before) * place / len(self.content)
+    def share_at(self, offset: int) -> float:
+        """The share of the file's bytes that lies before that offset of the block."""
+        before, after = self.share_read
+        return before + (after - before) * offset / len(self.content)
 
     def lines(self) -> NDArray[np.int64]:
-        """The line numbers [records] on which the records start, found when one is rejected."""
+        """The line numbers [records] on which the records start; needed when one is rejected."""
         feeds, starts = _find(self.content, _NEWLINE), np.asarray(self.starts)
         return np.searchsorted(feeds, starts) + self.first_line
 
@@ -67,7 +67,7 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a small table, decompressed; SourceError where it is no text of that kind."""
+    """The text of a small table, decompressed; SourceError where it is not UTF-8 with commas."""
     with _open(path) as file:
         data = file.content.read()
     try:
@@ -111,12 +111,12 @@ def read_blocks(
 
 
 def _filled(file: IO[bytes], carried: Bytes, block_bytes: int) -> tuple[Bytes, bool]:
-    """What was carried over and the file's next bytes behind it; whether the file ends there.
+    """What was carried over, followed by the file's next bytes; and whether the file ends there.
 
     A last line without a line feed gets one.
     """
     size = len(carried) + block_bytes
-    # of pyarrow's pool, which keeps memory: what numpy asks for is cleared anew for each block
+    # from pyarrow's pool, which keeps memory: what numpy allocates is zeroed for each block
     content = np.frombuffer(pa.allocate_buffer(size + 1), np.uint8)
     content[: len(carried)] = carried
     filled = len(carried)
@@ -129,12 +129,12 @@ def _filled(file: IO[bytes], carried: Bytes, block_bytes: int) -> tuple[Bytes, b
     return content[:filled], final
 
 
-def _cut(content: Bytes) -> tuple[int, Places | None]:
+def _cut(content: Bytes) -> tuple[int, Offsets | None]:
     r"""Where the last whole record ends, and where the records start: None if csv alone can tell.
 
-    A line feed ends a record if an even number of quotes stands before it; that holds as long as
-    quotes stand only around fields and, doubled, inside them. Where they do not, or a carriage
-    return stands alone outside them, the csv module decides.
+    A line feed ends a record if the number of quotes before it is even, provided that quotes stand
+    only around fields and, doubled, inside them. Otherwise, or where a carriage return stands
+    alone outside quotes, the csv module decides.
 
     >>> _cut(np.frombuffer(b'1,"a\nb"\n\n2,c\n3,"d', np.uint8))
     (13, array([0, 9]))
@@ -152,28 +152,27 @@ def _cut(content: Bytes) -> tuple[int, Places | None]:
     return int(ends[-1]) + 1, starts[~blank]
 
 
-def _feeds_outside(content: Bytes, quotes: Places) -> Places:
-    """The line feeds outside of quotes.
+def _feeds_outside(content: Bytes, quotes: Offsets) -> Offsets:
+    """The line feeds outside quotes.
 
-    In notes little stands outside: only that little is searched, a fifth of the time.
+    In tables of notes little stands outside: searching only that takes a fifth of the time.
     """
     opening = quotes[0::2] if len(quotes) % 2 else np.append(quotes[0::2], len(content))
-    behind = np.append(0, quotes[1::2] + 1)
-    lengths = opening - behind
+    after = np.append(0, quotes[1::2] + 1)
+    lengths = opening - after
     outside = int(lengths.sum())
     if outside > len(content) // 8:
         feeds = _find(content, _NEWLINE)
         return feeds[np.searchsorted(quotes, feeds) % 2 == 0]
     # e.g. stretches at 3 (2 long) and 9 (2 long): 0 1 2 3 + 3 3 7 7 = 3 4 9 10
-    places = np.arange(outside) + np.repeat(behind - (np.cumsum(lengths) - lengths), lengths)
-    return places[content[places] == _NEWLINE]
+    offsets = np.arange(outside) + np.repeat(after - (np.cumsum(lengths) - lengths), lengths)
+    return offsets[content[offsets] == _NEWLINE]
 
 
-def _well_placed(content: Bytes, quotes: Places) -> bool:
+def _well_placed(content: Bytes, quotes: Offsets) -> bool:
     """Whether quotes open only after a comma or line feed and close only before one.
 
-    The closing quote and the opening quote behind it may also stand together: a doubled quote
-    inside a field.
+    A closing quote may also be followed at once by an opening one: a doubled quote inside a field.
     """
     opening, closing = quotes[0::2], quotes[1::2]
     doubled = quotes[2::2] - quotes[1:-1:2] == 1  # [closing quotes that another one follows]
@@ -187,23 +186,23 @@ def _well_placed(content: Bytes, quotes: Places) -> bool:
     return bool(opens.all() and (closes | (closing[single] == last)).all())
 
 
-def _has_lone_return(content: Bytes, quotes: Places) -> bool:
+def _has_lone_return(content: Bytes, quotes: Offsets) -> bool:
     """Whether a carriage return stands outside quotes without its line feed."""
     returns = _find(content[:-1], _RETURN)
     lone = returns[content[returns + 1] != _NEWLINE]
     return bool((np.searchsorted(quotes, lone) % 2 == 0).any())
 
 
-def _find(content: Bytes, byte: int) -> Places:
-    """Where the byte stands; looked for piece by piece, so that the pieces stay in the cache."""
-    pieces = range(0, len(content), _PIECE_BYTES)
-    found = [np.flatnonzero(content[at : at + _PIECE_BYTES] == byte) + at for at in pieces]
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+def _find(content: Bytes, byte: int) -> Offsets:
+    """The offsets of the byte; searched piece by piece, so that the pieces stay in the cache."""
+    starts = range(0, len(content), _PIECE_BYTES)
+    offsets = [np.flatnonzero(content[at : at + _PIECE_BYTES] == byte) + at for at in starts]
+    return np.concatenate(offsets) if offsets else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file as it lies, and what it holds once it is decompressed; the same if it is plain."""
+    """A file as it is stored, and its decompressed content; the same if it is plain."""
 
     raw: IO[bytes]
     content: IO[bytes]
@@ -237,8 +236,8 @@ def _open(path: Path) -> Iterator[_Opened]:
 
 
 def _state(file: IO[bytes]) -> tuple[int, int]:
-    found = os.fstat(file.fileno())
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def _header(path: Path, file: IO[bytes]) -> list[str]:

@@ -1,7 +1,7 @@
 """The cohort: admissions with a text to predict from, and why each of the others is left out.
 
-Notes are matched with admissions first, by their ids alone. The texts are made in shards of so
-many notes, each by itself, from its admissions and its notes' numbers.
+Notes are first matched with admissions, by their ids alone. The texts are then made in shards of
+SHARD_NOTES notes, each independently, from its admissions and the numbers of its notes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks import tables
-from tasks.ingest.rows import looked_up, row_of
+from tasks.ingest.lookup import look_up, match_admissions
 from tasks.ingest.stays import AFTER_DEATH, NO_STAY, Stays
 from tasks.ingest.times import times
 from tasks.ingest.views import SUMMARY, NoteView
@@ -31,7 +31,7 @@ ONLY_ADDENDA = "an addendum without its discharge note"  # CORE asks for a repor
 SHARD_NOTES = 1 << 16
 _OLDEST = 91  # years; stands for everyone over 89
 _LONGEST_LIFE = 120  # years
-_SHIFTED = 300  # years that MIMIC-III adds to the age of those over 89
+_SHIFTED = 300  # years that MIMIC-III adds to an age over 89
 
 Rows = NDArray[np.int64]
 
@@ -41,7 +41,7 @@ class Shard:
     """Some admissions and the notes that make their texts.
 
     admissions: of schema ADMISSIONS without the note.
-    notes: [notes], their numbers in the notes table, rising.
+    notes: [notes], their row numbers in the notes table, ascending.
     owner: [notes], the row in `admissions` that each belongs to.
     """
 
@@ -49,24 +49,24 @@ class Shard:
     notes: Rows
     owner: Rows
 
-    def save(self, place: Path) -> Path:
-        """Leave it in a folder, for whoever works on it."""
-        place.mkdir(parents=True)
-        pq.write_table(self.admissions, place / "admissions.parquet")
+    def save(self, folder: Path) -> Path:
+        """Write it to a folder, for the worker that takes this shard."""
+        folder.mkdir(parents=True)
+        pq.write_table(self.admissions, folder / "admissions.parquet")
         pq.write_table(
-            pa.table({"notes": self.notes, "owner": self.owner}), place / "notes.parquet"
+            pa.table({"notes": self.notes, "owner": self.owner}), folder / "notes.parquet"
         )
-        return place
+        return folder
 
     @classmethod
-    def load(cls, place: Path) -> Shard:
-        """Read what `save` left."""
-        notes = pq.read_table(place / "notes.parquet")
-        admissions = pq.read_table(place / "admissions.parquet")
+    def load(cls, folder: Path) -> Shard:
+        """Read what `save` wrote."""
+        notes = pq.read_table(folder / "notes.parquet")
+        admissions = pq.read_table(folder / "admissions.parquet")
         return cls(admissions, notes["notes"].to_numpy(), notes["owner"].to_numpy())
 
 
-class Cohort:
+class CohortSelection:
     """Which notes make the text of which admission, and which admissions have none.
 
     `admissions`, `patients`, `deaths` and `splits` have the columns of `mimic_iv.py` and SPLITS;
@@ -84,8 +84,7 @@ class Cohort:
         excluded: Sequence[str] = (),
     ) -> None:
         self._view = view
-        stays = Stays.of(admissions, deaths)
-        self._described = _describe(admissions, stays, patients, splits, excluded)
+        self._described = _describe(admissions, deaths, patients, splits, excluded)
         rows = self._described.num_rows
         self._mistaken = np.zeros(rows, bool)  # has a note of another patient
         self._summarized = np.zeros(rows, bool)  # has more than addenda
@@ -99,7 +98,7 @@ class Cohort:
         self.several = int((np.bincount(matched[matched >= 0], minlength=rows) > 1).sum())
 
     def shards(self) -> Iterator[Shard]:
-        """The admissions with notes; each is in the shard in which the first of its notes lies."""
+        """The admissions with notes; each is in the shard of the first of its notes."""
         notes = np.flatnonzero(self._row_of_note >= 0)
         rows = self._row_of_note[notes]
         first = np.full(self._described.num_rows, len(self._row_of_note))
@@ -107,13 +106,13 @@ class Cohort:
         shard = first[rows] // SHARD_NOTES
         columns = [name for name in ADMISSIONS.names if name != "note"]
         for number in np.unique(shard):
-            mine = shard == number
-            own, owner = np.unique(rows[mine], return_inverse=True)
-            admissions = self._described.select(columns).take(pa.array(own))
-            yield Shard(admissions, notes[mine], owner)
+            inside = shard == number
+            shard_rows, owner = np.unique(rows[inside], return_inverse=True)
+            admissions = self._described.select(columns).take(pa.array(shard_rows))
+            yield Shard(admissions, notes[inside], owner)
 
     def exclusions(self, kept: Rows) -> pa.Table:
-        """The admissions left out, of schema EXCLUSIONS, one reason each, in the source's order.
+        """The admissions left out, of schema EXCLUSIONS, with one reason each, in source order.
 
         Args:
             kept: the hadm_id of those with a text.
@@ -130,32 +129,29 @@ class Cohort:
 
     def _match(self, notes: Path) -> Rows:
         """Each note's row in the admissions, -1 where it is not used [notes]."""
-        hadm_ids = self._described["hadm_id"].to_numpy()
-        subject_ids = self._described["subject_id"].to_numpy()
         usable = self._described["reason"].is_null().to_numpy()
         admitted = times(self._described["admittime"])
         columns = ["subject_id", "hadm_id", "note_type", "charttime", "storetime"]
-        found = [np.empty(0, np.int64)]
+        matches = [np.empty(0, np.int64)]
         for batch in tables.stream(notes, NOTES, columns, 1 << 16):
-            rows = row_of(pc.fill_null(batch["hadm_id"], -1).to_numpy(), hadm_ids)
-            there = np.flatnonzero(rows >= 0)
-            at = rows[there]
-            own = subject_ids[at] == batch["subject_id"].to_numpy()[there]
-            self._mistaken[at[~own]] = True
-            taken, stored = (times(batch[name])[there] for name in ("charttime", "storetime"))
-            used = own & usable[at] & self._view.in_time(admitted[at], taken, stored)
+            rows, same_patient = match_admissions(batch, self._described)
+            self._mistaken[rows[(rows >= 0) & ~same_patient]] = True
+            used = np.flatnonzero(same_patient)
+            taken, stored = (times(batch[name])[used] for name in ("charttime", "storetime"))
+            in_time = self._view.in_time(admitted[rows[used]], taken, stored)
+            used = used[usable[rows[used]] & in_time]
             is_summary = pc.equal(batch["note_type"], SUMMARY).to_numpy(zero_copy_only=False)
-            self._summarized[at[used & is_summary[there]]] = True
+            self._summarized[rows[used[is_summary[used]]]] = True
             matched = np.full(len(rows), -1, np.int64)
-            matched[there[used]] = at[used]
-            found.append(matched)
-        return np.concatenate(found)
+            matched[used] = rows[used]
+            matches.append(matched)
+        return np.concatenate(matches)
 
 
 def texts_of(shard: Shard, notes: Path, view: NoteView) -> Iterator[pa.Table]:
-    """Yield a shard's admissions of which the text says something, of schema ADMISSIONS.
+    """Yield a shard's admissions whose text is not empty, of schema ADMISSIONS.
 
-    An admission is done as the last of its notes passes by; until then the others are held.
+    An admission is done when the last of its notes comes by; until then the others are held.
     """
     expected = np.bincount(shard.owner, minlength=shard.admissions.num_rows)
     held: dict[int, list[tuple[tuple[bool, int, int], object]]] = {}
@@ -163,17 +159,17 @@ def texts_of(shard: Shard, notes: Path, view: NoteView) -> Iterator[pa.Table]:
     passed = 0
     for batch in tables.stream_rows(notes, NOTES, columns, shard.notes):
         done: list[tuple[int, str]] = []
-        for place, row in enumerate(shard.owner[passed : passed + batch.num_rows].tolist()):
-            order = _order(batch, place, view)
-            held.setdefault(row, []).append((order, view.read(batch["text"][place].as_py())))
+        for index, row in enumerate(shard.owner[passed : passed + batch.num_rows].tolist()):
+            order = _order(batch, index, view)
+            held.setdefault(row, []).append((order, view.read(batch["text"][index].as_py())))
             if len(held[row]) == expected[row]:
                 pieces = sorted(held.pop(row), key=lambda piece: piece[0])
                 done.append((row, view.join([piece for _, piece in pieces])))
         passed += batch.num_rows
-        said = [(row, text) for row, text in done if text]
-        kept = shard.admissions.take(pa.array([row for row, _ in said], pa.int64()))
-        texts = pa.array([text for _, text in said], pa.large_string())
-        yield kept.append_column("note", texts).select(ADMISSIONS.names)
+        texts = [(row, text) for row, text in done if text]
+        kept = shard.admissions.take(pa.array([row for row, _ in texts], pa.int64()))
+        note_texts = pa.array([text for _, text in texts], pa.large_string())
+        yield kept.append_column("note", note_texts).select(ADMISSIONS.names)
 
 
 def years_between(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -188,14 +184,15 @@ def years_between(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.Chunke
 
 def _describe(
     admissions: pa.Table,
-    stays: Stays,
+    deaths: pa.Table,
     patients: pa.Table,
     splits: pa.Table,
     excluded: Sequence[str],
 ) -> pa.Table:
     """The admissions with their patients' columns, and `reason` where they cannot be used."""
-    patient = looked_up(patients, "subject_id", stays.subjects)
-    split = looked_up(splits, "subject_id", stays.subjects)["split"]
+    stays = Stays.of(admissions, deaths)
+    patient = look_up(patients, "subject_id", stays.subjects)
+    split = look_up(splits, "subject_id", stays.subjects)["split"]
     no_stay, after_death = pa.array(stays.empty), pa.array(stays.after_death)
     types = admissions["admission_type"]
     wrong_type = pc.is_in(types, pa.array(_matching(types, excluded), pa.string()))
@@ -221,7 +218,7 @@ def _describe(
 
 
 def _age(born: pa.ChunkedArray, admitted: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Full years at admission; from 90 on they are 91, as MIMIC-IV has them.
+    """Full years at admission; 91 stands for 90 and more, as in MIMIC-IV.
 
     Null where nobody can be of that age: the year of birth is wrong, or that of the admission.
     """
@@ -237,7 +234,7 @@ def is_no_age(years: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _matching(types: pa.ChunkedArray, patterns: Sequence[str]) -> list[str]:
-    """The types that one of the patterns matches."""
+    """The types that match one of the patterns."""
     return [
         kind
         for kind in pc.unique(types).drop_null().to_pylist()
@@ -245,10 +242,10 @@ def _matching(types: pa.ChunkedArray, patterns: Sequence[str]) -> list[str]:
     ]
 
 
-def _order(batch: pa.RecordBatch, place: int, view: NoteView) -> tuple[bool, int, int]:
-    """Summaries before addenda, each in the order of note_seq; reports in that of time."""
-    time = batch["charttime"][place].value or 0  # microseconds; null without
-    sequence = batch["note_seq"][place].as_py() or 0
+def _order(batch: pa.RecordBatch, index: int, view: NoteView) -> tuple[bool, int, int]:
+    """Summaries before addenda, both ordered by note_seq; reports ordered by time."""
+    time = batch["charttime"][index].value or 0  # microseconds; null without
+    sequence = batch["note_seq"][index].as_py() or 0
     if view.table == "radiology":
         return False, time, sequence
-    return batch["note_type"][place].as_py() != SUMMARY, sequence, time
+    return batch["note_type"][index].as_py() != SUMMARY, sequence, time

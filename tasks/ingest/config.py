@@ -21,46 +21,50 @@ class SplitConfig(Config):
     method: Literal["hash", "stratified", "temporal", "file"] = Field(
         default="hash",
         description="hash: by a keyed hash of subject_id, so that a patient never changes split "
-        "when others are added; stratified: so that each code category keeps its shares in each "
-        "split (it changes when patients are added); temporal: the latest anchor_year_group is "
-        "the test, the only calendar time that MIMIC has, as its dates are shifted; file: as a "
-        "file says",
+        "when others are added; stratified: so that each code category has about its share in each "
+        "split (patients may change split when others are added); temporal: the latest groups of "
+        "anchor_year_group, the only calendar time in MIMIC, are the test split; file: read from "
+        "a file",
     )
     key: str = Field(
         default="clinfuse",
         min_length=1,
-        description="The hash's key; another key, another split (methods hash and stratified)",
+        description="Key of the hash; another key gives another split (hash and stratified)",
     )
     # 70/10/20 by patient, as CORE's lists have it
     validation: float = Field(
         default=0.1,
         ge=0,
         lt=1,
-        description="Share of patients for validation; temporal: the nearest in whole groups",
+        description="Share of patients for validation; temporal: the whole groups that come "
+        "nearest to it",
     )
     test: float = Field(
         default=0.2,
         ge=0,
         lt=1,
-        description="Share of patients for the test; temporal: the nearest in whole groups",
+        description="Share of patients for the test; temporal: the whole groups that come nearest "
+        "to it",
     )
     min_patients: int = Field(
         default=5,  # fewer, and a share of 0.2 is less than one patient
         ge=1,
-        description="The patients with a label that fewer patients have train (method stratified)",
+        description="A label with fewer patients than this is too rare to be split: they all go to "
+        "train (method stratified)",
     )
     test_groups: tuple[str, ...] = Field(
         default=(),
-        description="The test's groups, such as '2017 - 2019'; empty: by share (method temporal)",
+        description="Groups in the test split, such as '2017 - 2019'; empty: chosen by share "
+        "(method temporal)",
     )
     validation_groups: tuple[str, ...] = Field(
-        default=(), description="The groups for validation, beside test_groups (method temporal)"
+        default=(), description="Groups in the validation split; needs test_groups (temporal)"
     )
     file: Path | None = Field(
         default=None,
-        description="CSV, Parquet or Feather file with the columns split (train, validation or val "
-        "or dev, test) and subject_id, or hadm_id or _id for a list of admissions; its other "
-        "columns are not read. Or a folder with a file a split, its name saying which (method "
+        description="CSV, Parquet or Feather file with the columns split (train, test, and "
+        "validation, val or dev) and subject_id, or hadm_id or _id for a list of admissions; other "
+        "columns are not read. Or a folder with one file for each split, named after it (method "
         "file)",
     )
 
@@ -82,34 +86,35 @@ class SplitConfig(Config):
 
 
 class GuardConfig(Config):
-    """Which notes leave pretraining because they are nearly those of a held-out patient."""
+    """Which notes are kept out of pretraining because they nearly equal a held-out patient's."""
 
     mode: Literal["off", "report", "drop"] = Field(
         default="drop",
-        description="drop: notes of training patients, and of a release that has no splits, that "
-        "are nearly the same as a validation or test patient's discharge note leave pretraining; "
-        "report: they are only counted; off: nothing is compared",
+        description="drop: notes of training patients, and of releases without splits, that are "
+        "nearly the same as a validation or test patient's discharge note are left out of "
+        "pretraining; report: they are only counted; off: nothing is compared",
     )
     threshold: float = Field(
         default=0.8,
         ge=0.5,
         le=1,
-        description="Notes are nearly the same from this Jaccard similarity of their shingles on",
+        description="Notes count as nearly the same if the Jaccard similarity of their shingles is "
+        "at least this",
     )
     shingle_words: int = Field(
-        default=5, ge=1, le=20, description="Words of a shingle, the unit that is compared"
+        default=5, ge=1, le=20, description="Words in a shingle, the unit that is compared"
     )
     permutations: int = Field(
         default=128,
         ge=16,
         le=1024,
-        description="Places of a signature; four times as many halve the similarity's error, "
-        "which is 0.035 at 0.8 with 128",
+        description="Length of a MinHash signature; four times the length halves the error of the "
+        "similarity, which is 0.035 at a similarity of 0.8 with 128",
     )
     count_radiology: bool = Field(
         default=False,
-        description="Compare radiology reports too, and count them; they are never dropped, for "
-        "their templates make strangers' reports alike",
+        description="Compare radiology reports too, and count them; they are never dropped, since "
+        "templates make the reports of unrelated patients alike",
     )
 
     @field_validator("mode", mode="before")
@@ -123,21 +128,11 @@ class AdmissionView(Config):
 
     kind: Literal["admission"] = "admission"
 
-    @property
-    def known_after_hours(self) -> float:
-        """Hours after admission at which all of the text is known."""
-        return 0.0
-
 
 class FullView(Config):
     """The whole discharge summary, for coding."""
 
     kind: Literal["full"] = "full"
-
-    @property
-    def known_after_hours(self) -> float:
-        """Infinite: it is written at discharge."""
-        return math.inf
 
 
 class RadiologyView(Config):
@@ -147,71 +142,66 @@ class RadiologyView(Config):
     before_hours: float = Field(
         default=24,
         gt=0,
-        description="Reports stored within so many hours after admission (taken, where the time "
-        "of storing is not known)",
+        description="Take the reports stored at most this many hours after admission; where the "
+        "time of storing is not known, the time of the exam counts",
     )
-
-    @property
-    def known_after_hours(self) -> float:
-        """Hours after admission at which all of the text is known."""
-        return self.before_hours
 
 
 View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind"), KIND_ALONE]
 
 
 class IngestConfig(Config):
-    """From MIMIC's files to notes, patient splits, admissions and outcomes."""
+    """How MIMIC's files become notes, patient splits, admissions and outcomes."""
 
     source: Path = Field(
         description="Folder of .csv.gz or .csv files: MIMIC-IV's note/, hosp/ and icu/, or "
-        "MIMIC-III's tables, told by NOTEEVENTS"
+        "MIMIC-III's tables, recognized by NOTEEVENTS"
     )
     note_source: Path | None = Field(
         default=None,
-        description="Folder that holds note/ where MIMIC-IV-Note lies apart from MIMIC-IV; "
-        "empty: the same folder",
+        description="Folder that holds note/, if MIMIC-IV-Note is not in the same folder as "
+        "MIMIC-IV",
     )
     include_radiology: bool = Field(
-        default=True, description="Read the radiology reports too; only pretraining uses them"
+        default=True, description="Also read the radiology reports, for pretraining"
     )
     pretraining_sources: tuple[Path, ...] = Field(
         default=(),
-        description="Folders of other releases of which the notes are read for pretraining only: "
-        "their patients cannot be linked with the source's, so only ingest.guard keeps held-out "
-        "patients' notes away",
+        description="Folders of other releases whose notes are read for pretraining only; their "
+        "patients cannot be linked with the source's, so that only ingest.guard keeps the notes of "
+        "held-out patients out",
     )
     max_reject_share: float = Field(
         default=0.01,
         ge=0,
         le=1,
-        description="Stop when more than this share of a table's rows cannot be used",
+        description="Stop if more than this share of a table's rows cannot be used",
     )
     split: SplitConfig = Field(
-        default_factory=SplitConfig, description="How patients are split, for all stages alike"
+        default_factory=SplitConfig, description="How patients are split; all stages use this split"
     )
     guard: GuardConfig = Field(
         default_factory=GuardConfig,
-        description="What becomes of notes that are nearly those of a held-out patient",
+        description="What to do with notes that nearly equal a held-out patient's",
     )
     view: View = Field(
         default_factory=AdmissionView,
-        description="The text of an admission that outcomes are predicted from",
+        description="The text of an admission from which outcomes are predicted",
     )
     allow_leak: bool = Field(
         default=False,
-        description="Predict from a view that knows more than there is at an outcome's time of "
-        "prediction; the report says so at its top",
+        description="Allow a view that holds more than is known when an outcome is predicted; the "
+        "report then says so at its top",
     )
     exclude_admission_types: tuple[str, ...] = Field(
         default=("NEWBORN",),  # CORE leaves them out of MIMIC-III; MIMIC-IV has none
-        description="Types of admission left out of the cohort, case aside; * stands for anything, "
-        "as in *OBSERVATION*",
+        description="Admission types to leave out of the cohort, whatever their case; * matches "
+        "anything, as in *OBSERVATION*",
     )
     outcomes: tuple[OutcomeConfig, ...] = Field(
         default=(DiagnosesConfig(), ProceduresConfig(), MortalityConfig()),
         min_length=1,
-        description="What is predicted from an admission's note",
+        description="What to predict from an admission's note",
     )
 
     @model_validator(mode="after")
@@ -232,14 +222,25 @@ class IngestConfig(Config):
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """For each outcome that the view knows too much for: what it knows, and when."""
-        view = self.view
+        """One phrase for each outcome that is predicted before all of the view is known."""
+        known_after_hours = _known_after_hours(self.view)
         return tuple(
-            f"the view '{view.kind}' is known {_time(view.known_after_hours)}, outcome "
+            f"the view '{self.view.kind}' is known {_time(known_after_hours)}, outcome "
             f"'{outcome.name}' is predicted {_time(outcome.predicted_after_hours)}"
             for outcome in self.outcomes
-            if view.known_after_hours > outcome.predicted_after_hours
+            if known_after_hours > outcome.predicted_after_hours
         )
+
+
+def _known_after_hours(view: View) -> float:
+    """Hours after admission when all of the view's text is known; infinite at discharge."""
+    match view:
+        case AdmissionView():
+            return 0.0
+        case RadiologyView():
+            return view.before_hours
+        case FullView():
+            return math.inf
 
 
 def _time(hours: float) -> str:

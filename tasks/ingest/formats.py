@@ -1,4 +1,4 @@
-"""Says of a file that is no comma-separated table in UTF-8 what it is, by how it begins."""
+"""Recognize files that are not comma-separated tables in UTF-8, by how they begin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SEPARATORS = ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars"))
 
 
 def refuse_foreign(name: str, start: bytes) -> None:
-    """Raise SourceError where a file that begins so, once decompressed, is no table as text."""
+    """Raise SourceError where a file that begins like this, once decompressed, is not text."""
     for beginning, what in _BEGINNINGS:
         if start.lstrip().startswith(beginning):
             raise SourceError(f"{name} {what}")
@@ -36,7 +36,7 @@ def refuse_foreign(name: str, start: bytes) -> None:
 
 
 def refuse_header(name: str, first: str) -> None:
-    """Raise SourceError where the columns of a first line are not separated by commas."""
+    """Raise SourceError where the columns of the first line are not separated by commas."""
     if first.startswith("sep="):
         raise SourceError(f"{name} begins with a line for Excel, {first[:5]}; delete that line")
     for separator, words in _SEPARATORS:

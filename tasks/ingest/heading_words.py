@@ -1,7 +1,7 @@
-"""The words of headings: which make one, which may stand beside them, and what each is short for.
+"""The words of headings: which make one, which may accompany them, and what each is short for.
 
-Written from general knowledge and the development part of `tests/ingest/headings.yaml`; a third of
-that list is kept from it, to measure by.
+Written from general knowledge and the development part of `tests/ingest/headings.yaml`, a third of
+which is held out to measure with.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# What a heading consists of, and what may stand beside it; the first row that fits counts
+# What a heading consists of, and what may accompany it; the first row that fits counts
 ROWS = (
     (
         "CHIEF COMPLAINT",
@@ -183,18 +183,18 @@ MEANING = {
 
 BINDING = _set("of the and on at upon to for by in per or with s a from his her")
 PREPOSITIONS = _set("on at upon in per for by from with of to and or")
-# Words that alone are a section's heading here and a sentence's beginning there
+# Words that alone may be a section's heading or the beginning of a sentence
 BARE = _set(
     "exam laboratory data study imaging ekg course medication condition disposition"
     " instruction followup procedure operation radiology status social microbiology"
 )
-# May stand beside every heading, and make no bare word more of a heading
+# May accompany every heading; they do not make a bare word more likely to be one
 QUALIFIERS = _set(
     "active additional brief complete current detailed general known other patient underlying"
 )
 AT_ADMISSION = _set("admission initial presentation arrival")
 AT_HOME = _set("home preadmission outpatient prior before previous")
-# Abbreviations of a disease too: pulmonary embolism, acute lymphoblastic leukemia
+# Also abbreviations of a disease: pulmonary embolism, acute lymphoblastic leukemia
 SHORT = frozenset(("pe", "all", "px", "med", "meds"))
 EXAM_WORDS = _set("physical exam vital sign weight")
 TIME_WORDS = _set("day time prior before final")

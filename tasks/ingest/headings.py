@@ -1,9 +1,9 @@
-"""Read the words of a heading: which section they begin, whoever wrote them and however.
+"""Read the words of a heading: which section they begin, in whatever style they are written.
 
-The table (`heading_words.py`) holds no phrases but the words that make a heading (`past` and
-`history`) and those that may stand beside them (`medical`, `surgical`), so that their order, their
-number, abbreviations and what binds them make no difference. Any other word (`In the ED, initial
-vitals`) makes it prose.
+The table (`heading_words.py`) has no phrases, but the words that make a heading (`past` and
+`history`) and those that may accompany them (`medical`, `surgical`), so that their order, number,
+abbreviations and connecting words do not matter. Any other word (`In the ED, initial vitals`)
+makes it prose.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tasks.ingest.heading_words import (
     TIME_WORDS,
 )
 
-# The name under which a section stands in an admission note, in CORE's order
+# The names of the sections in an admission note, in CORE's order
 SECTIONS = (
     "CHIEF COMPLAINT",
     "PRESENT ILLNESS",
@@ -42,19 +42,19 @@ SECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a line's first words are the heading of."""
+    """The section that a line's first words are the heading of."""
 
     section: str
-    bare: bool = False  # one word that many a sentence begins with: "Labs", "Exam"
-    short: bool = False  # an abbreviation of a disease too: PE, ALL
-    of_admission: bool = False  # says that it was so at the admission, or at home before it
-    part: bool = False  # only in an exam a heading: "On discharge"
-    whole: bool = True  # False: words of a sentence follow
+    bare: bool = False  # a word that often begins a sentence, too: "Labs", "Exam"
+    short: bool = False  # also an abbreviation of a disease: PE, ALL
+    of_admission: bool = False  # says that it describes the admission, or the time before it
+    part: bool = False  # a heading only within an exam: "On discharge"
+    whole: bool = True  # False: the rest of a sentence follows
 
 
 @lru_cache(maxsize=1 << 16)
 def read_heading(line: str) -> Heading | None:
-    """The heading that a line's words are, from their beginning up to a colon or the line's end.
+    """The heading that these words are, from the start of a line to a colon or the line's end.
 
     >>> read_heading("Hx of Present Illness").section, read_heading("PMHx/PSHx").section
     ('PRESENT ILLNESS', 'MEDICAL HISTORY')
@@ -64,16 +64,16 @@ def read_heading(line: str) -> Heading | None:
     words = _words(line)
     if not words or len(words) > _MOST_WORDS:
         return None
-    there = frozenset(words) - BINDING
+    content = frozenset(words) - BINDING
     if words[0] not in PREPOSITIONS and not re.search(r"\d", line):
         for section, cores, beside in _TABLE:
-            if any(core <= there and there - core <= beside for core in cores):
+            if any(core <= content and content - core <= beside for core in cores):
                 letters = "".join(re.findall("[a-z]", line.lower()))
                 return Heading(
                     section,
-                    bare=there - QUALIFIERS <= BARE,
+                    bare=content - QUALIFIERS <= BARE,
                     short=letters in SHORT,
-                    of_admission=bool(there & (AT_ADMISSION | AT_HOME)),
+                    of_admission=bool(content & (AT_ADMISSION | AT_HOME)),
                 )
     return _part_of_exam(words)
 
@@ -85,17 +85,17 @@ _OF_EXAM = EXAM_WORDS | TIME_WORDS | AT_ADMISSION | BINDING | {"discharge"}
 
 def _part_of_exam(words: list[str]) -> Heading | None:
     """A subheading of the exam; a sentence may follow one that names both exam and time."""
-    said = set(takewhile(_OF_EXAM.__contains__, words))
-    whole = said == set(words)
-    discharge, admission = "discharge" in said, bool(said & AT_ADMISSION)
-    if discharge == admission or not (whole or said & (EXAM_WORDS | TIME_WORDS)):
+    exam_words = set(takewhile(_OF_EXAM.__contains__, words))
+    whole = exam_words == set(words)
+    discharge, admission = "discharge" in exam_words, bool(exam_words & AT_ADMISSION)
+    if discharge == admission or not (whole or exam_words & (EXAM_WORDS | TIME_WORDS)):
         return None
     section = "DISCHARGE EXAM" if discharge else "PHYSICAL EXAM"
     return Heading(section, of_admission=admission, part=True, whole=whole)
 
 
 def _words(line: str) -> list[str]:
-    """The line's words in the table's spelling.
+    """The line's words in the spelling of the table.
 
     >>> _words("P.E. on D/C")
     ['physical', 'exam', 'on', 'discharge']
@@ -106,11 +106,10 @@ def _words(line: str) -> list[str]:
     line = re.sub(r"follow[- ]?up", "followup", line)
     line = re.sub(r"\bpre-?\s?(?=admi|hosp)", "pre", line)
     line = re.sub(r"\bmed(?= (?:hx|history|hist|problem)s?\b)", "medical", line)
-    found: list[str] = []
+    words: list[str] = []
     for word in re.findall("[a-z]+", line):
-        word = MEANING[word] if word in MEANING else _PLURAL.sub("", word)
-        found += word.split()
-    return found
+        words += (MEANING[word] if word in MEANING else _PLURAL.sub("", word)).split()
+    return words
 
 
 _TABLE = [
@@ -124,7 +123,7 @@ _TABLE = [
 _VOCABULARY = frozenset(
     word for _, cores, beside in _TABLE for words in (*cores, beside) for word in words
 )
-# Most lines begin with another word, and are no further looked at
+# Most lines begin with another word, and need no further look
 FIRST_WORDS = (
     _VOCABULARY
     | {word + "s" for word in _VOCABULARY}

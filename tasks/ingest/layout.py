@@ -1,7 +1,7 @@
-"""What a table of a source looks like: where it lies, its columns and types, and what its rows say.
+"""What a table of a source looks like: its file, its columns and types, and what its rows obey.
 
-A source is a table of layouts (`mimic_iv.py`, `mimic_iii.py`); whatever differs between releases
-stands there, and what is read has the same columns under the same names, whatever the release.
+A release is a list of layouts (`mimic_iv.py`, `mimic_iii.py`), which hold all that differs between
+releases: the tables as read have the same columns under the same names, whatever the release.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.ingest.blocks import read_header
-from tasks.ingest.columns import missing_columns
+from tasks.ingest.column_names import missing_columns
 from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
 
@@ -23,30 +23,30 @@ Shape = Callable[[pa.Table], pa.Table]
 
 @dataclass(frozen=True)
 class Layout:
-    """A table as a release keeps it.
+    """A table as a release stores it.
 
     name: what the stage calls it, whatever the release.
-    files: its place in the source without .csv or .csv.gz, older places behind newer ones.
-    schema: the columns that are read, others are passed over; one that is not nullable must be
-        there and have a value in every row, any other may be missing and is null then.
-    found_as: other names under which a column is found; case never matters.
-    unique: the key, which occurs once.
+    files: its path in the source without .csv or .csv.gz, the newest first.
+    schema: the columns to read, others are ignored; one that is not nullable must be there and
+        have a value in every row, any other may be missing and is null then.
+    aliases: other names of a column; case never matters.
+    unique: the key, which may not occur twice.
     rules: what else a row must obey.
-    shape: from the columns as read to those that the table has in every release; it may leave out
-        rows that are not the table's.
+    shape: turns the columns as read into those that the table has in every release; it may drop
+        rows that do not belong to the table.
     """
 
     name: str
     files: tuple[str, ...]
     schema: pa.Schema
-    found_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unique: str | None = None
     rules: tuple[Rule, ...] = ()
     shape: Shape | None = None
 
 
 def columns(required: dict[str, pa.DataType], optional: dict[str, pa.DataType]) -> pa.Schema:
-    """A schema of columns that every row must fill, and of others."""
+    """A schema of columns that every row must fill, and of optional ones."""
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in required.items()]
         + [pa.field(name, kind) for name, kind in optional.items()]
@@ -55,7 +55,7 @@ def columns(required: dict[str, pa.DataType], optional: dict[str, pa.DataType]) 
 
 @dataclass
 class OpenTable:
-    """A file read in the columns that its table has in every release."""
+    """A file, read into the columns that its table has in every release."""
 
     layout: Layout
     path: Path
@@ -63,13 +63,13 @@ class OpenTable:
     rejects: Rejects = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rejects = Rejects.of(self.path, self.max_reject_share)
+        self.rejects = Rejects(self.path.name, self.max_reject_share)
 
     @property
     def missing(self) -> list[str]:
         """The columns that the file lacks and that are read as null."""
         header, layout = read_header(self.path), self.layout
-        return missing_columns(header, layout.schema, layout.found_as, layout.schema.names)
+        return missing_columns(header, layout.schema, layout.aliases, layout.schema.names)
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield the good rows; see Reader.batches."""
@@ -80,7 +80,7 @@ class OpenTable:
             self.rejects,
             layout.unique,
             layout.rules,
-            aliases=layout.found_as,
+            aliases=layout.aliases,
         )
         for batch in reader.batches():
             table = pa.Table.from_batches([batch])

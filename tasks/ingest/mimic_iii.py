@@ -1,6 +1,6 @@
 """MIMIC-III 1.4: its tables in the columns of MIMIC-IV's. The paper's outcomes come from it.
 
-Columns stand in capitals, codes are ICD-9 throughout, and all notes lie in one table.
+Its column names are in capitals, its codes are all ICD-9, and all notes are in one table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tasks.ingest.layout import DATE_TIME, Layout, columns
 from tasks.ingest.rules import CODE
 from tasks.schemas import NOTES
 
-_FOUR = {layout.name: layout for layout in mimic_iv.LAYOUTS}
+_MIMIC_IV = {layout.name: layout for layout in mimic_iv.LAYOUTS}
 _SUMMARY = "Discharge summary"
 _RADIOLOGY = "Radiology"
 
@@ -28,28 +28,30 @@ def _notes(category: str, usual: str, addendum: str) -> Callable[[pa.Table], pa.
         sound = pc.not_equal(pc.coalesce(table["iserror"], pa.scalar("0")), "1")
         kept = table.filter(pc.and_(pc.fill_null(wanted, False), sound))
         added = pc.match_substring(kept["description"], "addendum", ignore_case=True)
-        made = {
+        derived = {
             "note_type": pc.if_else(pc.fill_null(added, False), addendum, usual),
             "note_seq": pa.nulls(kept.num_rows, pa.int32()),
             "charttime": pc.coalesce(kept["charttime"], kept["chartdate"]),
         }
-        return pa.table({name: made.get(name, _of(kept, name)) for name in NOTES.names})
+        return pa.table(
+            {name: derived.get(name, _column_or_null(kept, name)) for name in NOTES.names}
+        )
 
     return shape
 
 
-def _of(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+def _column_or_null(table: pa.Table, name: str) -> pa.ChunkedArray | None:
     return table[name] if name in table.column_names else None
 
 
 def _nine(table: pa.Table) -> pa.Table:
-    """The version that every code of MIMIC-III has."""
+    """Add the version that every code of MIMIC-III has."""
     version = pa.repeat(pa.scalar(9, pa.int32()), table.num_rows)
     return table.append_column("icd_version", version)
 
 
 def _born(table: pa.Table) -> pa.Table:
-    """The date of birth as it stands: 300 years before the first admission at over 89."""
+    """The recorded date of birth: 300 years before the first admission if that was at over 89."""
     born = pc.cast(table["dob"], pa.date32(), safe=False)
     return table.drop_columns(["dob"]).append_column("born", born)
 
@@ -74,7 +76,7 @@ def _note_layout(name: str, category: str, usual: str, addendum: str) -> Layout:
                 "iserror": pa.string(),
             },
         ),
-        found_as={"note_id": ("row_id",)},
+        aliases={"note_id": ("row_id",)},
         unique="note_id",
         shape=_notes(category, usual, addendum),
     )
@@ -90,15 +92,15 @@ def _titles(name: str, file: str) -> Layout:
     return Layout(name, (file,), schema, {"icd_code": ("icd9_code",)}, rules=(CODE,), shape=_nine)
 
 
-def _like_four(name: str, file: str) -> Layout:
-    four = _FOUR[name]
+def _like_mimic_iv(name: str, file: str) -> Layout:
+    layout = _MIMIC_IV[name]
     return Layout(
         name,
         (file,),
-        four.schema,
+        layout.schema,
         {"race": ("ethnicity",), "stay_id": ("icustay_id",)},
-        four.unique,
-        four.rules,
+        layout.unique,
+        layout.rules,
     )
 
 
@@ -112,13 +114,13 @@ LAYOUTS = (
         unique="subject_id",
         shape=_born,
     ),
-    _like_four("deaths", "PATIENTS"),
-    _like_four("admissions", "ADMISSIONS"),
+    _like_mimic_iv("deaths", "PATIENTS"),
+    _like_mimic_iv("admissions", "ADMISSIONS"),
     _codes("diagnoses", "DIAGNOSES_ICD"),
     _codes("procedures", "PROCEDURES_ICD"),
     _titles("diagnosis_titles", "D_ICD_DIAGNOSES"),
     _titles("procedure_titles", "D_ICD_PROCEDURES"),
-    _like_four("icu_stays", "ICUSTAYS"),
+    _like_mimic_iv("icu_stays", "ICUSTAYS"),
     Layout(  # mimic-code's ventilation_durations, exported as CSV
         "ventilation",
         ("VENTILATION_DURATIONS", "VENTDURATIONS"),

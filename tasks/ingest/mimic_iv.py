@@ -1,7 +1,7 @@
 """MIMIC-IV 2.2 and 3.1 with MIMIC-IV-Note 2.2: its tables, their columns and types.
 
-Facts: mimic-code's create.sql of MIMIC-IV and MIMIC-IV-Note. `core/` is where 1.0 kept two tables;
-it also said ethnicity for race.
+From mimic-code's create.sql of MIMIC-IV and MIMIC-IV-Note. Version 1.0 kept two tables in `core/`,
+and called race ethnicity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ INVASIVE_VENTILATION = 225792  # d_items: what procedureevents calls it
 def _born(table: pa.Table) -> pa.Table:
     """anchor_age in anchor_year as a date of birth, the first of January.
 
-    Years from then on are anchor_age + (year - anchor_year), as MIMIC's documentation counts them.
+    Years since then are anchor_age + (year - anchor_year), as in MIMIC's documentation.
     """
     years = pc.subtract(table["anchor_year"], table["anchor_age"])
     text = pc.binary_join_element_wise(pc.cast(years, pa.string()), "-01-01", "")
@@ -69,7 +69,7 @@ LAYOUTS = (
         columns({"subject_id": pa.int64(), "anchor_year_group": pa.string()}, {}),
         unique="subject_id",
     ),
-    Layout(  # of a patient who stands there twice, both dates of death count
+    Layout(  # if a patient is listed twice, both dates of death count
         "deaths",
         ("hosp/patients", "core/patients"),
         columns({"subject_id": pa.int64()}, {"dod": DATE_TIME}),
@@ -88,7 +88,7 @@ LAYOUTS = (
                 "deathtime": DATE_TIME,
             },
         ),
-        found_as={"race": ("ethnicity",)},
+        aliases={"race": ("ethnicity",)},
         unique="hadm_id",
         rules=(FLAG,),
     ),

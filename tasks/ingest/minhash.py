@@ -1,7 +1,7 @@
-"""MinHash signatures of notes, over the word shingles of a text without its accidents.
+"""MinHash signatures of notes, over the word shingles of their normalized texts.
 
-Accidents are case, white space, and how a release writes what was removed from a note: `___` in
-MIMIC-IV, `[**Last Name 3**]` in MIMIC-III. The share of places in which two signatures agree
+Case, white space, and how a release marks what was removed from a note (`___` in MIMIC-IV,
+`[**Last Name 3**]` in MIMIC-III) do not count. The share of values in which two signatures agree
 estimates the Jaccard similarity of the two sets of shingles, with a standard error of
 sqrt(s (1 - s) / permutations): 0.035 at 0.8 with 128.
 """
@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from rensa import RMinHash
 
-_SEED = 2307  # another seed, other signatures: a constant, so that a run is repeated exactly
-# one or several in a row: "[**First Name**] [**Last Name 3**]" is one "___" in MIMIC-IV
+from tasks.sampling import GOLDEN, splitmix
+
+_SEED = 2307  # a constant, so that every run gives the same signatures
+# one or several in sequence: "[**First Name**] [**Last Name 3**]" is one "___" in MIMIC-IV
 _PLACEHOLDERS = r"(?:\s*(?:\[\*\*[^\[\]]*\*\*\]|_{2,})\s*)+"
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd: no step of the hash loses a bit
-_MIXERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def sign(
@@ -39,7 +39,7 @@ def sign(
 
 
 def shingles(texts: pa.Array, shingle_words: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return the hash of each run of so many words, [shingles], and where each text's begin.
+    """Return the hash of each run of `shingle_words` words, [shingles], and each text's bounds.
 
     The bounds [texts + 1] end with the number of shingles. A text of fewer words than a shingle
     is one shingle, a text without a word none.
@@ -48,38 +48,33 @@ def shingles(texts: pa.Array, shingle_words: int) -> tuple[NDArray[np.uint64], N
     counts = np.diff(bounds)
     runs = np.where(counts > 0, np.maximum(counts - shingle_words + 1, 1), 0)
     run_bounds = np.concatenate([[0], np.cumsum(runs)])
-    # a run's first word: its text's first, plus the run's place within its text
+    # a run's first word: its text's first, plus the run's number within its text
     first = np.arange(run_bounds[-1]) + np.repeat(bounds[:-1] - run_bounds[:-1], runs)
     end = np.repeat(bounds[1:], runs)
     hashes = np.zeros(len(first), np.uint64)
     padded = np.append(words, np.uint64(0))
     for offset in range(shingle_words):
-        at = first + offset
-        hashes = hashes * _MULTIPLIER + padded[np.where(at < end, at, len(words))]
-    return _mixed(hashes), run_bounds
+        index = first + offset
+        hashes = hashes * GOLDEN + padded[np.where(index < end, index, len(words))]
+    return splitmix(hashes), run_bounds
 
 
 def _words(texts: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The hash of each word of the texts, and where each text's begin."""
     plain = pc.utf8_lower(pc.replace_substring_regex(texts, _PLACEHOLDERS, " _ "))
-    # not utf8_split_whitespace: pyarrow 26.0.1 reads on behind the last text there, and where that
-    # memory is no UTF-8 leaves the text's last line end on its last word
+    # not utf8_split_whitespace: pyarrow 26.0.1 reads past the last text there, and where that
+    # memory is not UTF-8 leaves the text's last line end on its last word
     split = pc.ascii_split_whitespace(plain.cast(pa.large_string()))
     offsets = split.offsets.to_numpy()
     words = split.values[offsets[0] : offsets[-1]]
-    there = pc.not_equal(words, "").to_numpy(zero_copy_only=False)  # white space at a text's ends
-    bounds = np.concatenate([[0], np.cumsum(there)])[offsets - offsets[0]]
-    coded = words.filter(pa.array(there)).dictionary_encode()
+    nonempty = pc.not_equal(words, "").to_numpy(
+        zero_copy_only=False
+    )  # white space at a text's ends
+    bounds = np.concatenate([[0], np.cumsum(nonempty)])[offsets - offsets[0]]
+    coded = words.filter(pa.array(nonempty)).dictionary_encode()
     hashes = np.array([_hash(word) for word in coded.dictionary.to_pylist()], np.uint64)
     return hashes[coded.indices.to_numpy()], bounds
 
 
 def _hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-
-
-def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's last steps, so that every bit depends on every word."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * _MIXERS[0]
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * _MIXERS[1]
-    return hashes ^ (hashes >> np.uint64(31))

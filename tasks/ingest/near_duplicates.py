@@ -1,7 +1,7 @@
 """The contamination guard: notes that are nearly the same on two sides of a split or a release.
 
-MIMIC-III and MIMIC-IV share patients whose identifiers cannot be linked, and a note copied from
-another patient's stays with the copy; a split by patient keeps neither out of pretraining.
+MIMIC-III and MIMIC-IV share patients whose identifiers cannot be linked, and notes are copied from
+one patient's record to another's; a split by patient keeps neither out of pretraining.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import tables
-from tasks.ingest.bands import BandFiles, Pairs
 from tasks.ingest.config import GuardConfig
+from tasks.ingest.duplicate_pairs import (
+    HELD_OUT,
+    SPLITS_OF_A_SIDE,
+    TRAINED_ON,
+    DuplicatePairs,
+    NoteSides,
+)
+from tasks.ingest.lsh import BandFiles, Pairs
 from tasks.ingest.minhash import sign
-from tasks.ingest.partners import HELD_OUT, SPLITS_OF_A_SIDE, TRAINED_ON, Partners, Sides
 from tasks.schemas import GUARD_DROPPED, GUARD_PAIRS, NOTES, SPLITS
+from tasks.shards import part_of
 
 DISCHARGE_TYPES = ("DS", "AD")
 RADIOLOGY_TYPES = ("RR", "AR")
@@ -35,10 +42,7 @@ Counts = dict[str, int]
 
 @dataclass(frozen=True)
 class NotesOf:
-    """A release's notes and splits artifacts; without splits, all its patients are pretraining's.
-
-    A release with two notes artifacts is named twice.
-    """
+    """Notes of a release and its splits; without splits, all its patients are for pretraining."""
 
     notes: Path
     release: str
@@ -48,9 +52,9 @@ class NotesOf:
 def find_near_duplicates(out: Path, sources: Sequence[NotesOf], config: GuardConfig) -> Counts:
     """Find notes that are nearly the same across splits and releases: tables pairs and dropped.
 
-    `pairs` lists discharge notes, the one that is more of training first, each with at most
+    `pairs` lists discharge notes, the one closer to training first, each with at most
     MOST_PARTNERS others. `dropped` names those that pretraining is to leave out (mode "drop").
-    In memory are, of each note, its identifier and about 200 bytes; the signatures are on disk.
+    Memory holds each note's identifier and about 200 bytes; the signatures are on disk.
     """
     releases = tuple(dict.fromkeys(source.release for source in sources))
     discharge = _Signed(out / "work" / "discharge", config)
@@ -58,38 +62,45 @@ def find_near_duplicates(out: Path, sources: Sequence[NotesOf], config: GuardCon
     if config.mode != "off":
         for source in sources:
             _sign_all(source, releases.index(source.release), len(releases), discharge, radiology)
-    partners, sides = discharge.search(releases)
-    ids, listing = pa.chunked_array(discharge.ids, pa.string()).combine_chunks(), partners.listing()
+    duplicates, sides = discharge.search(releases)
+    ids, listing = (
+        pa.chunked_array(discharge.ids, pa.string()).combine_chunks(),
+        duplicates.listing(),
+    )
     batches = _pair_batches(listing, ids, sides)
-    tables.write(out / "pairs" / "part-0.parquet", GUARD_PAIRS, batches)
-    near = partners.near(TRAINED_ON, HELD_OUT)
+    tables.write(part_of(out / "pairs"), GUARD_PAIRS, batches)
+    near = duplicates.near(TRAINED_ON, HELD_OUT)
     dropped = near if config.mode == "drop" else near[:0]
-    leaves = {"note_id": ids.take(pa.array(dropped)), "release": sides.release_names(dropped)}
-    tables.write(out / "dropped" / "part-0.parquet", GUARD_DROPPED, pa.table(leaves))
+    removed = {"note_id": ids.take(pa.array(dropped)), "release": sides.release_names(dropped)}
+    tables.write(part_of(out / "dropped"), GUARD_DROPPED, pa.table(removed))
     counts = {
         "notes": len(sides.values),
         "notes_not_compared": discharge.skipped,
         **_pairs_by_kind(listing, sides),
-        "notes_with_more_partners": int(partners.more.sum()),
+        "notes_with_more_partners": int(duplicates.has_more.sum()),
         "pretraining_notes_near_held_out": len(near),
         "dropped": len(dropped),
-        **_seen_of_the_test(partners, sides, discharge.characters, stays=len(near) > len(dropped)),
+        **_test_characters(
+            duplicates, sides, discharge.characters, unguarded=len(near) > len(dropped)
+        ),
     }
     if config.count_radiology:
-        found, where = radiology.search(releases)
-        counts["radiology_notes"] = len(where.values)
-        counts["radiology_notes_near_held_out"] = len(found.near(TRAINED_ON, HELD_OUT))
+        radiology_duplicates, radiology_sides = radiology.search(releases)
+        counts["radiology_notes"] = len(radiology_sides.values)
+        counts["radiology_notes_near_held_out"] = len(
+            radiology_duplicates.near(TRAINED_ON, HELD_OUT)
+        )
     shutil.rmtree(out / "work")
     return counts
 
 
 class _Signed:
-    """The notes of a kind signed so far, and what the tables need of each."""
+    """The notes of one kind signed so far, and what the tables need to know about each."""
 
     def __init__(self, folder: Path, config: GuardConfig, *, listed: bool = True) -> None:
         self.ids: list[pa.Array] = []
         self.characters: list[NDArray[np.int64]] = []
-        self.skipped = 0  # without a word, or of a patient that the splits do not name
+        self.skipped = 0  # without a word, or of a patient that is in no split
         self._files = BandFiles(folder, config.permutations, config.threshold)
         self._config = config
         self._listed = listed
@@ -100,7 +111,7 @@ class _Signed:
         return self._listed or self._config.count_radiology
 
     def add(self, notes: pa.RecordBatch, sides: NDArray[np.int64]) -> None:
-        """Sign these notes, of columns note_id and text; a negative side is none."""
+        """Sign these notes, of columns note_id and text; those of a negative side are skipped."""
         config = self._config
         signatures, worded = sign(notes["text"], config.shingle_words, config.permutations)
         usable = (sides >= 0) & worded
@@ -112,15 +123,15 @@ class _Signed:
             self.ids.append(notes["note_id"])
             self.characters.append(pc.utf8_length(notes["text"]).to_numpy())
 
-    def search(self, releases: tuple[str, ...]) -> tuple[Partners, Sides]:
+    def search(self, releases: tuple[str, ...]) -> tuple[DuplicatePairs, NoteSides]:
         """Compare all notes signed."""
         values = np.concatenate([np.zeros(0, np.uint8), *self._sides])
-        sides = Sides(values, releases)
-        partners = Partners(sides, listed=self._listed)
+        sides = NoteSides(values, releases)
+        duplicates = DuplicatePairs(sides, listed=self._listed)
         if len(values):
             for pairs in self._files.similar(values):
-                partners.add(pairs)
-        return partners, sides
+                duplicates.add(pairs)
+        return duplicates, sides
 
 
 def _sign_all(
@@ -140,7 +151,7 @@ def _sign_all(
 
 
 class _SplitOf:
-    """A patient's place in SPLITS_OF_A_SIDE; negative for one that the splits do not name."""
+    """A patient's split, an index of SPLITS_OF_A_SIDE; negative for one in no split."""
 
     def __init__(self, splits: Path) -> None:
         table = tables.read(splits / "splits", SPLITS).sort_by("subject_id")
@@ -149,12 +160,12 @@ class _SplitOf:
         self._splits = pc.index_in(table["split"], names).to_numpy().astype(np.int64)
 
     def __call__(self, subject_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        at = np.searchsorted(self._subjects, subject_ids)
-        at = np.minimum(at, len(self._subjects) - 1)
-        return np.where(self._subjects[at] == subject_ids, self._splits[at], -1)
+        index = np.searchsorted(self._subjects, subject_ids)
+        index = np.minimum(index, len(self._subjects) - 1)
+        return np.where(self._subjects[index] == subject_ids, self._splits[index], -1)
 
 
-def _pair_batches(pairs: Pairs, ids: pa.Array, sides: Sides) -> Iterator[pa.Table]:
+def _pair_batches(pairs: Pairs, ids: pa.Array, sides: NoteSides) -> Iterator[pa.Table]:
     for begin in range(0, len(pairs.left), _PAIRS_AT_ONCE):
         chunk = slice(begin, begin + _PAIRS_AT_ONCE)
         left, right = pairs.left[chunk], pairs.right[chunk]
@@ -171,30 +182,34 @@ def _pair_batches(pairs: Pairs, ids: pa.Array, sides: Sides) -> Iterator[pa.Tabl
         )
 
 
-def _pairs_by_kind(pairs: Pairs, sides: Sides) -> Counts:
-    """How many pairs are listed of each two splits, and, of all pairs, across releases."""
+def _pairs_by_kind(pairs: Pairs, sides: NoteSides) -> Counts:
+    """How many pairs are listed: in all, of each two splits, and across releases."""
     kinds = Counter(zip(sides.splits[pairs.left], sides.splits[pairs.right], strict=True))
     counts = {
-        f"pairs: {SPLITS_OF_A_SIDE[one]}-{SPLITS_OF_A_SIDE[other]}": kinds[one, other]
-        for one, other in combinations(range(len(SPLITS_OF_A_SIDE)), 2)
+        f"pairs: {SPLITS_OF_A_SIDE[first]}-{SPLITS_OF_A_SIDE[second]}": kinds[first, second]
+        for first, second in combinations(range(len(SPLITS_OF_A_SIDE)), 2)
     }
     releases = np.uint8(len(sides.releases))
     across = sides.values[pairs.left] % releases != sides.values[pairs.right] % releases
     return {"pairs": len(pairs.left), **counts, "pairs: across releases": int(across.sum())}
 
 
-def _seen_of_the_test(
-    partners: Partners, sides: Sides, characters: list[NDArray[np.int64]], *, stays: bool
+def _test_characters(
+    duplicates: DuplicatePairs,
+    sides: NoteSides,
+    characters: list[NDArray[np.int64]],
+    *,
+    unguarded: bool,
 ) -> Counts:
     """The characters of the test's notes: all, and those of notes that pretraining nearly sees.
 
-    Those that it sees with the guard are none, as every note near the test leaves, or, where the
-    guard only reports, as many as without it.
+    With the guard it sees none, as every note near the test is dropped; where the guard only
+    reports, as many as without it.
     """
     lengths = np.concatenate([np.zeros(0, np.int64), *characters])
-    seen = int(lengths[partners.near(("test",), TRAINED_ON)].sum())
+    characters_seen = int(lengths[duplicates.near(("test",), TRAINED_ON)].sum())
     return {
         "test_characters": int(lengths[sides.of(("test",))].sum()),
-        "test_characters_seen_unguarded": seen,
-        "test_characters_seen": seen if stays else 0,
+        "test_characters_seen_unguarded": characters_seen,
+        "test_characters_seen": characters_seen if unguarded else 0,
     }

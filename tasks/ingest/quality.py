@@ -1,6 +1,6 @@
-"""What is odd about a source: a table of checks, each with how many rows of how many it hit.
+"""What is odd about a source: a table of checks, each with the rows that it hit and their total.
 
-Counts only; nothing of a row's content. Rows that could not be read are among the checks too.
+Counts only, never a row's content. Rows that could not be read are counted as checks, too.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import pyarrow.compute as pc
 from tasks import tables
 from tasks.ingest.cohort import is_no_age, years_between
 from tasks.ingest.layout import OpenTable
+from tasks.ingest.lookup import look_up, match_admissions, row_of
 from tasks.ingest.rejects import Rejects
-from tasks.ingest.rows import looked_up, row_of
 from tasks.ingest.stays import Flags, Stays
 from tasks.ingest.times import begins_inside_another, times
 from tasks.schemas import NOTES, QUALITY, REJECTS
 
 _NOTE_NULLS = ("hadm_id", "charttime", "storetime")
-_FILE = {"deaths": "patients"}  # the table of which it is a second reading
+_FILES = {"deaths": "patients"}  # it is a second reading of that table
 _NULLS_OF = ("admissions", "patients", "icu_stays")
-_MOSTLY_NULL = ("deathtime",)  # of who lives
+_MOSTLY_NULL = ("deathtime",)  # of patients who live
 
 
 @dataclass(frozen=True)
 class Check:
-    """How many rows of a table a check hit."""
+    """How many rows of a table a check hit, of how many."""
 
     table: str
     column: str | None  # None: the row as a whole
@@ -45,20 +45,20 @@ def quality(release: str, notes: Mapping[str, Path], opened: Mapping[str, OpenTa
 
     Args:
         notes: the notes artifacts by the table's name.
-        opened: the tables admissions, patients and deaths, and diagnoses, procedures and icu_stays
-            if they are there.
+        opened: the tables admissions, patients and deaths; and diagnoses, procedures and icu_stays
+            where the source has them.
     """
     read = {name: table.table() for name, table in opened.items()}
-    found = [
+    checks = [
         *(check for name, table in opened.items() for check in _of_missing(name, table)),
         *(check for name, table in read.items() for check in _nulls(name, table, opened[name])),
         *_of_admissions(read),
         *_of_icu_stays(read),
         *(check for name in ("diagnoses", "procedures") for check in _of_codes(name, read)),
-        *(check for name, place in notes.items() for check in _of_notes(name, place, read)),
+        *(check for name, artifact in notes.items() for check in _of_notes(name, artifact, read)),
         *(check for name, table in opened.items() for check in _of_rejects(name, table.rejects)),
     ]
-    rows = [{"release": release, **check.__dict__} for check in found]
+    rows = [{"release": release, **check.__dict__} for check in checks]
     return pa.Table.from_pylist(rows, QUALITY)
 
 
@@ -69,7 +69,7 @@ def _of_admissions(read: Mapping[str, pa.Table]) -> Iterator[Check]:
         return Check("admissions", column, check, int(flags.sum()), table.num_rows)
 
     subjects = table["subject_id"].to_numpy()
-    patient = looked_up(people, "subject_id", subjects)
+    patient = look_up(people, "subject_id", subjects)
     ages = is_no_age(years_between(patient["born"], table["admittime"]))
     yield hit("subject_id", "is in no row of patients", patient["subject_id"].is_null().to_numpy())
     yield hit("admittime", "gives an age outside 0 to 120", pc.fill_null(ages, False).to_numpy())
@@ -78,7 +78,7 @@ def _of_admissions(read: Mapping[str, pa.Table]) -> Iterator[Check]:
 
 
 def _odd_ends(table: pa.Table, stays: Stays) -> Iterator[tuple[str, str, Flags]]:
-    """What contradicts itself about the times of admissions, and about who died [admissions]."""
+    """Contradictions in the times of admissions, and in who died: column, check, [admissions]."""
     deathtime = times(table["deathtime"])
     flag = pc.fill_null(table["hospital_expire_flag"], -1).to_numpy()
     yield "dischtime", "is before admittime", stays.discharged < stays.admitted
@@ -112,38 +112,35 @@ def _of_codes(name: str, read: Mapping[str, pa.Table]) -> Iterator[Check]:
     if name not in read:
         return
     codes, stays = read[name], read["admissions"]
-    rows = row_of(codes["hadm_id"].to_numpy(), stays["hadm_id"].to_numpy())
-    there = rows >= 0
-    subjects = stays["subject_id"].to_numpy()[rows[there]]
-    others = int((subjects != codes["subject_id"].to_numpy()[there]).sum())
-    uncoded = stays.num_rows - len(np.unique(rows[there]))
-    yield Check(name, "hadm_id", "is in no row of admissions", int((~there).sum()), len(rows))
+    rows, same_patient = match_admissions(codes, stays)
+    known = rows >= 0
+    others = int((known & ~same_patient).sum())
+    uncoded = stays.num_rows - len(np.unique(rows[known]))
+    yield Check(name, "hadm_id", "is in no row of admissions", int((~known).sum()), len(rows))
     yield Check(name, "subject_id", "is not the admission's", others, len(rows))
     yield Check("admissions", "hadm_id", f"has no row of {name}", uncoded, stays.num_rows)
 
 
-def _of_notes(name: str, place: Path, read: Mapping[str, pa.Table]) -> Iterator[Check]:
-    stays = read["admissions"]
-    hadm_ids, subject_ids = (stays[key].to_numpy() for key in ("hadm_id", "subject_id"))
+def _of_notes(name: str, artifact: Path, read: Mapping[str, pa.Table]) -> Iterator[Check]:
+    stays = read["admissions"].combine_chunks()
     hits: Counter[tuple[str, str]] = Counter()
-    noted = np.zeros(len(hadm_ids), bool)
+    noted = np.zeros(stays.num_rows, bool)
     total = 0
-    for batch in tables.stream(place / "notes", NOTES, ["subject_id", *_NOTE_NULLS], 1 << 16):
+    for batch in tables.stream(artifact / "notes", NOTES, ["subject_id", *_NOTE_NULLS], 1 << 16):
         total += batch.num_rows
         for column in _NOTE_NULLS:
             hits[column, "is empty"] += batch[column].null_count
-        rows = row_of(pc.fill_null(batch["hadm_id"], -1).to_numpy(), hadm_ids)
-        there = rows >= 0
+        rows, same_patient = match_admissions(batch, stays)
+        known = rows >= 0
         named = batch["hadm_id"].is_valid().to_numpy(zero_copy_only=False)
-        hits["hadm_id", "is in no row of admissions"] += int((named & ~there).sum())
-        own = subject_ids[rows[there]] == batch["subject_id"].to_numpy()[there]
-        hits["subject_id", "is not the admission's"] += int((~own).sum())
-        noted[rows[there]] = True
+        hits["hadm_id", "is in no row of admissions"] += int((named & ~known).sum())
+        hits["subject_id", "is not the admission's"] += int((known & ~same_patient).sum())
+        noted[rows[known]] = True
     for (column, check), count in hits.items():
         yield Check(name, column, check, count, total)
     yield Check("admissions", "hadm_id", f"has no row of {name}", int((~noted).sum()), len(noted))
     reasons = Counter[tuple[str | None, str]]()
-    for batch in tables.stream(place / "rejects", REJECTS, ["column", "reason"]):
+    for batch in tables.stream(artifact / "rejects", REJECTS, ["column", "reason"]):
         reasons.update(zip(*(column.to_pylist() for column in batch.columns), strict=True))
     yield from _rejected(name, reasons, total + reasons.total())
 
@@ -151,14 +148,14 @@ def _of_notes(name: str, place: Path, read: Mapping[str, pa.Table]) -> Iterator[
 def _of_missing(name: str, table: OpenTable) -> Iterator[Check]:
     rows = table.rejects.rows
     for column in table.missing:
-        yield Check(_FILE.get(name, name), column, "is missing: no such column", rows, rows)
+        yield Check(_FILES.get(name, name), column, "is missing: no such column", rows, rows)
 
 
 def _of_rejects(name: str, rejects: Rejects) -> Iterator[Check]:
     reasons = {reason[1:]: count for reason, count in rejects.reasons.items()}
-    if name in _FILE:  # read a second time: what the first reading rejects is not counted again
+    if name in _FILES:  # a second reading: what the first rejected is not counted again
         reasons = {key: count for key, count in reasons.items() if key[0] == "dod"}
-    yield from _rejected(_FILE.get(name, name), reasons, rejects.rows)
+    yield from _rejected(_FILES.get(name, name), reasons, rejects.rows)
 
 
 def _rejected(

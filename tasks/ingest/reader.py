@@ -1,8 +1,8 @@
 """Stream a CSV file to record batches of a declared schema; rows that do not fit are rejected.
 
-A block in which everything parses goes whole through pyarrow. Only a block that pyarrow refuses is
-gone through row by row, and what is good of it goes through pyarrow again, so that a row reads
-the same whatever stands beside it.
+A block in which everything parses goes through pyarrow as a whole. Only a block that pyarrow
+refuses is checked row by row, and its good rows go through pyarrow again, so that a row reads the
+same whatever its neighbors are.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from tasks.errors import SourceError
-from tasks.ingest.ahead import ahead
 from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
-from tasks.ingest.columns import missing_columns, or_header, places_of
+from tasks.ingest.column_names import indices_of, missing_columns, or_header
+from tasks.ingest.key_set import KeySet
+from tasks.ingest.prefetch import prefetched
 from tasks.ingest.records import records
 from tasks.ingest.rejects import NOT_UTF8, Rejects
-from tasks.ingest.seen import Seen
 from tasks.reporting import Reading, report
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A further demand on a row: `bad` says of each row whether it breaks it."""
+    """A further demand on the rows: `bad` flags those that break it."""
 
     column: str
     reason: str
@@ -44,7 +44,7 @@ class Reader:
     """Reads one file; `rejects` fills as the batches are taken.
 
     A column of the schema that may be null may also be missing: it is null throughout. `header`
-    names the columns of a file that has no header line.
+    names the columns of a file without a header line.
     """
 
     path: Path
@@ -56,19 +56,19 @@ class Reader:
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     header: Sequence[str] | None = None
     _header: list[str] = field(init=False, repr=False)
-    _there: pa.Schema = field(init=False, repr=False)  # the columns of the schema that are there
-    _seen: Seen = field(init=False, repr=False, default_factory=Seen)
+    _present: pa.Schema = field(init=False, repr=False)  # the schema's columns that the file has
+    _keys: KeySet = field(init=False, repr=False, default_factory=KeySet)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the good rows, in the file's order; rows = kept + rejected.
 
-        Raises SourceError where the file cannot be read, a column is missing, or more rows than
-        allowed were rejected.
+        Raises SourceError where the file cannot be read, a column is missing, or more rows are
+        rejected than is allowed.
         """
         self._header = list(self.header or self._named_header())
-        self._there = pa.schema([each for each in self.schema if each.name in self._header])
+        self._present = pa.schema([column for column in self.schema if column.name in self._header])
         blocks = read_blocks(self.path, self.block_bytes, headed=self.header is None)
-        for block in ahead(blocks):
+        for block in prefetched(blocks):
             yield from self._good(block).to_batches()
             self.rejects.settle()
             report(Reading(100 * block.share_read[1], 100, f"% of {self.path.name}"))
@@ -79,28 +79,28 @@ class Reader:
         return pa.Table.from_batches(self.batches(), self.schema)
 
     def _named_header(self) -> list[str]:
-        """The header, with the schema's own names of the columns in it."""
+        """The header, its columns renamed as in the schema; the others get unusable names."""
         names = read_header(self.path)
         if missing := missing_columns(names, self.schema, self.aliases):
             raise SourceError(
                 f"{self.path.name} lacks the column {missing[0]}{or_header(names)}; correct its "
                 "header line"
             )
-        header = [f"\0{place}" for place in range(len(names))]
+        header = [f"\0{index}" for index in range(len(names))]
         for name in self.schema.names:
-            places = places_of(name, names, self.aliases)
-            if len(places) > 1:
+            indices = indices_of(name, names, self.aliases)
+            if len(indices) > 1:
                 raise SourceError(
                     f"{self.path.name} has more than one column {name}; correct its header line"
                 )
-            if places:
-                header[places[0]] = name
+            if indices:
+                header[indices[0]] = name
         return header
 
     def _good(self, block: Block) -> pa.Table:
         table = None
         if block.starts is not None:
-            table = _parse(block.content, self._header, self._there, len(block.starts))
+            table = _parse(block.content, self._header, self._present, len(block.starts))
         if table is None:
             table, lines = self._row_by_row(block)
         else:
@@ -108,15 +108,15 @@ class Reader:
             lines = block.lines
         self.rejects.share_read = block.share_read[1]
         for name in self.schema.names:
-            if name not in self._there.names:
+            if name not in self._present.names:
                 empty = pa.nulls(table.num_rows, self.schema.field(name).type)
                 table = table.append_column(name, empty)
         rows = _Rows(table.select(self.schema.names), lines, self.rejects)
         return self._obeying(rows).cast(self.schema)
 
     def _row_by_row(self, block: Block) -> tuple[pa.Table, Callable[[], NDArray[np.int64]]]:
-        """The rows of a block that pyarrow refused which it takes, and their lines [rows]."""
-        places = [(self._header.index(name), self._there.field(name)) for name in self._there.names]
+        """The good rows of a block that pyarrow refused, and their line numbers [rows]."""
+        columns = [(self._header.index(column.name), column) for column in self._present]
         text = io.StringIO(newline="")
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
         lines = []
@@ -125,16 +125,16 @@ class Reader:
                 continue
             line = block.first_line + record.line
             self.rejects.rows += 1
-            if fault := _fault(record.fields, len(self._header), places):
+            if fault := _fault(record.fields, len(self._header), columns):
                 self.rejects.share_read = block.share_at(record.end)
                 self.rejects.add(line, *fault)
             elif record.fields is not None:
-                writer.writerow([record.fields[place] for place, _ in places])
+                writer.writerow([record.fields[index] for index, _ in columns])
                 lines.append(line)
         data = np.frombuffer(text.getvalue().encode(), np.uint8)
-        table = _parse(data, self._there.names, self._there, len(lines))
+        table = _parse(data, self._present.names, self._present, len(lines))
         if table is None:
-            raise AssertionError("rows found good one by one do not parse together")
+            raise AssertionError("rows that parse one by one do not parse together")
         return table, lambda: np.array(lines, np.int64)
 
     def _obeying(self, rows: _Rows) -> pa.Table:
@@ -145,18 +145,18 @@ class Reader:
         for rule in self.rules:
             rows.reject(rule.column, rule.reason, _mask(rule.bad(rows.table)))
         if self.unique:
-            rows.reject(self.unique, "occurs twice", self._seen.add(rows.table[self.unique]))
+            rows.reject(self.unique, "occurs twice", self._keys.add(rows.table[self.unique]))
         return rows.table
 
 
 class _Rows:
-    """The rows of a block that are good so far."""
+    """The rows of a block that have passed so far."""
 
     def __init__(
         self, table: pa.Table, lines: Callable[[], NDArray[np.int64]], rejects: Rejects
     ) -> None:
         self.table = table
-        self._lines = lines  # of all rows of the block, worked out when one is rejected
+        self._lines = lines  # of all rows of the block, computed only when one is rejected
         self._rows = np.arange(table.num_rows)
         self._rejects = rejects
 
@@ -178,8 +178,8 @@ def _parse(
 ) -> pa.Table | None:
     """The data as pyarrow reads it, in one block; None where it refuses a row or miscounts them.
 
-    `newlines_in_values` would only have it look for the end of the block, which is known here:
-    line feeds within quotes are values either way.
+    `newlines_in_values` is not needed: it only affects where pyarrow ends a block, which is known
+    here, and line feeds within quotes belong to the value either way.
     """
     if not rows:
         return schema.empty_table()
@@ -200,15 +200,15 @@ def _parse(
 
 
 def _fault(
-    fields: list[str] | None, columns: int, places: list[tuple[int, pa.Field]]
+    fields: list[str] | None, width: int, columns: list[tuple[int, pa.Field]]
 ) -> tuple[str | None, str] | None:
     """The column and the reason why a record cannot be parsed, or None."""
     if fields is None:
         return None, "is no CSV record"
-    if len(fields) != columns:
-        return None, f"has {len(fields)} columns instead of {columns}"
-    for place, wanted in places:
-        cell = fields[place]
+    if len(fields) != width:
+        return None, f"has {len(fields)} columns instead of {width}"
+    for index, wanted in columns:
+        cell = fields[index]
         if not cell.isascii() and not _is_unicode(cell):
             return wanted.name, NOT_UTF8
         is_text = pa.types.is_string(wanted.type) or pa.types.is_large_string(wanted.type)
@@ -228,7 +228,7 @@ def _is_unicode(cell: str) -> bool:
 
 @lru_cache(1 << 16)
 def _parses(cell: str, kind: pa.DataType) -> bool:
-    """Whether pyarrow takes the cell; whole numbers in the usual form are told at sight."""
+    """Whether pyarrow takes the cell; whole numbers in the usual form need no parsing."""
     if cell.isdigit() and cell.isascii() and len(cell) < 10 and pa.types.is_integer(kind):
         return True
     text = io.StringIO(newline="")

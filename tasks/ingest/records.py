@@ -1,4 +1,4 @@
-"""The records of some CSV bytes as the csv module tells them apart, bad ones among them."""
+"""The records of some CSV bytes as the csv module separates them, bad ones included."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_RECORD_BYTES = 64 << 20  # a 5 MB note passes; a quote without a partner does not eat the file
+MAX_RECORD_BYTES = 64 << 20  # a 5 MB note passes; a quote that never closes does not eat the file
 
 csv.field_size_limit(MAX_RECORD_BYTES)
 
@@ -16,7 +16,7 @@ class Record:
     """A record as the csv module reads it: fields are None where it cannot, [] on a blank line."""
 
     line: int  # 0 is the first line of the data
-    end: int  # byte behind the record
+    end: int  # the byte after the record
     fields: list[str] | None
 
 
@@ -43,7 +43,7 @@ def records(data: bytes) -> Iterator[Record]:
 
 
 class _Lines:
-    """The lines of some bytes as text, counting what the csv module took."""
+    """The lines of some bytes as text; counts those that the csv module has taken."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -1,4 +1,4 @@
-"""What a row of a source table must obey besides its columns' types."""
+"""What the rows of a source table must obey besides their columns' types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.ingest.reader import Rule
 
 
 def clean(codes: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ICD codes as letters and digits alone, in upper case: " 250.00 " becomes "25000"."""
+    """ICD codes as letters and digits only, in upper case: " 250.00 " becomes "25000"."""
     return pc.utf8_upper(pc.replace_substring_regex(codes, "[^0-9A-Za-z]", ""))
 
 

@@ -1,8 +1,8 @@
 """Cut a discharge summary into its sections; eight of them are known at admission.
 
-A heading is a line's beginning, up to a colon, that `headings.py` knows. The published rules take
-any words before a colon for a heading, which cuts the present illness at "In the ED, initial
-vitals:", or ask for an empty line before it, which MIMIC-IV's whitespace-only lines are not.
+A heading is the beginning of a line, up to a colon, that `headings.py` knows. The published rules
+take any words before a colon for a heading, which cuts the present illness at "In the ED, initial
+vitals:", or need an empty line before it, while MIMIC-IV has lines with only white space there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEADER = "HEADER"  # what stands before the first heading
 
 _NEEDED = SECTIONS[:3]  # a note without any of them says nothing about the admission
 
-# From one of these on, nothing but the admission's medications is known early
+# After one of these, nothing but the medications on admission is known early
 _LATE = frozenset(
     (
         *("HOSPITAL COURSE", "DISCHARGE MEDICATIONS", "DISCHARGE DISPOSITION"),
@@ -28,7 +28,7 @@ _LATE = frozenset(
 )
 _AFTER_COURSE = _LATE | {"DISCHARGE EXAM", "DISCHARGE DIAGNOSIS", "FACILITY"}
 _EXAMS = ("PHYSICAL EXAM", "DISCHARGE EXAM")
-_TELLS = ("PRESENT ILLNESS", "REVIEW OF SYSTEMS")  # goes on over paragraphs under words and a colon
+_PROSE = ("PRESENT ILLNESS", "REVIEW OF SYSTEMS")  # may have paragraphs that begin like headings
 _LISTS = ("MEDICAL HISTORY", "PERTINENT RESULTS", "MEDICATION ON ADMISSION")
 
 # A line's marks and its words up to a colon. Bounded and possessive: linear in the text
@@ -37,7 +37,7 @@ _BEFORE_DASH = re.compile(r"[^\n]{2,50}?(?=[ \t]+[-\u2013\u2014]+[ \t])")
 _NOTHING_BESIDE = re.compile(r"[ \t\r]*+:?+[ \t\r]*+(?![^\n])")
 _ABBREVIATED = re.compile(r"\.[A-Za-z]\.$")
 _REST = re.compile(r"[ \t]*:?+(?:[ \t\r]*\n[ \t]*[-=*#~]{3,}+[ \t\r]*(?![^\n]))?+")
-# CORE's rule: in these two sections the phrase goes, elsewhere the admission (`outcomes.py`)
+# CORE's rule: in two sections the phrase is cut out, in others the admission is left out
 _DEATH = re.compile(
     r"\b(?:patient|pt)\s{1,3}(?:had\s|has\s)?(?:expired|died|passed\saway|deceased)\b",
     re.IGNORECASE,
@@ -46,42 +46,42 @@ _WITHOUT_DEATH = ("MEDICATION ON ADMISSION", "PHYSICAL EXAM")
 
 
 def sections_of(text: str) -> dict[str, str]:
-    r"""The eight sections of one note that are there and not empty, white space made single blanks.
+    r"""Those of the eight sections that a note has, not empty, with white space as single blanks.
 
-    A section that occurs twice is joined. After the hospital course began, only the medications
+    A section that occurs twice is joined. After the hospital course begins, only the medications
     on admission are taken. An exam at discharge, in the physical exam or after it, is left out.
 
     >>> sections_of("Allergies: \nnone\n \nSocial History:\n___\nFamily History:\ngout")
     {'ALLERGIES': 'none', 'FAMILY HISTORY': 'gout', 'SOCIAL HISTORY': '___'}
     """
-    found: dict[str, list[str]] = {}
+    bodies: dict[str, list[str]] = {}
     for section, body in _pieces("\n" + text):
         if section in SECTIONS and (body := _in_single_blanks(section, body)):
-            found.setdefault(section, []).append(body)
-    return {section: " ".join(found[section]) for section in SECTIONS if section in found}
+            bodies.setdefault(section, []).append(body)
+    return {section: " ".join(bodies[section]) for section in SECTIONS if section in bodies}
 
 
 def all_sections(text: str) -> list[tuple[str, str]]:
-    r"""Every section of a note, in its order: the canonical name, and the body in single blanks.
+    r"""All sections of a note, in its order: canonical name, and body with single blanks.
 
-    What stands before the first heading is HEADER. A section that occurs twice is there twice.
+    What stands before the first heading is HEADER. A section that occurs twice is listed twice.
 
     >>> all_sections("Sex: F\nHPI: pain\n\nHospital Course:\n# PMH: gout\n")
     [('HEADER', 'Sex: F'), ('PRESENT ILLNESS', 'pain'), ('HOSPITAL COURSE', '# PMH: gout')]
     """
-    found = []
+    sections = []
     for section, body in _pieces("\n" + text):
         body = _in_single_blanks(section, body)
         if body or section != HEADER:
-            found.append((section, body))
-    return found
+            sections.append((section, body))
+    return sections
 
 
 def admission_note(notes: Iterable[dict[str, str]]) -> str:
-    """The admission note made of the sections of an admission's notes; "" if it says nothing.
+    """The admission note made from the sections of an admission's notes; "" if it says nothing.
 
-    The sections stand in CORE's order under CORE's headings; those that are absent are left out. A
-    note that only repeats a section adds nothing.
+    The sections are in CORE's order under CORE's headings; absent ones are left out. A note that
+    only repeats a section adds nothing.
     """
     parts: dict[str, list[str]] = {}
     for note in notes:
@@ -96,11 +96,11 @@ def admission_note(notes: Iterable[dict[str, str]]) -> str:
 
 
 class _Look(NamedTuple):
-    """How a heading stands out of the lines around it."""
+    """How a heading stands out from the lines around it."""
 
-    mark: str  # what stands before it in its line: "#", "-"
-    parted: bool  # an empty line stands before it
-    below: bool = True  # its body begins in the next line
+    mark: str  # what precedes it on its line: "#", "-"
+    parted: bool  # an empty line precedes it
+    below: bool = True  # its body begins on the next line
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -113,13 +113,13 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
         heading, end = _heading(text, opening)
         if heading is None or (heading.part and section not in _EXAMS):
             continue
-        seen = _look(text, opening)
-        if not _begins(heading, seen, section, look, course):
+        heading_look = _look(text, opening)
+        if not _begins(heading, heading_look, section, look, course):
             continue
         yield section, text[start : opening.start()]
-        section, start, look = heading.section, end, seen
+        section, start, look = heading.section, end, heading_look
         if course is None and section in _LATE:
-            course = seen
+            course = heading_look
     yield section, text[start:]
 
 
@@ -130,7 +130,7 @@ def _in_single_blanks(section: str, body: str) -> str:
 
 
 def _heading(text: str, opening: re.Match[str]) -> tuple[Heading | None, int]:
-    """The heading at the beginning of a line, and where its body begins."""
+    """The heading at the beginning of a line, if any, and where its body begins."""
     line, end = opening[2], opening.end()
     ended = text[end : end + 1]
     heading = read_heading(line)
@@ -173,17 +173,17 @@ def _look(text: str, opening: re.Match[str]) -> _Look:
 def _begins(
     heading: Heading, look: _Look, section: str, of_section: _Look, course: _Look | None
 ) -> bool:
-    """Whether a heading begins a section where it stands, or is a line of the one around it."""
+    """Whether a heading begins a section here, or is only a line of the section around it."""
     weak = heading.bare or heading.short
     if course is not None:
         if heading.section == "MEDICATION ON ADMISSION" and heading.of_admission:
             return _like(look, course) and (look.below or not course.below)
         return heading.section in _AFTER_COURSE and (not weak or _like(look, course))
     if heading.section == "REVIEW OF SYSTEMS":
-        return section not in _TELLS and section not in _EXAMS
+        return section not in _PROSE and section not in _EXAMS
     if section == "DISCHARGE EXAM" and heading.section == "PHYSICAL EXAM":
         return heading.of_admission
-    if section in _TELLS and heading.bare:
+    if section in _PROSE and heading.bare:
         is_course = heading.section == "HOSPITAL COURSE" and look.below and _like(look, of_section)
         return is_course or heading.section == "PROCEDURE"
     if section == "MEDICAL HISTORY" and heading.short and not (look.parted or look.below):
@@ -192,5 +192,5 @@ def _begins(
 
 
 def _like(look: _Look, other: _Look) -> bool:
-    """Whether a heading stands out as much as another one of its note does."""
+    """Whether a heading stands out at least as much as another one of its note."""
     return look.mark == other.mark and (look.parted or not other.parted)

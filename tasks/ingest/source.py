@@ -1,4 +1,4 @@
-"""A source folder: which release it is, where its tables lie, and what it lacks."""
+"""A source folder: which release it is, where its tables are, and what it lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.config import Config
 from tasks.errors import SourceError
 from tasks.ingest import mimic_iii, mimic_iv
 from tasks.ingest.blocks import read_header
-from tasks.ingest.columns import missing_columns, or_header
+from tasks.ingest.column_names import missing_columns, or_header
 from tasks.ingest.layout import Layout, OpenTable
 
 Release = Literal["mimic-iv", "mimic-iii"]
@@ -25,7 +25,7 @@ _WITHOUT = {
 }
 
 
-class Reading(Config):
+class ReadConfig(Config):
     """How a source's tables are read."""
 
     release: Release
@@ -34,7 +34,7 @@ class Reading(Config):
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a source; MIMIC-IV-Note may lie in a folder of its own."""
+    """The files of a source; MIMIC-IV-Note may be in a separate folder."""
 
     release: Release
     folder: Path
@@ -42,26 +42,25 @@ class Source:
     key: str = "ingest.source"  # what the config calls it
 
     def find(self, table: str) -> Path | None:
-        """The table's file, or None where there is none, or the release knows no such table."""
+        """The table's file, or None where there is none, or the release has no such table."""
         layout = RELEASES[self.release].get(table)
         if layout is None:
             return None
         for file in layout.files:
             folder = self.note_folder if file.startswith("note/") else self.folder
-            if found := _find(folder / file):
-                return found
+            if path := _find(folder / file):
+                return path
         return None
 
     def path(self, table: str) -> Path:
         """The table's file; SourceError where there is none."""
-        if found := self.find(table):
-            return found
+        if path := self.find(table):
+            return path
         raise SourceError(f"{self.folder} lacks {self._name(table)}; correct {self.key}")
 
     def paths(self, *tables: str) -> dict[str, Path]:
         """The files of those tables that are there, by the tables' names."""
-        found = {table: self.find(table) for table in tables}
-        return {table: path for table, path in found.items() if path is not None}
+        return {table: path for table in tables if (path := self.find(table))}
 
     def check(
         self,
@@ -71,7 +70,7 @@ class Source:
     ) -> None:
         """Raise one SourceError that names everything missing: tables, and columns of tables.
 
-        `columns` are those, by table, that must be there although they may be null.
+        `columns` must be there, by table, although they may be null.
         """
         faults: dict[str, None] = {}
         needed = list(required)
@@ -90,7 +89,7 @@ class Source:
     def _lacking(self, table: str, path: Path, needed: Collection[str]) -> list[str]:
         layout = RELEASES[self.release][table]
         header = read_header(path)
-        missing = missing_columns(header, layout.schema, layout.found_as, needed)
+        missing = missing_columns(header, layout.schema, layout.aliases, needed)
         return [f"the column {name}{or_header(header)} of {path.name}" for name in missing]
 
     def _name(self, table: str) -> str:
@@ -104,31 +103,31 @@ class Source:
 def open_source(folder: Path, note_folder: Path | None, key: str = "ingest.source") -> Source:
     """The source in that folder: MIMIC-III if it has NOTEEVENTS, else MIMIC-IV.
 
-    Raises SourceError where there is no such folder.
+    Raises SourceError where the folder does not exist.
     """
-    for place, named in ((folder, key), (note_folder, "ingest.note_source")):
-        if place is not None and not _is_there(place):
-            raise SourceError(f"the folder {place} is not there; correct {named}")
+    for path, config_key in ((folder, key), (note_folder, "ingest.note_source")):
+        if path is not None and not _is_there(path):
+            raise SourceError(f"the folder {path} is not there; correct {config_key}")
     notes = note_folder or folder
     return Source("mimic-iii" if _find(notes / "NOTEEVENTS") else "mimic-iv", folder, notes, key)
 
 
-def open_table(reading: Reading, table: str, path: Path) -> OpenTable:
+def open_table(reading: ReadConfig, table: str, path: Path) -> OpenTable:
     """A table of the release, to be read from that file."""
     return OpenTable(RELEASES[reading.release][table], path, reading.max_reject_share)
 
 
 def _find(stem: Path) -> Path | None:
-    """The file of that name, with .csv.gz or .csv behind it, in whatever case.
+    """The file of that name with .csv.gz or .csv appended, in whatever case.
 
-    Where no file is called so, a folder or a link to nothing that is: opened, it says what it is.
+    Else a folder or a broken link of that name: opening it then says what is wrong.
     """
     if not _is_there(stem.parent):
         return None
-    wanted = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
-    called = [path for path in sorted(_entries(stem.parent)) if path.name.casefold() in wanted]
-    called.sort(key=lambda path: (not path.is_file(), wanted.index(path.name.casefold())))
-    return called[0] if called else None
+    names = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
+    matches = [path for path in sorted(_entries(stem.parent)) if path.name.casefold() in names]
+    matches.sort(key=lambda path: (not path.is_file(), names.index(path.name.casefold())))
+    return matches[0] if matches else None
 
 
 def _is_there(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Read published lists of splits: of patients or of admissions, in one file or one file a split.
+"""Read published lists of splits: of patients or admissions, in one file, or in one for each split.
 
 Edin's lists are a Feather file with the columns `_id` (a hadm_id) and `split`; CORE's are the files
 mimic_train.csv, mimic_val.csv and mimic_test.csv with the column SUBJECT_ID; CAML's are the files
@@ -37,8 +37,8 @@ def read_splits(path: Path, rejects: Rejects, admissions: pa.Table | None = None
 
     Args:
         path: a CSV, Parquet or Feather file with a column split, or a folder of such files, one
-            a split, with train, val or test in their names. Hidden files are passed over: a Mac
-            puts one beside each.
+            for each split, with train, val or test in their names. Hidden files are skipped: a
+            Mac puts one beside each.
         rejects: takes the rows that cannot be used.
         admissions: hadm_id and subject_id of the source; needed where the file lists admissions.
 
@@ -51,9 +51,9 @@ def read_splits(path: Path, rejects: Rejects, admissions: pa.Table | None = None
         raise SourceError(f"{path.name} holds no .csv, .parquet or .feather file of a split")
     read = []
     for file in files:
-        own = Rejects.of(file, rejects.max_share)
-        read.append(_of_patients(file, _read(file, _split_in_name(file), own), admissions))
-        rejects.take(own)
+        file_rejects = Rejects(file.name, rejects.max_share)
+        read.append(_of_patients(file, _read(file, _split_in_name(file), file_rejects), admissions))
+        rejects.take(file_rejects)
     return pa.concat_tables(read).group_by(["subject_id", "split"]).aggregate([])
 
 
@@ -111,14 +111,14 @@ def _checked(path: Path, table: pa.Table, schema: pa.Schema, rejects: Rejects) -
     for name, reason, bad in faults:
         fault = pc.and_(good, pc.fill_null(bad, False)).combine_chunks()
         for row in pc.indices_nonzero(fault).to_pylist():
-            rejects.add(row + 2, name, reason)  # as in a CSV file of one line a row
+            rejects.add(row + 2, name, reason)  # as in a CSV file with one line a row
         good = pc.and_not(good, fault)
     rejects.check()
     return table.filter(good).cast(schema)
 
 
 def _of_patients(path: Path, table: pa.Table, admissions: pa.Table | None) -> pa.Table:
-    """Admissions' splits as their patients'; admissions that the source lacks are of no one."""
+    """The splits of patients, from those of their admissions; unknown admissions are left out."""
     key = table.column_names[0]
     if key not in _PATIENTS:
         if admissions is None:
@@ -137,7 +137,7 @@ def _of_patients(path: Path, table: pa.Table, admissions: pa.Table | None) -> pa
 
 
 def _header_of_ids(path: Path) -> list[str]:
-    """What the only column of a list without a header line holds, by the list's name."""
+    """The name of the only column of a list without a header line, by the file's name."""
     words = path.name.lower()
     columns = [name for name in ("subject_id", "hadm_id") if name.partition("_")[0] in words]
     if len(columns) != 1:
@@ -158,16 +158,18 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _suffix(path: Path) -> str | None:
-    return next((each for each in reversed(_SUFFIXES) if path.name.lower().endswith(each)), None)
+    return next(
+        (suffix for suffix in reversed(_SUFFIXES) if path.name.lower().endswith(suffix)), None
+    )
 
 
 def _split_in_name(path: Path) -> str:
-    found = {_NAMES[word] for word in re.split(r"[^a-z]+", path.name.lower()) if word in _NAMES}
-    if len(found) != 1:
+    splits = {_NAMES[word] for word in re.split(r"[^a-z]+", path.name.lower()) if word in _NAMES}
+    if len(splits) != 1:
         raise SourceError(
             f"{path.name} names no split, or several; put one of {', '.join(_NAMES)} into its name"
         )
-    return found.pop()
+    return splits.pop()
 
 
 def _split(word: str) -> str:

@@ -1,4 +1,4 @@
-"""Split the patients into train, validation and test: by hash, labels, time, or as a file says."""
+"""Split the patients into train, validation and test: by hash, labels, time, or from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tasks.ingest.rejects import Rejects
 from tasks.ingest.split_files import read_splits
 from tasks.ingest.stratify import stratify
 from tasks.patients import SPLITS as SPLIT_NAMES
-from tasks.patients import place_of, split_of
+from tasks.patients import split_of
+from tasks.sampling import keyed_uniforms
 from tasks.schemas import SPLITS
 
 
@@ -28,14 +29,13 @@ def split_patients(
 ) -> pa.Table:
     """Return the patients' splits, of schema SPLITS, ordered by subject_id.
 
-    Patients that a file does not name, and those without a group of years, are left out.
+    Patients who are not in the file, or have no group of years, are left out.
 
     Args:
         subject_ids: the source's patients; each may occur several times.
         config: the method and its shares.
         rejects: takes the rows of the file that cannot be used.
-        labels: subject_id and label, for method "stratified"; those of other patients are not
-            looked at.
+        labels: subject_id and label, for method "stratified"; other patients' are ignored.
         groups: subject_id and anchor_year_group, for method "temporal".
         admissions: hadm_id and subject_id, for a file that lists admissions.
 
@@ -44,17 +44,17 @@ def split_patients(
     subjects = pc.unique(subject_ids).sort()
     match config.method:
         case "hash":
-            found = split_of(
+            splits = split_of(
                 subjects.to_pylist(), key=config.key, validation=config.validation, test=config.test
             )
         case "stratified":
-            found = _stratified(subjects, config, _given(labels, "labels of the patients"))
+            splits = _stratified(subjects, config, _given(labels, "labels of the patients"))
         case "temporal":
             years = _given(groups, "anchor_year_group of the patients")
             return _temporal(subjects, config, years)
         case "file":
             return _from_file(subjects, config, rejects, admissions)
-    return pa.table({"subject_id": subjects, "split": pa.array(found, pa.string())}, schema=SPLITS)
+    return pa.table({"subject_id": subjects, "split": pa.array(splits, pa.string())}, schema=SPLITS)
 
 
 def tables_for(method: str) -> tuple[str, ...]:
@@ -66,9 +66,9 @@ def tables_for(method: str) -> tuple[str, ...]:
 def _stratified(subjects: pa.Array, config: SplitConfig, labels: pa.Table) -> list[str]:
     row = pc.index_in(labels["subject_id"], subjects)
     of_rows = pa.table({"patient": row, "label": labels["label"]}).drop_null()
-    places = np.array(place_of(subjects.to_pylist(), key=config.key))
+    uniform = keyed_uniforms(subjects.to_pylist(), config.key)
     shares = (1 - config.validation - config.test, config.validation, config.test)
-    chosen = stratify(places, of_rows, shares, config.min_patients)
+    chosen = stratify(uniform, of_rows, shares, config.min_patients)
     return [SPLIT_NAMES[split] for split in chosen.tolist()]
 
 
@@ -89,25 +89,22 @@ def _temporal(subjects: pa.Array, config: SplitConfig, groups: pa.Table) -> pa.T
             )
     else:
         test, validation = _latest_groups(group, config)
-    found = np.full(len(known), "train", object)
-    found[_is_one_of(group, validation)] = "validation"
-    found[_is_one_of(group, test)] = "test"
-    if "train" not in found:
+    splits = np.full(len(known), "train", object)
+    splits[_is_one_of(group, validation)] = "validation"
+    splits[_is_one_of(group, test)] = "test"
+    if "train" not in splits:
         raise SourceError("the groups of years leave no patient to train on; name fewer of them")
-    columns = {"subject_id": known["subject_id"], "split": pa.array(found, pa.string())}
+    columns = {"subject_id": known["subject_id"], "split": pa.array(splits, pa.string())}
     return pa.table(columns, schema=SPLITS)
 
 
 def _latest_groups(
     group: pa.ChunkedArray, config: SplitConfig
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The groups of the test and of validation: as many whole ones as come nearest the shares."""
-    counted = sorted(
-        ((each["values"], each["counts"]) for each in pc.value_counts(group).to_pylist()),
-        reverse=True,
-    )
-    names = [name for name, _ in counted]
-    shares = np.cumsum([count for _, count in counted]) / max(len(group), 1)
+    """The groups for test and validation: whole groups that come nearest to the shares."""
+    counts = pc.value_counts(group).sort(order="descending", by="values")
+    names = counts.field("values").to_pylist()
+    shares = np.cumsum(counts.field("counts").to_numpy()) / max(len(group), 1)
     needed = 1 + (config.test > 0) + (config.validation > 0)
     if len(names) < needed:
         raise SourceError(
@@ -121,7 +118,7 @@ def _latest_groups(
 
 
 def _nearest(shares: NDArray[np.float64], share: float, least: int, most: int) -> int:
-    """How many of the first groups come nearest the share; at least one if it is not 0."""
+    """How many of the first groups come nearest to the share; at least one if it is not 0."""
     if share == 0:
         return 0
     least = max(least, 1)

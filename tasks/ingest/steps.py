@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.ingest import parts, source, write
+from tasks.ingest import section_table, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
-from tasks.ingest.needed import check_source, needed_tables, note_tables, other_sources
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.source import Reading
+from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
+from tasks.ingest.source import ReadConfig
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.step import Counts, in_shards, step
 
-_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # always looked at, if there
+_QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # checked wherever they exist
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Ingested:
 
     @property
     def discharge(self) -> Artifact:
-        """The notes that end a stay."""
+        """The discharge notes."""
         return self.notes[0]
 
 
@@ -45,7 +45,7 @@ def ingest(config: IngestConfig) -> Ingested:
     Raises SourceError, before any step, where a required table or column is missing.
     """
     files = check_source(config)
-    reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
+    reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
 
     notes = {
         table: read_notes(table=table, file=files.path(table), reading=reading)
@@ -64,7 +64,7 @@ def ingest(config: IngestConfig) -> Ingested:
         guard = guard_held_out(
             notes=tuple(notes.values())[:compared],
             splits=splits,
-            others={name: each[:compared] for name, each in others.items()},
+            others={name: artifacts[:compared] for name, artifacts in others.items()},
             config=config.guard,
         )
     cohort = build_cohort(
@@ -87,21 +87,21 @@ def ingest(config: IngestConfig) -> Ingested:
     }
     quality = check_quality(
         notes=notes,
-        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(needed_tables(config)))),
+        sources=files.paths(*_QUALITY, *({"icu_stays"} & set(required_tables(config)))),
         reading=reading,
     )
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
 
 
 @step("notes", version=2)
-def read_notes(out: Path, table: str, file: Path, reading: Reading) -> Counts:
+def read_notes(out: Path, table: str, file: Path, reading: ReadConfig) -> Counts:
     """Read a table of notes; `table`, its name, also names the task run."""
     return write.write_notes(out, source.open_table(reading, table, file))
 
 
 @step("splits", version=1)
 def assign_splits(
-    out: Path, sources: dict[str, Path], config: SplitConfig, reading: Reading
+    out: Path, sources: dict[str, Path], config: SplitConfig, reading: ReadConfig
 ) -> Counts:
     """Split the patients."""
     return write.write_splits(out, Files(reading, sources), config)
@@ -127,7 +127,7 @@ def build_cohort(
     sources: dict[str, Path],
     view: View,
     exclude_admission_types: tuple[str, ...],
-    reading: Reading,
+    reading: ReadConfig,
 ) -> Counts:
     """Build the cohort of admissions."""
     files = Files(reading, sources)
@@ -142,7 +142,7 @@ def build_outcome(
     config: OutcomeConfig,
     cohort: Path,
     sources: dict[str, Path],
-    reading: Reading,
+    reading: ReadConfig,
 ) -> Counts:
     """Make an outcome of the cohort's admissions; `outcome`, its name, also names the task run."""
     return write.write_outcome(out, config, cohort, Files(reading, sources))
@@ -150,7 +150,7 @@ def build_outcome(
 
 @step("quality", version=2)
 def check_quality(
-    out: Path, notes: Mapping[str, Path], sources: dict[str, Path], reading: Reading
+    out: Path, notes: Mapping[str, Path], sources: dict[str, Path], reading: ReadConfig
 ) -> Counts:
     """Count what is odd about the source."""
     return write.write_quality(out, notes, Files(reading, sources))
@@ -159,15 +159,15 @@ def check_quality(
 @step("sections", version=1)
 def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
     """Cut the discharge notes of the cohort into all their sections, for the leak audit."""
-    return parts.write_sections(out, notes, cohort, in_shards)
+    return section_table.write_sections(out, notes, cohort, in_shards)
 
 
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
     """The notes of releases that are read for pretraining only, by a name for each."""
-    found = {}
+    releases = {}
     for number, (files, tables) in enumerate(other_sources(config), 1):
-        reading = Reading(release=files.release, max_reject_share=config.max_reject_share)
-        found[f"{files.release}, source {number}"] = tuple(
+        reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
+        releases[f"{files.release}, source {number}"] = tuple(
             read_notes(table=table, file=files.path(table), reading=reading) for table in tables
         )
-    return found
+    return releases

@@ -1,8 +1,8 @@
-"""Iterative stratification over patients: every label keeps about its shares in every split.
+"""Iterative stratification of patients: every label has about its share in every split.
 
 Sechidis, Tsoumakas and Vlahavas, On the stratification of multi-label data, ECML PKDD 2011: the
-label with the fewest patients left goes first, and each of its patients to the split that lacks
-that label most.
+label with the fewest patients left goes first, and each of its patients goes to the split that
+lacks that label most.
 """
 
 from __future__ import annotations
@@ -12,56 +12,57 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-Bounded = tuple[NDArray[np.int64], NDArray[np.int64]]  # values, and where each row's begin
+Bounded = tuple[NDArray[np.int64], NDArray[np.int64]]  # values, and where those of each row begin
 
 
 def stratify(
-    places: NDArray[np.float64], labels: pa.Table, shares: tuple[float, ...], min_patients: int
+    uniform: NDArray[np.float64], labels: pa.Table, shares: tuple[float, ...], min_patients: int
 ) -> NDArray[np.int8]:
     """Return each patient's split, [patients]: an index into `shares`.
 
     Args:
-        places: a number a patient, [patients]; the lowest is placed first, and it decides ties.
-        labels: `patient` (a row of places) and `label`; a row may occur twice.
+        uniform: a random number for each patient, [patients]; the lowest goes first, and it
+            decides ties.
+        labels: `patient` (a row of `uniform`) and `label`; a row may occur twice.
         shares: each split's share of the patients; together 1.
-        min_patients: a label that fewer patients have is too rare to be shared out, so that they
-            go to the first split.
+        min_patients: a label with fewer patients is too rare to be split; they go to the first
+            split.
     """
     patient, label, label_count = _distinct(labels)
-    of_patient = _grouped(patient, label, len(places))
-    by_place = np.argsort(places[patient], kind="stable")
-    of_label = _grouped(label[by_place], patient[by_place], label_count)
+    of_patient = _grouped(patient, label, len(uniform))
+    by_number = np.argsort(uniform[patient], kind="stable")
+    of_label = _grouped(label[by_number], patient[by_number], label_count)
     remaining = np.diff(of_label[1])
-    wanted = _Wanted(remaining, len(places), shares)
-    chosen = np.full(len(places), -1, np.int8)
+    wanted = _Wanted(remaining, len(uniform), shares)
+    chosen = np.full(len(uniform), -1, np.int8)
 
-    def place(rows: NDArray[np.int64], label: int | None, split: int | None = None) -> None:
+    def assign(rows: NDArray[np.int64], label: int | None, split: int | None = None) -> None:
         for row in rows.tolist():
             has = _of(of_patient, row)
-            best = wanted.most(label, places[row]) if split is None else split
+            best = wanted.most(label, uniform[row]) if split is None else split
             wanted.take(best, has.tolist())
             remaining[has] -= 1
             chosen[row] = best
 
-    with_rare = [_of(of_label, each) for each in np.flatnonzero(remaining < min_patients).tolist()]
-    place(np.unique(np.concatenate([np.zeros(0, np.int64), *with_rare])), None, split=0)
+    with_rare = [_of(of_label, rare) for rare in np.flatnonzero(remaining < min_patients).tolist()]
+    assign(np.unique(np.concatenate([np.zeros(0, np.int64), *with_rare])), None, split=0)
     while (rarest := _rarest(remaining)) is not None:
         with_it = _of(of_label, rarest)
-        place(with_it[chosen[with_it] < 0], rarest)
+        assign(with_it[chosen[with_it] < 0], rarest)
     without = np.flatnonzero(chosen < 0)
-    place(without[np.argsort(places[without], kind="stable")], None)
+    assign(without[np.argsort(uniform[without], kind="stable")], None)
     return chosen
 
 
 class _Wanted:
-    """How many more patients each split wants: of each label, and in all."""
+    """How many more patients each split wants: with each label, and in all."""
 
     def __init__(self, counts: NDArray[np.int64], patients: int, shares: tuple[float, ...]) -> None:
-        # lists: a number at a time they are ten times as fast as an array
+        # lists: one number at a time, they are ten times as fast as arrays
         self._of_label = [(counts * share).tolist() for share in shares]
         self._in_all = [patients * share for share in shares]
 
-    def most(self, label: int | None, place: float) -> int:
+    def most(self, label: int | None, number: float) -> int:
         """The split that lacks the label most, or, without a label, patients."""
         lacks = [
             (0.0 if label is None else of_label[label], in_all)
@@ -69,14 +70,14 @@ class _Wanted:
         ]
         most = max(lacks)
         ties = [split for split, lack in enumerate(lacks) if lack == most]
-        return ties[int(place * 2**32) % len(ties)]
+        return ties[int(number * 2**32) % len(ties)]
 
     def take(self, split: int, has: list[int]) -> None:
-        """Count a patient with these labels as placed."""
+        """Count a patient with these labels as assigned."""
         self._in_all[split] -= 1
         of_label = self._of_label[split]
-        for each in has:
-            of_label[each] -= 1
+        for label in has:
+            of_label[label] -= 1
 
 
 def _distinct(labels: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
@@ -101,7 +102,7 @@ def _of(grouped: Bounded, group: int) -> NDArray[np.int64]:
 
 
 def _rarest(remaining: NDArray[np.int64]) -> int | None:
-    """The label with the fewest patients not placed yet; None where all are placed."""
+    """The label with the fewest unassigned patients; None where all are assigned."""
     if not len(remaining):
         return None
     left = np.where(remaining > 0, remaining, np.iinfo(np.int64).max)

@@ -1,4 +1,4 @@
-"""Times as numpy has them, in microseconds, and what is asked of stretches of time."""
+"""Times as numpy has them, in microseconds, and questions about spans of time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def latest_end_so_far(groups: NDArray[np.int64], ends: Times) -> Times:
     >>> latest_end_so_far(np.array([7, 7, 9]), hours).astype("datetime64[h]").astype(int).tolist()
     [3, 3, 2]
     """
-    # ranks of times, those of one group put above all of the one before it
+    # ranks of times, where all those of a group rank above those of the group before
     distinct, ranks = np.unique(ends, return_inverse=True)
     number = np.cumsum(np.r_[0, groups[1:] != groups[:-1]][: len(groups)])
     highest = np.maximum.accumulate(number * len(distinct) + ranks)
@@ -34,9 +34,9 @@ def latest_end_so_far(groups: NDArray[np.int64], ends: Times) -> Times:
 def begins_inside_another(
     groups: NDArray[np.int64], begins: Times, ends: Times
 ) -> NDArray[np.bool_]:
-    """Which stretches begin while an earlier one of their group goes on [rows].
+    """Which spans begin during an earlier one of their group [rows].
 
-    Of two that begin together, the longer one is the other's.
+    If two begin together, the shorter one is inside the longer one.
     """
     order = np.lexsort((-ends.astype(np.int64), begins, groups))
     ordered = groups[order]

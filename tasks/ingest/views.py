@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.ingest.config import AdmissionView, FullView, RadiologyView, View
+from tasks.ingest.config import AdmissionView, RadiologyView, View
 from tasks.ingest.sections import admission_note, sections_of
 
 SUMMARY = "DS"  # note_type of a discharge summary; AD is an addendum to one
@@ -17,7 +17,7 @@ SUMMARY = "DS"  # note_type of a discharge summary; AD is an addendum to one
 
 @dataclass(frozen=True)
 class NoteView:
-    """What a view takes of a note, and how an admission's notes become one text."""
+    """What a view takes from a note, and how an admission's notes become one text."""
 
     config: View
 
@@ -28,21 +28,17 @@ class NoteView:
 
     @property
     def nothing_said(self) -> str:
-        """Why an admission is left out of which the notes give no text."""
-        match self.config:
-            case AdmissionView():
-                return "no chief complaint, present illness or history"
-            case _:
-                return "an empty note"
+        """Why an admission whose notes give no text is left out."""
+        if isinstance(self.config, AdmissionView):
+            return "no chief complaint, present illness or history"
+        return "an empty note"
 
     @property
     def no_note(self) -> str:
         """Why an admission without a note of this view is left out."""
-        match self.config:
-            case RadiologyView(before_hours=hours):
-                return f"no radiology report before {hours:g} hours"
-            case _:
-                return "no discharge note"
+        if isinstance(self.config, RadiologyView):
+            return f"no radiology report before {self.config.before_hours:g} hours"
+        return "no discharge note"
 
     def in_time(
         self,
@@ -50,7 +46,7 @@ class NoteView:
         taken: NDArray[np.datetime64],
         stored: NDArray[np.datetime64],
     ) -> NDArray[np.bool_]:
-        """Whether each note is known early enough [notes]; one without any time is not."""
+        """Whether each note is known early enough [notes]; false for one without any time."""
         if not isinstance(self.config, RadiologyView):
             return np.ones(len(admitted), bool)
         known = np.where(np.isnat(stored), taken, stored)
@@ -58,17 +54,11 @@ class NoteView:
         return known - admitted <= limit
 
     def read(self, text: str) -> Any:
-        """What is kept of a note until the admission's others are there."""
+        """What to keep of a note until the admission's others have been read."""
         return sections_of(text) if isinstance(self.config, AdmissionView) else text.strip()
 
     def join(self, notes: Sequence[Any]) -> str:
-        """The admission's text of what `read` kept of its notes, in their order; "" if none."""
-        match self.config:
-            case AdmissionView():
-                return admission_note(notes)
-            case FullView() | RadiologyView():
-                return "\n\n".join(_distinct(notes))
-
-
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return [text for text in dict.fromkeys(texts) if text]
+        """The admission's text from what `read` kept of its notes, in their order; "" if empty."""
+        if isinstance(self.config, AdmissionView):
+            return admission_note(notes)
+        return "\n\n".join(filter(None, dict.fromkeys(notes)))

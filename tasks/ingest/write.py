@@ -1,4 +1,4 @@
-"""Each part of the stage from files to files: source tables in, an artifact's tables out."""
+"""What each step of the stage does with files: source tables in, an artifact's tables out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from tasks import tables
 from tasks.errors import SourceError
-from tasks.ingest.ahead import ahead
-from tasks.ingest.cohort import Cohort, Shard, texts_of
+from tasks.ingest.cohort import CohortSelection, Shard, texts_of
 from tasks.ingest.config import GuardConfig, SplitConfig, View
 from tasks.ingest.layout import OpenTable
-from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
+from tasks.ingest.near_duplicates import Counts, NotesOf, find_near_duplicates
 from tasks.ingest.outcomes.codes import category
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
+from tasks.ingest.prefetch import prefetched
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
 from tasks.ingest.rules import clean
-from tasks.ingest.source import Reading, open_table
+from tasks.ingest.source import ReadConfig, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import OWN_RELEASE
@@ -34,18 +34,16 @@ from tasks.patients import SPLITS as SPLIT_NAMES
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
 from tasks.shards import Spread, one_by_one, part_of
 
-Counts = dict[str, int]
-
 
 @dataclass(frozen=True)
 class Files:
-    """Tables of a source by name, and how they are to be read."""
+    """Tables of a source by name, and how to read them."""
 
-    reading: Reading
+    reading: ReadConfig
     paths: Mapping[str, Path]
 
     def open(self, table: str, file_of: str | None = None) -> OpenTable:
-        """A table, to be read from its file, or from the file of another that it shares."""
+        """A table, to be read from its file, or from that of another table."""
         return open_table(self.reading, table, self.paths[file_of or table])
 
 
@@ -54,8 +52,8 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
 
     rows = notes + rejected + of_other_kinds. Memory holds a few blocks and the note_ids.
     """
-    kept = tables.write_parts(out / "notes", NOTES, ahead(table.batches()))
-    rejected = tables.write(_part(out, "rejects"), REJECTS, table.rejects.batches())
+    kept = tables.write_parts(out / "notes", NOTES, prefetched(table.batches()))
+    rejected = tables.write(part_of(out / "rejects"), REJECTS, table.rejects.batches())
     rows = table.rejects.rows
     others = rows - kept - rejected
     counts = {"rows": rows, "notes": kept, "rejected": rejected}
@@ -65,7 +63,7 @@ def write_notes(out: Path, table: OpenTable) -> Counts:
 def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
     """Split the patients of the source: the tables splits and rejects.
 
-    `files` are those of the tables that `tables_for` the method names.
+    `files` are the tables that `tables_for` names for the method.
     """
     opened = {name: files.open(name) for name in files.paths}
     read = {name: table.table() for name, table in opened.items()}
@@ -79,9 +77,9 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
         groups=read.get("anchor_years"),
         admissions=read.get("admissions"),
     )
-    tables.write(_part(out, "splits"), SPLITS, split)
+    tables.write(part_of(out / "splits"), SPLITS, split)
     rejects = gather(*(table.rejects for table in opened.values()), of_file)
-    tables.write(_part(out, "rejects"), REJECTS, rejects)
+    tables.write(part_of(out / "rejects"), REJECTS, rejects)
     counts = {
         name: int(pc.sum(pc.equal(split["split"], name)).as_py() or 0) for name in SPLIT_NAMES
     }
@@ -98,10 +96,14 @@ def write_guard(
 ) -> Counts:
     """Compare notes across splits and releases: the tables pairs and dropped.
 
-    `others` are notes of other releases, by name; all their patients are pretraining's.
+    `others` are notes of other releases, by name, all of them for pretraining.
     """
-    sources = [NotesOf(place, OWN_RELEASE, splits) for place in notes]
-    sources += [NotesOf(place, name, None) for name, places in others.items() for place in places]
+    sources = [NotesOf(artifact, OWN_RELEASE, splits) for artifact in notes]
+    sources += [
+        NotesOf(artifact, name, None)
+        for name, artifacts in others.items()
+        for artifact in artifacts
+    ]
     return find_near_duplicates(out, sources, config)
 
 
@@ -114,38 +116,38 @@ def write_cohort(
     excluded: tuple[str, ...],
     spread: Spread = one_by_one,
 ) -> Counts:
-    """Lay notes over the admissions: the tables admissions, exclusions, rejects.
+    """Join notes and admissions: the tables admissions, exclusions, rejects.
 
-    source_admissions = admissions + all that begin with `excluded: ` + rejected_admissions.
+    source_admissions = admissions + all counts named `excluded: ...` + rejected_admissions.
     Raises SourceError where no admission remains.
     """
-    stays, people = files.open("admissions"), files.open("patients")
+    stays, patients = files.open("admissions"), files.open("patients")
     deaths = files.open("deaths", file_of="patients")
-    cohort = Cohort(
+    cohort = CohortSelection(
         notes / "notes",
         NoteView(view),
         stays.table(),
-        people.table(),
+        patients.table(),
         deaths.table(),
         tables.read(splits / "splits", SPLITS),
         excluded,
     )
     shards = [shard.save(out / "work" / str(n)) for n, shard in enumerate(cohort.shards())]
-    given = {"out": out, "notes": notes, "view": view}
-    spread(write_texts, [{**given, "shard": place} for place in shards])
+    shared = {"out": out, "notes": notes, "view": view}
+    spread(write_texts, [{**shared, "shard": shard} for shard in shards])
     kept = _kept(out / "admissions")
     left_out = cohort.exclusions(kept)
     reasons = pc.value_counts(left_out["reason"]).to_pylist()
-    lost = {each["values"]: each["counts"] for each in reasons}
+    lost = {reason["values"]: reason["counts"] for reason in reasons}
     if not len(kept):
         why = ", ".join(f"{count} {reason}" for reason, count in lost.items())
         raise SourceError(
             f"{stays.path.name} and the notes: no admission remains ({why or 'no rows'}); "
             "check that notes and admissions are of the same source"
         )
-    tables.write(_part(out, "exclusions"), EXCLUSIONS, left_out)
-    rejects = gather(stays.rejects, people.rejects)
-    tables.write(_part(out, "rejects"), REJECTS, chain(rejects, deaths.rejects.batches("dod")))
+    tables.write(part_of(out / "exclusions"), EXCLUSIONS, left_out)
+    rejects = gather(stays.rejects, patients.rejects)
+    tables.write(part_of(out / "rejects"), REJECTS, chain(rejects, deaths.rejects.batches("dod")))
     return {
         "source_admissions": stays.rejects.rows,
         "admissions": len(kept),
@@ -156,7 +158,7 @@ def write_cohort(
 
 
 def write_texts(out: Path, notes: Path, view: View, shard: Path) -> Counts:
-    """Write the shard's part of the table admissions; `shard` is where it was saved."""
+    """Write the shard's part of the table admissions; `shard` is the folder of a saved one."""
     texts = texts_of(Shard.load(shard), notes / "notes", NoteView(view))
     part = part_of(out / "admissions", int(shard.name))
     return {"admissions": tables.write(part, ADMISSIONS, texts)}
@@ -166,15 +168,15 @@ def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
     """Check the source: the table quality."""
     opened = {name: files.open(name) for name in files.paths}
     opened["deaths"] = files.open("deaths", file_of="patients")
-    found = quality(files.reading.release, notes, opened)
-    tables.write(_part(out, "quality"), QUALITY, found)
-    return {"checks": found.num_rows, "hit": pc.sum(pc.greater(found["count"], 0)).as_py() or 0}
+    checks = quality(files.reading.release, notes, opened)
+    tables.write(part_of(out / "quality"), QUALITY, checks)
+    return {"checks": checks.num_rows, "hit": pc.sum(pc.greater(checks["count"], 0)).as_py() or 0}
 
 
 def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) -> Counts:
     """Make one outcome of the cohort's admissions: the tables outcomes, labels, rejects.
 
-    `files` are those of the tables that the outcome needs, and of titles if they are there.
+    `files` are the tables that the outcome needs, and those of titles where they exist.
     """
     admissions = cohort / "admissions"
     columns = [name for name in ADMISSIONS.names if name != "note"]
@@ -197,7 +199,7 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
 
 
 def _categories(diagnoses: pa.Table) -> pa.Table:
-    """Each patient's diagnosis categories, with the version before them: subject_id, label."""
+    """Each patient's diagnosis categories, prefixed with the version: subject_id, label."""
     versions = diagnoses["icd_version"]
     codes = category(clean(diagnoses["icd_code"]), versions, "diagnoses")
     label = pc.binary_join_element_wise(pc.cast(versions, pa.string()), codes, " ")
@@ -213,7 +215,3 @@ def _kept(admissions: Path) -> NDArray[np.int64]:
 def _notes(admissions: Path) -> Iterator[str]:
     for batch in tables.stream(admissions, ADMISSIONS, ["note"]):
         yield from batch["note"].to_pylist()
-
-
-def _part(out: Path, table: str) -> Path:
-    return out / table / "part-0.parquet"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, pack
+from tasks.sampling import keyed_numbers
 
 TABLE = "sequences"
 _DOCUMENTS_AT_ONCE = 512
@@ -62,7 +62,7 @@ def patients_of(splits: Path, split: str, at_most: int | None = None) -> NDArray
     found = table.filter(pc.equal(table["split"], split))["subject_id"].to_numpy()
     if at_most is None or len(found) <= at_most:
         return np.sort(found)
-    return np.sort(np.array(sorted(found, key=_hash)[:at_most], dtype=np.int64))
+    return np.sort(found[np.argsort(keyed_numbers(found), kind="stable")[:at_most]])
 
 
 @dataclass
@@ -184,10 +184,6 @@ def _groups(documents: Iterable[tuple[int, str]], size: int) -> Iterator[list[tu
             group = []
     if group:
         yield group
-
-
-def _hash(subject_id: int) -> bytes:
-    return hashlib.blake2b(str(int(subject_id)).encode(), digest_size=8).digest()
 
 
 def _distinct(subjects: list[NDArray[np.int64]]) -> int:

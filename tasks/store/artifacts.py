@@ -22,11 +22,11 @@ class Store:
     """A folder of artifacts, `<kind>/<key>/`, on a local or shared POSIX file system."""
 
     def __init__(self, root: Path, *, group: bool = False, read_only: bool = False) -> None:
-        """Open the store, making it (0700, or 2770 for a group) where it is not there yet.
+        """Open the store, making it (0700, or 2770 for a group) where it does not exist.
 
         Args:
             group: a new store is shared with its Unix group.
-            read_only: nothing is written; what is no store is refused.
+            read_only: nothing is written; a folder that is not a store is refused.
         """
         self.root = root
         if read_only:
@@ -53,11 +53,11 @@ class Store:
     ) -> tuple[Artifact | None, Problem | None]:
         """The artifact if it is whole; or what is wrong with it; neither where there is none.
 
-        Raises StoreError where a file that no step wrote lies in an artifact that is whole: a
-        reader may take it for a part, and to make the artifact anew would delete it.
+        Raises StoreError where a whole artifact contains a file that no step wrote: a reader might
+        take it for a part, and making the artifact anew would delete it.
 
         Args:
-            hashes: of the files' contents; default: those of any process, remembered in the store.
+            hashes: of the files' contents; default: those remembered in the store.
         """
         path = self.path(kind, key)
         if not os.path.lexists(path):
@@ -74,7 +74,7 @@ class Store:
                 "them; remove them, or delete the folder, and run again"
             )
         manifest = self.manifest(kind, key)
-        return (manifest.artifact, None) if manifest else (None, None)  # gone this moment
+        return (manifest.artifact, None) if manifest else (None, None)  # deleted just now
 
     def manifest(self, kind: str, key: str) -> Manifest | None:
         """The manifest, or None where there is none that can be read."""
@@ -84,18 +84,16 @@ class Store:
             return None
 
     def folders(self) -> list[Path]:
-        """Every folder that has the place of an artifact, `<kind>/<key>`, whatever is in it."""
-        found = (path for kind in folder.kinds(self.root) for path in folder.folders_in(kind))
-        return [path for path in found if not path.name.startswith(".")]
+        """Every folder where an artifact would be, `<kind>/<key>`, whatever is in it."""
+        paths = (path for kind in folder.kinds(self.root) for path in folder.folders_in(kind))
+        return [path for path in paths if not path.name.startswith(".")]
 
     def manifests(self) -> list[Manifest]:
         """Every artifact's manifest, oldest first."""
-        found = [
-            manifest
-            for path in self.folders()
-            if (manifest := self.manifest(path.parent.name, path.name))
-        ]
-        return sorted(found, key=lambda manifest: (manifest.created, manifest.kind))
+        manifests = (self.manifest(path.parent.name, path.name) for path in self.folders())
+        return sorted(
+            filter(None, manifests), key=lambda manifest: (manifest.created, manifest.kind)
+        )
 
     def lock(
         self,
@@ -105,7 +103,7 @@ class Store:
         shared: bool = False,
         waiting: Callable[[], None] | None = None,
     ) -> AbstractContextManager[None]:
-        """Hold the artifact's lock; the kernel frees it if we die. `waiting` is told once."""
+        """Hold the lock of an artifact; the kernel frees it if we die. See `locks.locked`."""
         path = self.root / folder.LOCKS / f"{kind}-{key}"
         return locks.locked(path, shared=shared, waiting=waiting)
 
@@ -113,38 +111,38 @@ class Store:
     def reading(
         self, artifacts: Iterable[Artifact], hashes: Hashes | None = None
     ) -> Iterator[None]:
-        """Hold the artifacts: neither gc nor a refresh takes them away while they are read.
+        """Hold the artifacts: neither gc nor a refresh removes them while they are read.
 
         Args:
-            hashes: of the files whose content was compared already; default: none was.
+            hashes: of files whose content has already been compared; default: none.
 
-        Raises StoreError where one is gone, damaged, or not the one that was asked for.
+        Raises StoreError where one is gone, damaged, or not the one requested.
         """
         hashes = hashes or Hashes()
         with ExitStack() as held:
-            for artifact in sorted(artifacts, key=lambda each: (each.kind, each.key)):
+            for artifact in sorted(artifacts, key=lambda artifact: (artifact.kind, artifact.key)):
                 held.enter_context(self.lock(artifact.kind, artifact.key, shared=True))
                 self._check(artifact, hashes)
             yield
 
     def _check(self, artifact: Artifact, hashes: Hashes) -> None:
         name = f"{artifact.kind}/{artifact.key}"
-        found, problem = self.examine(artifact.kind, artifact.key, hashes)
+        present, problem = self.examine(artifact.kind, artifact.key, hashes)
         if problem:
-            # found whole by what is remembered, and is not: a disk has lost bits
+            # whole by the remembered hashes, and yet damaged: a disk has lost bits
             Hashes(self.fingerprints).forget(self.path(artifact.kind, artifact.key) / problem.name)
             raise StoreError(
                 f"the artifact {name} is damaged ({problem}); run again to make it anew"
             )
-        if found is None:
+        if present is None:
             raise StoreError(f"the artifact {name} is gone; run again to make it anew")
-        if found.digest != artifact.digest:
+        if present.digest != artifact.digest:
             raise StoreError(
                 f"another run has made the artifact {name} anew, with other content; run again"
             )
 
     def fresh(self, kind: str, key: str, *, resume: bool = False) -> Path:
-        """The directory to make the artifact in, empty but for the scratch of a run to resume."""
+        """The directory to make the artifact in, empty except for the scratch of a resumed run."""
         folder.refuse_link(self.path(kind, key).parent)
         out = self.root / folder.MAKING / f"{kind}-{key}"
         if os.path.lexists(out) and (not resume or out.is_symlink()):
@@ -158,8 +156,8 @@ class Store:
     def commit(self, out: Path, facts: dict[str, Any]) -> Artifact:
         """Describe the files in `out`, write the manifest last, and rename all into place.
 
-        `facts` are the manifest's fields but files, digest and checksum. An artifact already in
-        the place (a refresh) is moved aside first and deleted after.
+        `facts` are the manifest's fields except files, digest and checksum. An artifact that is
+        already there (a refresh) is first moved aside, and deleted afterwards.
         """
         shutil.rmtree(out / SCRATCH, ignore_errors=True)
         folder.give_modes(out, folder.umask_of(self.root))
@@ -181,14 +179,14 @@ class Store:
 
     @contextmanager
     def _moved_aside(self, path: Path) -> Iterator[None]:
-        """Move what is there out of the way, and delete it at the end."""
+        """Move what is there aside, and delete it at the end."""
         aside = self.root / folder.MAKING / f"{REPLACED}{path.parent.name}-{path.name}"
         aside.parent.mkdir(exist_ok=True)
         folder.remove(aside)
         if os.path.lexists(path):
             path.rename(aside)
         yield
-        with suppress(OSError):  # gc takes what somebody still has open over NFS
+        with suppress(OSError):  # gc will delete what is still open over NFS
             folder.remove(aside)
 
 

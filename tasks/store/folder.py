@@ -1,8 +1,8 @@
-"""The folder of a store: which folder is one, and who may look into it.
+"""The folder of a store: which folder is one, and who may enter it.
 
 A store holds patients' notes. Whoever may enter its folder may read them, so its mode decides:
-0700 (its owner alone) or 2770 (a Unix group), never open to all. Whatever is written into it, by us
-or by a library, gets the folder's mode by way of the process's umask.
+0700 (only its owner) or 2770 (a Unix group), never open to all. Whatever is written into it, by us
+or by a library, gets the folder's mode through the process's umask.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ MARKER = ".clinfuse-store"
 LOCKS, MAKING, FINGERPRINTS, RUNS = ".locks", ".making", ".fingerprints", "runs"
 PRIVATE, SHARED = 0o700, 0o2770
 _OTHERS = 0o007
-# what a folder may hold before it becomes a store: what a disk or a desktop leaves, and what
-# Prefect or an earlier clinfuse leaves of a run that failed before its first step
+# what a folder may hold before it becomes a store: files of a disk or a desktop, and what Prefect
+# or an earlier clinfuse left when a run failed before its first step
 _NOTHING = re.compile(
     r"lost\+found|\.(snapshot|zfs|DS_Store|nfs\w+|locks|making|fingerprints)|[0-9a-f]{32}"
 )
 
 
 def open_for_reading(root: Path) -> None:
-    """Check that the folder is a store that we may read; nothing is written.
+    """Check that the folder is a store that we may read, without writing anything.
 
     Raises StoreError otherwise.
     """
@@ -46,9 +46,9 @@ def open_for_reading(root: Path) -> None:
 
 
 def open_for_writing(root: Path, *, group: bool) -> None:
-    """Check that the folder is a store to write to, or make it one where nothing else is in it.
+    """Check that the folder is a store that we may write to; an empty one becomes a store.
 
-    From here on all that the process writes has the store's mode. Raises StoreError where the
+    From now on all that the process writes has the store's mode. Raises StoreError where the
     folder holds something else, is open to every user, or cannot be written.
     """
     try:
@@ -73,12 +73,12 @@ def open_for_writing(root: Path, *, group: bool) -> None:
 
 
 def umask_of(root: Path) -> int:
-    """Under which umask files have the mode of the store: 077 in a private one, 007 in a shared."""
+    """The umask that gives files the mode of the store: 077 in a private one, 007 in a shared."""
     return ~root.stat().st_mode & 0o077
 
 
 def give_modes(folder: Path, umask: int) -> None:
-    """Give a folder and all in it the modes that the umask grants, whoever wrote it how."""
+    """Give a folder and all that is in it the modes that the umask grants."""
     for path, _, names in os.walk(folder):
         _give_mode(path, 0o777 & ~umask)
         for name in names:
@@ -86,7 +86,7 @@ def give_modes(folder: Path, umask: int) -> None:
 
 
 def kinds(root: Path) -> list[Path]:
-    """The folders of artifacts, one a kind; links are not followed."""
+    """The folders of artifacts, one for each kind; links are not followed."""
     others = (RUNS, "lost+found")
     return [
         path
@@ -96,7 +96,7 @@ def kinds(root: Path) -> list[Path]:
 
 
 def folders_in(path: Path) -> list[Path]:
-    """The folders in a folder, by name; links are none, and none are in a folder not there."""
+    """The folders in a folder, by name, without links; none if the folder does not exist."""
     if path.is_symlink() or not path.is_dir():
         return []
     with os.scandir(path) as entries:
@@ -105,7 +105,7 @@ def folders_in(path: Path) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it is there; what a link leads to stays."""
+    """Remove a file, a link or a folder, if it exists; the target of a link stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -113,7 +113,7 @@ def remove(path: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise StoreError where a link stands in place of a folder of the store."""
+    """Raise StoreError where a folder of the store is replaced by a link."""
     if path.is_symlink():
         raise StoreError(
             f"{path} is a link, and a store is one folder; move the folder itself there, "
@@ -122,7 +122,7 @@ def refuse_link(path: Path) -> None:
 
 
 def _is_store(root: Path) -> bool:
-    """Whether it has our marker, or, made before there was one, what only a store has."""
+    """Whether it has our marker, or, from before there was one, what only a store has."""
     if (root / MARKER).is_file() or ((root / LOCKS).is_dir() and (root / MAKING).is_dir()):
         return True
     return (root / RUNS).is_dir() and any(
@@ -138,14 +138,14 @@ def _has_manifest(folder: Path) -> bool:
 
 
 def _set_mode(root: Path, group: bool) -> None:
-    """Give a new store its mode; one that a group alone may enter, its maker keeps as it is."""
+    """Give a new store its mode; a folder that only a group may enter keeps its own."""
     mode = stat.S_IMODE(root.stat().st_mode)
     try:
         if group:
             root.chmod(SHARED)
         elif mode & _OTHERS:
             root.chmod(PRIVATE)
-    except PermissionError:  # another's: a mounted volume, say
+    except PermissionError:  # another user's, e.g. a mounted volume
         raise StoreError(
             f"{root} belongs to another user and is open to others (mode {mode:o}); name a new "
             f"folder in it, such as {root / 'store'}"

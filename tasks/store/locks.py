@@ -16,7 +16,7 @@ from tasks.errors import StoreError
 def locked(
     path: Path, *, shared: bool = False, waiting: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Hold the lock file, made where it is not there; `waiting` is told once if it is held."""
+    """Hold the lock file, made if need be; `waiting` is called once if another process holds it."""
     mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         with _opened(path) as file:
@@ -30,12 +30,12 @@ def locked(
             if _is_at(file, path):
                 yield
                 return
-            # `discarding` removed the file while we waited: what we hold is no one's lock
+            # `discarding` removed the file while we waited: nobody else will see what we hold
 
 
 @contextmanager
 def discarding(path: Path) -> Iterator[bool]:
-    """Hold the lock if nobody does, and remove its file at the end; whether it is held."""
+    """Hold the lock if it is free, and remove its file at the end; yields whether it is held."""
     with _opened(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +54,9 @@ def discarding(path: Path) -> Iterator[bool]:
 def _opened(path: Path) -> TextIO:
     try:
         path.parent.mkdir(exist_ok=True)
-        return path.open("a+")  # NFS grants a shared lock on what is open for reading only
+        return path.open(
+            "a+"
+        )  # NFS: a shared lock needs it open for reading, the other for writing
     except OSError as error:
         raise StoreError(
             f"the lock {path} cannot be taken ({error.strerror}); correct its permissions"

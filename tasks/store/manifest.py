@@ -1,4 +1,4 @@
-"""An artifact's manifest, and what in its folder is not as the manifest says."""
+"""An artifact's manifest, and how its folder differs from what the manifest says."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tasks.keys import Artifact, is_bookkeeping, sha256_of
 from tasks.printable import printable
 
 MANIFEST = "manifest.json"
-RECORD = "result.json"  # Prefect's own record, written afresh at every hit
-UNDIGESTED = frozenset({"history.parquet"})  # holds run times: its bytes differ between equal runs
+RECORD = "result.json"  # Prefect's record, rewritten at every hit
+UNDIGESTED = frozenset({"history.parquet"})  # its run times differ between equal runs
 
 
 class File(BaseModel):
@@ -58,7 +58,7 @@ class Manifest(BaseModel):
     packages: dict[str, str]
     git_commit: str | None
     host: str
-    cores: int | None = None  # None, and no GPUs: made before these were written down
+    cores: int | None = None  # None, and no GPUs: made before these were recorded
     gpus: tuple[str, ...] = ()
     flow_run_id: str | None
     task_run_id: str | None
@@ -66,9 +66,9 @@ class Manifest(BaseModel):
 
     @classmethod
     def of(cls, folder: Path, facts: dict[str, Any]) -> Manifest:
-        """Describe the files of a folder; `facts` are all fields but files, digest and checksum.
+        """Describe the files of a folder; `facts` are all fields except files, digest and checksum.
 
-        Raises ValueError where there is something but regular files and folders.
+        Raises ValueError where it holds anything but regular files and folders.
         """
         files = tuple(_describe(folder, name, regular) for name, regular in _entries(folder))
         manifest = cls(files=files, digest=digest_of(files), **facts)
@@ -77,7 +77,7 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of an artifact's folder; ValueError says in a few words what is wrong."""
+        """The manifest of an artifact's folder; a ValueError says briefly what is wrong."""
         path = folder / MANIFEST
         if not os.path.lexists(path):
             raise ValueError("is missing")
@@ -108,10 +108,10 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """A file of an artifact's folder that is not as the manifest says."""
+    """A file of an artifact's folder that differs from what the manifest says."""
 
     name: str  # relative to the folder
-    what: str  # "is missing", say
+    what: str  # e.g. "is missing"
     unlisted: bool = False  # a file that no step wrote, beside content that is whole
 
     def __str__(self) -> str:
@@ -124,7 +124,7 @@ def problems(folder: Path, sha256: Callable[[Path], str] = sha256_of) -> Iterato
     Args:
         sha256: how the hash of a file's content is found.
 
-    Raises StoreError where we may not read it, which says nothing of its content.
+    Raises StoreError where we may not read it, which says nothing about its content.
     """
     try:
         yield from _problems(folder, sha256)
@@ -158,31 +158,30 @@ def _problems(folder: Path, sha256: Callable[[Path], str]) -> Iterator[Problem]:
 
 
 def digest_of(files: Iterable[File]) -> str:
-    """The SHA-256 over the files' names and hashes, run times and training history left out."""
+    """The SHA-256 over the files' names and hashes, without those of UNDIGESTED."""
     named = [[file.name, file.sha256] for file in files if Path(file.name).name not in UNDIGESTED]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _checksum(fields: dict[str, Any]) -> str:
-    """The SHA-256 over a manifest's fields as JSON, without the checksum itself."""
+    """The SHA-256 over a manifest's fields as JSON, except the checksum."""
     rest = {name: value for name, value in fields.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _entries(folder: Path) -> list[tuple[str, bool]]:
-    """The name of everything below the folder but folders, and whether it is a regular file.
+    """All that is below the folder, except folders: its name, and whether it is a regular file.
 
-    In the order in which `sorted(folder.rglob("*"))` would have them; the manifest and Prefect's
-    record are left out.
+    In the order of `sorted(folder.rglob("*"))`, without the manifest and Prefect's record.
     """
-    found = []
+    entries = []
     for path, folders, names in os.walk(folder, onerror=_raise):
         links = [name for name in folders if os.path.islink(os.path.join(path, name))]
         for name in (*names, *links):
             entry = Path(path, name)
             if entry.parent != folder or name not in (MANIFEST, RECORD):
-                found.append((entry.relative_to(folder), stat.S_ISREG(entry.lstat().st_mode)))
-    return [(str(name), regular) for name, regular in sorted(found)]
+                entries.append((entry.relative_to(folder), stat.S_ISREG(entry.lstat().st_mode)))
+    return [(str(name), regular) for name, regular in sorted(entries)]
 
 
 def _raise(error: OSError) -> None:
@@ -205,5 +204,5 @@ def _is_as_described(path: Path, file: File, sha256: Callable[[Path], str]) -> b
         return path.stat().st_size == file.bytes and sha256(path) == file.sha256
     except PermissionError:
         raise
-    except OSError:  # a disk that cannot read it
+    except OSError:  # the disk cannot read it
         return False

@@ -42,17 +42,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Condition:
-    """A disease or state that a patient may have, and every way to write it."""
+    """A disease or state that a patient may have, and all the ways to write it."""
 
     name: str
-    chronic: bool  # kept over a patient's admissions; else drawn anew for each
+    chronic: bool  # the same in all of a patient's admissions; else drawn for each
     prevalence: float  # share of admissions
     profiles: tuple[str, ...]  # the kinds of patient in whom it is common
     sex: str | None  # only in this sex
     death: float  # chance that it alone ends the admission
     groups: dict[int, tuple[tuple[Code, ...], ...]]  # ICD version -> categories -> full codes
     forms: tuple[str, ...]  # title-like, abbreviation, lay words
-    held_out: tuple[str, ...]  # never in a training patient's admission note
+    held_out: tuple[str, ...]  # never in the admission note of a training patient
     drug: str
 
 
@@ -72,7 +72,7 @@ class Label:
     code: str
     causes: tuple[tuple[int, float], ...]  # (condition, chance that it is coded)
     codes: tuple[tuple[Code, ...], ...]  # the full codes that each cause may get
-    stream: str | None = None  # its draws are shared with what else happens under that name
+    stream: str | None = None  # name of the draws that it shares with other events
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,16 @@ def diagnosis_labels(
 ) -> tuple[Label, ...]:
     """The diagnosis categories of an ICD version, in order of their code.
 
-    A condition is coded in its first category with chance `coded`, in each further one with
-    `coded_further`, each give or take; conditions may share a category (noisy-or).
+    A condition is coded in its first category with a chance of about `coded`, in each further one
+    with about `coded_further`; conditions may share a category (noisy-or).
     """
     causes: dict[str, list[tuple[int, float]]] = {}
     codes: dict[str, list[tuple[Code, ...]]] = {}
     for index, condition in enumerate(catalog.conditions):
-        for place, group in enumerate(condition.groups[version]):
+        for rank, group in enumerate(condition.groups[version]):
             category = group[0].category
-            if place:
-                chance = coded_further * (1.0 + 0.4 * _wobble(index + place))
+            if rank:
+                chance = coded_further * (1.0 + 0.4 * _wobble(index + rank))
             else:
                 chance = coded * (1.0 + 0.1 * _wobble(index))
             causes.setdefault(category, []).append((index, min(chance, 0.98)))

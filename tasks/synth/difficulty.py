@@ -1,4 +1,4 @@
-"""How hard the generated task is: every knob, its default, and why it stands there."""
+"""How hard the generated task is: every parameter, its default, and the reason for it."""
 
 from pydantic import Field
 
@@ -6,12 +6,12 @@ from tasks.config import Config
 
 
 class Difficulty(Config):
-    """The knobs of the generator; a changed default is a commit of its own with its reason."""
+    """The generator's parameters; a default is changed in a separate commit, with its reason."""
 
     profile_ratio: float = Field(
         default=25.0,
         gt=1,
-        description="How much more common a condition is in its own profiles of patient",
+        description="How much more common a condition is in its own patient profiles",
     )
     severity: tuple[float, float, float] = Field(
         default=(0.5, 0.33, 0.17), description="Shares of mild, moderate and severe admissions"
@@ -20,7 +20,7 @@ class Difficulty(Config):
         default=(0.6, 1.1, 2.0), description="Relative frequency of acute conditions by severity"
     )
     largest_prior: float = Field(
-        default=0.7, gt=0, lt=1, description="No condition is more common than this in any profile"
+        default=0.7, gt=0, lt=1, description="The largest frequency of a condition in any profile"
     )
     coded: float = Field(default=0.86, gt=0, lt=1, description="P(code | condition)")
     coded_further: float = Field(
@@ -38,7 +38,7 @@ class Difficulty(Config):
     without_note: float = Field(
         default=0.05, ge=0, lt=1, description="Share of admissions without a discharge note"
     )
-    # P(how the admission note speaks of a condition | the patient has it); the rest is omitted
+    # P(how the admission note mentions a condition | the patient has it); the rest is omitted
     affirmed: float = Field(default=0.26, description="P(affirmed | present)")
     affirmed_with_drug: float = Field(
         default=0.06, description="P(affirmed, and its drug | present)"
@@ -47,8 +47,8 @@ class Difficulty(Config):
     uncertain: float = Field(default=0.06, description="P(written as possible | present)")
     historical: float = Field(default=0.04, description="P(written as past | present)")
     negated: float = Field(default=0.03, description="P(written as absent | present)")
-    relative: float = Field(default=0.04, description="P(written of a relative | present)")
-    # mean P(... | the patient has it not), spread over conditions by the root of their prevalence
+    relative: float = Field(default=0.04, description="P(written about a relative | present)")
+    # mean P(... | the patient does not have it), in proportion to the root of its prevalence
     false_affirmed: float = Field(
         default=0.0008, description="Mean P(affirmed | absent): carried forward"
     )
@@ -59,10 +59,13 @@ class Difficulty(Config):
     false_historical: float = Field(default=0.004, description="Mean P(written as past | absent)")
     false_negated: float = Field(default=0.012, description="Mean P(written as absent | absent)")
     false_relative: float = Field(
-        default=0.005, description="Mean P(written of a relative | absent)"
+        default=0.005, description="Mean P(written about a relative | absent)"
     )
     held_out_share: float = Field(
-        default=0.33, ge=0, le=1, description="Share of held-out forms in others' admission notes"
+        default=0.33,
+        ge=0,
+        le=1,
+        description="Share of held-out forms in admission notes outside train",
     )
     complaint_own: float = Field(
         default=0.88, description="P(chief complaint is typical of the profile)"

@@ -1,34 +1,32 @@
-"""Random numbers by counter: each is a function of (seed, stream, key, slot) and of nothing else.
+"""Random numbers by counter: each is a function of (seed, stream, key, slot) and nothing else.
 
-So a patient's content does not depend on how many patients are made, nor on the size of a chunk.
+So a patient's content depends neither on how many patients are made nor on the chunk size.
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Keys = NDArray[np.uint64]
+from tasks.sampling import GOLDEN, keyed_numbers, splitmix
+
+Keys = NDArray[np.integer]
 Uniforms = NDArray[np.float64]
+Option = TypeVar("Option")
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
-
-def bits(seed: int, stream: str, keys: Keys, slots: int) -> Keys:
+def bits(seed: int, stream: str, keys: Keys, slots: int) -> NDArray[np.uint64]:
     """Return 64 random bits for each key and slot, [keys, slots].
 
-    The generator is splitmix64 (Steele, Lea, Flood 2014), its finalizer applied to the stream,
-    then to the key, then to the slot.
+    The generator is SplitMix64, its finalizer applied to the stream and key, then to the slot.
     """
-    start = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
-    base = np.uint64(int.from_bytes(start, "big"))
-    with np.errstate(over="ignore"):
-        rows = _mixed(base + keys.astype(np.uint64) * _GOLDEN)
-        columns = np.arange(1, slots + 1, dtype=np.uint64) * _GOLDEN
-        return _mixed(rows[:, None] + columns[None, :])
+    rows = splitmix(keyed_numbers([f"{seed}/{stream}"]) + keys.astype(np.uint64) * GOLDEN)
+    columns = np.arange(1, slots + 1, dtype=np.uint64) * GOLDEN
+    return splitmix(rows[:, None] + columns)
 
 
 def uniforms(seed: int, stream: str, keys: Keys, slots: int) -> Uniforms:
@@ -52,12 +50,15 @@ def choose(cumulative: Uniforms, uniform: Uniforms) -> NDArray[np.int64]:
     return np.minimum((uniform[:, None] >= cumulative).sum(1), cumulative.shape[-1] - 1)
 
 
+def pick(options: Sequence[Option], uniform: float) -> Option:
+    """Pick an option by a number in [0, 1): all are equally likely.
+
+    >>> pick("abcd", 0.5)
+    'c'
+    """
+    return options[int(uniform * len(options))]
+
+
 def sources(seed: int, stream: str, keys: Keys) -> list[random.Random]:
     """Return one generator for each key, for prose that takes an unknown number of draws."""
     return [random.Random(int(word)) for word in bits(seed, stream, keys, 1)[:, 0]]
-
-
-def _mixed(words: Keys) -> Keys:
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))

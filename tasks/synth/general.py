@@ -1,4 +1,4 @@
-"""Writes the general corpus: plain English on everyday things and lay talk of health."""
+"""Writes the general corpus: plain English about everyday things and health in lay words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from random import Random
 
 from tasks.synth import phrases, plain_words
 from tasks.synth.catalog import Catalog, Condition
+from tasks.synth.draws import pick
+from tasks.synth.voice import capital
 
 _ALPHABET = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _EVERYDAY = (
@@ -48,7 +50,7 @@ _EVERYDAY = (
     "A former farmer, now ___ years old, recently had a remote house built.",
     "{Who} never had a car; a prior one was sold {time}.",
 )
-# titles as newspapers, handbooks and forms print them: a tokenizer must know such capital words
+# titles as in newspapers, handbooks and forms: a tokenizer must know these words in capitals
 _HEADLINES = (
     "FAMILY HISTORY",
     "SOCIAL HISTORY",
@@ -111,10 +113,10 @@ _HEALTH = (
 
 
 def general_corpus(catalog: Catalog, seed: int, characters: int = 600_000) -> str:
-    """Return documents of several sentences, one a paragraph, blank lines between.
+    """Return documents of several sentences, one a paragraph, with blank lines between them.
 
-    No form that is held out of the training notes occurs, and no abbreviation: the topics are the
-    forms in plain words, each sentence by itself, so nothing says which two mean the same.
+    No form that is held out of the training notes occurs, and no abbreviation: the topics are
+    forms in plain words, each in a sentence of its own, so nothing says which two mean the same.
     """
     draw = Random(f"general/{seed}")
     topics = _plain([form for condition in catalog.conditions for form in condition.forms])
@@ -137,7 +139,7 @@ def general_corpus(catalog: Catalog, seed: int, characters: int = 600_000) -> st
     length = 0
     while length < characters:
         health = draw.random() < 0.7
-        sentences = [f"{_pick(_HEADLINES, draw)}."] if draw.random() < 0.6 else []
+        sentences = [f"{pick(_HEADLINES, draw.random())}."] if draw.random() < 0.6 else []
         sentences += [
             _sentence(_HEALTH if health and draw.random() < 0.85 else _EVERYDAY, words, known, draw)
             for _ in range(4 + int(draw.random() * 8))
@@ -152,26 +154,30 @@ def _sentence(
 ) -> str:
     chosen: dict[str, str] = {}
     for number in ("", "2", "3", "4", "5"):
-        chosen |= {f"{name}{number}": _pick(options, draw) for name, options in words.items()}
+        chosen |= {
+            f"{name}{number}": pick(options, draw.random()) for name, options in words.items()
+        }
         chosen[f"number{number}"] = str(10 + int(draw.random() * 130))
         chosen[f"name{number}"] = _made_up(draw)
         chosen[f"letters{number}"] = _letters(known, draw)
-    chosen["other"] = _pick(plain_words.PEOPLE, draw)
-    chosen |= {name.capitalize(): _capital(text) for name, text in chosen.items()}
+    chosen["other"] = pick(plain_words.PEOPLE, draw.random())
+    chosen |= {name.capitalize(): capital(text) for name, text in chosen.items()}
     chosen["Time_"] = chosen["Time"] + ","
-    return _pick(frames, draw).format(**chosen)
+    return pick(frames, draw.random()).format(**chosen)
 
 
 def _made_up(draw: Random) -> str:
-    """A name of a person or town that nobody knows: it teaches a model the pieces of words."""
-    syllables = [_pick(plain_words.SYLLABLES, draw) for _ in range(2 + int(draw.random() * 3))]
-    return _capital("".join(syllables))
+    """An invented name of a person or town: it teaches a model the pieces of words."""
+    syllables = [
+        pick(plain_words.SYLLABLES, draw.random()) for _ in range(2 + int(draw.random() * 3))
+    ]
+    return capital("".join(syllables))
 
 
 def _letters(known: set[str], draw: Random) -> str:
-    """Two to four capital letters, none of them an abbreviation of the clinic's."""
+    """Two to four capital letters that are no clinical abbreviation."""
     while True:
-        text = "".join(_pick(_ALPHABET, draw) for _ in range(2 + int(draw.random() * 3)))
+        text = "".join(pick(_ALPHABET, draw.random()) for _ in range(2 + int(draw.random() * 3)))
         if text.lower() not in known:
             return text
 
@@ -182,17 +188,9 @@ def _all_forms(condition: Condition) -> list[str]:
 
 
 def _plain(names: Sequence[str]) -> list[str]:
-    """The names that a newspaper could print: small letters, and no abbreviation."""
+    """The names that a newspaper could print: lower case, and no abbreviation."""
     return [name for name in names if re.fullmatch(r"[a-z ]+", name) and len(name) > 4]
 
 
 def _flat(groups: Sequence[Sequence[str]]) -> list[str]:
     return [name for group in groups for name in group]
-
-
-def _pick(options: Sequence[str], draw: Random) -> str:
-    return options[int(draw.random() * len(options))]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -53,7 +53,7 @@ _TYPES = (
     *("SURGICAL SAME DAY ADMISSION",) * 2,
     *("DIRECT EMER.", "ELECTIVE"),
 )
-# stays of two days or less that never come to a full admission, as often as any other
+# for stays of two days or less that never become a full admission
 _OBSERVATION = (
     *("EU OBSERVATION",) * 14,
     *("DIRECT OBSERVATION",) * 4,
@@ -63,7 +63,7 @@ _OBSERVED_FOR = np.timedelta64(2 * 1440, "m")
 _BY_EMERGENCY = ("EW EMER.", "EU OBSERVATION", "OBSERVATION ADMIT")
 _FROM = ("PHYSICIAN REFERRAL", "PHYSICIAN REFERRAL", "TRANSFER FROM HOSPITAL", "CLINIC REFERRAL")
 _HOME = ("HOME", "HOME", "HOME HEALTH CARE", "SKILLED NURSING FACILITY", "REHAB", "")
-_HOSPICE_DAYS, _HOSPICE_SHARE = 30, 0.4  # of those who die so soon after
+_HOSPICE_DAYS, _HOSPICE_SHARE = 30, 0.4  # share of those who die within these days
 _INSURANCE = ("Other", "Other", "Medicare", "Medicare", "Medicaid")
 _LANGUAGE = ("ENGLISH",) * 9 + ("?",)
 _MARRIED = ("SINGLE", "MARRIED", "MARRIED", "WIDOWED", "DIVORCED", "")
@@ -78,7 +78,7 @@ Row = Sequence[Any]
 
 
 class Tables:
-    """The open source folder: one gzipped CSV a table, written as it comes, with no time in it."""
+    """The open source folder: one gzipped CSV for each table, streamed, without a time stamp."""
 
     def __init__(self, folder: Path, columns: Mapping[str, str] = COLUMNS) -> None:
         self._open = ExitStack()
@@ -152,20 +152,18 @@ def patient_rows(patients: Patients, stays: Stays) -> Iterator[Row]:
 def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[Row]:
     """Rows of hosp/admissions."""
     uniform = draws.uniforms(seed, "desk", admissions.key, 6)
-    # what a person keeps over admissions is drawn by the key of the first
-    person = draws.uniforms(
-        seed, "register", admissions.key - admissions.place.astype(np.uint64), 3
-    )
+    # what stays the same for a person is drawn with the key of the first admission
+    person = draws.uniforms(seed, "register", admissions.key - admissions.ordinal, 3)
     short = stays.discharged - stays.admitted <= _OBSERVED_FOR
     for row in range(len(admissions)):
         visit, kept = uniform[row], person[row]
         admitted, discharged = stays.admitted[row], stays.discharged[row]
         died = bool(stays.died[row])
         types = _OBSERVATION if _is_observed(stays, row, short[row], visit[0]) else _TYPES
-        kind = one_of(types, visit[0] * 2 % 1)
+        kind = pick_or_none(types, visit[0] * 2 % 1)
         emergency = kind in _BY_EMERGENCY
         registered = admitted - np.timedelta64(60 + int(visit[4] * 400), "m")
-        if admissions.place[row]:  # back on the day of discharge: not registered before it
+        if admissions.ordinal[row]:  # back on the day of discharge: registered only after it
             registered = max(registered, stays.discharged[row - 1])
         yield (
             int(stays.subject_id[admissions.patient[row]]),
@@ -175,12 +173,12 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
             clock(discharged) if died else None,
             kind,
             f"P{int(visit[5] * 36**4) % 10000:04d}A",
-            "EMERGENCY ROOM" if emergency else one_of(_FROM, visit[1]),
+            "EMERGENCY ROOM" if emergency else pick_or_none(_FROM, visit[1]),
             "DIED" if died else _goes_to(admissions, stays, row, visit[2]),
-            one_of(_INSURANCE, kept[0]),
-            one_of(_LANGUAGE, kept[1]),
-            one_of(_MARRIED, visit[3]),
-            one_of(_RACE, kept[2]),
+            pick_or_none(_INSURANCE, kept[0]),
+            pick_or_none(_LANGUAGE, kept[1]),
+            pick_or_none(_MARRIED, visit[3]),
+            pick_or_none(_RACE, kept[2]),
             clock(registered) if emergency else None,
             clock(admitted + np.timedelta64(45, "m")) if emergency else None,
             int(died),
@@ -191,15 +189,15 @@ def code_rows(
     subject: int, hadm: int, version: int, codes: Sequence[Code], day: str | None = None
 ) -> Iterator[Row]:
     """Rows of diagnoses_icd, or with a day of procedures_icd, of one admission."""
-    for place, code in enumerate(codes, 1):
+    for number, code in enumerate(codes, 1):
         if day is None:
-            yield subject, hadm, place, code.code, version
+            yield subject, hadm, number, code.code, version
         else:
-            yield subject, hadm, place, day, code.code, version
+            yield subject, hadm, number, day, code.code, version
 
 
 def clock(minute: np.datetime64) -> str:
-    """A minute as MIMIC writes it: 2180-05-06 22:23:00."""
+    """A minute in MIMIC's format: 2180-05-06 22:23:00."""
     return f"{str(minute).replace('T', ' ')}:00"
 
 
@@ -214,9 +212,9 @@ def _goes_to(admissions: Admissions, stays: Stays, row: int, uniform: float) -> 
         days = dod - stays.discharged[row].astype("datetime64[D]")
         if days <= np.timedelta64(_HOSPICE_DAYS, "D"):
             return "HOSPICE"
-    return one_of(_HOME, uniform)
+    return pick_or_none(_HOME, uniform)
 
 
-def one_of(options: Sequence[str], uniform: float) -> str | None:
-    """The option at that place between 0 and 1; an empty one is None."""
-    return options[int(uniform * len(options))] or None
+def pick_or_none(options: Sequence[str], uniform: float) -> str | None:
+    """Pick an option by a number in [0, 1); an empty one is None."""
+    return draws.pick(options, uniform) or None

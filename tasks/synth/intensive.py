@@ -1,4 +1,4 @@
-"""Writes the ICU stays, and what was done in them: ventilation in charted intervals, lines."""
+"""The rows of ICU stays and of their procedures: ventilation in charted intervals, lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.synth import draws
-from tasks.synth.hospital import Row, clock, one_of
+from tasks.synth.hospital import Row, clock, pick_or_none
 from tasks.synth.latent import MOST_ADMISSIONS, Admissions, Floats
 from tasks.synth.release import MIMIC_IV
 from tasks.synth.stays import Stays
@@ -22,10 +22,10 @@ _UNITS = (
     "Trauma SICU (TSICU)",
 )
 _STAY_IDS = 10_000_000  # above the admission's id
-# the id that the stay of a patient 833,333 places on would have: further than patients go
+# the id that the stay of the patient 833,333 positions further would have: beyond all patients
 _SECOND_STAY = 833_333 * MOST_ADMISSIONS * 6_153_721
 _BACK_AFTER = 1440  # minutes from the first ICU stay to the second
-_TUBE_AFTER = 30  # minutes from the begin of the stay
+_TUBE_AFTER = 30  # minutes from the start of the stay
 _TUBE_AGAIN_SHARE = 0.3  # of the second stays of ventilated patients
 
 
@@ -46,7 +46,7 @@ def intensive_rows(seed: int, admissions: Admissions, stays: Stays) -> tuple[lis
     for row in np.flatnonzero(stays.intensive):
         for number, stay in enumerate(_stays(admissions, stays, int(row), uniform[row])):
             end = stay.start + np.timedelta64(stay.minutes, "m")
-            unit, length = one_of(_UNITS, uniform[row, 0]), round(stay.minutes / 1440, 10)
+            unit, length = pick_or_none(_UNITS, uniform[row, 0]), round(stay.minutes / 1440, 10)
             stay_rows.append((*stay.ids, unit, unit, clock(stay.start), clock(end), length))
             event_rows += _events(stay, number, uniform[row])
     return stay_rows, event_rows
@@ -86,10 +86,10 @@ def _events(stay: _Stay, number: int, uniform: Floats) -> Iterator[Row]:
     if uniform[4] < 0.3:
         line = ("min", "Invasive Lines", "ContinuousProcess", 50)
         planned.append((225752, stay.minutes - 60, *line))
-    for place, (item, value, unit, category, kind, after) in enumerate(planned):
+    for event, (item, value, unit, category, kind, after) in enumerate(planned):
         begun = stay.start + np.timedelta64(after, "m")
         ended = begun + np.timedelta64(value, "m")
-        order = (stay.ids[2] * 16 + number * 8 + place) % 9_999_991
+        order = (stay.ids[2] * 16 + number * 8 + event) % 9_999_991
         site = ("Left Radial", "Invasive Arterial") if item == 225752 else (None, None)
         times = (clock(begun), clock(ended), clock(ended))
         order_columns = (order, order, category, kind, weight)

@@ -1,4 +1,4 @@
-"""Who falls ill with what: the prior of the latent state, and draws of admissions from it."""
+"""Which patients have which conditions: the prior of the latent state, and admissions from it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Prior:
 class Patients:
     """One chunk of patients."""
 
-    index: Ints  # [patients], the patient's place in the whole population
+    index: Ints  # [patients], the patient's number in the whole population
     sex: Ints  # [patients], index into SEXES
     profile: Ints  # [patients]
     admissions: Ints  # [patients], how many
@@ -51,9 +51,9 @@ class Admissions:
     """The admissions of a chunk of patients, in order of patient and time."""
 
     patient: Ints  # [admissions], row of the patient in its chunk
-    place: Ints  # [admissions], 0 is the patient's first
+    ordinal: Ints  # [admissions], 0 is the patient's first
     last: NDArray[np.bool_]  # [admissions], the patient's last
-    key: NDArray[np.uint64]  # [admissions], the counter of their random draws
+    key: Ints  # [admissions], the counter of their random draws
     sex: Ints  # [admissions]
     severity: Ints  # [admissions]
     state: Ints  # [admissions], profile and severity
@@ -75,24 +75,24 @@ def prior(catalog: Catalog, difficulty: Difficulty) -> Prior:
     sex_weights = {"F": _FEMALE, "M": 1 - _FEMALE}
     for index, condition in enumerate(catalog.conditions):
         home = np.isin(PROFILES, condition.profiles).repeat(SEVERITIES)
-        # what is common in all must not be as rare outside its profiles as what is rare
+        # common conditions must not be as rare outside their profiles as rare ones
         ratio = 1 + (difficulty.profile_ratio - 1) * (1 - condition.prevalence) ** 4
         shape = np.where(home, ratio, 1.0)
         if not condition.chronic:
             shape = shape * by_severity
         share = sex_weights[condition.sex] if condition.sex else 1.0
         curve = _scaled(shape, state, condition.prevalence / share, difficulty.largest_prior)
-        for place, sex in enumerate(SEXES):
+        for column, sex in enumerate(SEXES):
             if condition.sex in (None, sex):
-                present[place, :, index] = curve
+                present[column, :, index] = curve
     chronic = np.array([condition.chronic for condition in catalog.conditions])
     return Prior(state, present, chronic)
 
 
-def draw_patients(seed: int, index: Ints, world: Prior, difficulty: Difficulty) -> Patients:
+def draw_patients(seed: int, index: Ints, prior: Prior, difficulty: Difficulty) -> Patients:
     """Draw sex, profile and number of admissions of the patients with these indices."""
-    uniform = draws.uniforms(seed, "patient", index.astype(np.uint64), 3)
-    weights = world.state.reshape(-1, SEVERITIES).sum(1)
+    uniform = draws.uniforms(seed, "patient", index, 3)
+    weights = prior.state.reshape(-1, SEVERITIES).sum(1)
     further = difficulty.further_admission
     longer = np.floor(np.log1p(-uniform[:, 2]) / np.log(further)).astype(np.int64)
     return Patients(
@@ -103,37 +103,37 @@ def draw_patients(seed: int, index: Ints, world: Prior, difficulty: Difficulty) 
     )
 
 
-def draw_admissions(seed: int, patients: Patients, world: Prior) -> Admissions:
+def draw_admissions(seed: int, patients: Patients, prior: Prior) -> Admissions:
     """Draw each admission's severity and conditions; a patient keeps the chronic ones."""
     rows = np.repeat(np.arange(len(patients.index)), patients.admissions)
     first = np.concatenate([[0], np.cumsum(patients.admissions)[:-1]])
-    place = np.arange(len(rows)) - first[rows]
-    key = (patients.index[rows] * MOST_ADMISSIONS + place).astype(np.uint64)
+    ordinal = np.arange(len(rows)) - first[rows]
+    key = patients.index[rows] * MOST_ADMISSIONS + ordinal
     profile, sex = patients.profile[rows], patients.sex[rows]
-    by_profile = world.state.reshape(-1, SEVERITIES)
+    by_profile = prior.state.reshape(-1, SEVERITIES)
     cumulative = np.cumsum(by_profile / by_profile.sum(1, keepdims=True), 1)
     severity = draws.choose(cumulative[profile], draws.uniforms(seed, "severity", key, 1)[:, 0])
     state = profile * SEVERITIES + severity
-    conditions = world.present.shape[2]
-    of_life = draws.uniforms(seed, "chronic", patients.index.astype(np.uint64), conditions)
+    conditions = prior.present.shape[2]
+    of_life = draws.uniforms(seed, "chronic", patients.index, conditions)
     of_stay = draws.uniforms(seed, "acute", key, conditions)
-    uniform = np.where(world.chronic, of_life[rows], of_stay)
+    uniform = np.where(prior.chronic, of_life[rows], of_stay)
     return Admissions(
         patient=rows,
-        place=place,
-        last=place == patients.admissions[rows] - 1,
+        ordinal=ordinal,
+        last=ordinal == patients.admissions[rows] - 1,
         key=key,
         sex=sex,
         severity=severity,
         state=state,
-        present=uniform < world.present[sex, state],
+        present=uniform < prior.present[sex, state],
     )
 
 
 def share_of_last(difficulty: Difficulty) -> float:
     """P(an admission is its patient's last) = 1 / mean number of admissions.
 
-    Only a last admission can end in death; whether it is the last stands in no admission note.
+    Only a last admission can end in death; no admission note says whether it is the last.
     """
     return 1.0 / sum(difficulty.further_admission**more for more in range(MOST_ADMISSIONS))
 

@@ -1,7 +1,7 @@
 """How long an admission lasts, in four classes, and the best prediction of the class.
 
 The number of acute conditions, ventilation and survival are enumerated together, condition by
-condition, so the prediction is exact but for ventilation's length, which stands on 200 quantiles.
+condition, so the prediction is exact except for ventilation's length, which has 200 quantiles.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tasks.synth.truth import Posterior
 OUTCOME = "length_of_stay"
 CLASSES = ("<=3", "(3,7]", "(7,14]", ">14")  # days; as in CORE
 _BOUNDS = (3.0, 7.0, 14.0)
-_BASE, _A_SEVERITY, _AN_ACUTE = 1.6, 1.3, 0.8  # days: of all, of each step, of each condition
+_BASE, _A_SEVERITY, _AN_ACUTE = 1.6, 1.3, 0.8  # days: base, per severity, per condition
 _SPREAD = 0.5  # of the logarithm
 _SHORTEST = 0.3
-_MOST_ACUTE = 14  # more are counted as so many: P(more) is below 1e-6 even in the severe
+_MOST_ACUTE = 14  # more count as 14: P(more) is below 1e-6 even in the severe
 
 
 def draw(seed: int, admissions: Admissions, catalog: Catalog, ventilated_days: Floats) -> Floats:
-    """Length of stay in days, [admissions]; who is ventilated stays for that long besides."""
+    """Length of stay in days, [admissions]; the days on the ventilator are added."""
     noise = draws.normals(seed, "length", admissions.key, 1)[:, 0]
     usual = _mean(admissions.severity, acute_count(admissions, catalog)) * np.exp(_SPREAD * noise)
     return np.maximum(usual, _SHORTEST) + ventilated_days
@@ -72,9 +72,9 @@ def best_of_length(known: Posterior, catalog: Catalog, difficulty: Difficulty) -
 
 
 def _counts(known: Posterior, catalog: Catalog) -> NDArray[np.float32]:
-    """P(so many acute conditions, and ... | evidence, state), [4, admissions, states, counts].
+    """P(count of acute conditions, and ... | evidence, state), [4, admissions, states, counts].
 
-    The four: whatever else; not ventilated; not killed by a condition; neither of both.
+    The four: anything; not ventilated; not killed by a condition; neither.
     """
     tube = dict(ventilation.causes(catalog))
     joint = np.zeros((4, *known.state.shape, _MOST_ACUTE + 1), np.float32)
@@ -101,11 +101,11 @@ def _class_table() -> Floats:
     mean = _mean(severity, np.arange(_MOST_ACUTE + 1)[None, :])[..., None]
     tube = ventilation.quantiles(200)[:, None, :]
     below = np.zeros((2, SEVERITIES, _MOST_ACUTE + 1, len(_BOUNDS)))
-    for place, bound in enumerate(_BOUNDS):
+    for column, bound in enumerate(_BOUNDS):
         for way, taken in enumerate((np.zeros((SEVERITIES, 1, 1)), tube)):
             left = np.maximum(bound - taken, 1e-9)
             shorter = ndtr(np.log(left / mean) / _SPREAD) * (left >= _SHORTEST)
-            below[way, ..., place] = shorter.mean(-1)
+            below[way, ..., column] = shorter.mean(-1)
     edges = np.concatenate([np.zeros_like(below[..., :1]), below, np.ones_like(below[..., :1])], -1)
     return np.diff(edges, axis=-1)
 

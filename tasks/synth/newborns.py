@@ -1,4 +1,4 @@
-"""The newborns among MIMIC-III's patients: admissions that readers leave out."""
+"""The newborns among MIMIC-III's patients: admissions that studies leave out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 
+from tasks.synth import draws
 from tasks.synth.hospital import Row
 from tasks.synth.latent import MOST_ADMISSIONS
 from tasks.synth.release import MIMIC_III
@@ -27,7 +28,7 @@ class Newborns:
         self._patients = 0
 
     def after(self, patients: int) -> Iterator[tuple[str, list[Row]]]:
-        """Rows, without ROW_ID, of each table for the newborns due after so many more patients."""
+        """Rows of each table (no ROW_ID) for the newborns due after that many more patients."""
         first, self._patients = self._patients // _EVERY, self._patients + patients
         for number in range(first, self._patients // _EVERY):
             yield from self._rows(number)
@@ -35,9 +36,9 @@ class Newborns:
     def _rows(self, number: int) -> Iterator[tuple[str, list[Row]]]:
         draw = Random(f"{self._seed}/iii newborn/{number}")
         # their ids begin where those of the other patients end
-        place = np.array([MIMIC_III.most_patients + number])
-        subject = int(MIMIC_III.subject_ids(self._seed, place)[0])
-        hadm = int(MIMIC_III.admission_id(self._seed, place * MOST_ADMISSIONS)[0])
+        position = np.array([MIMIC_III.most_patients + number])
+        subject = int(MIMIC_III.subject_ids(self._seed, position)[0])
+        hadm = int(MIMIC_III.admission_id(self._seed, position * MOST_ADMISSIONS)[0])
         born = np.datetime64("2110-01-01T00:00:00") + int(draw.random() * 80 * 365 * 86_400)
         gone = born + np.timedelta64(60, "h")
         day, start, end = (
@@ -49,7 +50,7 @@ class Newborns:
             "ADMISSIONS",
             [(*ids, start, end, None, "NEWBORN", *places, "WHITE", None, None, "NEWBORN", 0, 1)],
         )
-        sex = "FM"[int(draw.random() * 2)]
+        sex = draws.pick("FM", draw.random())
         yield "PATIENTS", [(subject, sex, f"{start[:10]} 00:00:00", None, None, None, 0)]
         yield "DIAGNOSES_ICD", [(*ids, 1, NEWBORN_CODE[0])]
         for category in ("Nursing/other", "Discharge summary"):

@@ -1,4 +1,4 @@
-"""Writes discharge notes in MIMIC-IV's layout: admission sections, then what gives it all away.
+"""Writes discharge notes in MIMIC-IV's layout: admission sections, then those that tell it all.
 
 The admission sections are a function of the evidence's symbols, the patient's sex, and draws that
 know nothing else; the later sections are written from the latent state and the outcome itself.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tasks.synth import phrases
+from tasks.synth import draws, phrases
 from tasks.synth.catalog import Catalog
-from tasks.synth.evidence import Said
+from tasks.synth.evidence import Mention
 from tasks.synth.voice import COMPLAINTS, Voice, capital, named
 
-_DENIED_COMPLAINTS = 3  # pertinent negatives of each note, drawn without regard to the patient
-_BLANK = "\n \n"  # the separator lines of the real notes hold a blank
+_DENIED_COMPLAINTS = 3  # pertinent negatives of each note, drawn independently of the patient
+BLANK_LINE = "\n \n"  # the separator lines of real notes hold a blank
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,12 @@ class AdmissionSections:
     family_history: str
     social_history: str
 
-    def as_admission_note(self) -> str:
-        """The sections under upper-case headings, as an admission note is built from them."""
-        return "\n\n".join(
-            f"{title}: {' '.join(text.split())}"
-            for title, text in (
-                ("CHIEF COMPLAINT", self.chief_complaint),
-                ("PRESENT ILLNESS", self.present_illness),
-                ("MEDICAL HISTORY", self.medical_history),
-                ("MEDICATION ON ADMISSION", self.medications),
-                ("ALLERGIES", self.allergies),
-                ("PHYSICAL EXAM", self.physical_exam),
-                ("FAMILY HISTORY", self.family_history),
-                ("SOCIAL HISTORY", self.social_history),
-            )
-        )
-
 
 @dataclass(frozen=True)
-class Told:
+class Symbols:
     """The evidence's symbols of one admission."""
 
-    said: list[tuple[int, Said]]  # (condition, how), without the omitted
+    mentions: list[tuple[int, Mention]]  # (condition, how), without the omitted ones
     complaint: int
     finding: int
     general: int
@@ -61,7 +45,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Course:
-    """What the later sections give away of one admission."""
+    """What the later sections of an admission give away."""
 
     conditions: list[int]
     diagnoses: list[str]  # titles of the codes
@@ -72,43 +56,43 @@ class Course:
 
 
 def admission_sections(
-    catalog: Catalog, told: Told, sex: str, held_out_share: float, draw: Random
+    catalog: Catalog, symbols: Symbols, sex: str, held_out_share: float, draw: Random
 ) -> AdmissionSections:
-    """Write the eight sections; names are of the common forms but for that share."""
+    """Write the eight sections; that share of the names are held-out forms."""
     voice = Voice(catalog, held_out_share, draw)
     pick = voice.pick
-    by_said: dict[Said, list[int]] = {said: [] for said in Said}
-    for condition, said in told.said:
-        by_said[said].append(condition)
-    for group in by_said.values():
+    by_mention: dict[Mention, list[int]] = {mention: [] for mention in Mention}
+    for condition, mention in symbols.mentions:
+        by_mention[mention].append(condition)
+    for group in by_mention.values():
         draw.shuffle(group)
-    affirmed = by_said[Said.AFFIRMED] + by_said[Said.AFFIRMED_WITH_DRUG]
+    affirmed = by_mention[Mention.AFFIRMED] + by_mention[Mention.AFFIRMED_WITH_DRUG]
     opening, past = voice.affirmed(affirmed)
-    negated_now, negated_past = _halves(by_said[Said.NEGATED], draw)
-    family_now, family = _halves(by_said[Said.RELATIVE], draw, share=0.2)
-    drugs = by_said[Said.AFFIRMED_WITH_DRUG] + by_said[Said.DRUG_ONLY]
+    negated_now, negated_past = _halves(by_mention[Mention.NEGATED], draw)
+    family_now, family = _halves(by_mention[Mention.RELATIVE], draw, share=0.2)
+    drugs = by_mention[Mention.AFFIRMED_WITH_DRUG] + by_mention[Mention.DRUG_ONLY]
     home = [condition for condition in drugs if catalog.conditions[condition].chronic]
     given = [condition for condition in drugs if not catalog.conditions[condition].chronic]
-    complaint = COMPLAINTS[told.complaint]
+    complaint = COMPLAINTS[symbols.complaint]
     history = [voice.opening(opening, sex, complaint)]
     others = [word for word in COMPLAINTS if word != complaint]
     history.append(named(pick(phrases.DENIED), draw.sample(others, _DENIED_COMPLAINTS)))
     history += [voice.frame(phrases.RELATIVE_IN_HISTORY, name) for name in family_now]
     history += voice.negated(phrases.NEGATED_IN_HISTORY, negated_now)
-    emergency = _vitals(told.vitals, draw)
-    emergency += [voice.frame(phrases.UNCERTAIN, name) for name in by_said[Said.UNCERTAIN]]
+    emergency = _vitals(symbols.vitals, draw)
+    emergency += [voice.frame(phrases.UNCERTAIN, name) for name in by_mention[Mention.UNCERTAIN]]
     emergency += [_given(pick(phrases.GIVEN), catalog.conditions[c].drug) for c in given]
-    past += [voice.frame(phrases.HISTORICAL, name) for name in by_said[Said.HISTORICAL]]
+    past += [voice.frame(phrases.HISTORICAL, name) for name in by_mention[Mention.HISTORICAL]]
     past += voice.negated(phrases.NEGATED_IN_PAST, negated_past)
     draw.shuffle(past)
     return AdmissionSections(
         chief_complaint=complaint.capitalize(),
-        present_illness=" ".join(history) + (_BLANK + " ".join(emergency) if emergency else ""),
+        present_illness=" ".join(history) + (BLANK_LINE + " ".join(emergency) if emergency else ""),
         medical_history=_lines(past) or pick(phrases.NO_PAST),
         medications="\n".join(catalog.conditions[condition].drug for condition in home)
         or pick(phrases.NO_MEDICATION),
         allergies=pick(phrases.ALLERGIES),
-        physical_exam=f"{capital(pick(phrases.GENERAL[told.general]))}\n{voice.exam(told.finding)}",
+        physical_exam=f"{capital(pick(phrases.GENERAL[symbols.general]))}\n{voice.exam(symbols.finding)}",
         family_history=_lines([voice.frame(phrases.OF_RELATIVE, name) for name in family])
         or pick(phrases.NO_FAMILY),
         social_history="___",
@@ -148,15 +132,15 @@ def discharge_note(
         "Discharge Instructions:\n" + ("N/A" if course.died else "You were in the hospital. Rest."),
         "Followup Instructions:\n___\n",
     ]
-    return _BLANK.join(parts)
+    return BLANK_LINE.join(parts)
 
 
 def _halves(conditions: list[int], draw: Random, share: float = 0.5) -> tuple[list[int], list[int]]:
-    chosen = [draw.random() < share for _ in conditions]
-    first = [condition for condition, here in zip(conditions, chosen, strict=True) if here]
-    return first, [
-        condition for condition, here in zip(conditions, chosen, strict=True) if not here
-    ]
+    first: list[int] = []
+    second: list[int] = []
+    for condition in conditions:
+        (first if draw.random() < share else second).append(condition)
+    return first, second
 
 
 def _lines(items: list[str]) -> str:
@@ -184,7 +168,7 @@ def _course(catalog: Catalog, course: Course, draw: Random) -> str:
     lines = []
     for index in course.conditions:
         condition = catalog.conditions[index]
-        name = condition.forms[int(draw.random() * len(condition.forms))]
+        name = draws.pick(condition.forms, draw.random())
         lines.append(f"# {capital(name)}: treated with {condition.drug}.")
     if course.ventilated:
         lines.append("Intubated and ventilated in the ICU.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from random import Random
 
-# the headings of our notes; "In the ED, initial vitals:" is none, it stands inside a section
+from tasks.synth.draws import pick
+
+# the headings of our notes; "In the ED, initial vitals:" is not one, but part of a section
 _HEADINGS = (
     *("Service", "Allergies", "Attending", "Chief Complaint"),
     *("Major Surgical or Invasive Procedure", "History of Present Illness"),
@@ -46,14 +48,14 @@ _STATES = ("stable", "unchanged", "improving", "tolerating well", "comfortable")
 
 
 def summary_iii(text: str, age: int, admitted: str, discharged: str, draw: Random) -> str:
-    """A discharge note of MIMIC-IV's layout as MIMIC-III would have it; dates are days."""
+    """A discharge note of MIMIC-IV's layout in MIMIC-III's; dates are days."""
     days = {"Admission Date": plain_day(admitted), "Discharge Date": plain_day(discharged)}
-    text = _DATED.sub(lambda m: f"{m[1]}:  [**{days.get(m[1]) or _year(draw)}**]", text)
+    text = _DATED.sub(lambda match: f"{match[1]}:  [**{days.get(match[1]) or _year(draw)}**]", text)
     return placeholders(text, age, draw).replace("\n \n", "\n\n")
 
 
 def restyled(text: str, draw: Random) -> str:
-    """The summary as it stands, or as it was dictated in older years."""
+    """The summary unchanged, or in the style that was dictated in earlier years."""
     return _HEADING.sub(_dictated, text) if draw.random() < _DICTATED_SHARE else text
 
 
@@ -68,7 +70,7 @@ def placeholders(text: str, age: int, draw: Random) -> str:
 
 
 def addendum(draw: Random) -> str:
-    """What is added to a summary later: nothing that was known at admission."""
+    """A later addition to a summary, with nothing that was known at admission."""
     return placeholders(
         "Name:  ___                     Unit No:   ___\n\nAddendum:\n"
         "The patient was seen again on the day of discharge.\n\n"
@@ -83,12 +85,12 @@ def nursing_note(draw: Random) -> str:
     lines = draw.sample(_NURSING, 4)
     values = {"hr": 60 + int(draw.random() * 60), "sbp": 90 + int(draw.random() * 70)}
     return "NPN 7p-7a\n\n" + "\n".join(
-        line.format(state=_STATES[int(draw.random() * len(_STATES))], **values) for line in lines
+        line.format(state=pick(_STATES, draw.random()), **values) for line in lines
     )
 
 
 def plain_day(day: str) -> str:
-    """A day as the notes have it: 2150-1-9.
+    """A day as the notes write it: 2150-1-9.
 
     >>> plain_day("2150-01-09")
     '2150-1-9'
@@ -96,14 +98,13 @@ def plain_day(day: str) -> str:
     return "-".join(str(int(part)) for part in day.split("-"))
 
 
-def _dictated(found: re.Match[str]) -> str:
-    name = found[1].upper()
+def _dictated(heading: re.Match[str]) -> str:
+    name = heading[1].upper()
     return f"{_OLDER.get(name, name)}:  "
 
 
 def _placeholder(draw: Random) -> str:
-    option = _PLACEHOLDERS[int(draw.random() * len(_PLACEHOLDERS))]
-    return option.format(n=1 + int(draw.random() * 28))
+    return pick(_PLACEHOLDERS, draw.random()).format(n=1 + int(draw.random() * 28))
 
 
 def _year(draw: Random) -> str:

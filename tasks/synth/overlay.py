@@ -1,4 +1,4 @@
-"""Lay invented notes over real MIMIC-IV tables that come without any (the open demo)."""
+"""Add invented notes to real MIMIC-IV tables that come without any (the open demo)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from tasks.synth.notes import BLANK_LINE
+
 NOTE_COLUMNS = (
     *("note_id", "subject_id", "hadm_id", "note_type", "note_seq"),
     *("charttime", "storetime", "text"),
 )
 _MENTIONED = 0.6  # share of an admission's diagnoses that its admission sections name
-_BLANK = "\n \n"  # the separator lines of the real notes hold a blank
 _OPENINGS = ("presents with {}", "was brought in with {}", "comes from clinic with {}")
 _PAST = ("{}", "- {}", "history of {}", "known {}")
 
@@ -26,9 +27,9 @@ Row = dict[str, str]
 def overlay(tables: Path, folder: Path, seed: int = 7) -> None:
     """Copy the real tables into `folder` and add a discharge note for each admission.
 
-    The notes stand in MIMIC-IV's layout; their admission sections name some of the admission's own
-    diagnosis titles, the hospital course all of them. Radiology gets one report an admission.
-    Equal tables and seed give equal bytes.
+    The notes have MIMIC-IV's layout; their admission sections name some of the admission's
+    diagnosis titles, the hospital course all of them. Each admission gets one radiology report.
+    The same tables and seed give the same bytes.
     """
     for part in ("hosp", "icu"):
         if (tables / part).is_dir():
@@ -60,11 +61,11 @@ def overlay(tables: Path, folder: Path, seed: int = 7) -> None:
 
 
 def _discharge_note(titles: list[str], sex: str, draw: Random) -> str:
-    """A note of which the admission sections name about _MENTIONED of the titles."""
+    """A note whose admission sections name about that share (_MENTIONED) of the titles."""
     mentioned = [title for title in titles if draw.random() < _MENTIONED] or titles[:1]
     first, past = (mentioned[0].lower(), mentioned[1:]) if mentioned else ("malaise", [])
     woman = "woman" if sex == "F" else "man"
-    return _BLANK.join(
+    return BLANK_LINE.join(
         (
             " ",
             "Name:  ___                     Unit No:   ___",

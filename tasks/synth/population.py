@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.patients import split_of
-from tasks.synth import coding, draws, lengths, truth, ventilation
+from tasks.synth import draws, label_spaces, lengths, truth, ventilation
 from tasks.synth.catalog import SEXES, Catalog
-from tasks.synth.coding import LabelSpace
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.evidence import Channel, Evidence, Said, channel, draw_evidence
+from tasks.synth.evidence import Channel, Evidence, Mention, build_channel, draw_evidence
+from tasks.synth.label_spaces import LabelSpace
 from tasks.synth.latent import (
     Admissions,
     Floats,
@@ -25,7 +25,7 @@ from tasks.synth.latent import (
     draw_patients,
     prior,
 )
-from tasks.synth.notes import AdmissionSections, Told, admission_sections
+from tasks.synth.notes import AdmissionSections, Symbols, admission_sections
 from tasks.synth.release import MIMIC_IV, Patientele
 from tasks.synth.stays import Stays, draw_stays
 
@@ -34,7 +34,7 @@ SPLIT_KEY, VALIDATION_SHARE, TEST_SHARE = "clinfuse", 0.1, 0.2  # ingest's defau
 
 @dataclass(frozen=True)
 class World:
-    """Everything that is fixed before the first patient."""
+    """All that is fixed before the first patient."""
 
     catalog: Catalog
     difficulty: Difficulty
@@ -46,8 +46,10 @@ class World:
     def of(cls, catalog: Catalog, difficulty: Difficulty) -> World:
         """Build the tables of probabilities."""
         world = prior(catalog, difficulty)
-        told = channel(catalog, world, difficulty)
-        return cls(catalog, difficulty, world, told, coding.label_spaces(catalog, difficulty))
+        channel = build_channel(catalog, world, difficulty)
+        return cls(
+            catalog, difficulty, world, channel, label_spaces.label_spaces(catalog, difficulty)
+        )
 
 
 class SpaceOutcome(NamedTuple):
@@ -62,7 +64,7 @@ class SpaceOutcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some consecutive patients, with all that is known of them."""
+    """Some consecutive patients, with all that is known about them."""
 
     patients: Patients
     admissions: Admissions
@@ -73,9 +75,9 @@ class Chunk:
     labels: list[SpaceOutcome]
     death_full: Floats  # [admissions]
     death_best: Floats  # [admissions]
-    length_full: Floats  # [admissions, classes], had they been discharged alive
+    length_full: Floats  # [admissions, classes], if discharged alive
     length_best: Floats  # [admissions, classes]
-    prolonged_full: Floats  # [admissions], had they been ventilated long enough to ask
+    prolonged_full: Floats  # [admissions], if ventilated for COHORT_DAYS
     prolonged_best: Floats  # [admissions]
 
     @property
@@ -87,21 +89,21 @@ class Chunk:
 def chunks(
     world: World, seed: int, source: Patientele | int, chunk_patients: int = 1000
 ) -> Iterator[Chunk]:
-    """Generate the source's patients in order of their place; a number: so many of MIMIC-IV's."""
+    """Generate the source's patients in order; a number stands for that many of MIMIC-IV's."""
     if isinstance(source, int):
         source = Patientele(MIMIC_IV, source)
     for start in range(0, source.patients, chunk_patients):
-        place = np.arange(start, min(start + chunk_patients, source.patients))
-        yield _chunk(world, seed, source, place)
+        position = np.arange(start, min(start + chunk_patients, source.patients))
+        yield _chunk(world, seed, source, position)
 
 
-def _chunk(world: World, seed: int, source: Patientele, place: Ints) -> Chunk:
+def _chunk(world: World, seed: int, source: Patientele, position: Ints) -> Chunk:
     catalog, knobs = world.catalog, world.difficulty
-    patients = draw_patients(seed, source.index(seed, place), world.prior, knobs)
+    patients = draw_patients(seed, source.index(seed, position), world.prior, knobs)
     admissions = draw_admissions(seed, patients, world.prior)
     evidence = draw_evidence(seed, admissions, world.channel)
-    stays = draw_stays(seed, source, place, patients, admissions, catalog, knobs)
-    written_in = _split(source.written_for(seed, place))
+    stays = draw_stays(seed, source, position, patients, admissions, catalog, knobs)
+    writing_split = _split(source.written_for(seed, position))
     best = _best(world, admissions, evidence)
     return Chunk(
         patients=patients,
@@ -109,7 +111,7 @@ def _chunk(world: World, seed: int, source: Patientele, place: Ints) -> Chunk:
         evidence=evidence,
         stays=stays,
         split=_split(stays.subject_id),
-        sections=_sections(world, seed, admissions, evidence, written_in),
+        sections=_sections(world, seed, admissions, evidence, writing_split),
         labels=_labels(world, seed, admissions, stays, best.spaces),
         death_full=truth.full_of_death(admissions, catalog, knobs),
         death_best=best.death,
@@ -150,9 +152,9 @@ def _best(world: World, admissions: Admissions, evidence: Evidence) -> _Best:
         best.length[rows] = lengths.best_of_length(known, catalog, knobs)
         best.prolonged[rows] = ventilation.best_of_prolonged(known, catalog)
         for space, table in zip(world.spaces, best.spaces, strict=True):
-            for place, label in enumerate(space.labels):
-                miscoded = float(space.miscoded[place])
-                table[rows, place] = truth.best_of_label(known, label, miscoded)
+            for column, label in enumerate(space.labels):
+                miscoded = float(space.miscoded[column])
+                table[rows, column] = truth.best_of_label(known, label, miscoded)
     return best
 
 
@@ -163,8 +165,8 @@ def _labels(
     labels = []
     for space, table in zip(world.spaces, best, strict=True):
         rows = np.flatnonzero((stays.version == space.version) & stays.coded)
-        drawn = coding.draw_labels(seed, space, admissions, rows)
-        full = coding.full(space, admissions.present[rows])
+        drawn = label_spaces.draw_labels(seed, space, admissions, rows)
+        full = label_spaces.full(space, admissions.present[rows])
         labels.append(SpaceOutcome(space, rows, drawn, full, table[rows]))
     return labels
 
@@ -178,10 +180,12 @@ def _sections(
     cues = zip(*(cue.tolist() for cue in evidence.cues()), strict=True)
     written = []
     for row, (draw, cue) in enumerate(zip(sources, cues, strict=True)):
-        spoken = np.flatnonzero(evidence.said[row])
-        said = [(int(c), Said(int(evidence.said[row, c]))) for c in spoken]
+        mentioned = np.flatnonzero(evidence.mentions[row])
+        mentions = [(int(c), Mention(int(evidence.mentions[row, c]))) for c in mentioned]
         training = split[admissions.patient[row]] == "train"
         held_out = 0.0 if training else world.difficulty.held_out_share
         sex = sexes[admissions.sex[row]]
-        written.append(admission_sections(world.catalog, Told(said, *cue), sex, held_out, draw))
+        written.append(
+            admission_sections(world.catalog, Symbols(mentions, *cue), sex, held_out, draw)
+        )
     return written

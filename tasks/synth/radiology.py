@@ -1,17 +1,18 @@
-"""Writes radiology reports: unlabelled notes in which rare names of a condition are explained.
+"""Writes radiology reports: unlabeled notes in which rare names of a condition are explained.
 
-A report speaks of a condition in the words of the admission notes, with its common form, its
-held-out form, or one as a gloss of the other, so that a language model can learn that they are one.
+A report names a condition as the admission notes do, by its common form, its held-out form, or
+one as a gloss of the other, so that a language model can learn that they mean the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TypeVar
 
 from tasks.synth import phrases
 from tasks.synth.catalog import Catalog, Condition
+from tasks.synth.draws import pick
+from tasks.synth.voice import capital
 
 _EXAMS = (
     "CHEST (PORTABLE AP)",
@@ -30,8 +31,6 @@ _FINDINGS = (
     "Appearance typical of {name}.",
     "Known {name}, unchanged.",
 )
-T = TypeVar("T")
-
 _HELD_OUT_SHARE = 0.6
 _GLOSS_SHARE = 0.5
 
@@ -39,47 +38,39 @@ _GLOSS_SHARE = 0.5
 def radiology_report(
     catalog: Catalog, present: Sequence[int], others: Sequence[int], sex: str, draw: Random
 ) -> str:
-    """Write one report of a patient with these conditions; others are asked about and not found."""
+    """Write one report of a patient with these conditions; `others` are asked about and absent."""
     chosen = [catalog.conditions[index] for index in present]
     asked = [catalog.conditions[index] for index in others]
     known = ", ".join(_name(condition, draw) for condition in chosen[:4]) or "no known illness"
-    complaints = _pick(phrases.COMPLAINTS, draw)
+    complaints = pick(phrases.COMPLAINTS, draw.random())
     question = _name(asked[0], draw) if asked else "acute process"
     lines = []
     for condition in chosen:
-        lines.append(_said(_pick(_TREATED, draw), condition, draw))
-        lines.append(_said(_pick(_FINDINGS, draw), condition, draw))
+        lines.append(_filled(pick(_TREATED, draw.random()), condition, draw))
+        lines.append(_filled(pick(_FINDINGS, draw.random()), condition, draw))
     lines += [f"No evidence of {_name(condition, draw)}." for condition in asked]
     draw.shuffle(lines)
     impression = [_name(condition, draw) for condition in chosen[:3]] or ["No acute process"]
     return "\n \n".join(
         (
-            f"EXAMINATION:  {_pick(_EXAMS, draw)}",
+            f"EXAMINATION:  {pick(_EXAMS, draw.random())}",
             f"INDICATION:  ___ year old {sex} with {known} presents with "
-            f"{_pick(complaints, draw)}  // eval for {question}",
+            f"{pick(complaints, draw.random())}  // eval for {question}",
             "COMPARISON:  ___",
             "FINDINGS: \n" + " ".join(lines),
-            "IMPRESSION: \n" + "\n".join(_capital(text) + "." for text in impression),
+            "IMPRESSION: \n" + "\n".join(capital(text) + "." for text in impression),
         )
     )
 
 
-def _said(frame: str, condition: Condition, draw: Random) -> str:
-    return _capital(frame.format(name=_name(condition, draw), drug=condition.drug))
+def _filled(frame: str, condition: Condition, draw: Random) -> str:
+    return capital(frame.format(name=_name(condition, draw), drug=condition.drug))
 
 
 def _name(condition: Condition, draw: Random) -> str:
-    common, rare = _pick(condition.forms, draw), _pick(condition.held_out, draw)
+    common, rare = pick(condition.forms, draw.random()), pick(condition.held_out, draw.random())
     if draw.random() >= _HELD_OUT_SHARE:
         return common
     if draw.random() < _GLOSS_SHARE:
-        return _pick(_GLOSSES, draw).format(rare=rare, common=common)
+        return pick(_GLOSSES, draw.random()).format(rare=rare, common=common)
     return rare
-
-
-def _pick(options: Sequence[T], draw: Random) -> T:
-    return options[int(draw.random() * len(options))]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""When an admission began and ended, in which unit, on a ventilator or not, and who died."""
+"""When each admission began and ended, in which unit, with ventilation or not, and who died."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.synth.truth import survival
 _ICD10_FROM = 2015.75  # October 2015
 _MINUTES_A_DAY = 1440
 _DAYS_A_YEAR = 365.2425
-_SECOND_UNIT_SHARE = 0.25  # of the ICU stays that leave room for another
+_SECOND_UNIT_SHARE = 0.25  # of the ICU stays that leave time for another
 _LEAST_ROOM = 1440  # minutes between two ICU stays and after
 _ON_TUBE_SHARE = 0.6  # of the deaths of ventilated patients: the ventilator runs to the end
 _UNIT_BY_SEVERITY = (0.03, 0.12, 0.45)
@@ -52,7 +52,7 @@ class Stays:
 
     @property
     def long_enough(self) -> NDArray[np.bool_]:
-        """Admissions of which to ask whether ventilation was prolonged."""
+        """Admissions for which it is asked whether ventilation was prolonged."""
         return self.ventilated_minutes >= ventilation.COHORT_DAYS * _MINUTES_A_DAY
 
     @property
@@ -64,14 +64,14 @@ class Stays:
 def draw_stays(
     seed: int,
     source: Patientele,
-    place: Ints,
+    position: Ints,
     patients: Patients,
     admissions: Admissions,
     catalog: Catalog,
     difficulty: Difficulty,
 ) -> Stays:
-    """Draw the administrative facts of the patients at these places of the source."""
-    person = draws.uniforms(seed, "person", patients.index.astype(np.uint64), 6)
+    """Draw the administrative facts of the patients at these positions in the source."""
+    person = draws.uniforms(seed, "person", patients.index, 6)
     visit = draws.uniforms(seed, "visit", admissions.key, 8)
     chances = ventilation.chance(catalog, admissions.present)
     ventilated, tube_days = ventilation.draw(seed, admissions, chances)
@@ -90,16 +90,16 @@ def draw_stays(
     unit = ventilated | (visit[:, 5] < np.array(_UNIT_BY_SEVERITY)[admissions.severity])
     in_unit, again = _units(visit, stay_minutes, tube, on_tube)
     year = np.floor(first).astype(np.int64)
-    age = 63 + 17 * draws.normals(seed, "age", patients.index.astype(np.uint64), 1)[:, 0]
+    age = 63 + 17 * draws.normals(seed, "age", patients.index, 1)[:, 0]
     age = np.clip(age, 18, 100)
     tenth = first[admissions.patient] + since >= _ICD10_FROM
     return Stays(
-        subject_id=source.release.subject_ids(seed, place),
+        subject_id=source.release.subject_ids(seed, position),
         anchor_age=np.where(age >= 90, 91, age).astype(np.int64),
         anchor_year=year + shift,
         year_group=[f"{start} - {start + 2}" for start in 2008 + (year - 2008) // 3 * 3],
         dod=_deaths(admissions, discharged, died, person),
-        hadm_id=source.release.admission_ids(seed, place, admissions),
+        hadm_id=source.release.admission_ids(seed, position, admissions),
         version=np.where(tenth & (not source.release.icd9_only), 10, 9),
         admitted=admitted,
         discharged=discharged,
@@ -117,9 +117,9 @@ def draw_stays(
 
 
 def _units(visit: Floats, stay: Ints, tube: Ints, on_tube: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Minutes of the first ICU stay and of a second, were there any, [admissions] each."""
+    """Minutes of the first ICU stay and of a second, if there were any, [admissions] each."""
     wanted = np.maximum(stay * (0.35 + 0.5 * visit[:, 6]), 180)
-    # a ventilated patient is in the unit for the whole course; who dies on it, to the end
+    # a ventilated patient is in the unit for the whole course; one who dies on it, to the end
     first = np.minimum(np.maximum(wanted, np.where(tube > 0, tube + 90, 0)), stay - 30)
     first = np.where(on_tube, stay - 15, first).astype(np.int64)
     room = stay - first - 2 * _LEAST_ROOM
@@ -136,9 +136,9 @@ def _since_first(seed: int, admissions: Admissions, visit: Floats, length: Float
     days = np.where(same_day, (1 + 4 * back[:, 2]) / 24, 0.5 + 29 * back[:, 2])
     usual = 0.02 - 0.55 * np.log1p(-visit[:, 1])
     gap = np.where(soon, days / _DAYS_A_YEAR, usual)
-    step = (gap + np.roll(length, 1) / _DAYS_A_YEAR) * (admissions.place > 0)
+    step = (gap + np.roll(length, 1) / _DAYS_A_YEAR) * (admissions.ordinal > 0)
     total = np.cumsum(step)
-    since: Floats = total - total[admissions.place == 0][admissions.patient]
+    since: Floats = total - total[admissions.ordinal == 0][admissions.patient]
     return since
 
 
@@ -148,10 +148,10 @@ def _deaths(
     died: NDArray[np.bool_],
     person: Floats,
 ) -> NDArray[np.datetime64]:
-    """The day of death: of a last admission, or within the year after it, else not known."""
+    """The day of death: in a last admission, or within the year after it, else unknown."""
     last = np.flatnonzero(admissions.last)
     day = discharged[last].astype("datetime64[D]")
-    # more than a third of the year's deaths come in its first month
+    # more than a third of the year's deaths happen in its first month
     later = day + (1 + 364 * person[:, 3] ** 2.5).astype(np.int64)
     dies = person[:, 2] < np.array(_DEATH_LATER_BY_SEVERITY)[admissions.severity[last]]
     dod = np.where(dies, later, np.datetime64("NaT", "D"))

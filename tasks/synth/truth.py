@@ -25,28 +25,34 @@ class Posterior:
 
     state: Floats  # [admissions, states], P(state | evidence)
     present: Floats  # [symbols, states, conditions], P(condition | its symbol, state)
-    said: Ints  # [admissions, conditions]
+    mentions: Ints  # [admissions, conditions]
 
     def of_condition(self, condition: int) -> Floats:
         """P(condition | evidence, state), [admissions, states]."""
-        table: Floats = self.present[:, :, condition][self.said[:, condition]]
+        table: Floats = self.present[:, :, condition][self.mentions[:, condition]]
         return table
 
 
-def posterior(world: Prior, told: Channel, evidence: Evidence, sex: int, rows: Ints) -> Posterior:
+def posterior(
+    prior: Prior, channel: Channel, evidence: Evidence, sex: int, rows: Ints
+) -> Posterior:
     """P(state | evidence) of the admissions in these rows, all of patients of that sex."""
-    have = told.present[:, None, :] * world.present[sex][None]  # [symbols, states, conditions]
-    have_not = told.absent[:, None, :] * (1 - world.present[sex][None])
-    either = have + have_not
-    said = evidence.said[rows].astype(np.int64)
-    log_weight = np.tile(np.log(world.state), (len(rows), 1))
-    log_either = np.log(np.maximum(either, 1e-300))
-    for condition in range(said.shape[1]):
-        log_weight += log_either[:, :, condition][said[:, condition]]
-    for table, symbols in zip(cue_tables(told), evidence.cues(), strict=True):
+    if_present = (
+        channel.present[:, None, :] * prior.present[sex][None]
+    )  # [symbols, states, conditions]
+    if_absent = channel.absent[:, None, :] * (1 - prior.present[sex][None])
+    marginal = if_present + if_absent
+    mentions = evidence.mentions[rows].astype(np.int64)
+    log_weight = np.tile(np.log(prior.state), (len(rows), 1))
+    log_marginal = np.log(np.maximum(marginal, 1e-300))
+    for condition in range(mentions.shape[1]):
+        log_weight += log_marginal[:, :, condition][mentions[:, condition]]
+    for table, symbols in zip(cue_tables(channel), evidence.cues(), strict=True):
         log_weight += np.log(table).T[symbols[rows]]
     weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
-    return Posterior(weight / weight.sum(1, keepdims=True), have / np.maximum(either, 1e-300), said)
+    return Posterior(
+        weight / weight.sum(1, keepdims=True), if_present / np.maximum(marginal, 1e-300), mentions
+    )
 
 
 def best_of_label(known: Posterior, label: Label, miscoded: float) -> Floats:
@@ -99,14 +105,10 @@ def rows(
     )
     columns = {
         "hadm_id": pa.array(np.repeat(hadm_id, labels)),
-        "outcome": _constant(outcome, count * labels),
-        "code_system": _constant(system, count * labels),
+        "outcome": pa.repeat(outcome, count * labels),
+        "code_system": pa.repeat(system, count * labels),
         "label": names.cast(pa.string()),
         "p_full": pa.array(full.ravel().astype(np.float32)),
         "p_best": pa.array(best.ravel().astype(np.float32)),
     }
     return pa.table(columns, schema=schemas.TRUTH)
-
-
-def _constant(value: str, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value), count)

@@ -12,7 +12,7 @@ from tasks.synth.latent import SEVERITIES, Admissions, Floats
 from tasks.synth.truth import Posterior
 
 OUTCOME, PROLONGED = "ventilation", "prolonged"
-COHORT_DAYS = 2.0  # of those ventilated at least so long, who is for more than a week?
+COHORT_DAYS = 2.0  # the outcome is asked of those ventilated for at least this long
 # the published rule (clinicalXLNet): last end + 0.25 d >= first start + 7 d
 LONG_DAYS = 6.75
 _MEDIAN_DAYS = (1.5, 3.0, 7.0)  # [severity], from first start to last end
@@ -25,25 +25,24 @@ _LONG_PAUSE_SHARE = 0.3
 
 def causes(catalog: Catalog) -> tuple[tuple[int, float], ...]:
     """The conditions that lead to ventilation, with their chances."""
-    found = (p.causes for p in catalog.procedures if p.name == VENTILATION)
-    return next(found, ())
+    return next((p.causes for p in catalog.procedures if p.name == VENTILATION), ())
 
 
 def chance(catalog: Catalog, present: NDArray[np.bool_]) -> Floats:
     """P(ventilated | conditions), [admissions]."""
     without = np.ones(len(present))
-    for condition, each in causes(catalog):
-        without *= np.where(present[:, condition], 1 - each, 1.0)
+    for condition, share in causes(catalog):
+        without *= np.where(present[:, condition], 1 - share, 1.0)
     return 1 - without
 
 
 def draw(seed: int, admissions: Admissions, chances: Floats) -> tuple[NDArray[np.bool_], Floats]:
     """Who is ventilated, and the days from first start to last end, [admissions] each."""
-    # the same draw as the procedure's code: who is ventilated is coded so
-    here = draws.uniforms(seed, VENTILATION, admissions.key, 1)[:, 0] < chances
+    # the same draw as for the procedure's code, so that the two agree
+    ventilated = draws.uniforms(seed, VENTILATION, admissions.key, 1)[:, 0] < chances
     noise = draws.normals(seed, "tube", admissions.key, 1)[:, 0]
     days = np.array(_MEDIAN_DAYS)[admissions.severity] * np.exp(_SPREAD * noise)
-    return here, np.where(here, np.minimum(days, _LONGEST_DAYS), 0.0)
+    return ventilated, np.where(ventilated, np.minimum(days, _LONGEST_DAYS), 0.0)
 
 
 def share_over(days: float) -> Floats:
@@ -66,11 +65,11 @@ def full_of_prolonged(admissions: Admissions) -> Floats:
 def best_of_prolonged(known: Posterior, catalog: Catalog) -> Floats:
     """P(prolonged | evidence; ventilated for COHORT_DAYS), [admissions].
 
-    That somebody was ventilated so long says much of the state, so the state is weighed anew.
+    Being ventilated that long says much about the state, so the states are reweighted.
     """
     without = np.ones(known.state.shape)
-    for condition, each in causes(catalog):
-        without *= 1 - each * known.of_condition(condition)
+    for condition, share in causes(catalog):
+        without *= 1 - share * known.of_condition(condition)
     weight = known.state * (1 - without)
     profiles = known.state.shape[1] // SEVERITIES
     cohort = weight @ np.tile(share_over(COHORT_DAYS), profiles)

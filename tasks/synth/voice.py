@@ -1,11 +1,11 @@
-"""One note's writer: which form of a name it takes, and how it affirms, denies and asks."""
+"""The writer of one note: which form of a name it uses, and how it affirms and denies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
 
-from tasks.synth import phrases
+from tasks.synth import draws, phrases
 from tasks.synth.catalog import Catalog
 
 COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
@@ -14,7 +14,7 @@ _ABSENT_FINDINGS = 2  # pertinent negatives of each exam
 
 
 class Voice:
-    """Draws, the catalog's names, and the share of them that are held-out forms."""
+    """Takes the catalog's names, that share of them held-out forms, as the draws decide."""
 
     def __init__(self, catalog: Catalog, held_out_share: float, draw: Random) -> None:
         self._conditions = catalog.conditions
@@ -22,7 +22,7 @@ class Voice:
         self._draw = draw
 
     def pick(self, options: Sequence[str]) -> str:
-        return options[int(self._draw.random() * len(options))]
+        return draws.pick(options, self._draw.random())
 
     def name(self, condition: int) -> str:
         known = self._conditions[condition]
@@ -37,15 +37,15 @@ class Voice:
         )
 
     def negated(self, frames: Sequence[str], conditions: list[int]) -> list[str]:
-        """Deny the conditions, up to four in one breath."""
-        said = []
+        """Deny the conditions, up to four in one sentence."""
+        sentences = []
         for start in range(0, len(conditions), 4):
             names = [self.name(condition) for condition in conditions[start : start + 4]]
-            said.append(named(self.pick(frames), names))
-        return said
+            sentences.append(named(self.pick(frames), names))
+        return sentences
 
     def opening(self, known: list[str], sex: str, complaint: str) -> str:
-        """The first sentence; most leave the complaint to its own section."""
+        """The first sentence; most leave the complaint to the section for it."""
         frames: Sequence[str]
         if self._draw.random() < _COMPLAINT_REPEATED:
             frames = phrases.OPENINGS if known else phrases.BARE_OPENINGS
@@ -54,8 +54,8 @@ class Voice:
         return self.pick(frames).format(sex=sex, known=", ".join(known), complaint=complaint)
 
     def exam(self, finding: int) -> str:
-        """What was found, and what was looked for in vain: it says nothing of the patient."""
-        others = [words for place, words in enumerate(phrases.FINDINGS[:-1]) if place != finding]
+        """The finding, and absent ones, which say nothing about the patient."""
+        others = [words for index, words in enumerate(phrases.FINDINGS[:-1]) if index != finding]
         absent = [self.pick(words) for words in self._draw.sample(others, _ABSENT_FINDINGS)]
         lines = [capital(self.pick(phrases.FINDINGS[finding])) + "."]
         lines.append(named(self.pick(phrases.NOT_FOUND), absent))
@@ -66,10 +66,10 @@ class Voice:
         """Spread the names over the opening sentence and the past history, a few in both."""
         opening, past = [], []
         for condition in conditions:
-            place = self._draw.random()
-            if place < 0.5:
+            uniform = self._draw.random()
+            if uniform < 0.5:
                 opening.append(self.name(condition))
-            if place > 0.4:
+            if uniform > 0.4:
                 past.append(self.name(condition))
         return opening, past
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from random import Random
 
 from tasks.synth.catalog import Catalog, load
+from tasks.synth.chunk_rows import write_chunk
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.hospital import COLUMNS
-from tasks.synth.mimic_iii import Named
 from tasks.synth.population import World, chunks
-from tasks.synth.source import write_chunk
+from tasks.synth.to_mimic_iii import Named
 
 Parts = list[bytes]
 _POOL = 3000

@@ -27,7 +27,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from isal import igzip_threaded
 
-from tasks.ingest.source import RELEASES, Reading, open_table
+from tasks.ingest.source import RELEASES, ReadConfig, open_table
 from tasks.ingest.write import write_notes
 
 DISCHARGE = RELEASES["mimic-iv"]["discharge"]
@@ -129,7 +129,7 @@ def _text_of_csv(source: Path) -> str:
 
 
 def _ours() -> Callable[[Path, Path], object]:
-    reading = Reading(release="mimic-iv", max_reject_share=0.0)
+    reading = ReadConfig(release="mimic-iv", max_reject_share=0.0)
     return lambda source, out: write_notes(out, open_table(reading, "discharge", source))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tasks.data.notes import Notes
 
 from tasks import schemas, tables
+from tasks.data.notes import Notes
 from tasks.data.outcomes import read_outcome, split_rows, training_rows
 from tasks.errors import TrainingError
 from tests.finetune.conftest import HADM_IDS, LABELS, UNCODED, Inputs, system_of

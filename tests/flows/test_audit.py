@@ -18,7 +18,7 @@ from tasks.audit.leaks import audit as audit_sections
 from tasks.audit.told import Space, Told, read_spaces, read_told
 from tasks.errors import StoreError
 from tasks.store import Store
-from tasks.synth.write import synthesize
+from tasks.synth.synthesize import synthesize
 from tests.flows.conftest import TINY
 
 PATIENTS, PERMUTATIONS = 2500, 6

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows import cli
-from tasks import garbage, printable, upkeep  # noqa: F401 (another user may not import them)
+from tasks import garbage, inspection, printable  # noqa: F401 (another user may not import them)
 from tasks.errors import StoreError
 from tasks.store import MANIFEST, Store
 from tests.test_store import FACTS

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tasks.ingest.rejects import Rejects
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import Files
+from tasks.schemas import REJECTS
 
 Row = dict[str, Any]
 
@@ -95,9 +97,9 @@ class SmallSource:
 
     def files(self, *names: str, share: float = 0.5) -> Files:
         """The tables of those names that are there, as a step reads them."""
-        found = open_source(self.folder, None)
-        reading = Reading(release=found.release, max_reject_share=share)
-        return Files(reading, found.paths(*names))
+        source = open_source(self.folder, None)
+        reading = ReadConfig(release=source.release, max_reject_share=share)
+        return Files(reading, source.paths(*names))
 
     def write(self) -> Path:
         for table, rows in self.rows.items():
@@ -112,10 +114,14 @@ class SmallSource:
         return self.folder
 
 
+def rejected_rows(rejects: Rejects) -> list[Row]:
+    """The rejected rows, in the file's order."""
+    return pa.Table.from_batches(rejects.batches(), REJECTS).to_pylist()
+
+
 def listed(rejects: Rejects) -> list[tuple[int, str | None, str]]:
     """Line, column and reason of each rejected row, in the file's order."""
-    rows = rejects.table().to_pylist()
-    return [(row["line"], row["column"], row["reason"]) for row in rows]
+    return [(row["line"], row["column"], row["reason"]) for row in rejected_rows(rejects)]
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def _cut(listed: Any, part: Part) -> Any:
         return listed[:1]
     return [
         words
-        for place, words in enumerate(listed, 1)
-        if (place % _HELD_OUT_EVERY == 0) == (part == "held out")
+        for index, words in enumerate(listed, 1)
+        if (index % _HELD_OUT_EVERY == 0) == (part == "held out")
     ]
 
 
@@ -133,8 +133,8 @@ class _Writer:
             order.remove("MEDICATION ON ADMISSION")
         self.draw.shuffle(early)
         # The illness comes first or follows the complaint; the results follow the rest
-        place = early.index("CHIEF COMPLAINT") + 1 if self.draw.random() < 0.7 else 0
-        early.insert(place, "PRESENT ILLNESS")
+        index = early.index("CHIEF COMPLAINT") + 1 if self.draw.random() < 0.7 else 0
+        early.insert(index, "PRESENT ILLNESS")
         later = [name for name in order if name not in _EARLY]
         return [*early, "PERTINENT RESULTS", *later]
 
@@ -203,14 +203,14 @@ class _Writer:
             return body
         inside = list(self.words["inside"].get(name, ()))
         self.draw.shuffle(inside)
-        told: list[str] = []
-        for place, paragraph in enumerate(body):
-            if place and inside and self.draw.random() < 0.7:
+        lines: list[str] = []
+        for index, paragraph in enumerate(body):
+            if index and inside and self.draw.random() < 0.7:
                 paragraph = self._led(name, inside.pop(), paragraph)
             width = self.draw.choice((72, 78, 10_000))
-            told.append("\n".join(textwrap.wrap(paragraph, width, break_on_hyphens=False)))
+            lines.append("\n".join(textwrap.wrap(paragraph, width, break_on_hyphens=False)))
         gap = "\n" if name in prose.LINES else self.draw.choice(("\n\n", "\n \n", "\n"))
-        return gap.join(told)
+        return gap.join(lines)
 
     def _led(self, name: str, words: str, paragraph: str) -> str:
         # An issue's heading; medications stand in the course under no other, and under another

@@ -89,14 +89,14 @@ def lines(draw: Random, most: int) -> str:
 
 
 def _list(draw: Random, among: tuple[str, ...], most: int) -> list[str]:
-    found = draw.sample(among, draw.randint(1, most))
+    chosen = draw.sample(among, draw.randint(1, most))
     match draw.randrange(3):
         case 0:
-            return [f"{number}. {each}" for number, each in enumerate(found, 1)]
+            return [f"{number}. {each}" for number, each in enumerate(chosen, 1)]
         case 1:
-            return [f"- {each}" for each in found]
+            return [f"- {each}" for each in chosen]
         case _:
-            return found
+            return chosen
 
 
 def _paragraphs(draw: Random, least: int, most: int) -> list[str]:
@@ -123,13 +123,13 @@ def _social(draw: Random) -> str | list[str]:
 
 def _medications(draw: Random) -> list[str]:
     drugs = [f"{number}. {drug}" for number, drug in enumerate(draw.sample(_DRUGS, 6), 1)]
-    told = "The Preadmission Medication list is accurate and complete."
-    return [told, *drugs] if draw.random() < 0.4 else drugs
+    note = "The Preadmission Medication list is accurate and complete."
+    return [note, *drugs] if draw.random() < 0.4 else drugs
 
 
 def _relatives(draw: Random) -> list[str]:
-    found = draw.sample(_RELATIVES, draw.randint(1, 3))
-    return [each.format(draw.choice(_CONDITIONS)) for each in found]
+    chosen = draw.sample(_RELATIVES, draw.randint(1, 3))
+    return [each.format(draw.choice(_CONDITIONS)) for each in chosen]
 
 
 def _results(draw: Random) -> list[str]:

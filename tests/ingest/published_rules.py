@@ -50,6 +50,6 @@ def port_rule(text: str) -> dict[str, str]:
 
 
 def _found(patterns: dict[str, re.Pattern[str]], text: str) -> dict[str, str]:
-    found = {section: pattern.search(text) for section, pattern in patterns.items()}
-    bodies = {section: " ".join(match[1].split()) for section, match in found.items() if match}
+    matches = {section: pattern.search(text) for section, pattern in patterns.items()}
+    bodies = {section: " ".join(match[1].split()) for section, match in matches.items() if match}
     return {section: body for section, body in bodies.items() if body}

@@ -22,14 +22,14 @@ class Scores:
     """Characters of words per section."""
 
     held: Counter[str] = field(default_factory=Counter)
-    found: Counter[str] = field(default_factory=Counter)
+    extracted: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
 
     def recall(self, section: str) -> float:
         return self.right[section] / self.held[section]
 
     def precision(self, section: str) -> float:
-        return self.right[section] / max(self.found[section], 1)
+        return self.right[section] / max(self.extracted[section], 1)
 
     def macro(self) -> tuple[float, float]:
         """Recall and precision, the mean of the eight sections."""
@@ -39,18 +39,18 @@ class Scores:
     def pooled(self) -> tuple[float, float]:
         """Recall and precision over all characters of the eight sections."""
         right = self.right.total()
-        return right / self.held.total(), right / self.found.total()
+        return right / self.held.total(), right / self.extracted.total()
 
 
 def score(rule: Rule, notes: Iterable[Note]) -> Scores:
     """Score a rule on notes of which the sections are known."""
     scores = Scores()
     for note in notes:
-        found = rule(note.text)
+        sections = rule(note.text)
         for section in SECTIONS:
-            held, taken = note.held.get(section, ""), found.get(section, "")
+            held, taken = note.held.get(section, ""), sections.get(section, "")
             scores.held[section] += _characters(held.split())
-            scores.found[section] += _characters(taken.split())
+            scores.extracted[section] += _characters(taken.split())
             scores.right[section] += in_common(held, taken)
     return scores
 

@@ -141,7 +141,7 @@ def test_a_splits_file_that_does_not_fit_is_named(tmp_path: Path, text: str, mes
     file.write_text(text)
     config = SplitConfig(method="file", file=file)
     with pytest.raises(SourceError, match=message):
-        split_patients(pa.array([1, 2, 3]), config, Rejects.of(file, 0.1))
+        split_patients(pa.array([1, 2, 3]), config, Rejects(file.name, 0.1))
 
 
 @settings(max_examples=30, deadline=None)

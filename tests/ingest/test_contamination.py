@@ -17,7 +17,7 @@ from tasks.ingest.steps import Ingested, ingest
 from tasks.pretrain.corpus import dropped_by, of_notes, patients_of
 from tasks.schemas import GUARD_PAIRS, NOTES
 from tasks.store import Store
-from tasks.synth.write import synthesize
+from tasks.synth.synthesize import synthesize
 
 SHARED = 60
 
@@ -70,16 +70,16 @@ def test_notes_of_held_out_patients_in_another_release_are_found_and_left_out(
     assert dropped is not None
     assert set(dropped.to_pylist()) >= set(across.filter(held_out)["note_id"].to_pylist())
     (notes,) = made.others[name]
-    place = prefect_store.path("notes", notes.key)
-    every, kept = (len(list(of_notes([place], None, each))) for each in (None, dropped))
+    path = prefect_store.path("notes", notes.key)
+    every, kept = (len(list(of_notes([path], None, each))) for each in (None, dropped))
     assert every - kept == len(dropped) > 0
     assert counts["test_characters_seen_unguarded"] > 0 == counts["test_characters_seen"]
     # the notes of MIMIC-IV's own training patients stay
-    own = prefect_store.path("notes", made.discharge.key)
+    own_path = prefect_store.path("notes", made.discharge.key)
     train = patients_of(splits, "train")
-    kept_own = len(list(of_notes([own], train, dropped_by(guard, "source"))))
+    kept_own = len(list(of_notes([own_path], train, dropped_by(guard, "source"))))
     of_train = pc.is_in(
-        tables.read(own / "notes", NOTES, ["subject_id"])["subject_id"], pa.array(train)
+        tables.read(own_path / "notes", NOTES, ["subject_id"])["subject_id"], pa.array(train)
     )
     assert kept_own == pc.sum(of_train).as_py()
 

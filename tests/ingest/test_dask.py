@@ -52,20 +52,20 @@ def test_two_dask_workers_leave_the_same_bytes(
 
     ingesting()
     (alone,) = made
-    place = prefect_store.path(alone.cohort.kind, alone.cohort.key)
-    assert len(list((place / "admissions").glob("part-*.parquet"))) == 4
+    path = prefect_store.path(alone.cohort.kind, alone.cohort.key)
+    assert len(list((path / "admissions").glob("part-*.parquet"))) == 4
     prefect_store.root.rename(tmp_path / "alone")
     on_dask(ingesting)()
     _, together = made
     assert together == alone  # digests are over the files' bytes
-    assert place.is_dir()
+    assert path.is_dir()
 
 
 @step("shards-of-a-test", version=1)
 def spread_out(out: Path, secret: str) -> dict[str, int]:
     shards = [{"out": out, "number": number, "secret": secret} for number in range(4)]
-    found = in_shards(work_on, shards)
-    return {"processes": len({each["process"] for each in found})}
+    counts = in_shards(work_on, shards)
+    return {"processes": len({count["process"] for count in counts})}
 
 
 def work_on(out: Path, number: int, secret: str) -> dict[str, int]:

@@ -18,7 +18,7 @@ from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
 from tasks.ingest.source import open_source
 from tests.ingest.conftest import SmallSource
-from tests.ingest.made import Made
+from tests.ingest.small_ingest import SmallIngest
 
 SCHEMA = pa.schema(
     [
@@ -32,7 +32,7 @@ APPLEDOUBLE = b"\0\x05\x16\x07\0\x02\0\0" + b"\0" * 70 + b"ATTR" + b"\0" * 40
 
 
 def read(path: Path, share: float = 0.0) -> list[dict[str, Any]]:
-    rejects = Rejects.of(path, share)
+    rejects = Rejects(path.name, share)
     return Reader(path, SCHEMA, rejects, "note_id").table().to_pylist()
 
 
@@ -120,7 +120,7 @@ def test_a_column_under_two_of_its_names_is_read_under_the_first(
     path = source.path("hosp/admissions")
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     path.write_bytes(gzip.compress(f"{lines[0]},ethnicity\n{lines[1]},OTHER\n".encode()))
-    made = Made(source.folder, tmp_path / "out")
+    made = SmallIngest(source.folder, tmp_path / "out")
     assert made.admission(101)["race"] == "WHITE"
 
 
@@ -162,7 +162,7 @@ def test_links_to_tables_and_folders_are_followed(source: SmallSource, tmp_path:
     (linked / "hosp").symlink_to(source.folder / "hosp")
     (linked / "note").mkdir()
     (linked / "note" / "discharge.csv.gz").symlink_to(source.path("note/discharge"))
-    assert Made(linked, tmp_path / "out").kept == [101]
+    assert SmallIngest(linked, tmp_path / "out").kept == [101]
 
 
 @pytest.mark.parametrize(
@@ -181,4 +181,4 @@ def test_a_source_may_lie_in_a_folder_of_any_name(
     source.write()
     for junk in ("._admissions.csv.gz", ".DS_Store", "~$admissions.csv", "Thumbs.db"):
         (source.folder / "hosp" / junk).write_bytes(APPLEDOUBLE)
-    assert Made(source.folder, tmp_path / "out").kept == [101]
+    assert SmallIngest(source.folder, tmp_path / "out").kept == [101]

@@ -23,7 +23,7 @@ from tasks.ingest.outcomes.config import (
     VentilationConfig,
 )
 from tasks.ingest.outcomes.make import tables_of, titles_of
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import Files, write_cohort, write_notes, write_outcome, write_splits
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, LABELS, NOTES, OUTCOMES
 
@@ -36,7 +36,7 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         writer = csv.DictWriter(file, ["ROW_ID", *columns], quoting=csv.QUOTE_NONNUMERIC)
         writer.writeheader()
-        writer.writerows({"ROW_ID": place, **row} for place, row in enumerate(rows, 1))
+        writer.writerows({"ROW_ID": number, **row} for number, row in enumerate(rows, 1))
 
 
 def note(subject: int, hadm: int | str, text: str, category: str, description: str = "Report",
@@ -51,8 +51,8 @@ def note(subject: int, hadm: int | str, text: str, category: str, description: s
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Patient 1 of 91 years and more, 2 of 44, a newborn 3."""
-    place = tmp_path / "mimic-iii"
-    place.mkdir()
+    folder = tmp_path / "mimic-iii"
+    folder.mkdir()
     notes = [
         note(1, 100001, NOTE, "Discharge summary"),
         note(1, 100001, "Late word.", "Discharge summary", "Addendum"),
@@ -62,13 +62,13 @@ def folder(tmp_path: Path) -> Path:
         note(2, 100002, "Of another patient.", "Discharge summary", error="1"),
         note(3, 100003, NOTE, "Discharge summary"),
     ]
-    write(place, "NOTEEVENTS", notes)
+    write(folder, "NOTEEVENTS", notes)
     born = {1: "1850-01-01 00:00:00", 2: "2105-06-01 00:00:00", 3: ADMITTED}
-    write(place, "PATIENTS", [
+    write(folder, "PATIENTS", [
         {"SUBJECT_ID": s, "GENDER": "F", "DOB": day, "DOD": "2150-01-20 00:00:00" if s == 2 else ""}
         for s, day in born.items()
     ])  # fmt: skip
-    write(place, "ADMISSIONS", [
+    write(folder, "ADMISSIONS", [
         {
             "SUBJECT_ID": s, "HADM_ID": 100000 + s, "ADMITTIME": ADMITTED, "DISCHTIME": DISCHARGED,
             "DEATHTIME": "", "ADMISSION_TYPE": "NEWBORN" if s == 3 else "EMERGENCY",
@@ -79,19 +79,19 @@ def folder(tmp_path: Path) -> Path:
     ])  # fmt: skip
     codes = [(1, "4019"), (1, "V5861"), (2, "0389"), (2, "")]
     rows = [{"SUBJECT_ID": s, "HADM_ID": 100000 + s, "ICD9_CODE": code} for s, code in codes]
-    write(place, "DIAGNOSES_ICD", rows)
-    write(place, "PROCEDURES_ICD", [{**rows[0], "ICD9_CODE": "0331"}])
+    write(folder, "DIAGNOSES_ICD", rows)
+    write(folder, "PROCEDURES_ICD", [{**rows[0], "ICD9_CODE": "0331"}])
     title = {"SHORT_TITLE": "Hypertension NOS", "LONG_TITLE": "Unspecified hypertension"}
-    write(place, "D_ICD_DIAGNOSES", [{"ICD9_CODE": "4019", **title}])
-    write(place, "ICUSTAYS", [
+    write(folder, "D_ICD_DIAGNOSES", [{"ICD9_CODE": "4019", **title}])
+    write(folder, "ICUSTAYS", [
         {"SUBJECT_ID": 2, "HADM_ID": 100002, "ICUSTAY_ID": 200001, "INTIME": ADMITTED,
          "OUTTIME": DISCHARGED}
     ])  # fmt: skip
-    (place / "ventilation_durations.csv").write_text(
+    (folder / "ventilation_durations.csv").write_text(
         "icustay_id,ventnum,starttime,endtime,duration_hours\n"
         "200001,1,2150-01-01 12:00:00,2150-01-08 11:00:00,167\n"
     )
-    return place
+    return folder
 
 
 @pytest.fixture
@@ -107,34 +107,34 @@ def cohort(folder: Path, tmp_path: Path) -> Path:
 def files_of(folder: Path, *names: str) -> Files:
     source = open_source(folder, None)
     assert source.release == "mimic-iii"
-    return Files(Reading(release="mimic-iii", max_reject_share=0.5), source.paths(*names))
+    return Files(ReadConfig(release="mimic-iii", max_reject_share=0.5), source.paths(*names))
 
 
 def test_notes_are_of_one_kind_and_not_in_error(folder: Path, tmp_path: Path) -> None:
     files = files_of(folder, "discharge", "radiology")
     counts = write_notes(tmp_path / "discharge", files.open("discharge"))
     assert counts == {"rows": 7, "notes": 4, "rejected": 0, "of_other_kinds": 3}
-    found = tables.read(tmp_path / "discharge" / "notes", NOTES).to_pylist()
-    assert [(row["note_id"], row["note_type"]) for row in found] == [
+    rows_read = tables.read(tmp_path / "discharge" / "notes", NOTES).to_pylist()
+    assert [(row["note_id"], row["note_type"]) for row in rows_read] == [
         ("1", "DS"),
         ("2", "AD"),
         ("4", "DS"),
         ("7", "DS"),
     ]
-    assert found[0]["text"] == NOTE
-    assert str(found[0]["charttime"]) == "2150-01-05 00:00:00"
+    assert rows_read[0]["text"] == NOTE
+    assert str(rows_read[0]["charttime"]) == "2150-01-05 00:00:00"
     write_notes(tmp_path / "radiology", files.open("radiology"))
     (report,) = tables.read(tmp_path / "radiology" / "notes", NOTES).to_pylist()
     assert (report["note_type"], report["hadm_id"]) == ("RR", None)
 
 
 def test_the_cohort_has_ages_and_no_newborn(cohort: Path) -> None:
-    found = tables.read(cohort / "admissions", ADMISSIONS).to_pylist()
-    assert [(row["hadm_id"], row["age"], row["race"]) for row in found] == [
+    rows_read = tables.read(cohort / "admissions", ADMISSIONS).to_pylist()
+    assert [(row["hadm_id"], row["age"], row["race"]) for row in rows_read] == [
         (100001, 91, "WHITE"),
         (100002, 44, "WHITE"),
     ]
-    assert found[0]["note"].startswith("CHIEF COMPLAINT: pain")
+    assert rows_read[0]["note"].startswith("CHIEF COMPLAINT: pain")
     (left_out,) = tables.read(cohort / "exclusions", EXCLUSIONS).to_pylist()
     assert left_out == {"hadm_id": 100003, "reason": "admission of type NEWBORN"}
 
@@ -163,8 +163,8 @@ def test_every_outcome_is_made(
 ) -> None:
     files = files_of(folder, *tables_of(config), *titles_of(config))
     write_outcome(tmp_path / "outcome", config, cohort, files)
-    found = tables.read(tmp_path / "outcome" / "outcomes", OUTCOMES).to_pylist()
-    assert [row["labels"] if row["observed"] else None for row in found] == [of_1, of_2]
+    rows_read = tables.read(tmp_path / "outcome" / "outcomes", OUTCOMES).to_pylist()
+    assert [row["labels"] if row["observed"] else None for row in rows_read] == [of_1, of_2]
     named = tables.read(tmp_path / "outcome" / "labels", LABELS).to_pylist()
     assert [label["code"] for label in named] == labels
 

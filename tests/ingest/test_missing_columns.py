@@ -24,7 +24,7 @@ from tasks.ingest.source import open_source
 from tasks.ingest.steps import ingest
 from tasks.schemas import QUALITY
 from tests.ingest.conftest import SmallSource
-from tests.ingest.made import Made, day, stay, write_mimic_iii
+from tests.ingest.small_ingest import SmallIngest, day, stay, write_mimic_iii
 
 DESCRIBING = ("race", "insurance", "language", "admission_type")
 
@@ -70,7 +70,7 @@ def test_what_only_describes_patients_may_be_missing_and_is_null(
     drop(folder / suffix, *DESCRIBING, "deathtime")
     drop(folder / patients, *born)
     open_source(folder, None).check(["discharge", "patients", "deaths", "admissions"], [])
-    made = Made(folder, tmp_path / "out")
+    made = SmallIngest(folder, tmp_path / "out")
     row = made.admission(101)
     assert [row[name] for name in (*DESCRIBING, "sex", "age")] == [None] * 6
     assert made.of(101) == (False, 1, False, False)  # no dod: nobody is known to have died
@@ -118,7 +118,7 @@ def test_readmission_that_counts_every_kind_needs_no_kind(
     usual: SmallSource, tmp_path: Path
 ) -> None:
     drop(usual.path("hosp/admissions"), "admission_type")
-    assert Made(usual.folder, tmp_path / "out").of(101) == (False, 1, False, True)
+    assert SmallIngest(usual.folder, tmp_path / "out").of(101) == (False, 1, False, True)
 
 
 def test_a_missing_radiology_table_says_how_to_do_without(usual: SmallSource) -> None:
@@ -134,8 +134,8 @@ def test_a_run_without_the_describing_columns_reports_them(
 
     drop(usual.path("hosp/admissions"), *DESCRIBING)
     made = run(IngestConfig(source=usual.folder, outcomes=(MortalityConfig(),)))
-    place = prefect_store.path(made.quality.kind, made.quality.key)
-    rows = tables.read(place / "quality", QUALITY).to_pylist()
+    path = prefect_store.path(made.quality.kind, made.quality.key)
+    rows = tables.read(path / "quality", QUALITY).to_pylist()
     missing = [row["column"] for row in rows if row["check"].startswith("is missing")]
     assert missing == list(DESCRIBING)
     assert all(row["count"] == 1 for row in rows if row["column"] in missing)

@@ -13,9 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from tasks import tables
-from tasks.ingest import bands, partners
-from tasks.ingest.bands import BandFiles, Banding
+from tasks.ingest import duplicate_pairs, lsh
 from tasks.ingest.config import GuardConfig
+from tasks.ingest.lsh import BandFiles, Banding
 from tasks.ingest.minhash import shingles, sign
 from tasks.ingest.near_duplicates import Counts, NotesOf, find_near_duplicates
 from tasks.schemas import GUARD_DROPPED, GUARD_PAIRS, NOTES, SPLITS
@@ -41,23 +41,25 @@ def retold(draw: Random, text: str, words: int = 8) -> str:
 
 
 def release(
-    place: Path, notes: list[Note], name: str = "iv", *, splits: bool = True, kind: str = "DS"
+    folder: Path, notes: list[Note], name: str = "iv", *, splits: bool = True, kind: str = "DS"
 ) -> NotesOf:
     rows = [
         {"note_id": f"{name}-{row}", "subject_id": subject, "note_type": kind, "text": text}
         for row, (subject, text) in enumerate(notes)
     ]
     tables.write(
-        place / "notes" / "part-0.parquet", NOTES, pa.Table.from_pylist(rows, schema=NOTES)
+        folder / "notes" / "part-0.parquet", NOTES, pa.Table.from_pylist(rows, schema=NOTES)
     )
     if not splits:
-        return NotesOf(place, name, None)
+        return NotesOf(folder, name, None)
     digits = {str(digit): split for split, digit in SPLIT_OF.items()}
     subjects = {subject for subject, _ in notes if str(subject)[0] in digits}
-    named = [{"subject_id": each, "split": digits[str(each)[0]]} for each in sorted(subjects)]
+    named = [
+        {"subject_id": subject, "split": digits[str(subject)[0]]} for subject in sorted(subjects)
+    ]
     table = pa.Table.from_pylist(named, schema=SPLITS)
-    tables.write(place / "splits" / "part-0.parquet", SPLITS, table)
-    return NotesOf(place, name, place)
+    tables.write(folder / "splits" / "part-0.parquet", SPLITS, table)
+    return NotesOf(folder, name, folder)
 
 
 def found_in(out: Path) -> tuple[set[frozenset[str]], set[str]]:
@@ -72,11 +74,11 @@ def side_of(note: Note) -> str:
 
 def shingle_sets(texts: list[str]) -> list[set[int]]:
     hashes, bounds = shingles(pa.array(texts, pa.large_string()), GuardConfig().shingle_words)
-    return [set(each.tolist()) for each in np.split(hashes, bounds[1:-1])]
+    return [set(part.tolist()) for part in np.split(hashes, bounds[1:-1])]
 
 
-def jaccard(one: set[int], other: set[int]) -> float:
-    return len(one & other) / len(one | other)
+def jaccard(first: set[int], second: set[int]) -> float:
+    return len(first & second) / len(first | second)
 
 
 def test_planted_copies_are_found_across_splits_and_releases_and_nothing_else(
@@ -108,9 +110,9 @@ def test_planted_copies_are_found_across_splits_and_releases_and_nothing_else(
 
 def test_the_other_release_leaves_pretraining_where_it_holds_a_test_note(tmp_path: Path) -> None:
     draw = Random(2)
-    held, chosen, free, own = (text_of(draw) for _ in range(4))
+    held, chosen, free, unique = (text_of(draw) for _ in range(4))
     sources = [
-        release(tmp_path / "iv", [(30, held), (20, chosen), (10, free), (31, own)]),
+        release(tmp_path / "iv", [(30, held), (20, chosen), (10, free), (31, unique)]),
         release(
             tmp_path / "iii",
             [(7, retold(draw, held)), (8, retold(draw, chosen)), (9, retold(draw, free))],
@@ -121,7 +123,7 @@ def test_the_other_release_leaves_pretraining_where_it_holds_a_test_note(tmp_pat
     counts = find_near_duplicates(tmp_path / "drop", sources, GuardConfig())
     _, dropped = found_in(tmp_path / "drop")
     assert dropped == {"iii-0", "iii-1"}
-    assert counts["test_characters"] == len(held) + len(own)
+    assert counts["test_characters"] == len(held) + len(unique)
     assert counts["test_characters_seen_unguarded"] == len(held)
     assert counts["test_characters_seen"] == 0
     counts = find_near_duplicates(tmp_path / "report", sources, GuardConfig(mode="report"))
@@ -151,9 +153,9 @@ def test_what_is_found_is_what_comparing_all_with_all_finds(tmp_path: Path) -> N
     pairs, _ = found_in(tmp_path / "out")
     sets = shingle_sets([text for _, text in notes])
     similarity = {
-        frozenset((f"iv-{one}", f"iv-{other}")): jaccard(sets[one], sets[other])
-        for one, other in combinations(range(len(notes)), 2)
-        if sets[one] and sets[other] and side_of(notes[one]) != side_of(notes[other])
+        frozenset((f"iv-{first}", f"iv-{second}")): jaccard(sets[first], sets[second])
+        for first, second in combinations(range(len(notes)), 2)
+        if sets[first] and sets[second] and side_of(notes[first]) != side_of(notes[second])
     }
     certain = {pair for pair, value in similarity.items() if value >= 0.9}
     possible = {pair for pair, value in similarity.items() if value >= 0.66}
@@ -180,7 +182,7 @@ def _template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Counts, 
     text = text_of(draw)
     notes = [(1000 + row, retold(draw, text, words=4)) for row in range(40)]
     notes += [(3000 + row, retold(draw, text, words=4)) for row in range(30)]
-    for module in (bands, partners):
+    for module in (lsh, duplicate_pairs):
         monkeypatch.setattr(module, "MOST_PARTNERS", 5)
     counts = find_near_duplicates(tmp_path / "out", [release(tmp_path, notes)], GuardConfig())
     pairs, dropped = found_in(tmp_path / "out")
@@ -201,8 +203,8 @@ def test_an_exact_copy_is_found_in_any_crowd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bucket is crowded by what is not similar enough; only exact copies pass threshold 1."""
-    monkeypatch.setattr(bands, "MOST_PARTNERS", 3)
-    monkeypatch.setattr(bands.Banding, "of", lambda *_: Banding(1, 1))
+    monkeypatch.setattr(lsh, "MOST_PARTNERS", 3)
+    monkeypatch.setattr(lsh.Banding, "of", lambda *_: Banding(1, 1))
     draw = np.random.default_rng(6)
     signatures = draw.integers(0, 2**32, (600, 128), dtype=np.uint32)
     signatures[:, 0] = 1  # all share the band
@@ -210,8 +212,8 @@ def test_an_exact_copy_is_found_in_any_crowd(
     files = BandFiles(tmp_path / "work", 128, 1.0)
     files.append(signatures)
     sides = np.repeat([0, 1], 300).astype(np.uint8)
-    found = [pairs for pairs in files.similar(sides) if len(pairs.left)]
-    assert set(np.concatenate([pairs.left for pairs in found])) == set(range(600))
+    pairs_found = [pairs for pairs in files.similar(sides) if len(pairs.left)]
+    assert set(np.concatenate([pairs.left for pairs in pairs_found])) == set(range(600))
 
 
 def test_the_search_holds_one_band_in_memory(tmp_path: Path) -> None:
@@ -258,8 +260,8 @@ def test_bands_miss_a_pair_at_the_threshold_at_most_once_in_a_hundred_times() ->
     for threshold in (0.5, 0.8, 0.9, 1.0):
         for permutations in (16, 128, 1024):
             cut = Banding.of(permutations, threshold)
-            assert cut.bands * cut.places <= permutations
-            assert (1 - threshold**cut.places) ** cut.bands <= 0.01
+            assert cut.bands * cut.rows_per_band <= permutations
+            assert (1 - threshold**cut.rows_per_band) ** cut.bands <= 0.01
 
 
 def test_a_bare_off_in_yaml_is_the_mode_off() -> None:
@@ -269,11 +271,11 @@ def test_a_bare_off_in_yaml_is_the_mode_off() -> None:
 
 
 def test_a_pair_found_again_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = partners.Sides(np.array([1, 3, 3], np.uint8), ("iv",))
-    once, often = (partners.Partners(sides, listed=True) for _ in range(2))
-    pairs = bands.Pairs(np.array([1, 2]), np.array([0, 0]), np.array([0.9, 1.0], np.float32))
+    sides = duplicate_pairs.NoteSides(np.array([1, 3, 3], np.uint8), ("iv",))
+    once, often = (duplicate_pairs.DuplicatePairs(sides, listed=True) for _ in range(2))
+    pairs = lsh.Pairs(np.array([1, 2]), np.array([0, 0]), np.array([0.9, 1.0], np.float32))
     once.add(pairs)
-    monkeypatch.setattr(partners, "_PENDING_PAIRS", 1)
+    monkeypatch.setattr(duplicate_pairs, "_PENDING_PAIRS", 1)
     for _ in range(3):
         often.add(pairs)
     assert once.listing().left.tolist() == often.listing().left.tolist() == [0, 0]

@@ -28,7 +28,7 @@ def test_each_oddity_is_counted_where_it_is(source: SmallSource, tmp_path: Path)
     files = source.files("admissions", "patients", "diagnoses", "procedures", share=1)
     counts = write_quality(tmp_path / "quality", {"discharge": tmp_path / "notes"}, files)
     rows = tables.read(tmp_path / "quality" / "quality", QUALITY).to_pylist()
-    found = {(row["table"], row["column"], row["check"]): row["count"] for row in rows}
+    hits = {(row["table"], row["column"], row["check"]): row["count"] for row in rows}
     assert counts["checks"] == len(rows)
     expected = {
         ("admissions", "subject_id", "is in no row of patients"): 1,
@@ -45,7 +45,7 @@ def test_each_oddity_is_counted_where_it_is(source: SmallSource, tmp_path: Path)
         ("discharge", "note_id", "occurs twice (rejected)"): 1,
         ("discharge", "hadm_id", "is empty"): 0,
     }
-    assert {key: found.get(key) for key in expected} == expected
+    assert {key: hits.get(key) for key in expected} == expected
     assert next(
         (row["table"], row["rows"]) for row in rows if row["check"] == "occurs twice (rejected)"
     ) == ("discharge", 5)

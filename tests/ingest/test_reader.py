@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tasks.errors import SourceError
 from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
+from tests.ingest.conftest import listed
 
 SCHEMA = pa.schema(
     [
@@ -32,11 +33,10 @@ HEADER = b"note_id,subject_id,charttime,other,text\n"
 def read(
     path: Path, *, share: float = 1.0, block_bytes: int = 1 << 20, rules: tuple[Rule, ...] = ()
 ) -> tuple[list[dict[str, object]], list[tuple[int, str | None, str]], Rejects]:
-    rejects = Rejects.of(path, share)
+    rejects = Rejects(path.name, share)
     reader = Reader(path, SCHEMA, rejects, "note_id", rules, block_bytes)
     rows = [row for batch in reader.batches() for row in batch.to_pylist()]
-    table = rejects.table().to_pylist()
-    return rows, [(row["line"], row["column"], row["reason"]) for row in table], rejects
+    return rows, listed(rejects), rejects
 
 
 def write(folder: Path, body: bytes, name: str = "notes.csv", header: bytes = HEADER) -> Path:

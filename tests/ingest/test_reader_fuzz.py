@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest import blocks
-from tasks.ingest.ahead import ahead
+from tasks.ingest.key_set import KeySet
+from tasks.ingest.prefetch import prefetched
 from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
-from tasks.ingest.seen import Seen
 from tasks.ingest.source import RELEASES
 from tasks.schemas import NOTES
 from tests.ingest.conftest import listed
@@ -80,8 +80,8 @@ def test_a_mutated_file_loses_no_row(
     zipped: bool,
 ) -> None:
     body = _GOOD
-    for place, junk, removed in changes:
-        body = body[:place] + junk + body[place + removed :]
+    for offset, junk, removed in changes:
+        body = body[:offset] + junk + body[offset + removed :]
     path = _write(tmp_path_factory.mktemp("fuzz"), body, zipped=zipped)
     _check_all_there(path, body, block_bytes)
 
@@ -124,10 +124,10 @@ def test_a_gzip_cut_off_at_any_byte_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 200), st.integers(1, 255))
 def test_a_gzip_with_a_changed_byte_gives_the_same_rows_or_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, place: int, change: int
+    tmp_path_factory: pytest.TempPathFactory, offset: int, change: int
 ) -> None:
     data = bytearray(gzip.compress(_HEADER + _GOOD, 6, mtime=0))
-    data[place % len(data)] ^= change
+    data[offset % len(data)] ^= change
     path = tmp_path_factory.mktemp("fuzz") / "notes.csv.gz"
     path.write_bytes(data)
     try:
@@ -194,11 +194,13 @@ def test_the_parts_written_hold_the_texts_that_the_csv_module_reads(tmp_path: Pa
             writer.writerow([row.get(name, "") for name in DISCHARGE.schema.names])
     with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
         expected = [row["text"] for row in csv.DictReader(file)]
-    reader = Reader(path, DISCHARGE.schema, Rejects.of(path, 0.0), "note_id", (), 5000)
+    reader = Reader(path, DISCHARGE.schema, Rejects(path.name, 0.0), "note_id", (), 5000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "PART_BYTES", 10_000)
         patch.setattr(blocks, "_PIECE_BYTES", 64)
-        assert tables.write_parts(tmp_path / "notes", NOTES, ahead(reader.batches())) == len(texts)
+        assert tables.write_parts(tmp_path / "notes", NOTES, prefetched(reader.batches())) == len(
+            texts
+        )
     assert len(tables.parts(tmp_path / "notes")) > 10
     assert _digest(tables.read(tmp_path / "notes", NOTES)["text"].to_pylist()) == _digest(expected)
 
@@ -214,22 +216,22 @@ def test_an_error_of_the_source_passes_through_the_writers(tmp_path: Path) -> No
         raise SourceError("gone")
 
     with pytest.raises(SourceError, match="gone"):
-        tables.write_parts(tmp_path / "notes", NOTES, ahead(broken()))
+        tables.write_parts(tmp_path / "notes", NOTES, prefetched(broken()))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(-50, 50), max_size=60), max_size=8), st.booleans())
-def test_keys_seen_before_are_told(batches: list[list[int]], strings: bool) -> None:
+def test_repeated_keys_are_found(batches: list[list[int]], strings: bool) -> None:
     known = set[int]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.ingest.seen._FIRST_SLOTS", 4)
-        seen = Seen()
+        patch.setattr("tasks.ingest.key_set._FIRST_SLOTS", 4)
+        keys_so_far = KeySet()
     for batch in batches:
         expected = [number in known or number in batch[:at] for at, number in enumerate(batch)]
         known.update(batch)
         keys = pa.array([str(number) for number in batch] if strings else batch)
         kind = pa.string() if strings else pa.int64()
-        assert seen.add(pa.chunked_array([keys.cast(kind)])).tolist() == expected
+        assert keys_so_far.add(pa.chunked_array([keys.cast(kind)])).tolist() == expected
 
 
 def _check_all_there(path: Path, body: bytes, block_bytes: int) -> None:
@@ -249,17 +251,17 @@ def _counted_by_csv(body: bytes) -> int | None:
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     reader = csv.reader([*lines, "the,end\n"])  # quotes left open would swallow it
-    found: list[list[str] | None] = []
+    fields_of_records: list[list[str] | None] = []
     while True:
         try:
-            found.append(next(reader))
+            fields_of_records.append(next(reader))
         except StopIteration:
             break
         except csv.Error:
-            found.append(None)
-    if not found or found.pop() != ["the", "end"]:
+            fields_of_records.append(None)
+    if not fields_of_records or fields_of_records.pop() != ["the", "end"]:
         return None
-    return sum(record != [] for record in found)
+    return sum(record != [] for record in fields_of_records)
 
 
 def _write(folder: Path, body: bytes, *, zipped: bool = False) -> Path:
@@ -269,7 +271,7 @@ def _write(folder: Path, body: bytes, *, zipped: bool = False) -> Path:
 
 
 def _read(path: Path, block_bytes: int = 1 << 16) -> tuple[list[dict[str, object]], Rejects]:
-    rejects = Rejects.of(path, 1.0)
+    rejects = Rejects(path.name, 1.0)
     reader = Reader(path, _SCHEMA, rejects, "note_id", (), block_bytes)
     return [row for batch in reader.batches() for row in batch.to_pylist()], rejects
 

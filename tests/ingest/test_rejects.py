@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tasks.errors import SourceError
 from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
-from tests.ingest.conftest import listed
+from tests.ingest.conftest import listed, rejected_rows
 
 SCHEMA = pa.schema([pa.field("key", pa.int64(), nullable=False), pa.field("text", pa.string())])
 BAD, EMPTY, GOOD = b"x\n", b",a\n", b"1,a\n"
 
 
 def read(path: Path, share: float = 0.01) -> tuple[int, Rejects]:
-    rejects = Rejects.of(path, share)
+    rejects = Rejects(path.name, share)
     kept = sum(batch.num_rows for batch in Reader(path, SCHEMA, rejects).batches())
     return kept, rejects
 
@@ -40,7 +40,7 @@ def test_a_file_of_bad_rows_is_not_read_to_its_end(
     tmp_path: Path, row: bytes, packed: bool
 ) -> None:
     path = write(tmp_path, row * 1_500_000, packed=packed)
-    rejects = Rejects.of(path, 0.01)
+    rejects = Rejects(path.name, 0.01)
     with pytest.raises(SourceError, match=r"of the first \d+ rows cannot be used, more than"):
         for _ in Reader(path, SCHEMA, rejects).batches():
             pass
@@ -104,16 +104,18 @@ def test_every_rejected_row_is_listed_once_in_the_files_order(
     for number, block in enumerate(blocks):
         noted = []
         for lines, column, reason in block:
-            places = [number * 100 + line for line in lines]
-            rejects.add(np.array(places, np.int64), column, reason)
-            noted += [(place, column, reason) for place in places]
+            lines = [number * 100 + line for line in lines]
+            rejects.add(np.array(lines, np.int64), column, reason)
+            noted += [(line, column, reason) for line in lines]
         rejects.settle()
         expected += sorted(noted, key=lambda row: row[0])
     if merged:
         several = Rejects("folder", 1.0)
         several.add(7, None, "is odd")
         several.take(rejects)
-        assert several.table()["file"].to_pylist() == ["folder"] + ["table.csv"] * len(expected)
+        assert [row["file"] for row in rejected_rows(several)] == ["folder"] + ["table.csv"] * len(
+            expected
+        )
         expected, rejects = [(7, None, "is odd"), *expected], several
     assert listed(rejects) == expected
     assert listed(rejects) == expected  # reading takes nothing away

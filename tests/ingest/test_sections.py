@@ -104,8 +104,8 @@ def test_nothing_of_the_stay_gets_into_the_admission_note() -> None:
 
 
 def test_all_sections_in_their_order_under_their_canonical_names() -> None:
-    found = all_sections(NOTE)
-    assert [section for section, _ in found] == [
+    sections = all_sections(NOTE)
+    assert [section for section, _ in sections] == [
         *(HEADER, "SERVICE", "ALLERGIES", "ATTENDING", "CHIEF COMPLAINT", "PROCEDURE"),
         *("PRESENT ILLNESS", "MEDICAL HISTORY", "SOCIAL HISTORY", "FAMILY HISTORY"),
         *(
@@ -118,7 +118,7 @@ def test_all_sections_in_their_order_under_their_canonical_names() -> None:
         *("HOSPITAL COURSE", "MEDICATION ON ADMISSION", "DISCHARGE MEDICATIONS"),
         *("DISCHARGE DISPOSITION", "DISCHARGE DIAGNOSIS", "FOLLOWUP"),
     ]
-    bodies = dict(found)
+    bodies = dict(sections)
     assert bodies["DISCHARGE EXAM"] == "Vitals: 97.0, walks"
     assert bodies["HOSPITAL COURSE"] == (
         "# NSTEMI: treated. Physical Exam: improved by then Allergies: none found"

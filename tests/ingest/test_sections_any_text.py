@@ -40,9 +40,9 @@ def test_a_text_without_headings_is_all_header(text: str) -> None:
 
 def test_an_admission_note_is_read_as_it_was_written() -> None:
     for number in range(200):
-        found = sections_of(write_note("development", Random(number)).text)
-        note = admission_note([found])
-        assert sections_of(note) == (found if note else {})
+        sections = sections_of(write_note("development", Random(number)).text)
+        note = admission_note([sections])
+        assert sections_of(note) == (sections if note else {})
 
 
 def test_atheris_finds_nothing_in_a_short_run() -> None:

@@ -13,7 +13,7 @@ from tasks.errors import SourceError
 from tasks.ingest.config import SplitConfig
 from tasks.ingest.rejects import Rejects
 from tasks.ingest.splits import split_patients
-from tests.ingest.conftest import listed
+from tests.ingest.conftest import listed, rejected_rows
 from tests.ingest.test_splits import split
 
 ADMISSIONS = pa.table({"hadm_id": [11, 12, 21, 31], "subject_id": [1, 1, 2, 3]})
@@ -126,7 +126,7 @@ def test_rejected_rows_of_several_lists_keep_their_files(tmp_path: Path) -> None
         (tmp_path / f"{name}.csv").write_text(f"subject_id\n{text}\n")
     rejects = Rejects("lists", 0.9)
     split_patients(pa.array([1, 3, 4]), SplitConfig(method="file", file=tmp_path), rejects)
-    rows = rejects.table().to_pylist()
+    rows = rejected_rows(rejects)
     assert [(row["file"], row["line"]) for row in rows] == [("test.csv", 4), ("train.csv", 3)]
     assert (rejects.rows, rejects.count) == (6, 2)
 
@@ -166,5 +166,5 @@ def test_a_list_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str, suffi
                 pq.write_table(table, file)
             case _:
                 file.write_text(f"subject_id\n{subject}\n")
-    found = split([1, 2, 3], SplitConfig(method="file", file=folder))
-    assert found == {1: "train", 2: "validation", 3: "test"}
+    splits = split([1, 2, 3], SplitConfig(method="file", file=folder))
+    assert splits == {1: "train", 2: "validation", 3: "test"}

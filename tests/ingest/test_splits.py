@@ -42,17 +42,17 @@ def test_each_label_keeps_its_shares_and_better_than_by_hash() -> None:
     labels, subjects = labels_of(patients), list(patients)
     off: dict[str, list[float]] = {}
     for method in ("stratified", "hash"):
-        found = split(subjects, SplitConfig(method=method), labels=labels)
+        splits = split(subjects, SplitConfig(method=method), labels=labels)
         with_it: dict[str, Counter[str]] = {}
         for subject, some in patients.items():
             for label in set(some):
-                with_it.setdefault(label, Counter())[found[subject]] += 1
+                with_it.setdefault(label, Counter())[splits[subject]] += 1
         off[method] = [
             abs(counts["test"] / counts.total() - 0.2)
             for counts in with_it.values()
             if counts.total() >= 20
         ]
-        shares = Counter(found.values())
+        shares = Counter(splits.values())
         assert abs(shares["test"] / 4000 - 0.2) < 0.02
         assert abs(shares["validation"] / 4000 - 0.1) < 0.02
     assert len(off["hash"]) > 100
@@ -75,9 +75,9 @@ def test_patients_with_a_label_too_rare_to_share_out_train() -> None:
         patients[subject].append("rare")
     for subject in list(patients)[10:15]:
         patients[subject].append("seldom")
-    found = split(list(patients), SplitConfig(method="stratified"), labels=labels_of(patients))
-    assert {found[subject] for subject in list(patients)[:4]} == {"train"}
-    assert {found[subject] for subject in list(patients)[10:15]} != {"train"}
+    splits = split(list(patients), SplitConfig(method="stratified"), labels=labels_of(patients))
+    assert {splits[subject] for subject in list(patients)[:4]} == {"train"}
+    assert {splits[subject] for subject in list(patients)[10:15]} != {"train"}
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,10 +93,10 @@ def test_stratification_places_everyone_once(
     table = labels_of(patients | others).cast(
         pa.schema([("subject_id", pa.int64()), ("label", pa.string())])
     )
-    found = split(list(patients), config, labels=table)
-    assert set(found) == set(patients)
+    splits = split(list(patients), config, labels=table)
+    assert set(splits) == set(patients)
     for name, share in zip(("validation", "test"), shares, strict=True):
-        assert share > 0 or name not in found.values()
+        assert share > 0 or name not in splits.values()
 
 
 YEARS = {"2008 - 2010": 50, "2011 - 2013": 20, "2014 - 2016": 12, "2017 - 2019": 18}
@@ -109,9 +109,9 @@ def groups() -> pa.Table:
 
 def test_the_latest_years_are_the_test_and_those_before_them_validation() -> None:
     of_patient = dict(zip(*groups().to_pydict().values(), strict=True))
-    found = split(list(range(110)), SplitConfig(method="temporal"), groups=groups())
-    assert len(found) == 100  # those of no group are left out
-    of_split = {of_patient[subject]: name for subject, name in found.items()}
+    splits = split(list(range(110)), SplitConfig(method="temporal"), groups=groups())
+    assert len(splits) == 100  # those of no group are left out
+    of_split = {of_patient[subject]: name for subject, name in splits.items()}
     assert list(of_split.values()) == ["train", "train", "validation", "test"]
     for shares, expected in (
         ((0.1, 0.35), ["train", "validation", "test", "test"]),
@@ -119,8 +119,8 @@ def test_the_latest_years_are_the_test_and_those_before_them_validation() -> Non
         ((0.1, 0.88), ["train", "validation", "test", "test"]),
     ):
         config = SplitConfig(method="temporal", validation=shares[0], test=shares[1])
-        found = split(list(range(100)), config, groups=groups())
-        of_split = {of_patient[subject]: name for subject, name in found.items()}
+        splits = split(list(range(100)), config, groups=groups())
+        of_split = {of_patient[subject]: name for subject, name in splits.items()}
         assert list(of_split.values()) == expected
 
 
@@ -128,8 +128,8 @@ def test_named_groups_are_obeyed_or_refused() -> None:
     config = SplitConfig(
         method="temporal", test_groups=("2011 - 2013",), validation_groups=("2008 - 2010",)
     )
-    found = split(list(range(100)), config, groups=groups())
-    assert Counter(found.values()) == {"validation": 50, "test": 20, "train": 30}
+    splits = split(list(range(100)), config, groups=groups())
+    assert Counter(splits.values()) == {"validation": 50, "test": 20, "train": 30}
     config = SplitConfig(method="temporal", test_groups=("2019",))
     with pytest.raises(SourceError, match="'2019'; there are: 2008 - 2010, 2011"):
         split(list(range(100)), config, groups=groups())

@@ -28,7 +28,7 @@ def after(days: float) -> str:
     return str(START + np.timedelta64(round(days * 86400), "s")).replace("T", " ")
 
 
-def found(outcomes: dict[int, dict[str, Any]]) -> dict[int, list[int] | None]:
+def labels_of(outcomes: dict[int, dict[str, Any]]) -> dict[int, list[int] | None]:
     """The labels of each admission, None where it is unobserved."""
     return {key: row["labels"] if row["observed"] else None for key, row in outcomes.items()}
 
@@ -40,7 +40,7 @@ def test_length_of_stay_has_four_classes_and_no_deaths(source: SmallSource, tmp_
         more = {"dischtime": after(days), "hospital_expire_flag": died}
         source.admission(hadm_id, hadm_id, note=None, **more)
     outcomes, labels, counts = make(source, tmp_path, LengthOfStayConfig())
-    assert found(outcomes) == {
+    assert labels_of(outcomes) == {
         101: [0],
         102: [1],
         103: [1],
@@ -53,7 +53,7 @@ def test_length_of_stay_has_four_classes_and_no_deaths(source: SmallSource, tmp_
     assert all(label["one_of"] for label in labels)
     assert counts["ended_in_death"] == 1
     later, _, counts = make(source, tmp_path, LengthOfStayConfig(predict_at=24))
-    assert found(later)[106] is None  # it was over by then
+    assert labels_of(later)[106] is None  # it was over by then
     assert counts["ended_before_prediction"] == 1
 
 
@@ -65,7 +65,7 @@ def test_death_after_discharge_is_compared_by_date(source: SmallSource, tmp_path
         source.admission(subject_id, 100 + subject_id, note=None, hospital_expire_flag=died)
     outcomes, labels, counts = make(source, tmp_path, DeathAfterDischargeConfig())
     # discharged at noon on the fifth of January: thirty days later is the fourth of February
-    assert found(outcomes) == {101: [0], 102: [], 103: [0], 104: None, 105: [], 106: None}
+    assert labels_of(outcomes) == {101: [0], 102: [], 103: [0], 104: None, 105: [], 106: None}
     assert labels[0]["code"] == "30d"
     assert (counts["end_unknown"], counts["ended_in_death"]) == (1, 1)
 
@@ -90,12 +90,12 @@ def returning(source: SmallSource) -> SmallSource:
 
 def test_readmission_within_thirty_days(returning: SmallSource, tmp_path: Path) -> None:
     outcomes, _, counts = make(returning, tmp_path, ReadmissionConfig())
-    first = {key: value for key, value in found(outcomes).items() if key < 200}
+    first = {key: value for key, value in labels_of(outcomes).items() if key < 200}
     assert first == {101: [0], 102: [0], 103: [], 104: [], 105: [], 106: []}
-    assert all(value == [] for key, value in found(outcomes).items() if key > 200)
+    assert all(value == [] for key, value in labels_of(outcomes).items() if key > 200)
     assert counts["admissions_that_are_no_return"] == 2
     every, _, _ = make(returning, tmp_path, ReadmissionConfig(exclude=()))
-    assert [key for key, value in found(every).items() if value] == [101, 102, 104, 105, 106]
+    assert [key for key, value in labels_of(every).items() if value] == [101, 102, 104, 105, 106]
 
 
 def test_a_return_behind_one_that_does_not_count(returning: SmallSource, tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_return_behind_one_that_does_not_count(returning: SmallSource, tmp_pat
     returning.admission(4, 304, note=None, **more)
     returning.admission(3, 303, note=None, **more | {"hospital_expire_flag": 1})
     outcomes, _, _ = make(returning, tmp_path, ReadmissionConfig())
-    assert found(outcomes)[104] == [0]
-    assert found(outcomes)[103] == [0]
-    assert found(outcomes)[303] is None  # the patient left it dead
+    assert labels_of(outcomes)[104] == [0]
+    assert labels_of(outcomes)[103] == [0]
+    assert labels_of(outcomes)[303] is None  # the patient left it dead
 
 
 def test_who_died_before_the_prediction_is_left_out(source: SmallSource, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_who_died_before_the_prediction_is_left_out(source: SmallSource, tmp_pat
         more = {"deathtime": after(death), "hospital_expire_flag": 1, "dischtime": after(1.3)}
         source.admission(hadm_id, hadm_id, note=None, **more)
     outcomes, _, counts = make(source, tmp_path, MortalityConfig(predict_at=24))
-    assert found(outcomes) == {101: None, 102: [0]}
+    assert labels_of(outcomes) == {101: None, 102: [0]}
     assert counts["ended_before_prediction"] == 1
 
 
@@ -130,11 +130,11 @@ def test_an_outcome_of_ones_own(source: SmallSource, tmp_path: Path) -> None:
     several = write_own(tmp_path / "s.parquet", given, pa.list_(pa.string()))
     outcomes, labels, counts = make(source, tmp_path, several)
     assert [label["code"] for label in labels] == ["a", "b"]
-    assert found(outcomes) == {101: [0, 1], 102: [], 103: None, 104: None}
+    assert labels_of(outcomes) == {101: [0, 1], 102: [], 103: None, 104: None}
     assert counts["rows_outside_the_cohort"] == 2
     one = write_own(tmp_path / "o.parquet", ["x", "y", None, "x"], pa.string())
     outcomes, labels, _ = make(source, tmp_path, one.model_copy(update={"one_of": True}))
-    assert found(outcomes) == {101: [0], 102: [1], 103: None, 104: None}
+    assert labels_of(outcomes) == {101: [0], 102: [1], 103: None, 104: None}
     assert all(label["one_of"] for label in labels)
 
 
@@ -147,7 +147,7 @@ def test_a_file_of_ones_own_that_is_wrong_is_refused(source: SmallSource, tmp_pa
         make(source, tmp_path, config)
     two = write_own(path, [["a", "b"], [], None, []], pa.list_(pa.string()))
     source.admission(1, 102, note=None)
-    with pytest.raises(SourceError, match="2 admissions have not exactly one"):
+    with pytest.raises(SourceError, match="2 admissions do not have exactly one"):
         make(source, tmp_path, two.model_copy(update={"one_of": True}))
     with pytest.raises(ConfigError, match="no label is held by 5"):
         make(source, tmp_path, two.model_copy(update={"min_count": 5}))

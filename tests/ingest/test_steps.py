@@ -94,9 +94,9 @@ def test_the_notes_and_their_rejects_lie_in_the_store(
 ) -> None:
     made = run(config_of(usual, include_radiology=True))
     discharge, radiology = made.notes
-    place = prefect_store.path(discharge.kind, discharge.key)
-    assert tables.read(place / "notes", NOTES).num_rows == 20
-    rejects = tables.read(place / "rejects", REJECTS).to_pylist()
+    path = prefect_store.path(discharge.kind, discharge.key)
+    assert tables.read(path / "notes", NOTES).num_rows == 20
+    rejects = tables.read(path / "rejects", REJECTS).to_pylist()
     assert [(row["file"], row["column"], row["reason"]) for row in rejects] == [
         ("discharge.csv.gz", "note_id", "occurs twice")
     ]
@@ -169,9 +169,9 @@ def test_the_bytes_of_every_step_are_those_of_its_version(
     named = dict(zip(("discharge", "radiology"), made.notes, strict=True)) | made.outcomes
     named |= {"splits": made.splits, "cohort": made.cohort, "guard": made.guard}
     named |= {"quality": made.quality, "sections": cut[0]}
-    found = {}
+    digests = {}
     for name, each in named.items():
         manifest = prefect_store.manifest(each.kind, each.key)
         assert manifest is not None
-        found[name] = (manifest.version, each.digest[:16])
-    assert found == DIGESTS
+        digests[name] = (manifest.version, each.digest[:16])
+    assert digests == DIGESTS

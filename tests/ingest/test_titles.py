@@ -126,9 +126,9 @@ TITLES = st.lists(
 
 @given(TITLES)
 def test_a_category_never_has_the_title_of_one_code_alone(titles: list[str]) -> None:
-    found = category_title(titles)
-    if not found.startswith("including "):
-        assert all(title.startswith(found) for title in titles)
+    common = category_title(titles)
+    if not common.startswith("including "):
+        assert all(title.startswith(common) for title in titles)
         assert len(titles) > 1
 
 

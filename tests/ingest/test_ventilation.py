@@ -10,7 +10,7 @@ import pytest
 from tasks.ingest.outcomes.config import VentilationConfig
 from tests.ingest.conftest import SmallSource
 from tests.ingest.test_outcomes import make
-from tests.ingest.test_stays import after, found
+from tests.ingest.test_stays import after, labels_of
 
 
 class Ventilated:
@@ -54,7 +54,7 @@ def test_prolonged_ventilation_by_the_published_rule(
     ventilated: Ventilated, tmp_path: Path
 ) -> None:
     outcomes, _, counts = make(ventilated.source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {
+    assert labels_of(outcomes) == {
         101: [0],
         102: [],
         103: [0],
@@ -68,7 +68,7 @@ def test_prolonged_ventilation_by_the_published_rule(
 
 def test_prolonged_ventilation_by_episodes(ventilated: Ventilated, tmp_path: Path) -> None:
     outcomes, _, _ = make(ventilated.source, tmp_path, VentilationConfig(rule="episode"))
-    assert found(outcomes) == {
+    assert labels_of(outcomes) == {
         101: [],
         102: [],
         103: None,  # one day at most
@@ -89,7 +89,7 @@ def test_only_invasive_ventilation_of_the_first_icu_stay_counts(
     made.events(1101, (3, 20), item=225794)
     made.events(1101, (4, 2))  # ends before it starts
     outcomes, _, _ = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: []}
+    assert labels_of(outcomes) == {101: []}
 
 
 def test_who_is_not_meant_by_prolonged_ventilation(source: SmallSource, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_who_is_not_meant_by_prolonged_ventilation(source: SmallSource, tmp_path
     made.add(109, (0, 9))
     source.rows["hosp/admissions"][-1]["age"] = 17
     outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert [key for key, value in found(outcomes).items() if value is None] == [*codes, 109]
+    assert [key for key, value in labels_of(outcomes).items() if value is None] == [*codes, 109]
     assert (counts["excluded_diagnosis"], counts["under_18"]) == (4, 1)
 
 
@@ -112,10 +112,10 @@ def test_death_on_the_ventilator_before_day_seven(source: SmallSource, tmp_path:
     made.add(102, (0, 3), deathtime=after(5))  # off the ventilator
     made.add(103, (0, 9), deathtime=after(9))  # after day seven
     outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: [], 102: [], 103: [0]}
+    assert labels_of(outcomes) == {101: [], 102: [], 103: [0]}
     assert counts["died_on_ventilator_before_day_7"] == 1
     config = VentilationConfig(death_on_ventilator="exclude")
-    assert found(make(source, tmp_path, config)[0]) == {101: None, 102: [], 103: [0]}
+    assert labels_of(make(source, tmp_path, config)[0]) == {101: None, 102: [], 103: [0]}
 
 
 def test_icu_stays_that_overlap_are_one(source: SmallSource, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_icu_stays_that_overlap_are_one(source: SmallSource, tmp_path: Path) -> 
     made.events(5, (3, 7.5))
     made.events(6, (10, 12))
     outcomes, _, _ = make(source, tmp_path, VentilationConfig(rule="episode"))
-    assert found(outcomes) == {101: [0]}
+    assert labels_of(outcomes) == {101: [0]}
 
 
 def test_an_icu_stay_that_ends_before_it_begins_may_have_been_the_first(
@@ -141,7 +141,7 @@ def test_an_icu_stay_that_ends_before_it_begins_may_have_been_the_first(
     made.stay(102, 5, 2)
     source.rows["icu/icustays"][-1]["outtime"] = after(1)
     outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: [0], 102: None}
+    assert labels_of(outcomes) == {101: [0], 102: None}
     assert counts["icu_stay_of_no_length"] == 1
 
 
@@ -154,7 +154,7 @@ def test_icu_stays_twice_or_of_another_patient_change_nothing(
     made.stay(101, 5, -1)  # begun before, by someone else
     source.rows["icu/icustays"][-1]["subject_id"] = 7
     outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: [0]}
+    assert labels_of(outcomes) == {101: [0]}
     assert counts["rejected"] == 1
 
 
@@ -163,7 +163,7 @@ def test_ventilation_after_the_death_says_nothing(source: SmallSource, tmp_path:
     made.add(101, (0, 9), deathtime=after(4), hospital_expire_flag=1)
     made.add(102, (0, 9), deathtime=after(8.5), hospital_expire_flag=1)
     outcomes, _, counts = make(source, tmp_path, VentilationConfig())
-    assert found(outcomes) == {101: None, 102: [0]}
+    assert labels_of(outcomes) == {101: None, 102: [0]}
     assert counts["ventilated_after_death"] == 1
 
 
@@ -176,5 +176,5 @@ def test_a_death_without_a_deathtime_is_one_on_the_ventilator(
     made.add(102, (0, 3), subject_id=2)
     config = VentilationConfig(death_on_ventilator="exclude")
     outcomes, _, counts = make(source, tmp_path, config)
-    assert found(outcomes) == {101: None, 102: []}
+    assert labels_of(outcomes) == {101: None, 102: []}
     assert counts["died_on_ventilator_before_day_7"] == 1

@@ -63,8 +63,8 @@ def test_an_addendum_alone_is_no_summary(source: SmallSource, tmp_path: Path) ->
 
 def test_types_of_admission_are_left_out_by_pattern(source: SmallSource, tmp_path: Path) -> None:
     source.patient(1)
-    for place, kind in enumerate(("EU OBSERVATION", "NEWBORN", "EW EMER.", "")):
-        source.admission(1, 101 + place, admission_type=kind)
+    for number, kind in enumerate(("EU OBSERVATION", "NEWBORN", "EW EMER.", "")):
+        source.admission(1, 101 + number, admission_type=kind)
     kept, left_out, counts = build(source, tmp_path, excluded=("*observation*", "NEWBORN"))
     assert kept["hadm_id"].to_pylist() == [103, 104]
     assert left_out == {
@@ -75,7 +75,7 @@ def test_types_of_admission_are_left_out_by_pattern(source: SmallSource, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("view", "outcome", "told"),
+    ("view", "outcome", "message"),
     [
         (
             FullView(),
@@ -87,10 +87,10 @@ def test_types_of_admission_are_left_out_by_pattern(source: SmallSource, tmp_pat
     ],
 )
 def test_a_view_that_knows_more_than_there_is_is_refused(
-    view: object, outcome: object, told: str
+    view: object, outcome: object, message: str
 ) -> None:
     given = {"source": Path(), "view": view, "outcomes": (outcome,)}
-    with pytest.raises(ValidationError, match=f"{told}.*set the outcome's predict_at"):
+    with pytest.raises(ValidationError, match=f"{message}.*set the outcome's predict_at"):
         IngestConfig.model_validate(given)
     config = IngestConfig.model_validate(given | {"allow_leak": True})
     assert len(config.leaks) == 1

@@ -21,7 +21,7 @@ from tasks.ingest.outcomes.config import (
 )
 from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.outcomes.titles import icd_titles
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import (
     Files,
     write_cohort,
@@ -50,7 +50,7 @@ class Stage:
 
     def files(self, *names: str) -> Files:
         found = open_source(self.folder, None)
-        reading = Reading(release=found.release, max_reject_share=0.0)
+        reading = ReadConfig(release=found.release, max_reject_share=0.0)
         return Files(reading, found.paths(*names))
 
 

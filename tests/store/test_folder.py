@@ -224,8 +224,8 @@ def _act(user: int, root: Path, group: bool, answer: Connection) -> None:
 
 def test_of_a_volume_that_is_anothers_a_folder_in_it_becomes_the_store(public: Path) -> None:
     """As containers get them: of root, and open to all."""
-    told = act_as(61001, public, group=False)
-    assert f"such as {public}/store" in told
+    message = act_as(61001, public, group=False)
+    assert f"such as {public}/store" in message
     assert act_as(61001, public / "store", group=False) == ""
 
 
@@ -236,9 +236,9 @@ def test_two_users_of_a_group_share_a_store(public: Path) -> None:
 
 def test_a_private_store_is_closed_to_another_user_in_one_sentence(public: Path) -> None:
     assert act_as(61001, public / "store", group=False) == ""
-    told = act_as(61002, public / "store", group=False)
-    assert "cannot be written (Permission denied)" in told
-    assert "\n" not in told
+    message = act_as(61002, public / "store", group=False)
+    assert "cannot be written (Permission denied)" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", [".locks", "runs", "notes"])
@@ -248,6 +248,6 @@ def test_a_groups_store_with_private_folders_is_refused_in_one_sentence(
     """As an earlier version made them under umask 022."""
     assert act_as(61001, public / "store", group=True) == ""
     (public / "store" / name).chmod(0o2755)
-    told = act_as(61002, public / "store", group=True)
-    assert "chmod -R g+rwX" in told
-    assert "\n" not in told
+    message = act_as(61002, public / "store", group=True)
+    assert "chmod -R g+rwX" in message
+    assert "\n" not in message

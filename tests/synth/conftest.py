@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tasks.ingest.sections import SECTIONS
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
+from tasks.synth.notes import AdmissionSections
 from tasks.synth.population import Chunk, SpaceOutcome, World, chunks
-from tasks.synth.write import SynthSummary, synthesize
+from tasks.synth.synthesize import SynthSummary, synthesize
 
 DEMO_PATIENTS, DEMO_SEED = 7000, 2026
 
@@ -38,7 +40,7 @@ class Population:
     split: NDArray[np.str_]  # [admissions]
     patient: NDArray[np.int64]  # [admissions]
     notes: list[str]  # [admissions], admission notes
-    said: NDArray[np.int8]  # [admissions, conditions]
+    mentions: NDArray[np.int8]  # [admissions, conditions]
     cues: NDArray[np.int64]  # [admissions, 5], the cues and the sex
     present: NDArray[np.bool_]  # [admissions, conditions]
     died: NDArray[np.bool_]  # [admissions]
@@ -60,8 +62,8 @@ def population() -> Population:
         parts=parts,
         split=split,
         patient=np.concatenate(owner),
-        notes=[sections.as_admission_note() for part in parts for sections in part.sections],
-        said=np.concatenate([part.evidence.said for part in parts]),
+        notes=[admission_note_of(sections) for part in parts for sections in part.sections],
+        mentions=np.concatenate([part.evidence.mentions for part in parts]),
         cues=np.concatenate(cues),
         present=np.concatenate([part.admissions.present for part in parts]),
         died=np.concatenate([part.stays.died for part in parts]),
@@ -74,6 +76,12 @@ def population() -> Population:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SynthSummary:
     return synthesize(tmp_path_factory.mktemp("synth"), patients=400, seed=3, chunk_patients=150)
+
+
+def admission_note_of(sections: AdmissionSections) -> str:
+    """The sections under their headings, as in an admission note."""
+    named = zip(SECTIONS, astuple(sections), strict=True)
+    return "\n\n".join(f"{name}: {' '.join(text.split())}" for name, text in named)
 
 
 def lines_of(path: Path) -> list[dict[str, str]]:
@@ -90,24 +98,24 @@ def _tables(
 ) -> dict[str, LabelTable]:
     first = np.cumsum([0, *(len(part.admissions) for part in parts)])
     tables = {}
-    for place, space in enumerate(world.spaces):
-        found = [_noted(part, part.labels[place]) for part in parts]
-        rows = np.concatenate([f.rows + at for f, at in zip(found, first, strict=False)])
-        drawn = np.concatenate([f.drawn for f in found])
+    for index, space in enumerate(world.spaces):
+        noted_parts = [_noted(part, part.labels[index]) for part in parts]
+        rows = np.concatenate([f.rows + at for f, at in zip(noted_parts, first, strict=False)])
+        drawn = np.concatenate([f.drawn for f in noted_parts])
         kept = np.flatnonzero(drawn[split[rows] == "train"].sum(0) >= min_count)
         tables[space.system] = LabelTable(
             system=space.system,
             causes=[[condition for condition, _ in space.labels[k].causes] for k in kept],
             rows=rows,
             drawn=drawn[:, kept],
-            best=np.concatenate([f.best for f in found])[:, kept],
-            full=np.concatenate([f.full for f in found])[:, kept],
+            best=np.concatenate([f.best for f in noted_parts])[:, kept],
+            full=np.concatenate([f.full for f in noted_parts])[:, kept],
         )
     return tables
 
 
 def _noted(part: Chunk, outcome: SpaceOutcome) -> SpaceOutcome:
     """The outcome over the admissions that have a note."""
-    told = part.stays.noted[outcome.rows]
+    noted = part.stays.noted[outcome.rows]
     space, *tables = outcome
-    return SpaceOutcome(space, *(table[told] for table in tables))
+    return SpaceOutcome(space, *(table[noted] for table in tables))

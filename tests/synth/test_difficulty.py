@@ -11,11 +11,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from tasks.ranking import auroc_by_label
-from tasks.synth.evidence import Said
+from tasks.synth.evidence import Mention
 from tests.synth.conftest import LabelTable, Population
 
 DIAGNOSES = ("icd9cm", "icd10cm")
-_NOT_OF_NOW = (Said.NEGATED, Said.HISTORICAL, Said.RELATIVE)
+_NOT_OF_NOW = (Mention.NEGATED, Mention.HISTORICAL, Mention.RELATIVE)
 
 
 def test_labels_are_many_and_long_tailed(population: Population) -> None:
@@ -34,16 +34,16 @@ def test_enough_patients_of_the_test_split_die(population: Population) -> None:
 
 
 def test_a_quarter_of_what_a_patient_has_is_never_mentioned(population: Population) -> None:
-    said = population.said[population.present]
-    assert (said == Said.OMITTED).mean() >= 0.25
+    mention = population.mentions[population.present]
+    assert (mention == Mention.OMITTED).mean() >= 0.25
 
 
 def test_a_tenth_of_the_mentions_is_not_of_the_patient_now(population: Population) -> None:
-    mentions = population.said[population.said != Said.OMITTED]
+    mentions = population.mentions[population.mentions != Mention.OMITTED]
     assert np.isin(mentions, _NOT_OF_NOW).mean() >= 0.10
     # every way of saying it is in use, of those who have the condition and of those who do not
-    assert set(np.unique(population.said[population.present])) == set(Said)
-    assert set(np.unique(population.said[~population.present])) == set(Said)
+    assert set(np.unique(population.mentions[population.present])) == set(Mention)
+    assert set(np.unique(population.mentions[~population.present])) == set(Mention)
 
 
 def test_best_is_neither_perfect_nor_poor(population: Population) -> None:
@@ -105,7 +105,7 @@ def test_no_classifier_fed_the_evidence_itself_beats_best(population: Population
 
 def _keyword_hits(population: Population) -> NDArray[np.bool_]:
     """Whether any form or drug of a condition stands in an admission note, as whole words."""
-    hits = np.zeros(population.said.shape, dtype=bool)
+    hits = np.zeros(population.mentions.shape, dtype=bool)
     patterns = [
         re.compile(r"\b(?:" + "|".join(map(re.escape, _forms(condition))) + r")\b")
         for condition in population.world.catalog.conditions
@@ -135,7 +135,7 @@ def _tfidf(population: Population, table: LabelTable, strength: float) -> NDArra
 
 
 def _one_hot(population: Population) -> NDArray[np.float32]:
-    spoken = [population.said == said for said in Said if said != Said.OMITTED]
+    spoken = [population.mentions == mention for mention in Mention if mention != Mention.OMITTED]
     cues = [np.eye(cue.max() + 1)[cue] for cue in population.cues.T]
     return np.concatenate([*spoken, *cues], 1).astype(np.float32)
 

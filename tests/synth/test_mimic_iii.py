@@ -17,10 +17,10 @@ from flows.cli import app
 from tasks.errors import ConfigError
 from tasks.synth.catalog import load
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.mimic_iii import TABLES
 from tasks.synth.population import World, chunks
 from tasks.synth.release import MIMIC_III, MIMIC_IV, Patientele
-from tasks.synth.write import SynthSummary, synthesize
+from tasks.synth.synthesize import SynthSummary, synthesize
+from tasks.synth.to_mimic_iii import TABLES
 from tests.synth.conftest import lines_of
 
 Rows = list[dict[str, str]]
@@ -162,11 +162,11 @@ def test_shared_patients_have_nearly_the_same_notes_and_other_ids(
     three = _keys(Patientele(MIMIC_III, _PATIENTS, _SHARED))
     shared = [(three[key], four[key]) for key in three.keys() & four.keys()]
     assert len({key // 6 for key in three.keys() & four.keys()}) == _SHARED
-    found = [_overlap(ours[a], theirs[b]) for a, b in shared if a in ours and b in theirs]
-    assert len(found) > _SHARED
-    assert min(found) > 0.9
-    own = [text for hadm, text in ours.items() if hadm not in {a for a, _ in shared}]
-    others = [_overlap(a, b) for a, b in zip(own, list(theirs.values())[:100], strict=False)]
+    overlaps = [_overlap(ours[a], theirs[b]) for a, b in shared if a in ours and b in theirs]
+    assert len(overlaps) > _SHARED
+    assert min(overlaps) > 0.9
+    unshared = [text for hadm, text in ours.items() if hadm not in {a for a, _ in shared}]
+    others = [_overlap(a, b) for a, b in zip(unshared, list(theirs.values())[:100], strict=False)]
     assert max(others) < 0.4
 
 
@@ -199,11 +199,11 @@ def _made(folder: Path) -> SynthSummary:
 
 def _keys(source: Patientele) -> dict[int, str]:
     """The hadm_id of each admission by the counter of what is drawn of it."""
-    found: dict[int, str] = {}
+    overlaps: dict[int, str] = {}
     for chunk in chunks(World.of(load(), Difficulty()), _SEED, source):
         ids = map(str, chunk.stays.hadm_id.tolist())
-        found |= dict(zip(chunk.admissions.key.tolist(), ids, strict=True))
-    return found
+        overlaps |= dict(zip(chunk.admissions.key.tolist(), ids, strict=True))
+    return overlaps
 
 
 def _overlap(one: str, other: str) -> float:
@@ -214,4 +214,4 @@ def _overlap(one: str, other: str) -> float:
 
 def _runs(text: str) -> set[tuple[str, ...]]:
     words = re.findall(r"\w+", re.sub(r"\[\*\*.*?\*\*\]|___", "_", text).lower())
-    return {tuple(words[place : place + 5]) for place in range(len(words) - 4)}
+    return {tuple(words[index : index + 5]) for index in range(len(words) - 4)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.synth.hospital import COLUMNS
-from tasks.synth.write import SynthSummary, synthesize
+from tasks.synth.synthesize import SynthSummary, synthesize
 from tests.synth.conftest import Population, lines_of
 
 

@@ -13,7 +13,7 @@ from tasks.ranking import auroc_by_label
 from tasks.synth import lengths, truth, ventilation
 from tasks.synth.catalog import VENTILATION, Catalog, Procedure, load
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.evidence import Said, channel, cue_tables, draw_evidence
+from tasks.synth.evidence import Mention, build_channel, cue_tables, draw_evidence
 from tasks.synth.latent import (
     SEVERITIES,
     Admissions,
@@ -22,7 +22,7 @@ from tasks.synth.latent import (
     prior,
     share_of_last,
 )
-from tasks.synth.write import synthesize
+from tasks.synth.synthesize import synthesize
 from tests.synth.conftest import Population, lines_of
 from tests.synth.test_truth import check_calibration
 
@@ -55,9 +55,9 @@ def test_best_length_is_calibrated_and_worth_predicting(population: Population) 
     best = np.concatenate([part.length_best for part in population.parts])[alive]
     full = np.concatenate([part.length_full for part in population.parts])[alive]
     happened = np.eye(4, dtype=bool)[_of(population, "length")[alive]]
-    for place, name in enumerate(lengths.CLASSES):
-        check_calibration(f"best {name}", best[:, place], happened[:, place])
-        check_calibration(f"full {name}", full[:, place], happened[:, place])
+    for index, name in enumerate(lengths.CLASSES):
+        check_calibration(f"best {name}", best[:, index], happened[:, index])
+        check_calibration(f"full {name}", full[:, index], happened[:, index])
     everywhere = np.ones_like(happened)
     scores = [auroc_by_label(p.astype(np.float32), happened, everywhere) for p in (best, full)]
     assert (scores[0] > 0.6).all()
@@ -82,29 +82,32 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
     names = ("heart failure", "sepsis", "acute respiratory failure", "delirium")
     tube = Procedure(VENTILATION, {}, _TUBE)
     tiny = Catalog(tuple(c for c in whole.conditions if c.name in names), (tube,), {})
-    world = prior(tiny, knobs)
-    told = channel(tiny, world, knobs)
-    patients = draw_patients(1, np.arange(12), world, knobs)
-    drawn = draw_admissions(1, patients, world)
-    evidence = draw_evidence(1, drawn, told)
+    states = prior(tiny, knobs)
+    channel = build_channel(tiny, states, knobs)
+    patients = draw_patients(1, np.arange(12), states, knobs)
+    drawn = draw_admissions(1, patients, states)
+    evidence = draw_evidence(1, drawn, channel)
     rows = np.flatnonzero(drawn.sex == 0)
-    known = truth.posterior(world, told, evidence, 0, rows)
+    known = truth.posterior(states, channel, evidence, 0, rows)
     length = lengths.best_of_length(known, tiny, knobs)
     prolonged = ventilation.best_of_prolonged(known, tiny)
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         by_hand = np.zeros(4)
         alive = cohort = long = 0.0
         for state, present in itertools.product(
-            range(world.states), itertools.product((False, True), repeat=4)
+            range(states.states), itertools.product((False, True), repeat=4)
         ):
-            weight = world.state[state]
-            for table, symbols in zip(cue_tables(told), evidence.cues(), strict=True):
+            weight = states.state[state]
+            for table, symbols in zip(cue_tables(channel), evidence.cues(), strict=True):
                 weight *= table[state, symbols[row]]
             survive = 1 - knobs.death_by_severity[state % SEVERITIES]
             for index, here in enumerate(present):
-                said, chance = Said(int(evidence.said[row, index])), world.present[0, state, index]
+                mention, chance = (
+                    Mention(int(evidence.mentions[row, index])),
+                    states.present[0, state, index],
+                )
                 weight *= (chance if here else 1 - chance) * (
-                    told.present[said, index] if here else told.absent[said, index]
+                    channel.present[mention, index] if here else channel.absent[mention, index]
                 )
                 survive *= 1 - tiny.conditions[index].death * here
             survive = 1 - share_of_last(knobs) * (1 - survive)
@@ -114,8 +117,8 @@ def test_best_equals_enumeration_of_every_latent_state() -> None:
             tubed = weight * (1 - np.prod([1 - each * present[c] for c, each in _TUBE]))
             cohort += tubed * ventilation.share_over(2.0)[state % SEVERITIES]
             long += tubed * ventilation.share_over(6.75)[state % SEVERITIES]
-        np.testing.assert_allclose(length[place], by_hand / alive, rtol=1e-4)
-        np.testing.assert_allclose(prolonged[place], long / cohort, rtol=1e-9)
+        np.testing.assert_allclose(length[number], by_hand / alive, rtol=1e-4)
+        np.testing.assert_allclose(prolonged[number], long / cohort, rtol=1e-9)
 
 
 def test_ventilation_has_intervals_pauses_and_both_long_and_short_courses(source: Path) -> None:
@@ -205,13 +208,13 @@ def test_some_die_within_30_days_after_their_last_discharge(source: Path, admiss
 
 def _courses(source: Path) -> dict[tuple[str, str], list[tuple[int, int]]]:
     """The intervals of invasive ventilation by admission and ICU stay, in minutes."""
-    found: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    intervals_of: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for row in lines_of(source / "icu/procedureevents.csv.gz"):
         if row["itemid"] == "225792":
             span = _minutes(row["starttime"]), _minutes(row["endtime"])
             assert int(row["value"]) == span[1] - span[0]
-            found[row["hadm_id"], row["stay_id"]].append(span)
-    return found
+            intervals_of[row["hadm_id"], row["stay_id"]].append(span)
+    return intervals_of
 
 
 def _spans(source: Path, hadm: str) -> list[tuple[int, int]]:

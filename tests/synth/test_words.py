@@ -10,8 +10,8 @@ from tasks.synth.catalog import Condition, load
 from tasks.synth.difficulty import Difficulty
 from tasks.synth.general import general_corpus
 from tasks.synth.population import World, chunks
-from tasks.synth.write import SynthSummary
-from tests.synth.conftest import Population, lines_of
+from tasks.synth.synthesize import SynthSummary
+from tests.synth.conftest import Population, admission_note_of, lines_of
 
 
 def test_a_condition_has_six_forms_a_third_of_them_held_out() -> None:
@@ -59,20 +59,20 @@ def test_held_out_forms_are_common_in_unseen_notes_and_explained_in_radiology(
     of_training = [
         _words(r["text"]) for r, here in zip(reports, _training(reports), strict=True) if here
     ]
-    found = {form for text in of_training for form in held_out.findall(text)}
-    assert len(found) > 0.8 * sum(len(c.held_out) for c in load().conditions)
+    forms_found = {form for text in of_training for form in held_out.findall(text)}
+    assert len(forms_found) > 0.8 * sum(len(c.held_out) for c in load().conditions)
 
 
 def test_every_affirmed_name_of_an_admission_stands_in_its_note(population: Population) -> None:
     """The prose says what the symbols say: nothing affirmed is lost, nothing else is added."""
-    from tasks.synth.evidence import Said
+    from tasks.synth.evidence import Mention
 
     conditions = load().conditions
     patterns = [_pattern([*_all_forms(condition)]) for condition in conditions]
     for row in range(0, len(population.notes), 97):
         text = _words(population.notes[row])
         written = {i for i, pattern in enumerate(patterns) if pattern.search(text)}
-        spoken = {int(i) for i in (population.said[row] != Said.OMITTED).nonzero()[0]}
+        spoken = {int(i) for i in (population.mentions[row] != Mention.OMITTED).nonzero()[0]}
         assert written == spoken
 
 
@@ -112,7 +112,7 @@ def test_ingest_reads_exactly_the_sections_that_the_truth_is_of(small: SynthSumm
     written = {}
     for chunk in chunks(world, 3, 400):
         for row, sections in enumerate(chunk.sections):
-            written[str(chunk.stays.hadm_id[row])] = _words(sections.as_admission_note())
+            written[str(chunk.stays.hadm_id[row])] = _words(admission_note_of(sections))
     for note in lines_of(small.source / "note/discharge.csv.gz"):
         read = admission_note([sections_of(note["text"])])
         assert _words(read) == written[note["hadm_id"]]

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.ingest.lookup import row_of
 from tasks.ingest.outcomes.config import DeathAfterDischargeConfig, ReadmissionConfig
 from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome
-from tasks.ingest.rows import row_of
 from tasks.ingest.stays import Flags, Stays
 from tasks.ingest.times import DAY, Times
 
@@ -19,12 +19,12 @@ _OBSERVATION = r"(?i)observation"
 
 
 def death_after_discharge(inputs: Inputs, config: DeathAfterDischargeConfig) -> Counted:
-    """A death recorded at most so many days after dischtime, compared by date (dod has no time).
+    """A death recorded at most `days` days after dischtime, compared by date (dod has no time).
 
-    The record is patients.dod, or a later stay that ended in death. MIMIC-IV's dod is censored a
-    year after the last discharge, so that a missing one says that the patient lived through the
-    days asked for. Unobserved: who did not leave alive (see `_left_alive`), and who is not among
-    the patients, or stands there with a dod that cannot be read.
+    The record is patients.dod, or a later stay that ended in death. MIMIC-IV censors dod a year
+    after the last discharge, so that a missing one says that the patient lived through the days
+    asked for. Unobserved: who did not leave alive (see `_left_alive`), and who is not in the
+    patients table, or has a dod there that cannot be read.
     """
     stays = inputs.stays
     left, counts = _left_alive(inputs)
@@ -40,13 +40,13 @@ def death_after_discharge(inputs: Inputs, config: DeathAfterDischargeConfig) -> 
 
 
 def readmission(inputs: Inputs, config: ReadmissionConfig) -> Counted:
-    """An admission of the same patient that begins at most so many days after dischtime.
+    """An admission of the same patient that begins at most `days` days after dischtime.
 
-    All of the source's admissions count as returns, those too that are not in the cohort, but for
-    the kinds that the config excludes (a later return may still count), and for accounts that
-    begin after the patient's death. Unobserved: who did not leave alive (see `_left_alive`), and
-    whose only return is a stay of no positive length, of which the times are wrong. Who dies at
-    home in those days stays negative; other hospitals are not known of.
+    All of the source's admissions count as returns, also those outside the cohort, except the
+    kinds that the config excludes (a later return may still count), and accounts that begin after
+    the patient's death. Unobserved: who did not leave alive (see `_left_alive`), and whose only
+    return is a stay of no positive length, whose times are wrong. A patient who dies at home in
+    those days is negative; admissions to other hospitals are not known.
     """
     everyone, stays = inputs.all_stays, inputs.stays
     counting = _counts_as_return(inputs.tables["admissions"], config)
@@ -58,8 +58,8 @@ def readmission(inputs: Inputs, config: ReadmissionConfig) -> Counted:
     )
 
     def returned(returns: Flags) -> Flags:
-        next_one = _next(everyone, returns & ~everyone.after_death, stays.subjects, after)
-        return next_one - stays.discharged <= config.days * DAY  # false where there is none
+        begins = _next(everyone, returns & ~everyone.after_death, stays.subjects, after)
+        return begins - stays.discharged <= config.days * DAY  # false where there is none
 
     positive = returned(counting & ~everyone.empty)
     doubtful = returned(counting & everyone.empty) & ~positive
@@ -79,7 +79,7 @@ def readmission(inputs: Inputs, config: ReadmissionConfig) -> Counted:
 def _left_alive(inputs: Inputs) -> tuple[Flags, dict[str, int]]:
     """Who left the hospital alive [admissions], and how many did not, or are not known to have.
 
-    Who is still in another stay as this one ends has not left.
+    A patient who is still in another stay when this one ends has not left.
     """
     stays = inputs.stays
     staying = inputs.all_stays.possible().going_on(stays.subjects, stays.discharged)
@@ -100,22 +100,20 @@ def _counts_as_return(stays: pa.Table, config: ReadmissionConfig) -> Flags:
 def _next(stays: Stays, chosen: Flags, subjects: NDArray[np.int64], after: Times) -> Times:
     """When each subject's first chosen stay from that time on began, NaT where there is none.
 
-    Stays are in order of patient and time; the first that is not before (subject, after) is found
-    by ranking both together. Returns [subjects].
+    Stays and questions (a subject and a time) are sorted together by patient and time; the answer
+    to a question is the next stay after it, if that is the same patient's. Returns [subjects].
     """
     patients, admitted = stays.subjects[chosen], stays.admitted[chosen]
     everyone = np.concatenate((patients, subjects))
     when = np.concatenate((admitted, after))
-    is_query = np.repeat([False, True], [len(patients), len(subjects)])
-    order = np.lexsort((~is_query, when, everyone))  # a question stands before a stay at its time
-    for_stay = np.where(is_query[order], len(order), np.arange(len(order)))
-    following = np.minimum.accumulate(for_stay[::-1])[::-1]  # the next stay from each place on
-    found = np.full(len(subjects), np.datetime64("NaT", "us"))
-    places = np.flatnonzero(is_query[order])
-    at = following[places]
-    inside = at < len(order)
-    stay = order[at[inside]]
-    question = order[places[inside]] - len(patients)
-    own = everyone[stay] == subjects[question]
-    found[question[own]] = when[stay[own]]
-    return found
+    is_question = np.repeat([False, True], [len(patients), len(subjects)])
+    order = np.lexsort((~is_question, when, everyone))  # at the same time the question goes first
+    number = np.where(is_question[order], len(order), np.arange(len(order)))
+    following = np.minimum.accumulate(number[::-1])[::-1]  # [order], the next stay
+    asking = np.flatnonzero(is_question[order])
+    asking = asking[following[asking] < len(order)]
+    stay, question = order[following[asking]], order[asking] - len(patients)
+    same_patient = everyone[stay] == subjects[question]
+    begins = np.full(len(subjects), np.datetime64("NaT", "us"))
+    begins[question[same_patient]] = when[stay[same_patient]]
+    return begins

@@ -1,4 +1,4 @@
-"""What outcomes of ICD codes share: which version an admission is observed in, and its labels."""
+"""What diagnoses and procedures share: the ICD version of each admission, and its labels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tasks.ingest.outcomes.labels import Outcome, frequent
 
 @dataclass(frozen=True)
 class Coded:
-    """The code rows of the cohort, and the version each admission is observed in.
+    """The code rows of the cohort, and the version in which each admission is observed.
 
     observed: [admissions], 9, 10, or 0 where it is unobserved.
-    mixed: admissions with codes of both versions; the version of most of them counts.
+    mixed: admissions with codes of both versions; the more frequent version counts.
     """
 
     kind: Kind
@@ -36,13 +36,13 @@ class Coded:
         titles: pa.Table | None,
         config: DiagnosesConfig | ProceduresConfig,
     ) -> tuple[Outcome, dict[str, int]]:
-        """The labels of the rows that are in their admission's version."""
-        found = grouped(self.rows.of_version(self.observed), self.kind, titles, config)
+        """The outcome of the rows that are coded in their admission's version."""
+        groups = grouped(self.rows.of_version(self.observed), self.kind, titles, config)
         names = SYSTEMS[self.kind]
         in_training = pc.equal(cohort["split"], "train").to_numpy()
-        systems = pc.if_else(pc.equal(pa.array(found.rows.version), 9), names[9], names[10])
+        systems = pc.if_else(pc.equal(pa.array(groups.rows.version), 9), names[9], names[10])
         admission, label, labels = frequent(
-            found.rows.admission, systems, found.rows.code, in_training, config.min_count
+            groups.rows.admission, systems, groups.rows.code, in_training, config.min_count
         )
         if not labels:
             raise ConfigError(
@@ -54,9 +54,9 @@ class Coded:
             admission=admission,
             label=label,
             labels=labels,
-            titles=_titled(labels, names, found),
+            titles=_titled(labels, names, groups),
         )
-        return outcome, self._counts() | found.counts
+        return outcome, self._counts() | groups.counts
 
     def _counts(self) -> dict[str, int]:
         versions = Counter(self.observed.tolist())
@@ -73,12 +73,12 @@ class Coded:
 
 
 def chosen(versions: NDArray[np.int64], wanted: str) -> NDArray[np.int64]:
-    """The admissions' versions, 0 where another one was asked for [admissions]."""
+    """The admissions' versions [admissions], 0 where another one is wanted."""
     return np.where(versions == int(wanted), versions, 0) if wanted in ("9", "10") else versions
 
 
 def _titled(
-    labels: list[tuple[str, str]], names: dict[int, str], found: Grouped
+    labels: list[tuple[str, str]], names: dict[int, str], groups: Grouped
 ) -> list[str | None]:
     version_of = {name: version for version, name in names.items()}
-    return [found.titles.get((version_of[system], code)) for system, code in labels]
+    return [groups.titles.get((version_of[system], code)) for system, code in labels]

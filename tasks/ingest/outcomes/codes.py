@@ -1,4 +1,4 @@
-"""ICD codes of admissions: read as strings, cleaned, grouped, and kept to one version each."""
+"""ICD codes of admissions: cleaned, put into categories, and matched with one version each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.ingest.rows import row_of
+from tasks.ingest.lookup import match_admissions
 from tasks.ingest.rules import clean
 
 Kind = Literal["diagnoses", "procedures"]
@@ -23,8 +23,8 @@ SYSTEMS: dict[Kind, dict[int, str]] = {
 def category(codes: pa.ChunkedArray, versions: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
     """The category of each code.
 
-    Diagnoses: three characters, for ICD-9 V and E codes four (CORE); an E code of ICD-10 keeps
-    three. Procedures: three of ICD-9, with their leading zeros, four of ICD-10.
+    Diagnoses: three characters, four for ICD-9's V and E codes (CORE); an E code of ICD-10 keeps
+    three. Procedures: three in ICD-9, with their leading zeros, four in ICD-10.
     """
     three, four = (pc.utf8_slice_codeunits(codes, 0, length) for length in (3, 4))
     nine = pc.equal(versions, 9)
@@ -44,7 +44,7 @@ class CodedRows:
     mistaken: int  # rows whose subject_id is not the admission's
 
     def of_version(self, versions: NDArray[np.int64]) -> CodedRows:
-        """The rows in their admission's version, given per admission (0: none)."""
+        """The rows in their admission's version; versions are [admissions], 0: none."""
         kept = versions[self.admission] == self.version
         return CodedRows(
             self.admission[kept],
@@ -57,24 +57,20 @@ class CodedRows:
 
 def of_cohort(table: pa.Table, cohort: pa.Table) -> CodedRows:
     """Match a code table with the cohort's hadm_id and subject_id."""
-    rows = row_of(table["hadm_id"].to_numpy(), cohort["hadm_id"].to_numpy())
-    inside = rows >= 0
-    subjects = cohort["subject_id"].to_numpy()
-    own = inside.copy()
-    own[inside] = subjects[rows[inside]] == table["subject_id"].to_numpy()[inside]
+    rows, same_patient = match_admissions(table, cohort)
     return CodedRows(
-        rows[own],
-        table["icd_version"].to_numpy()[own].astype(np.int64),
-        clean(table["icd_code"].filter(pa.array(own))),
-        int((~inside).sum()),
-        int((inside & ~own).sum()),
+        rows[same_patient],
+        table["icd_version"].to_numpy()[same_patient].astype(np.int64),
+        clean(table["icd_code"].filter(pa.array(same_patient))),
+        int((rows < 0).sum()),
+        int(((rows >= 0) & ~same_patient).sum()),
     )
 
 
 def versions_of(diagnoses: CodedRows, admissions: int) -> tuple[NDArray[np.int64], int]:
-    """The ICD version that each admission was coded in [admissions], and how many mix both.
+    """The ICD version in which each admission was coded [admissions], and how many mix both.
 
-    It is the version of most of its diagnosis rows, 10 where they are equally many, 0 without any.
+    It is the version of most of its diagnosis rows, 10 in a tie, 0 without any.
     """
     nine, ten = (
         np.bincount(diagnoses.admission[diagnoses.version == version], minlength=admissions)

@@ -14,10 +14,10 @@ from tasks.ingest.outcomes.mapping import read_map
 def diagnoses(inputs: Inputs, config: DiagnosesConfig) -> Counted:
     """The ICD-9-CM or ICD-10-CM codes of diagnoses_icd, by default their categories.
 
-    CORE's labels (van Aken et al. 2021): the first three characters, of ICD-9's V and E codes
-    four. An admission is observed in the version of its diagnosis rows; without any it is
-    unobserved. Codes come from billing at discharge, for the whole stay. With `mapped`, ICD-9
-    codes become ICD-10 codes by the general equivalence map (`mapping.py` states the rule).
+    CORE's labels (van Aken et al. 2021): the first three characters, or four for ICD-9's V and E
+    codes. An admission is observed in the version of its diagnosis rows; without any it is
+    unobserved. The codes were billed at discharge, for the whole stay. With `mapped`, ICD-9 codes
+    become ICD-10 codes by the general equivalence map (`mapping.py` states the rule).
     """
     rows = of_cohort(inputs.tables["diagnoses"], inputs.cohort)
     versions, mixed = versions_of(rows, inputs.cohort.num_rows)

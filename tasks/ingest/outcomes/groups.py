@@ -1,4 +1,4 @@
-"""Group ICD codes: by category, as they stand, or by a table that the user names."""
+"""Group ICD codes: by category, not at all, or by a table that the user names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.ingest.outcomes.titles import Titles, titles_of
 
 @dataclass(frozen=True)
 class Grouped:
-    """Code rows of which the code is the group's, the groups' titles, and what was counted."""
+    """Code rows with the group in place of the code, the groups' titles, and what was counted."""
 
     rows: CodedRows
     titles: Titles
@@ -34,54 +34,45 @@ def grouped(
     titles: pa.Table | None,
     config: DiagnosesConfig | ProceduresConfig,
 ) -> Grouped:
-    """Put each code's group in the code's place; with a table, a code may have several or none."""
+    """Replace each code by its group; with a table, a code may have several groups or none."""
     match config.grouping:
         case "category" | "full" as grouping:
-            listed = titles_of(titles, kind, grouping)
+            codes = titles_of(titles, kind, grouping)
             if grouping == "category":
                 rows = replace(rows, code=category(rows.code, pa.array(rows.version), kind))
-            return Grouped(rows, listed)
+            return Grouped(rows, codes)
         case "ccs" | "file":
             assert config.grouping_file is not None, "the config was checked"
             return _by_table(rows, read_groups(config.grouping_file))
 
 
 def _by_table(rows: CodedRows, groups: pa.Table) -> Grouped:
-    """Rows of a code without a group are left out and counted."""
-    listed = pa.table(
+    """The rows with their codes' groups; those of a code without one are left out and counted."""
+    codes = pa.table(
         {
             "admission": pa.array(rows.admission),
             "version": pa.array(rows.version, pa.int64()),
             "code": rows.code,
         }
     )
-    of_both = pc.equal(groups["version"], 0)
-    several = groups.filter(of_both).drop_columns(["version"])
-    ours = pa.concat_tables(
-        [
-            groups.filter(pc.invert(of_both)),
-            *(
-                several.append_column("version", pa.repeat(version, several.num_rows)).select(
-                    groups.column_names
-                )
-                for version in (9, 10)
-            ),
-        ]
-    )
-    found = listed.join(ours, ["code", "version"], join_type="inner")
-    known = listed.join(
-        ours.select(["code", "version"]), ["code", "version"], join_type="left semi"
-    )
+    shared = groups.filter(pc.equal(groups["version"], 0))
+    of_both = [
+        shared.set_column(1, "version", pa.repeat(version, len(shared))) for version in (9, 10)
+    ]
+    groups = pa.concat_tables([groups.filter(pc.not_equal(groups["version"], 0)), *of_both])
+    keys = ["code", "version"]
+    matches = codes.join(groups, keys, join_type="inner")
+    with_a_group = codes.join(groups.select(keys), keys, join_type="left semi")
     titles = {
-        (row["version"], row["group"]): row["title"] for row in ours.to_pylist() if row["title"]
+        (row["version"], row["group"]): row["title"] for row in groups.to_pylist() if row["title"]
     }
     kept = replace(
         rows,
-        admission=found["admission"].to_numpy().astype(np.int64),
-        version=found["version"].to_numpy().astype(np.int64),
-        code=found["group"],
+        admission=matches["admission"].to_numpy().astype(np.int64),
+        version=matches["version"].to_numpy().astype(np.int64),
+        code=matches["group"],
     )
-    return Grouped(kept, titles, {"code_rows_without_a_group": len(listed) - len(known)})
+    return Grouped(kept, titles, {"code_rows_without_a_group": len(codes) - len(with_a_group)})
 
 
 def read_groups(path: Path) -> pa.Table:
@@ -117,43 +108,45 @@ def read_groups(path: Path) -> pa.Table:
 def _groups(text: str) -> Iterator[tuple[str, int, str, str]]:
     quote = "'" if text.lstrip("\n").find("'ICD-") >= 0 else '"'  # HCUP quotes with apostrophes
     lines = csv.reader(text.splitlines(), quotechar=quote)
-    where: _Columns | None = None
+    columns: _Columns | None = None
     for line in lines:
         cells = [cell.strip() for cell in line]
-        if where is None:  # HCUP puts a line of remarks before the header
-            where = _columns([cell.lower() for cell in cells])
+        if columns is None:  # HCUP puts a line of remarks before the header
+            columns = _columns([cell.lower() for cell in cells])
             continue
-        code_at, version, pairs, version_at = where
+        code_at, version, pairs, version_at = columns
         if (
-            len(cells) <= max(at for pair in pairs for at in pair if at is not None)
+            len(cells) <= max(index for pair in pairs for index in pair if index is not None)
             or not cells[code_at]
         ):
             continue
         code = re.sub(r"[\s.]", "", cells[code_at]).upper()
-        of = int(cells[version_at]) if version_at is not None and cells[version_at] else version
+        code_version = (
+            int(cells[version_at]) if version_at is not None and cells[version_at] else version
+        )
         for group_at, title_at in pairs:
             if cells[group_at]:
                 title = cells[title_at] if title_at is not None else ""
-                yield code, of, cells[group_at], title
+                yield code, code_version, cells[group_at], title
 
 
 _Columns = tuple[int, int, list[tuple[int, int | None]], int | None]
 
 
 def _columns(names: list[str]) -> _Columns | None:
-    """The places of code, groups and titles, and the codes' version; None if unknown."""
+    """The indices of code, groups and titles, and the codes' version; None if unknown."""
 
-    def at(name: str) -> int | None:
+    def index(name: str) -> int | None:
         return names.index(name) if name in names else None
 
     if "code" in names and "group" in names:
-        return names.index("code"), 0, [(names.index("group"), at("title"))], at("version")
+        return names.index("code"), 0, [(names.index("group"), index("title"))], index("version")
     if "icd-9-cm code" in names and "ccs category" in names:
-        pair = names.index("ccs category"), at("ccs category description")
+        pair = names.index("ccs category"), index("ccs category description")
         return names.index("icd-9-cm code"), 9, [pair], None
     if "icd-10-cm code" in names and "ccsr category 1" in names:
         pairs = [
-            (names.index(f"ccsr category {number}"), at(f"ccsr category {number} description"))
+            (names.index(f"ccsr category {number}"), index(f"ccsr category {number} description"))
             for number in range(1, 7)
             if f"ccsr category {number}" in names
         ]

@@ -19,7 +19,7 @@ class Inputs:
     """The cohort and the source's tables, as `layout.py` has them.
 
     cohort: of schema ADMISSIONS, without the notes.
-    tables: by name; those of titles may be missing.
+    tables: by name; the tables of titles may be missing.
     notes: yields each admission's note, in the cohort's order.
     """
 

@@ -12,17 +12,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import tables
+from tasks.ingest.stays import Flags
 from tasks.patients import SPLITS
 from tasks.schemas import LABELS, OUTCOMES, REJECTS
+from tasks.shards import part_of
 
-Flags = NDArray[np.bool_]
-
-_SEPARATOR = "\x1f"  # below every character of a code, so that the order is by system, then code
+_SEPARATOR = "\x1f"  # sorts before every character of a code, so that system goes before code
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an outcome says of each admission of the cohort.
+    """What an outcome says about each admission of the cohort.
 
     systems [admissions]: the code system in which it was observed, None where it was not.
     admission, label [pairs]: distinct pairs of a row in the cohort and an index into `labels`.
@@ -40,10 +40,10 @@ class Outcome:
     def yes_or_no(
         cls, label: tuple[str, str], title: str, observed: Flags, positive: Flags
     ) -> Outcome:
-        """One label that an observed admission has or has not; observed, positive [admissions]."""
+        """A single label, which an observed admission has or not; both flags are [admissions]."""
         rows = np.flatnonzero(observed & positive)
         return cls(
-            systems=[label[0] if seen else None for seen in observed.tolist()],
+            systems=[label[0] if known else None for known in observed.tolist()],
             admission=rows,
             label=np.zeros(len(rows), np.int64),
             labels=[label],
@@ -53,10 +53,7 @@ class Outcome:
     def within(self, usable: Flags) -> Outcome:
         """The same outcome with the other admissions unobserved; usable [admissions]."""
         kept = usable[self.admission]
-        systems = [
-            system if use else None
-            for system, use in zip(self.systems, usable.tolist(), strict=True)
-        ]
+        systems = [s if use else None for s, use in zip(self.systems, usable.tolist(), strict=True)]
         return replace(
             self, systems=systems, admission=self.admission[kept], label=self.label[kept]
         )
@@ -65,9 +62,9 @@ class Outcome:
         self, out: Path, cohort: pa.Table, rejects: Iterable[pa.RecordBatch]
     ) -> dict[str, int]:
         """Write the tables outcomes, labels and rejects; return the counts."""
-        tables.write(out / "outcomes" / "part-0.parquet", OUTCOMES, self._outcomes(cohort))
-        tables.write(out / "labels" / "part-0.parquet", LABELS, self._labels(cohort))
-        rejected = tables.write(out / "rejects" / "part-0.parquet", REJECTS, rejects)
+        tables.write(part_of(out / "outcomes"), OUTCOMES, self._outcomes(cohort))
+        tables.write(part_of(out / "labels"), LABELS, self._labels(cohort))
+        rejected = tables.write(part_of(out / "rejects"), REJECTS, rejects)
         return {
             "admissions": cohort.num_rows,
             "observed": sum(system is not None for system in self.systems),
@@ -94,11 +91,9 @@ class Outcome:
         ).cast(OUTCOMES)
 
     def _labels(self, cohort: pa.Table) -> pa.Table:
-        split = np.array(cohort["split"].to_pylist(), dtype=object)
+        split = np.array(cohort["split"].to_pylist(), dtype=object)[self.admission]
         counts = {
-            name: np.bincount(
-                self.label[split[self.admission] == name], minlength=len(self.labels)
-            ).astype(np.int64)
+            name: np.bincount(self.label[split == name], minlength=len(self.labels))
             for name in SPLITS
         }
         return pa.table(
@@ -117,12 +112,12 @@ def frequent(
     admission: NDArray[np.int64],
     systems: pa.Array,
     codes: pa.ChunkedArray,
-    in_training: NDArray[np.bool_],
+    in_training: Flags,
     min_count: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[str, str]]]:
     """The labels that at least min_count training admissions have.
 
-    Of code rows (admission, code system, code), each [rows], return the distinct pairs of
+    From code rows (admission, code system, code), all [rows], return the distinct pairs of
     admission and label that remain, and the labels, ordered by code system and code.
     """
     joined = pc.binary_join_element_wise(systems, codes, _SEPARATOR)

@@ -21,19 +21,19 @@ _BOUNDS = np.array([3, 7, 14]) * DAY
 def length_of_stay(inputs: Inputs) -> Counted:
     """Days from admittime to dischtime in four classes: <=3, (3, 7], (7, 14], >14.
 
-    The classes are CORE's (van Aken et al. 2021), which rounds to tenths of a day first; here the
-    times count as they stand. An admission that ended in death is unobserved, as in CORE: its
-    length says how long it took to die; and so is one of which that is not known. Stays of no
-    positive length are not in the cohort.
+    The classes are CORE's (van Aken et al. 2021), which first rounds to tenths of a day; here the
+    times are exact. An admission that ended in death is unobserved, as in CORE: its length says
+    how long it took to die. So is one whose end is not known. Stays of no positive length are not
+    in the cohort.
     """
     stay = times(inputs.cohort["dischtime"]) - times(inputs.cohort["admittime"])
     known = ~np.isnat(stay)
     observed = known & inputs.stays.lived
     rows = np.flatnonzero(observed)
     outcome = Outcome(
-        systems=[SYSTEM if seen else None for seen in observed.tolist()],
+        systems=[SYSTEM if known else None for known in observed.tolist()],
         admission=rows,
-        label=np.searchsorted(_BOUNDS, stay[rows]),  # a stay of exactly 3 days is of the first
+        label=np.searchsorted(_BOUNDS, stay[rows]),  # exactly 3 days belong to the first class
         labels=[(SYSTEM, code) for code, _ in CLASSES],
         titles=[title for _, title in CLASSES],
         one_of=True,

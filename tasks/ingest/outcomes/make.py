@@ -1,4 +1,4 @@
-"""Which tables an outcome needs, and how it is made of them."""
+"""Which tables an outcome needs, and how it is made from them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tasks.ingest.outcomes.diagnoses import diagnoses
 from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.length_of_stay import length_of_stay
 from tasks.ingest.outcomes.mortality import mortality
-from tasks.ingest.outcomes.own import own
 from tasks.ingest.outcomes.procedures import procedures
+from tasks.ingest.outcomes.user_labels import user_labels
 from tasks.ingest.outcomes.ventilation import ventilation
 from tasks.ingest.times import HOUR, times
 
-_OF_STAYS = ("admissions", "deaths")  # what tells how a stay ended
+_OF_STAYS = ("admissions", "deaths")  # they say how a stay ended
 _FLAG = {"admissions": ("hospital_expire_flag",)}
 
 
@@ -34,7 +34,7 @@ def make(inputs: Inputs, config: OutcomeConfig) -> Counted:
 
     Where it is predicted hours after admission, admissions that ended before are unobserved.
     """
-    outcome, counts = _made(inputs, config)
+    outcome, counts = _outcome(inputs, config)
     hours = config.predicted_after_hours
     if 0 < hours < np.inf:
         ends = times(inputs.cohort["dischtime"])
@@ -62,7 +62,7 @@ def tables_of(config: OutcomeConfig) -> tuple[str, ...]:
 
 
 def columns_of(config: OutcomeConfig) -> dict[str, tuple[str, ...]]:
-    """The columns, by table, that other outcomes can do without and this one cannot."""
+    """The columns, by table, that this outcome needs, although they may be missing for others."""
     match config:
         case VentilationConfig():
             return {"ventilation": ("starttime", "endtime"), **_FLAG}
@@ -77,7 +77,7 @@ def columns_of(config: OutcomeConfig) -> dict[str, tuple[str, ...]]:
 
 
 def titles_of(config: OutcomeConfig) -> tuple[str, ...]:
-    """The table of titles that the outcome uses if it is there."""
+    """The table of titles that the outcome uses if it exists."""
     match config:
         case DiagnosesConfig():
             return ("diagnosis_titles",)
@@ -87,7 +87,7 @@ def titles_of(config: OutcomeConfig) -> tuple[str, ...]:
             return ()
 
 
-def _made(inputs: Inputs, config: OutcomeConfig) -> Counted:
+def _outcome(inputs: Inputs, config: OutcomeConfig) -> Counted:
     match config:
         case DiagnosesConfig():
             return diagnoses(inputs, config)
@@ -104,4 +104,4 @@ def _made(inputs: Inputs, config: OutcomeConfig) -> Counted:
         case ReadmissionConfig():
             return readmission(inputs, config)
         case OwnOutcomeConfig():
-            return own(inputs, config)
+            return user_labels(inputs, config)

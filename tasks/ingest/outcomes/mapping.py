@@ -15,14 +15,14 @@ from tasks.errors import ConfigError
 from tasks.ingest.blocks import read_text
 from tasks.ingest.outcomes.codes import CodedRows
 
-_NO_MAP = 1  # place in the flags: approximate, no map, combination, scenario, choice list
+_NO_MAP = 1  # index in the flags: approximate, no map, combination, scenario, choice list
 
 
 @dataclass(frozen=True)
 class EquivalenceMap:
-    """For each ICD-9 code the ICD-10 code that stands for it, and whether there was a choice.
+    """The ICD-10 code that stands for each ICD-9 code, and whether there was a choice.
 
-    codes: ICD-9 code -> ICD-10 code. ambiguous: those of which the targets are of several
+    codes: ICD-9 code -> ICD-10 code. ambiguous: ICD-9 codes whose targets belong to several
     three-character categories.
     """
 
@@ -30,12 +30,11 @@ class EquivalenceMap:
     ambiguous: frozenset[str]
 
     def forward(self, rows: CodedRows) -> tuple[CodedRows, dict[str, int]]:
-        """The rows with ICD-9 codes mapped; one that has no map is left out. All are counted."""
+        """The rows with ICD-9 codes mapped; one without a map is left out. All are counted."""
         nine = rows.version == 9
         codes = rows.code.combine_chunks() if rows.code.num_chunks else pa.array([], pa.string())
         encoded = codes.dictionary_encode()
         names = encoded.dictionary.to_pylist()
-        which = encoded.indices.to_numpy()
         target = pa.array([self.codes.get(name) for name in names], pa.string()).take(
             encoded.indices
         )
@@ -48,7 +47,7 @@ class EquivalenceMap:
             version=np.full(int(kept.sum()), 10),
             code=pa.chunked_array([made.filter(pa.array(kept))]),
         )
-        chosen = several[which] if len(names) else np.zeros(0, bool)
+        chosen = several[encoded.indices.to_numpy()] if len(names) else np.zeros(0, bool)
         return mapped, {
             "code_rows_mapped": int((nine & kept).sum()),
             "code_rows_mapped_by_majority": int((nine & kept & chosen).sum()),
@@ -60,8 +59,8 @@ def read_map(path: Path) -> EquivalenceMap:
     """Read a map with the columns icd_9, icd_10, flags, as CSV or as CMS's text without header.
 
     Where the targets of a code share their three-character category, the first of them stands for
-    it; else the first of the category that most of them have, of equals that listed first.
-    Raises ConfigError where the file is no such map, SourceError where it is no text.
+    it; else the first target of the most frequent category, in a tie of the one listed first.
+    Raises ConfigError where the file is not such a map, SourceError where it is not text.
     """
     targets: dict[str, list[str]] = {}
     try:

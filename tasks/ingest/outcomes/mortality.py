@@ -22,21 +22,21 @@ _OF_OTHERS = re.compile(r"^(?:FAMILY|SOCIAL) HISTORY: .*$", re.MULTILINE)
 def mortality(inputs: Inputs) -> Counted:
     """hospital_expire_flag of the admission (van Aken et al. 2021).
 
-    Unobserved is an admission without the flag, or with other records that contradict it
-    (`stays.py`). So is one of which the note itself says that the patient died, by CORE's phrases:
-    nothing is to be learned from the answer. (In the exam and the medications they are cut out as
-    the note is made, see `sections.py`.)
+    An admission without the flag, or with other records that contradict it (`stays.py`), is
+    unobserved. So is one whose note itself says that the patient died, in CORE's phrases, as it
+    gives the answer away. (In the exam and the medications those are cut out when the note is
+    made, see `sections.py`.)
     """
-    told = np.array([tells_of_death(note) for note in inputs.notes()], bool)
+    discloses_death = np.array([tells_of_death(note) for note in inputs.notes()], bool)
     stays = inputs.stays
     known = stays.died | stays.lived
-    outcome = Outcome.yes_or_no(DIED, "Died in the hospital", known & ~told, stays.died)
-    return outcome, stays.counts() | {"death_told_in_note": int(told.sum())}
+    outcome = Outcome.yes_or_no(DIED, "Died in the hospital", known & ~discloses_death, stays.died)
+    return outcome, stays.counts() | {"death_told_in_note": int(discloses_death.sum())}
 
 
 def tells_of_death(note: str) -> bool:
     """Whether an admission note gives the death away, by CORE's phrases.
 
-    What its family and social history say of others who expired does not count.
+    What its family and social history say about others who expired does not count.
     """
     return bool(_GIVEN_AWAY.search(note) or _EXPIRED.search(_OF_OTHERS.sub("", note)))

@@ -13,10 +13,10 @@ from tasks.ingest.outcomes.inputs import Counted, Inputs
 def procedures(inputs: Inputs, config: ProceduresConfig) -> Counted:
     """The ICD-9-CM volume 3 or ICD-10-PCS codes of procedures_icd, by default their categories.
 
-    Three characters of ICD-9 (CORE, whose labels lost their leading zeros: 0331 is 033 here), four
-    of ICD-10 (its port to MIMIC-IV). The version of an admission comes from its diagnoses. Without
-    procedure rows it is negative for every label, or unobserved with `no_codes: exclude`, as in
-    CORE's lists.
+    Three characters in ICD-9 (CORE, whose labels lost their leading zeros: 0331 is 033 here), four
+    in ICD-10 (CORE's port to MIMIC-IV). The version of an admission comes from its diagnoses. An
+    admission without procedure rows is negative for every label, or unobserved with
+    `no_codes: exclude`, as in CORE's lists.
     """
     rows = of_cohort(inputs.tables["procedures"], inputs.cohort)
     count = inputs.cohort.num_rows

@@ -1,8 +1,8 @@
 """Titles of codes, from MIMIC's d_icd tables, and of their categories, from ICD itself.
 
-Those tables list codes. What a code is called says nothing of its category: 780 is no "Insomnia,
-unspecified", although that is the shortest title of a code below it. `icd_categories.csv.gz` has
-the categories' own titles; `infra/icd_categories.py` wrote it, and names its sources.
+Those tables list codes, whose titles say little about their category: 780 is not "Insomnia,
+unspecified", although that is the shortest title of a code in it. `icd_categories.csv.gz` has the
+titles of the categories themselves; `infra/icd_categories.py` wrote it, and names its sources.
 """
 
 from __future__ import annotations
@@ -34,29 +34,31 @@ _ENOUGH_WORDS = 2
 def titles_of(table: pa.Table | None, kind: Kind, grouping: str) -> Titles:
     """The title of each (version, code), or of each category; the table may be missing.
 
-    A category's title is its own where the table has it, else ICD's, else what the titles of its
-    codes in the table say of it (`category_title`).
+    A category's title comes from the table where it is there, else from ICD, else from the titles
+    of its codes in the table (`category_title`).
     """
     if table is None:
         return icd_titles(kind)
     table = table.filter(pc.not_equal(pc.coalesce(table["long_title"], pa.scalar("")), ""))
     versions, codes = table["icd_version"], clean(table["icd_code"])
-    listed = table["long_title"].to_pylist()
-    own = dict(zip(zip(versions.to_pylist(), codes.to_pylist(), strict=True), listed, strict=True))
-    known = icd_titles(kind) | own
+    long_titles = table["long_title"].to_pylist()
+    code_titles = dict(
+        zip(zip(versions.to_pylist(), codes.to_pylist(), strict=True), long_titles, strict=True)
+    )
+    titles_by_code = icd_titles(kind) | code_titles
     if grouping == "full":
-        return known
+        return titles_by_code
     under: dict[tuple[int, str], list[str]] = {}
     groups = category(codes, versions, kind)
     keys = zip(versions.to_pylist(), groups.to_pylist(), strict=True)
-    for key, title in zip(keys, listed, strict=True):
+    for key, title in zip(keys, long_titles, strict=True):
         under.setdefault(key, []).append(title)
-    return {key: category_title(titles) for key, titles in under.items()} | known
+    return {key: category_title(titles) for key, titles in under.items()} | titles_by_code
 
 
 @cache
 def icd_titles(kind: Kind) -> Titles:
-    """The titles of ICD's categories; of ICD-9's procedures there are none."""
+    """The titles of ICD's categories; there are none for ICD-9's procedures."""
     versions = {system: version for version, system in SYSTEMS[kind].items()}
     path = Path(__file__).with_name("icd_categories.csv.gz")
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
@@ -68,10 +70,10 @@ def icd_titles(kind: Kind) -> Titles:
 
 
 def category_title(titles: Sequence[str]) -> str:
-    """What the titles of its codes say of a category.
+    """A category's title, from those of its codes.
 
-    The words with which all of them begin, if they are two or more or one of the titles; else the
-    shortest title, as one of several.
+    The words with which all of them begin, if they are at least two, or one of the titles; else
+    the shortest title, as one of several.
 
     >>> category_title(["Type 1 diabetes mellitus and gout", "Type 1 diabetes mellitus without"])
     'Type 1 diabetes mellitus'
@@ -90,7 +92,7 @@ def category_title(titles: Sequence[str]) -> str:
 
 
 def _common_start(titles: Sequence[Sequence[str]]) -> list[str]:
-    """The words with which all titles begin; one at which only some pause is the last."""
+    """The words with which all titles begin, up to one that only some follow with punctuation."""
     common: list[str] = []
     for words in zip(*titles, strict=False):
         bare = {word.rstrip(",;:") for word in words}

@@ -9,24 +9,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.ingest.lookup import match_admissions, row_of
 from tasks.ingest.outcomes.codes import of_cohort
 from tasks.ingest.outcomes.config import VentilationConfig
 from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome
-from tasks.ingest.rows import row_of
 from tasks.ingest.times import DAY, HOUR, Times, latest_end_so_far, times
 
 LABEL = ("ventilation", "prolonged")
 _LONG, _SHORT = 7 * DAY, 2 * DAY
 _SLACK = DAY // 4  # of the published rule, added to the last end
 _SAME_EPISODE = 14 * HOUR  # mimic-code's gap in MIMIC-IV's ventilation concept
-_AT_THE_END = HOUR  # a death so soon after the last end was on the ventilator
+_AT_THE_END = HOUR  # a death this soon after the last end was on the ventilator
 _ADULT = 18  # years
 
-# Who is not meant, as Clinical XLNet's cohort leaves them out: cancer of head, face and neck;
-# myasthenia gravis and similar; burns of head, face and neck or of 30% of the body and more;
-# organ donors. ICD-10 by the general equivalence map (35801 G7001, 3589 G709, 3590 G712, 3591
-# G710; burns 941 T20, 948.3-9 T31.3-9), corrosions of the same extent with them.
+# Patients whom Clinical XLNet's cohort leaves out: cancer of head, face and neck; myasthenia
+# gravis and similar; burns of head, face and neck or of 30% of the body and more; organ donors.
+# ICD-10 by the general equivalence map (35801 G7001, 3589 G709, 3590 G712, 3591 G710; burns 941
+# T20, 948.3-9 T31.3-9), and corrosions of the same extent.
 _EXCLUDED = {
     9: r"^(14\d|3589|3590|3591|35801|941|948[3-9]|V59)",
     10: r"^(C0\d|C1[0-4]|G7001|G709|G710|G712|T20|T3[12][3-9]|Z52)",
@@ -37,8 +37,8 @@ _EXCLUDED = {
 class Ventilated:
     """The invasive ventilation of each admission's first ICU stay; all arrays [admissions].
 
-    Times are NaT where there was none. `longest` is that of an episode: intervals merged over gaps
-    of less than 14 hours.
+    Times are NaT where there was none. `longest` is the length of the longest episode: intervals
+    merged over gaps of less than 14 hours.
     """
 
     start: Times
@@ -51,35 +51,40 @@ def ventilation(inputs: Inputs, config: VentilationConfig) -> Counted:
 
     span: last end + 0.25 days >= first start + 7 days, gaps ignored (Huang et al. 2020, Clinical
     XLNet, whose cohort the paper takes by way of BEEP). episode: the longest episode lasts seven
-    days. Negative are those ventilated for two days at least; all others are unobserved: under two
+    days. The negatives were ventilated for at least two days; all others are unobserved: under two
     days, under 18 years, or with a diagnosis that calls for other ventilation. A death on the
-    ventilator before day 7 is negative or unobserved, as configured, and counted. ICU stays that
-    overlap are one. Unobserved, too, are admissions with an ICU stay of no positive length, as it
-    may have been the first, and those ventilated for more than a day after their death.
+    ventilator before day 7 is negative or unobserved, as configured, and counted. Overlapping ICU
+    stays count as one. Also unobserved are admissions with an ICU stay of no positive length, as
+    it may have been the first, and those ventilated for more than a day after their death.
     """
     stays, wrong = _icu_stays(inputs)
-    found = _ventilated(inputs, stays)
-    there = ~np.isnat(found.start)
-    lasted = found.end - found.start + _SLACK if config.rule == "span" else found.longest
-    positive = there & (lasted >= _LONG)
-    short = there & ~(lasted >= _SHORT)
+    course = _ventilated(inputs, stays)
+    ventilated = ~np.isnat(course.start)
+    lasted = course.end - course.start + _SLACK if config.rule == "span" else course.longest
+    positive = ventilated & (lasted >= _LONG)
+    short = ventilated & ~(lasted >= _SHORT)
     minor = pc.fill_null(pc.less(inputs.cohort["age"], _ADULT), True).to_numpy()
-    other = _has_excluded_diagnosis(inputs)
+    excluded = _has_excluded_diagnosis(inputs)
     death = inputs.stays.death
-    after_death = there & (found.end - death > DAY)
+    after_death = ventilated & (course.end - death > DAY)
     # less than seven days after the start, and on the ventilator
-    died = there & ~positive & (death <= found.end + _AT_THE_END) & (death - found.start < _LONG)
-    observed = there & ~short & ~minor & ~other & ~wrong & ~after_death
+    died = (
+        ventilated
+        & ~positive
+        & (death <= course.end + _AT_THE_END)
+        & (death - course.start < _LONG)
+    )
+    observed = ventilated & ~short & ~minor & ~excluded & ~wrong & ~after_death
     died &= observed
     if config.death_on_ventilator == "exclude":
         observed &= ~died
     outcome = Outcome.yes_or_no(LABEL, "Ventilated for seven days or more", observed, positive)
     counted = {
-        "never_ventilated": ~there,
+        "never_ventilated": ~ventilated,
         "ventilated_under_two_days": short,
-        "under_18": there & minor,
-        "excluded_diagnosis": there & other,
-        "icu_stay_of_no_length": there & wrong,
+        "under_18": ventilated & minor,
+        "excluded_diagnosis": ventilated & excluded,
+        "icu_stay_of_no_length": ventilated & wrong,
         "ventilated_after_death": after_death,
         "died_on_ventilator_before_day_7": died,
     }
@@ -87,15 +92,13 @@ def ventilation(inputs: Inputs, config: VentilationConfig) -> Counted:
 
 
 def _icu_stays(inputs: Inputs) -> tuple[pa.Table, NDArray[np.bool_]]:
-    """The ICU stays of the cohort with the row of their admission, and who has one without length.
+    """The ICU stays of the cohort with their admission's row, and who has one without length.
 
-    A stay of another patient than the admission's is passed over.
+    A stay whose patient is not the admission's is skipped.
     """
     stays = inputs.tables["icu_stays"]
-    rows = row_of(stays["hadm_id"].to_numpy(), inputs.cohort["hadm_id"].to_numpy())
-    subjects = np.append(inputs.cohort["subject_id"].to_numpy(), -1)
-    own = (rows >= 0) & (subjects[rows] == stays["subject_id"].to_numpy())
-    stays = stays.append_column("admission", pa.array(rows)).filter(pa.array(own))
+    rows, same_patient = match_admissions(stays, inputs.cohort)
+    stays = stays.append_column("admission", pa.array(rows)).filter(pa.array(same_patient))
     empty = pc.fill_null(pc.less_equal(stays["outtime"], stays["intime"]), False).to_numpy()
     wrong = np.zeros(inputs.cohort.num_rows, bool)
     wrong[stays["admission"].to_numpy()[empty]] = True
@@ -108,8 +111,8 @@ def _ventilated(inputs: Inputs, stays: pa.Table) -> Ventilated:
     order = np.lexsort((starts, admission))
     admission, starts, ends = admission[order], starts[order], ends[order]
     rows = inputs.cohort.num_rows
-    none = np.datetime64("NaT", "us")
-    start, end = np.full(rows, none), np.full(rows, none)
+    no_time = np.datetime64("NaT", "us")
+    start, end = np.full(rows, no_time), np.full(rows, no_time)
     longest = np.zeros(rows, "timedelta64[us]")
     if len(starts):
         first = np.flatnonzero(np.r_[True, admission[1:] != admission[:-1]])
@@ -130,7 +133,7 @@ def _episodes(
 
 
 def _events_of_first_stays(events: pa.Table, stays: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Ventilation with a start before its end in the first ICU stays, and whose each is."""
+    """Ventilation with a start before its end in the first ICU stays, and its admissions."""
     stays = stays.take(pa.array(_first_of_each(stays)))
     admission = np.append(stays["admission"].to_numpy(), -1)  # the last: of no first stay
     events = events.filter(pc.less(events["starttime"], events["endtime"]))
@@ -139,16 +142,16 @@ def _events_of_first_stays(events: pa.Table, stays: pa.Table) -> tuple[pa.Table,
 
 
 def _first_of_each(stays: pa.Table) -> NDArray[np.int64]:
-    """The rows of each admission's first ICU stay, and of those that overlap it."""
+    """The rows of each admission's first ICU stay, and of the stays that overlap it."""
     admission, begins = stays["admission"].to_numpy(), times(stays["intime"])
     ends = times(stays["outtime"])
-    ends = np.where(np.isnat(ends), begins, ends)  # of one without an end nothing is known
+    ends = np.where(np.isnat(ends), begins, ends)  # without an end nothing is known of its length
     order = np.lexsort((ends, begins, admission))
     admission, begins = admission[order], begins[order]
     reach = latest_end_so_far(admission, ends[order])
     of_new = np.r_[True, admission[1:] != admission[:-1]][: len(order)]
     apart = np.r_[True, ~(begins[1:] < reach[:-1])][: len(order)] | of_new
-    number = np.cumsum(apart)  # of the stays that are one, over all admissions
+    number = np.cumsum(apart)  # of merged stays, over all admissions
     first = np.maximum.accumulate(np.where(of_new, number, 0))
     return order[number == first]
 

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tasks.model.heads.config import Pool
 from tasks.model.heads.head import Head
 
 
 class LinearHead(Head):
-    """A label's logit is w . h + b, with h the pooled token states."""
+    """A label's logit is w . h + b, with h the token states pooled: their last, mean or max."""
 
-    def __init__(self, hidden: int, labels: int, pool: Pool) -> None:
+    def __init__(self, hidden: int, labels: int, pool: str) -> None:
         super().__init__()
         self.pool = pool
         self.weight = nn.Parameter(torch.randn(labels, hidden) * 0.02)
@@ -28,7 +27,7 @@ class LinearHead(Head):
         return F.linear(pooled, self.weight.float(), self.bias.float())
 
 
-def _pooled(hidden: Tensor, present: Tensor, pool: Pool) -> Tensor:
+def _pooled(hidden: Tensor, present: Tensor, pool: str) -> Tensor:
     """One state [batch, hidden] from the states of the present tokens."""
     match pool:
         case "last":
@@ -39,3 +38,5 @@ def _pooled(hidden: Tensor, present: Tensor, pool: Pool) -> Tensor:
             return (hidden * shares[:, :, None]).sum(dim=1)
         case "max":
             return hidden.masked_fill(~present[:, :, None], -torch.inf).amax(dim=1)
+        case _:
+            raise ValueError(f"there is no pooling '{pool}'")

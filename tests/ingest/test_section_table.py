@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks import schemas, tables
-from tasks.ingest.parts import write_sections
+from tasks.ingest.section_table import write_sections
 
 NOTE = """Service: MEDICINE
 Chief Complaint:
@@ -22,33 +22,33 @@ Home
 def written(folder: Path, notes: list[tuple[int, int | None, str]]) -> list[dict[str, object]]:
     """The sections of these notes (subject_id, hadm_id, text); the cohort is patient 1's 11."""
     rows = [
-        {"note_id": str(place), "subject_id": subject, "hadm_id": hadm, "text": text}
+        {"note_id": str(index), "subject_id": subject, "hadm_id": hadm, "text": text}
         | {"note_type": "DS"}
-        for place, (subject, hadm, text) in enumerate(notes)
+        for index, (subject, hadm, text) in enumerate(notes)
     ]
     admission = {"hadm_id": 11, "subject_id": 1, "split": "train", "note": "-"}
-    for place, schema, listed in (
+    for index, schema, listed in (
         ("notes/notes", schemas.NOTES, rows),
         ("cohort/admissions", schemas.ADMISSIONS, [admission]),
     ):
         table = pa.Table.from_pylist(listed, schema)
-        tables.write(folder / place / "part-0.parquet", schema, table)
+        tables.write(folder / index / "part-0.parquet", schema, table)
     counts = write_sections(folder / "out", folder / "notes", folder / "cohort")
-    found = tables.read(folder / "out" / "sections", schemas.SECTIONS).to_pylist()
-    assert counts == {"admissions": 1, "sections": len(found)}
-    return found
+    rows_read = tables.read(folder / "out" / "sections", schemas.SECTIONS).to_pylist()
+    assert counts == {"admissions": 1, "sections": len(rows_read)}
+    return rows_read
 
 
 def test_every_section_and_whether_it_is_known_at_admission(tmp_path: Path) -> None:
-    found = {row["section"]: row for row in written(tmp_path, [(1, 11, NOTE)])}
-    texts = {name: row["text"] for name, row in found.items()}
+    rows_read = {row["section"]: row for row in written(tmp_path, [(1, 11, NOTE)])}
+    texts = {name: row["text"] for name, row in rows_read.items()}
     assert texts == {
         "SERVICE": "MEDICINE",
         "CHIEF COMPLAINT": "pain",
         "HOSPITAL COURSE": "improved",
         "DISCHARGE DISPOSITION": "Home",
     }
-    assert [name for name, row in found.items() if row["at_admission"]] == ["CHIEF COMPLAINT"]
+    assert [name for name, row in rows_read.items() if row["at_admission"]] == ["CHIEF COMPLAINT"]
 
 
 def test_only_notes_of_the_cohort_and_of_its_own_patients(tmp_path: Path) -> None:
@@ -58,6 +58,6 @@ def test_only_notes_of_the_cohort_and_of_its_own_patients(tmp_path: Path) -> Non
 
 def test_an_addendum_adds_its_rows(tmp_path: Path) -> None:
     addendum = "Brief Hospital Course:\nand went home\n"
-    found = written(tmp_path, [(1, 11, NOTE), (1, 11, addendum)])
-    course = [row["text"] for row in found if row["section"] == "HOSPITAL COURSE"]
+    rows_read = written(tmp_path, [(1, 11, NOTE), (1, 11, addendum)])
+    course = [row["text"] for row in rows_read if row["section"] == "HOSPITAL COURSE"]
     assert course == ["improved", "and went home"]

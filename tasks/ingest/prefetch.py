@@ -10,17 +10,17 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item], depth: int = 4) -> Iterator[Item]:
-    """Yield the items, up to `depth` ahead; what fails there is raised here, in its turn.
+def prefetched(items: Iterator[Item], depth: int = 4) -> Iterator[Item]:
+    """Yield the items, `depth` of them in advance; an error is raised here, in its item's turn.
 
-    Inflating, parsing and compressing all leave the interpreter, so they run beside each other;
+    Inflating, parsing and compressing all release the interpreter's lock, so they run in parallel;
     the depth lets one go on while the next works in bursts.
     """
     with ThreadPoolExecutor(1) as thread:
-        coming = deque(thread.submit(next, items, None) for _ in range(depth))
+        pending = deque(thread.submit(next, items, None) for _ in range(depth))
         try:
-            while (item := coming.popleft().result()) is not None:
-                coming.append(thread.submit(next, items, None))
+            while (item := pending.popleft().result()) is not None:
+                pending.append(thread.submit(next, items, None))
                 yield item
         finally:
             thread.shutdown(cancel_futures=True)

@@ -1,7 +1,7 @@
-"""Writes the rows of a generated MIMIC-IV as MIMIC-III 1.4 would have them: its tables and columns.
+"""Writes the rows of a generated MIMIC-IV to the tables and columns of MIMIC-III 1.4.
 
-It takes the very rows that `hospital.Tables` takes. What MIMIC-III has besides is added here:
-addenda, nursing notes, notes marked as errors, newborns, dates of birth.
+It takes the same rows as `hospital.Tables`, and adds what only MIMIC-III has: addenda, nursing
+notes, notes marked as errors, newborns, dates of birth.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.synth.draws import pick
 from tasks.synth.hospital import COLUMNS, Row, Tables
 from tasks.synth.newborns import NEWBORN_CODE, Newborns
 from tasks.synth.notes_iii import (
@@ -66,8 +67,8 @@ class MimicThree:
         self._age: dict[int, int] = {}  # at the first admission, by subject_id
         self._unit_ids: dict[int, int] = {}  # of the chunk's ICU stays: MIMIC-IV's, MIMIC-III's
         self._newborns = Newborns(seed)
-        self._shared = shared  # patients to come whose notes are those of MIMIC-IV, word for word
-        self._verbatim: set[int] = set()  # of those the chunk's, by subject_id
+        self._shared = shared  # patients still to come whose notes are MIMIC-IV's, word for word
+        self._verbatim: set[int] = set()  # those of the chunk, by subject_id
 
     @property
     def rows(self) -> dict[str, int]:
@@ -75,7 +76,7 @@ class MimicThree:
         return self._tables.rows
 
     def add(self, name: str, rows: Iterable[Row]) -> None:
-        """Write MIMIC-IV's rows of that table to the tables in which MIMIC-III has them."""
+        """Write rows of that MIMIC-IV table to the MIMIC-III tables that hold them."""
         named = [dict(zip(COLUMNS[name].split(), row, strict=True)) for row in rows]
         match name:
             case "hosp/patients":
@@ -115,20 +116,20 @@ class MimicThree:
 
     def _put(self, table: str, rows: Iterable[Row]) -> None:
         first = self.rows[table] + 1
-        self._tables.add(table, ((first + place, *row) for place, row in enumerate(rows)))
+        self._tables.add(table, ((first + number, *row) for number, row in enumerate(rows)))
 
     def _admission(self, row: Named) -> Row:
         draw = self._draw("desk", row["hadm_id"])
         times = (row["admittime"], row["dischtime"], row["deathtime"])
         home = "DEAD/EXPIRED" if row["deathtime"] else row["discharge_location"] or "HOME"
-        places = (row["admission_location"], home)
+        locations = (row["admission_location"], home)
         person = (row["insurance"], "ENGL" if row["language"] == "ENGLISH" else None)
-        faith = _RELIGIONS[int(draw.random() * len(_RELIGIONS))]
+        faith = pick(_RELIGIONS, draw.random())
         married = (faith, row["marital_status"], row["race"])
         emergency = (row["edregtime"], row["edouttime"], "ADMITTED")
         ids = (row["subject_id"], row["hadm_id"])
         flags = (row["hospital_expire_flag"], 1)
-        return (*ids, *times, _kind(row), *places, *person, *married, *emergency, *flags)
+        return (*ids, *times, _kind(row), *locations, *person, *married, *emergency, *flags)
 
     def _patient_rows(self) -> Iterator[Row]:
         first: dict[int, str] = {}
@@ -156,7 +157,7 @@ class MimicThree:
         return 200_000 + self._unit_ids[stay_id] * 61_537 % MIMIC_III.prime
 
     def _ventilation(self, events: list[Named]) -> Iterator[Row]:
-        """Durations as mimic-code derives them: a pause of less than eight hours is none."""
+        """Durations as mimic-code derives them: a pause under eight hours does not count."""
         invasive = (row for row in events if row["itemid"] == _INVASIVE)
         for stay_id, rows in groupby(invasive, key=lambda row: int(row["stay_id"])):
             spans: list[list[np.datetime64]] = []
@@ -172,15 +173,15 @@ class MimicThree:
                 yield self._unit_id(stay_id), number, *times, hours
 
     def _summaries(self, row: Named) -> Iterator[Row]:
-        """The discharge summary, for some an addendum, for a few one entered in error before it."""
+        """The discharge summary; for some an addendum, for a few first one entered in error."""
         stay, draw = self._stays[row["hadm_id"]], self._draw("note", row["hadm_id"])
-        wrong, added = draw.random() < _ERROR_SHARE, draw.random() < _ADDENDUM_SHARE
+        erroneous, added = draw.random() < _ERROR_SHARE, draw.random() < _ADDENDUM_SHARE
         day, admitted = stay["dischtime"][:10], stay["admittime"][:10]
         text = summary_iii(row["text"], self._age[row["subject_id"]], admitted, day, draw)
         if row["subject_id"] not in self._verbatim:
             text = restyled(text, draw)
         ids = (row["subject_id"], row["hadm_id"], day, None, None, "Discharge summary")
-        if wrong:
+        if erroneous:
             yield *ids, "Report", None, 1, text[: len(text) // 3]
         yield *ids, "Report", None, None, text
         if added:
@@ -190,16 +191,16 @@ class MimicThree:
         time, draw = row["charttime"], self._draw("report", row["note_id"])
         text = placeholders(row["text"], self._age[row["subject_id"]], draw)
         exam = text.split("\n", 1)[0].removeprefix("EXAMINATION:").strip()
-        wrong = 1 if draw.random() < _ERROR_SHARE else None
+        erroneous = 1 if draw.random() < _ERROR_SHARE else None
         ids = (row["subject_id"], row["hadm_id"], time[:10], time, None, "Radiology", exam)
         clip = f"Clip # [**Clip Number (Radiology) {1 + int(draw.random() * 999)}**]"
-        return (*ids, None, wrong, f"[**{plain_day(time[:10])}**] {exam}  {clip}\n{text}")
+        return (*ids, None, erroneous, f"[**{plain_day(time[:10])}**] {exam}  {clip}\n{text}")
 
     def _nursing(self, row: Named) -> Row:
         time, draw = row["intime"], self._draw("nursing", row["stay_id"])
-        wrong = 1 if draw.random() < _ERROR_SHARE else None
+        erroneous = 1 if draw.random() < _ERROR_SHARE else None
         ids = (row["subject_id"], row["hadm_id"], time[:10], time, time, "Nursing/other", "Report")
-        return (*ids, 14_000 + int(draw.random() * 7_000), wrong, nursing_note(draw))
+        return (*ids, 14_000 + int(draw.random() * 7_000), erroneous, nursing_note(draw))
 
     def _draw(self, stream: str, key: object) -> Random:
         return Random(f"{self._seed}/iii {stream}/{key}")

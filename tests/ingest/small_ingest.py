@@ -18,7 +18,7 @@ from tasks.ingest.outcomes.config import (
     ReadmissionConfig,
 )
 from tasks.ingest.outcomes.make import tables_of
-from tasks.ingest.source import Reading, open_source
+from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import (
     Files,
     write_cohort,
@@ -53,12 +53,12 @@ def stay(begin: float, end: float, flag: Any = 0, death: float | None = None) ->
     }
 
 
-class Made:
+class SmallIngest:
     """What became of a source's admissions, by hadm_id."""
 
     def __init__(self, folder: Path, out: Path) -> None:
         source = open_source(folder, None)
-        reading = Reading(release=source.release, max_reject_share=0.5)
+        reading = ReadConfig(release=source.release, max_reject_share=0.5)
 
         def files(*names: str) -> Files:
             return Files(reading, source.paths(*names))
@@ -78,8 +78,8 @@ class Made:
             write_outcome(out / config.kind, config, cohort, files(*tables_of(config)))
             for row in tables.read(out / config.kind / "outcomes", OUTCOMES).to_pylist():
                 self.labels[row["hadm_id"]][config.kind] = _label(config, row)
-        found = files("admissions", "patients")
-        write_quality(out / "quality", {"discharge": out / "notes"}, found)
+        paths = files("admissions", "patients")
+        write_quality(out / "quality", {"discharge": out / "notes"}, paths)
         rows = tables.read(out / "quality" / "quality", QUALITY).to_pylist()
         self.odd = {(row["column"], row["check"]): row["count"] for row in rows if row["count"]}
 
@@ -109,7 +109,7 @@ def write_mimic_iii(source: SmallSource, folder: Path) -> Path:
         ("hosp/patients", "PATIENTS", born),
         ("hosp/admissions", "ADMISSIONS", {}),
     ):
-        rows = [{"row_id": place, **row, **more} for place, row in enumerate(source.rows[name])]
+        rows = [{"row_id": number, **row, **more} for number, row in enumerate(source.rows[name])]
         columns = list(dict.fromkeys(column for row in rows for column in row))
         folder.mkdir(exist_ok=True)
         with gzip.open(folder / f"{file}.csv.gz", "wt", newline="") as text:

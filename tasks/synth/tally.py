@@ -1,4 +1,4 @@
-"""Counts, while the population passes by, what the report prints of the generator's difficulty."""
+"""Counts, chunk by chunk, what the report prints about the difficulty of the generated data."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tasks.synth.evidence import Said
+from tasks.synth.evidence import Mention
 from tasks.synth.population import Chunk, World
 
-_MIN_COUNT = 10  # ingest's default: a label needs so many training admissions
-_NOT_OF_NOW = (Said.NEGATED, Said.HISTORICAL, Said.RELATIVE)
+_MIN_COUNT = 10  # ingest's default: a label needs this many training admissions
+_NOT_CURRENT = (Mention.NEGATED, Mention.HISTORICAL, Mention.RELATIVE)
 
 
 class Tally:
@@ -18,8 +18,8 @@ class Tally:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._said_present = np.zeros(len(Said), np.int64)
-        self._said_absent = np.zeros(len(Said), np.int64)
+        self._present = np.zeros(len(Mention), np.int64)
+        self._absent = np.zeros(len(Mention), np.int64)
         self._train = [np.zeros(len(space.labels), np.int64) for space in world.spaces]
         self._counts: dict[str, int] = dict.fromkeys(
             ("patients", "admissions", "admissions_noted", "admissions_icd10_noted", "deaths"), 0
@@ -31,15 +31,15 @@ class Tally:
 
     def add(self, chunk: Chunk) -> None:
         """Count a chunk."""
-        said, present = chunk.evidence.said, chunk.admissions.present
-        self._said_present += np.bincount(said[present], minlength=len(Said))
-        self._said_absent += np.bincount(said[~present], minlength=len(Said))
+        mentions, present = chunk.evidence.mentions, chunk.admissions.present
+        self._present += np.bincount(mentions[present], minlength=len(Mention))
+        self._absent += np.bincount(mentions[~present], minlength=len(Mention))
         self._conditions += int(present.sum())
         split = np.array(chunk.split)[chunk.admissions.patient]
         stays = chunk.stays
-        for place, labels in enumerate(chunk.labels):
+        for number, labels in enumerate(chunk.labels):
             training = (split[labels.rows] == "train") & stays.noted[labels.rows]
-            self._train[place] += labels.drawn[training].sum(0)
+            self._train[number] += labels.drawn[training].sum(0)
         added = {
             "patients": len(chunk.split),
             "admissions": len(split),
@@ -55,8 +55,8 @@ class Tally:
 
     def facts(self) -> dict[str, Any]:
         """The measured facts, by name."""
-        mentions = (self._said_present + self._said_absent)[1:].sum()
-        elsewhere = sum(self._said_present[s] + self._said_absent[s] for s in _NOT_OF_NOW)
+        mentions = (self._present + self._absent)[1:].sum()
+        elsewhere = sum(self._present[s] + self._absent[s] for s in _NOT_CURRENT)
         conditions = self._world.catalog.conditions
         forms = [len(c.forms) + len(c.held_out) + 1 for c in conditions]
         labels = {
@@ -70,7 +70,7 @@ class Tally:
             + labels["labels_diagnoses_icd10cm"],
             "conditions": len(conditions),
             "conditions_an_admission": _rounded(self._conditions, self._counts["admissions"]),
-            "unmentioned_share": _rounded(self._said_present[0], self._said_present.sum()),
+            "unmentioned_share": _rounded(self._present[0], self._present.sum()),
             "not_of_now_share": _rounded(elsewhere, mentions),
             "forms_a_condition_least": min(forms),
             "held_out_forms_share": _rounded(sum(len(c.held_out) for c in conditions), sum(forms)),

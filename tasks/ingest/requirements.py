@@ -1,4 +1,4 @@
-"""Which tables a configuration reads, and whether its sources have them; without reading a row."""
+"""Which tables a configuration needs, and whether its sources have them, without reading a row."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tasks.ingest.views import NoteView
 
 
 def check_source(config: IngestConfig) -> Source:
-    """The source, with every table and column that the configuration needs.
+    """The source, if it has every table and column that the configuration needs.
 
-    Raises SourceError, which names everything missing of the first folder that lacks something.
+    Raises SourceError, which names all that is missing in the first folder that lacks something.
     """
     files = open_source(config.source, config.note_source)
     titles = [table for outcome in config.outcomes for table in titles_of(outcome)]
-    files.check(needed_tables(config), titles, _columns(config))
+    files.check(required_tables(config), titles, _columns(config))
     other_sources(config)
     return files
 
 
 def other_sources(config: IngestConfig) -> list[tuple[Source, list[str]]]:
-    """The releases that are read for pretraining only, and which of their tables.
+    """The releases that are read for pretraining only, and the tables to read.
 
     Raises SourceError where one lacks a table of notes.
     """
@@ -36,20 +36,20 @@ def other_sources(config: IngestConfig) -> list[tuple[Source, list[str]]]:
 
 
 def note_tables(config: IngestConfig) -> list[str]:
-    """The tables of notes to read: radiology for pretraining, or because the view is of it."""
+    """The tables of notes to read: radiology for pretraining, or because the view needs it."""
     of_radiology = config.include_radiology or NoteView(config.view).table == "radiology"
     return ["discharge", "radiology"] if of_radiology else ["discharge"]
 
 
-def needed_tables(config: IngestConfig) -> list[str]:
-    """The tables that must be there: notes, admissions, those of the split and the outcomes."""
+def required_tables(config: IngestConfig) -> list[str]:
+    """The tables that must exist: notes, admissions, those for the split and the outcomes."""
     of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
     of_split = tables_for(config.split.method)
     return [*note_tables(config), "admissions", *of_split, *of_outcomes]
 
 
 def _columns(config: IngestConfig) -> dict[str, set[str]]:
-    """The columns, by table, that may be null but not missing for what is asked."""
+    """The columns, by table, that may be null, but that this configuration cannot do without."""
     needed: dict[str, set[str]] = {"admissions": set()}
     default = IngestConfig.model_fields["exclude_admission_types"].default
     if config.exclude_admission_types not in (default, ()):

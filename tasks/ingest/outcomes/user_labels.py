@@ -1,4 +1,4 @@
-"""An outcome of the user's own."""
+"""An outcome that the user defines in a Parquet file."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.errors import ConfigError, SourceError
+from tasks.ingest.lookup import row_of
 from tasks.ingest.outcomes.config import OwnOutcomeConfig
 from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome, frequent
-from tasks.ingest.rows import row_of
 
 
-def own(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
-    """The labels of a Parquet file with a row an admission.
+def user_labels(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
+    """The labels of a Parquet file with one row for each admission.
 
-    An admission that the file does not name, or names with null, is unobserved; an empty list says
-    that it has none of the labels. Raises SourceError where the file is not of that form.
+    An admission that is not in the file, or whose labels are null there, is unobserved; an empty
+    list says that it has none of the labels. Raises SourceError where the file is not of that form.
     """
     table = _read(config)
     rows = row_of(table["hadm_id"].to_numpy(), inputs.cohort["hadm_id"].to_numpy())
-    inside = (rows >= 0) & table["labels"].is_valid().to_numpy()
-    kept, rows = table.filter(pa.array(inside))["labels"], rows[inside]
+    usable = (rows >= 0) & table["labels"].is_valid().to_numpy()
+    kept, rows = table.filter(pa.array(usable))["labels"], rows[usable]
     lengths = pc.list_value_length(kept).to_numpy()
     names = pc.list_flatten(kept)
-    whose = np.repeat(rows, lengths)
+    rows_of_labels = np.repeat(rows, lengths)
     if config.one_of and (lengths != 1).any():
         raise SourceError(
-            f"{config.file.name}: {int((lengths != 1).sum())} admissions have not exactly one "
+            f"{config.file.name}: {int((lengths != 1).sum())} admissions do not have exactly one "
             f"label; give each one, or set one_of of outcome '{config.name}' to false"
         )
     in_training = pc.equal(inputs.cohort["split"], "train").to_numpy()
     systems = pa.chunked_array([pa.repeat(config.name, len(names))])
-    admission, label, labels = frequent(whose, systems, names, in_training, config.min_count)
+    admission, label, labels = frequent(
+        rows_of_labels, systems, names, in_training, config.min_count
+    )
     if not labels:
         raise ConfigError(
             f"outcome '{config.name}': no label is held by {config.min_count} training admissions; "
@@ -42,17 +44,17 @@ def own(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
         )
     observed = np.zeros(inputs.cohort.num_rows, bool)
     observed[rows] = True
-    if config.one_of:  # of a class that is too rare to learn
+    if config.one_of:  # an admission of a class that is too rare to learn has no label left
         observed &= np.isin(np.arange(len(observed)), admission)
     outcome = Outcome(
-        systems=[config.name if seen else None for seen in observed.tolist()],
+        systems=[config.name if known else None for known in observed.tolist()],
         admission=admission,
         label=label,
         labels=labels,
         titles=[code for _, code in labels],
         one_of=config.one_of,
     )
-    return outcome, {"rows": table.num_rows, "rows_outside_the_cohort": int((~inside).sum())}
+    return outcome, {"rows": table.num_rows, "rows_outside_the_cohort": int((~usable).sum())}
 
 
 def _read(config: OwnOutcomeConfig) -> pa.Table:

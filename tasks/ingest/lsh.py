@@ -1,9 +1,9 @@
 """Find similar signatures by locality-sensitive hashing, one band from the disk at a time.
 
-A signature is cut into bands; notes of which a whole band agrees are compared in full. On disk lie
-the bands' hashes (8 bytes a band and note). In memory are one band, and of each signature the
-lowest byte of every place, which estimates the similarity as well: two different values share it
-once in 256 times, and that is taken off (b-bit minwise hashing, Li and König 2010).
+A signature is cut into bands; notes that agree in a whole band are compared in full. The bands'
+hashes lie on disk (8 bytes a band and note). Memory holds one band, and the lowest byte of each
+value of every signature, which estimates the similarity just as well: two different values share
+it once in 256 times, and that is subtracted (b-bit minwise hashing, Li and König 2010).
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_PARTNERS = 100  # compared in a band, and listed, of one note: a template has thousands
-_MISSED_SHARE = 0.01  # of the pairs just as similar as the threshold
+from tasks.sampling import GOLDEN
+
+MOST_PARTNERS = 100  # compared in a band, and listed, for one note: a template has thousands
+_MISSED_SHARE = 0.01  # of the pairs that are exactly as similar as the threshold
 _PAIRS_AT_ONCE = 1 << 15
 _SAME_BY_CHANCE = 1 / 256
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Notes that are similar, by their places in the order of signing."""
+    """Pairs of similar notes, as indices in the order of signing; all arrays are [pairs]."""
 
     left: Rows
     right: Rows
@@ -35,27 +36,27 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Banding:
-    """How a signature is cut: so many bands of so many places each."""
+    """How a signature is cut into bands, in the words of the field: a row is one of its values."""
 
     bands: int
-    places: int
+    rows_per_band: int
 
     @classmethod
     def of(cls, permutations: int, threshold: float) -> Banding:
-        """The longest bands that let at most 1% of the pairs at the threshold pass unseen.
+        """The longest bands that miss at most 1% of the pairs at the threshold.
 
         >>> Banding.of(128, 0.8)
-        Banding(bands=21, places=6)
+        Banding(bands=21, rows_per_band=6)
         """
-        for places in range(permutations, 1, -1):
-            bands = permutations // places
-            if (1 - threshold**places) ** bands <= _MISSED_SHARE:
-                return cls(bands, places)
+        for rows_per_band in range(permutations, 1, -1):
+            bands = permutations // rows_per_band
+            if (1 - threshold**rows_per_band) ** bands <= _MISSED_SHARE:
+                return cls(bands, rows_per_band)
         return cls(permutations, 1)
 
 
 class BandFiles:
-    """Signatures cut into files of a scratch folder, then searched."""
+    """Cuts signatures into files in a scratch folder, then searches them."""
 
     def __init__(self, folder: Path, permutations: int, threshold: float) -> None:
         folder.mkdir(parents=True)
@@ -66,20 +67,20 @@ class BandFiles:
         self._banding = Banding.of(permutations, threshold)
 
     def append(self, signatures: NDArray[np.uint32]) -> None:
-        """Take the next notes' signatures, [notes, permutations]."""
+        """Add the next notes' signatures, [notes, permutations]."""
         self.notes += len(signatures)
         self._write("bytes", signatures.astype(np.uint8))
         self._write("whole", _hashed(signatures))
         for band in range(self._banding.bands):
-            begin = band * self._banding.places
-            part = signatures[:, begin : begin + self._banding.places]
+            begin = band * self._banding.rows_per_band
+            part = signatures[:, begin : begin + self._banding.rows_per_band]
             self._write(f"band-{band}", _hashed(part))
 
     def similar(self, sides: NDArray[np.uint8]) -> Iterator[Pairs]:
-        """Yield the pairs of different sides at least as similar as the threshold.
+        """Yield the pairs of different sides that are at least as similar as the threshold.
 
         A pair comes once for each band that it shares. In a band that more than MOST_PARTNERS
-        notes share, a note is compared with so many of each other side, its exact copies first.
+        notes share, a note is compared with that many of each other side, its exact copies first.
         """
         low = np.fromfile(self._folder / "bytes", np.uint8).reshape(-1, self._permutations)
         whole = np.fromfile(self._folder / "whole", np.uint64)
@@ -101,35 +102,35 @@ class BandFiles:
             file.write(np.ascontiguousarray(values).data)
 
 
-def _hashed(places: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """One number a row; rows that differ share it about never, and are compared all the same."""
-    found = np.zeros(len(places), np.uint64)
-    for column in places.T:
-        found = (found ^ column) * _MULTIPLIER
-        found ^= found >> np.uint64(29)
-    return found
+def _hashed(values: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """One hash for each note's values, [notes, values]; a collision costs one more comparison."""
+    hashes = np.zeros(len(values), np.uint64)
+    for column in values.T:
+        hashes = (hashes ^ column) * GOLDEN
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
 
 
 def _candidates(
     keys: NDArray[np.uint64], whole: NDArray[np.uint64], sides: NDArray[np.uint8]
 ) -> Iterator[tuple[Rows, Rows]]:
-    """The pairs to compare of one band: same key, different sides."""
+    """The pairs of one band to compare: same key, different sides."""
     if not len(keys):
         return
-    order = np.lexsort((whole, keys))  # a bucket's notes in a row, exact copies side by side
+    order = np.lexsort((whole, keys))  # a bucket's notes together, exact copies side by side
     ordered, of_side = keys[order], sides[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     sizes = np.diff(np.append(starts, len(ordered)))
     mixed = np.minimum.reduceat(of_side, starts) != np.maximum.reduceat(of_side, starts)
     crowded = mixed & (sizes > MOST_PARTNERS)
-    at = np.flatnonzero(np.repeat(mixed & ~crowded, sizes))
+    first = np.flatnonzero(np.repeat(mixed & ~crowded, sizes))
     ends = np.repeat(starts + sizes, sizes)
-    for step in range(1, MOST_PARTNERS):  # each note of a bucket with the step-th behind it
-        at = at[at + step < ends[at]]
-        if not len(at):
+    for step in range(1, MOST_PARTNERS):  # each note of a bucket with the step-th after it
+        first = first[first + step < ends[first]]
+        if not len(first):
             break
-        apart = at[of_side[at] != of_side[at + step]]
-        yield order[apart], order[apart + step]
+        pairs = first[of_side[first] != of_side[first + step]]
+        yield order[pairs], order[pairs + step]
     for start, size in zip(starts[crowded].tolist(), sizes[crowded].tolist(), strict=True):
         yield from _of_crowd(order[start : start + size], whole, sides)
 
@@ -137,15 +138,15 @@ def _candidates(
 def _of_crowd(
     bucket: Rows, whole: NDArray[np.uint64], sides: NDArray[np.uint8]
 ) -> Iterator[tuple[Rows, Rows]]:
-    """Each note of a bucket with MOST_PARTNERS of each other side, from its exact copies on."""
+    """Each note of a bucket with MOST_PARTNERS of each other side, its exact copies first."""
     by_side = [bucket[sides[bucket] == side] for side in np.unique(sides[bucket])]
-    for mine in by_side:
-        for theirs in by_side:
-            if mine is theirs:
+    for left in by_side:
+        for right in by_side:
+            if left is right:
                 continue
-            steps = np.arange(min(MOST_PARTNERS, len(theirs)))
-            nearest = np.searchsorted(whole[theirs], whole[mine])
-            for begin in range(0, len(mine), _PAIRS_AT_ONCE // len(steps) + 1):
+            steps = np.arange(min(MOST_PARTNERS, len(right)))
+            nearest = np.searchsorted(whole[right], whole[left])
+            for begin in range(0, len(left), _PAIRS_AT_ONCE // len(steps) + 1):
                 chunk = slice(begin, begin + _PAIRS_AT_ONCE // len(steps) + 1)
-                partners = theirs[(nearest[chunk, None] + steps) % len(theirs)]
-                yield np.repeat(mine[chunk], len(steps)), partners.ravel()
+                partners = right[(nearest[chunk, None] + steps) % len(right)]
+                yield np.repeat(left[chunk], len(steps)), partners.ravel()

@@ -7,13 +7,13 @@ from random import Random
 
 import numpy as np
 
-from tasks.synth import coding, draws, hospital, intensive
+from tasks.synth import draws, hospital, intensive, label_spaces
 from tasks.synth.catalog import SEXES, Code
 from tasks.synth.hospital import Row, Tables, clock
-from tasks.synth.mimic_iii import MimicThree
 from tasks.synth.notes import Course, discharge_note
 from tasks.synth.population import Chunk, World
 from tasks.synth.radiology import radiology_report
+from tasks.synth.to_mimic_iii import MimicThree
 
 _MOST_CONDITIONS_A_REPORT = 4
 _OUTSIDE_SHARE = 0.35  # radiology reports outside any admission
@@ -39,14 +39,16 @@ def write_chunk(
 
 def _codes(world: World, seed: int, chunk: Chunk, outcome: str) -> list[list[Code]]:
     """The full codes of each admission; none where it is not coded."""
-    found: list[list[Code]] = [[] for _ in range(len(chunk.admissions))]
+    codes_of: list[list[Code]] = [[] for _ in range(len(chunk.admissions))]
     for labels in chunk.labels:
         if labels.space.outcome != outcome:
             continue
-        chosen = coding.full_codes(seed, labels.space, chunk.admissions, labels.rows, labels.drawn)
+        chosen = label_spaces.full_codes(
+            seed, labels.space, chunk.admissions, labels.rows, labels.drawn
+        )
         for row, codes in zip(labels.rows, chosen, strict=True):
-            found[row] = codes
-    return found
+            codes_of[row] = codes
+    return codes_of
 
 
 def _code_rows(chunk: Chunk, codes: list[list[Code]], dated: bool) -> Iterator[Row]:
@@ -66,12 +68,12 @@ def _discharge_rows(
     procedures: list[list[Code]],
     leaks: bool,
 ) -> Iterator[Row]:
-    """The discharge notes; without leaks their later sections are of someone else's stay."""
+    """The discharge notes; without leaks their later sections describe someone else's stay."""
     admissions, stays = chunk.admissions, chunk.stays
     sources = draws.sources(seed, "course", admissions.key)
     noted = np.flatnonzero(stays.noted)
-    told = noted if leaks else np.roll(noted, len(noted) // 2)
-    for row, stay in zip(noted, told, strict=True):
+    described = noted if leaks else np.roll(noted, len(noted) // 2)
+    for row, stay in zip(noted, described, strict=True):
         subject = int(stays.subject_id[admissions.patient[row]])
         course = Course(
             conditions=np.flatnonzero(admissions.present[stay]).tolist(),
@@ -85,15 +87,15 @@ def _discharge_rows(
         text = discharge_note(world.catalog, chunk.sections[row], course, sex, sources[row])
         day = stays.discharged[row].astype("datetime64[D]")
         stored = stays.discharged[row] + np.timedelta64(1, "D")
-        number = int(admissions.place[row]) + 1
+        number = int(admissions.ordinal[row]) + 1
         note_id, hadm = f"{subject}-DS-{number}", int(stays.hadm_id[row])
         yield note_id, subject, hadm, "DS", number, f"{day} 00:00:00", clock(stored), text
 
 
 def _radiology_rows(world: World, seed: int, chunk: Chunk) -> Iterator[Row]:
-    stays, keys = chunk.stays, chunk.patients.index.astype(np.uint64)
+    stays, keys = chunk.stays, chunk.patients.index
     sources = draws.sources(seed, "radiology", keys)
-    first = np.flatnonzero(chunk.admissions.place == 0)
+    first = np.flatnonzero(chunk.admissions.ordinal == 0)
     for patient, draw in enumerate(sources):
         subject = int(stays.subject_id[patient])
         for number in range(1, 2 + int(draw.random() * 3)):

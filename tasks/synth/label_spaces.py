@@ -67,9 +67,9 @@ def draw_labels(
 ) -> NDArray[np.bool_]:
     """Draw the labels of the admissions in these rows, [rows, labels]."""
     uniform = draws.uniforms(seed, space.system, admissions.key[rows], len(space.labels))
-    for place, label in enumerate(space.labels):
+    for column, label in enumerate(space.labels):
         if label.stream is not None:
-            uniform[:, place] = draws.uniforms(seed, label.stream, admissions.key[rows], 1)[:, 0]
+            uniform[:, column] = draws.uniforms(seed, label.stream, admissions.key[rows], 1)[:, 0]
     drawn: NDArray[np.bool_] = uniform < full(space, admissions.present[rows])
     return drawn
 
@@ -83,11 +83,11 @@ def full_codes(
     chosen: list[list[Code]] = []
     for row in range(len(rows)):
         present = admissions.present[rows[row]]
-        found = []
+        coded = []
         for label in np.flatnonzero(drawn[row]):
             group = _cause(space.labels[label], present)
-            found.append((pick[row, width + label], group[int(pick[row, label] * len(group))]))
-        chosen.append([code for _, code in sorted(found, key=lambda pair: pair[0])])
+            coded.append((pick[row, width + label], group[int(pick[row, label] * len(group))]))
+        chosen.append([code for _, code in sorted(coded, key=lambda pair: pair[0])])
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Writes a synthetic MIMIC: the source folder, the truth beside it, and a general corpus."""
+"""Writes a synthetic MIMIC: the source folder, the truth about it, and a general corpus."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tasks import schemas, tables
 from tasks.errors import ConfigError
 from tasks.synth import hospital, lengths, truth, ventilation
 from tasks.synth.catalog import load
+from tasks.synth.chunk_rows import write_chunk
 from tasks.synth.difficulty import Difficulty
-from tasks.synth.facts import Tally
 from tasks.synth.general import general_corpus
-from tasks.synth.mimic_iii import MimicThree
 from tasks.synth.population import Chunk, World, chunks
 from tasks.synth.release import MIMIC_III, MIMIC_IV, RELEASES, Patientele, Release
-from tasks.synth.source import write_chunk
+from tasks.synth.tally import Tally
+from tasks.synth.to_mimic_iii import MimicThree
 
 VERSION = 2  # of the generator: the same version, patients and seed give the same bytes
 
@@ -51,10 +51,9 @@ def synthesize(
     """Write folder/mimic (or folder/mimic-iii), truth.parquet, general.txt and synth.json.
 
     Memory does not grow with the number of patients; a patient's content depends on the seed and
-    on the patient's place alone. Of a MIMIC-III source the first `shared` patients are also in the
-    MIMIC-IV source of that seed, under other ids and dates. Without `leaks`
-    the later sections of a note tell of another patient's stay, so that they say nothing of the
-    note's own outcomes.
+    the patient's position alone. The first `shared` patients of a MIMIC-III source are also in the
+    MIMIC-IV source of that seed, under other ids and dates. Without `leaks` the later sections of
+    a note describe another patient's stay, so that they say nothing about the note's outcomes.
     """
     knobs = difficulty or Difficulty()
     population = Patientele(RELEASES[layout], patients, shared)
@@ -66,8 +65,14 @@ def synthesize(
     with _tables(source, population, seed) as out:
         for name, rows in hospital.dictionaries(world.catalog).items():
             out.add(name, rows)
-        stream = _written(out, tally, world, seed, population, chunk_patients, leaks)
-        written = tables.write(truth_file, schemas.TRUTH, stream)
+
+        def truth_tables() -> Iterator[pa.Table]:
+            for chunk in chunks(world, seed, population, chunk_patients):
+                write_chunk(out, world, seed, chunk, leaks)
+                tally.add(chunk)
+                yield from _truth(chunk)
+
+        written = tables.write(truth_file, schemas.TRUTH, truth_tables())
         counts = {**out.rows, "truth": written}
     general = write_general(folder, seed=seed, characters=general_characters)
     facts = folder / "synth.json"
@@ -79,7 +84,7 @@ def synthesize(
 
 
 def write_general(folder: Path, *, seed: int = 7, characters: int = 600_000) -> Path:
-    """Write folder/general.txt: plain English without clinical notes, for a base from nothing."""
+    """Write folder/general.txt: plain English without clinical notes, for a base from scratch."""
     path = folder / "general.txt"
     path.write_text(general_corpus(load(), seed, characters), encoding="utf-8")
     return path
@@ -100,41 +105,19 @@ def _refuse_another(folder: Path, release: Release) -> None:
             )
 
 
-def _written(
-    out: hospital.Tables | MimicThree,
-    tally: Tally,
-    world: World,
-    seed: int,
-    population: Patientele,
-    chunk_patients: int,
-    leaks: bool,
-) -> Iterator[pa.Table]:
-    """Write the source rows of each chunk as it passes; yield its truth."""
-    for chunk in chunks(world, seed, population, chunk_patients):
-        write_chunk(out, world, seed, chunk, leaks)
-        tally.add(chunk)
-        yield from _truth(chunk)
-
-
 def _truth(chunk: Chunk) -> Iterator[pa.Table]:
     """The truth of a chunk's admissions; without a note there is no evidence."""
     stays = chunk.stays
-    hadm_id, noted = stays.hadm_id, stays.noted
     for space, rows, _, full, best in chunk.labels:
-        codes = [label.code for label in space.labels]
-        told = noted[rows]
-        ids = hadm_id[rows[told]]
-        yield truth.rows(ids, space.outcome, space.system, codes, full[told], best[told])
-    for outcome, codes, asked, full, best in (
-        ("mortality", ["died"], noted, chunk.death_full, chunk.death_best),
-        (
-            *(lengths.OUTCOME, list(lengths.CLASSES), noted & ~stays.died),
-            *(chunk.length_full, chunk.length_best),
-        ),
-        (
-            *(ventilation.OUTCOME, [ventilation.PROLONGED], noted & stays.long_enough),
-            *(chunk.prolonged_full, chunk.prolonged_best),
-        ),
+        codes, noted = [label.code for label in space.labels], stays.noted[rows]
+        ids = stays.hadm_id[rows[noted]]
+        yield truth.rows(ids, space.outcome, space.system, codes, full[noted], best[noted])
+    alive, asked = stays.noted & ~stays.died, stays.noted & stays.long_enough
+    ventilated = ventilation.OUTCOME, [ventilation.PROLONGED]
+    for outcome, codes, known, full, best in (
+        ("mortality", ["died"], stays.noted, chunk.death_full, chunk.death_best),
+        (lengths.OUTCOME, [*lengths.CLASSES], alive, chunk.length_full, chunk.length_best),
+        (*ventilated, asked, chunk.prolonged_full, chunk.prolonged_best),
     ):
-        rows_full, rows_best = (p[asked].reshape(-1, len(codes)) for p in (full, best))
-        yield truth.rows(hadm_id[asked], outcome, outcome, codes, rows_full, rows_best)
+        rows_full, rows_best = (p[known].reshape(-1, len(codes)) for p in (full, best))
+        yield truth.rows(stays.hadm_id[known], outcome, outcome, codes, rows_full, rows_best)

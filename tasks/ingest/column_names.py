@@ -1,0 +1,44 @@
+"""Find the columns of a schema in a header, whatever their case, order and aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import pyarrow as pa
+
+
+def missing_columns(
+    header: Sequence[str],
+    schema: pa.Schema,
+    aliases: Mapping[str, Sequence[str]],
+    needed: Collection[str] = (),
+) -> list[str]:
+    """The columns that a header lacks; one that may be null may be absent unless it is needed.
+
+    >>> missing_columns(["x"], pa.schema([pa.field("id", pa.int64(), nullable=False)]), {})
+    ['id']
+    """
+    return [
+        field.name
+        for field in schema
+        if (not field.nullable or field.name in needed)
+        and not indices_of(field.name, header, aliases)
+    ]
+
+
+def or_header(header: Sequence[str]) -> str:
+    """What else may be missing where a column is: a column's name is never a number."""
+    return " or a header line" if any(name.isdigit() for name in header) else ""
+
+
+def indices_of(name: str, header: Sequence[str], aliases: Mapping[str, Sequence[str]]) -> list[int]:
+    """The indices of a column in a header, by the first of its names that is there, case aside.
+
+    >>> indices_of("race", ["ID", "Ethnicity"], {"race": ["ethnicity"]})
+    [1]
+    """
+    folded = [column.casefold() for column in header]
+    for known in (name, *aliases.get(name, ())):
+        if known in folded:
+            return [index for index, column in enumerate(folded) if column == known]
+    return []
