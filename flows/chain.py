@@ -49,9 +49,9 @@ def run_to_finetune(config: AdaptConfig) -> tuple[Ingested, Pretrained, Finetune
 def run_to_report(config: AdaptConfig) -> Reported:
     """The whole chain."""
     ingested, pretrained, finetuned = run_to_finetune(config)
-    histories = {"clinical adapter": pretrained.clinical, "task adapters": finetuned.adapters}
+    histories = {"clinical adapter": (pretrained.clinical,), "task adapters": (finetuned.adapters,)}
     if isinstance(pretrained.base, Artifact):  # made here, not brought by the user
-        histories = {"base": pretrained.base, **histories}
+        histories = {"base": (pretrained.base,), **histories}
     metrics = evaluate(
         config.evaluate,
         run=config.name,
@@ -62,7 +62,7 @@ def run_to_report(config: AdaptConfig) -> Reported:
         perplexity=pretrained.perplexity,
     )
     return report(
-        config.evaluate,
+        config.report,
         run=config.name,
         metrics=metrics,
         cohort=ingested.cohort,
@@ -73,6 +73,8 @@ def run_to_report(config: AdaptConfig) -> Reported:
         leaks=config.ingest.leaks,
         settings=settings_of(config),
         lineage=lineage(),
+        smallest_cell=config.evaluate.smallest_cell,
+        truth=config.evaluate.truth,
     )
 
 

@@ -38,7 +38,7 @@ def seconds_of(entrant: Entrant) -> dict[str, float]:
 def _trained(place: Path) -> dict[str, float]:
     """Arm -> seconds of training, over all histories below the place."""
     found: dict[str, float] = {}
-    for arm in read_arms({"": place}):
+    for arm in read_arms({"": (place,)}):
         found[arm.name] = found.get(arm.name, 0.0) + arm.seconds
     return found
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.evaluate.rows import WITHHELD
-from tasks.report.account import Account
-from tasks.report.attempts import Missing, attempt
+from tasks.report.card_facts import CardFacts
 from tasks.report.document import Part, written
 from tasks.report.figures import short
+from tasks.report.missing import Missing, attempt
 from tasks.report.outcome_words import view_words
 from tasks.report.printing import environment, span
 from tasks.report.story import Story
@@ -44,7 +44,7 @@ PARTS = (  # of the card: a template each, and its heading
 
 def write_card(out: Path, story: Story) -> None:
     """Write `model-card.md` and `tripod-ai.md`."""
-    about, templates = Account(story), environment()
+    about, templates = CardFacts(story), environment()
     view = attempt("what is read", partial(view_words, about.setting("ingest.view")))
     facts = {
         "about": about,
@@ -62,7 +62,7 @@ def write_card(out: Path, story: Story) -> None:
         (out / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
-def metadata(about: Account) -> str:
+def metadata(about: CardFacts) -> str:
     """The card's YAML front matter, without its marks."""
     from huggingface_hub.repocard_data import ModelCardData
 
@@ -85,7 +85,7 @@ def metadata(about: Account) -> str:
     return ModelCardData(**given).to_yaml()
 
 
-def _results(about: Account) -> Iterator[Any]:
+def _results(about: CardFacts) -> Iterator[Any]:
     """Macro AUROC on test of every adapter variant and outcome, as the hub's model-index has it."""
     from huggingface_hub.repocard_data import EvalResult
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tasks.report.attempts import Missing, attempt
+from tasks.report.missing import Missing, attempt
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class SplitSize:
 
 
 @dataclass(frozen=True)
-class Cohort:
+class CohortFlow:
     """The flow from the source's admissions to the splits."""
 
     source: int  # admissions
@@ -125,7 +125,7 @@ def read_costs(lineage: Lineage) -> dict[str, Cost]:
     return costs
 
 
-def read_cohort(place: Path) -> Cohort:
+def read_cohort(place: Path) -> CohortFlow:
     """Count the cohort's admissions and patients by split, and what was left out, and why."""
     admissions = read_admissions(place)
     excluded = tables.read(table_of(place, "exclusions"), schemas.EXCLUSIONS, ["reason"])
@@ -138,7 +138,7 @@ def read_cohort(place: Path) -> Cohort:
         part = admissions.filter(pc.equal(admissions["split"], name))
         splits.append(SplitSize(name, len(pc.unique(part["subject_id"])), len(part)))
     source = len(admissions) + reasons.total()
-    return Cohort(source, tuple(reasons.most_common()), tuple(splits))
+    return CohortFlow(source, tuple(reasons.most_common()), tuple(splits))
 
 
 def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
@@ -151,12 +151,12 @@ def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
     ]
 
 
-def read_arms(histories: Mapping[str, Path]) -> list[Arm]:
-    """The arms of every training history below these places, by stage and in order of name."""
+def read_arms(histories: Mapping[str, Sequence[Path]]) -> list[Arm]:
+    """What each training history below these folders tells, by stage and in order of name."""
     arms = []
-    for stage, place in histories.items():
+    for stage, folders in histories.items():
         rows: dict[str, list[dict[str, Any]]] = {}
-        for path in sorted(place.rglob("history.parquet")):
+        for path in sorted(path for folder in folders for path in folder.rglob("history.parquet")):
             for row in tables.read(path, schemas.HISTORY).to_pylist():
                 rows.setdefault(row["arm"], []).append(row)
         arms += [_arm(stage, name, found) for name, found in rows.items()]

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from tasks.evaluate.rows import BEST
-from tasks.report.attempts import Missing, attempt
 from tasks.report.axes import Axis, NothingToDraw, finite
 from tasks.report.charts import Series, Whisker, swatch
 from tasks.report.findings import Findings, variant_title
+from tasks.report.missing import Missing, attempt
 
 STYLES = {"fused": 0, "unfused": 1, "tfidf": 2, BEST: 3}
 SHORT = {

@@ -16,12 +16,12 @@ from tasks.evaluate.leaderboard import AFTER_LOOKING, Board, Standing
 from tasks.evaluate.rows import valued
 from tasks.measures.seeds import Seeded
 from tasks.report import leaderboard_figures as figures
-from tasks.report.attempts import Missing, attempt, failures
 from tasks.report.cells import Cells, Printed
 from tasks.report.config import NOTE, Lineage
 from tasks.report.document import Facts, Part, written
-from tasks.report.facts import Cohort, Making, flattened
+from tasks.report.facts import CohortFlow, Making, flattened
 from tasks.report.findings import ERROR_RATE
+from tasks.report.missing import Missing, attempt, failures
 from tasks.report.printing import (
     MISSING,
     environment,
@@ -46,7 +46,7 @@ class Contest:
     settings: Mapping[str, Mapping[str, Any]]  # run -> its whole configuration
     leaks: Mapping[str, Sequence[str]]  # run -> sentences: what was known too early
     lineage: Lineage
-    cohort: Cohort  # the first run's; all have the same test admissions
+    cohort: CohortFlow  # the first run's; all have the same test admissions
     smallest_cell: int
     synthetic: bool  # whether the patients were generated
     made: Making

@@ -11,13 +11,12 @@ from typing import Any
 import yaml
 
 from tasks.evaluate.perplexity import OUTCOME
-from tasks.report.attempts import Missing, attempt, failures
 from tasks.report.card import write_card
 from tasks.report.curves import Curves
 from tasks.report.document import Facts, Part, written
 from tasks.report.facts import Label
-from tasks.report.glance import glance
 from tasks.report.headline import headline
+from tasks.report.missing import Missing, attempt, failures
 from tasks.report.printing import environment
 from tasks.report.sections.by_label import labels_by_outcome, reasons
 from tasks.report.sections.decisions import decisions
@@ -30,6 +29,7 @@ from tasks.report.sections.results import results, what_seeds_say
 from tasks.report.sections.subgroups import column_title, subgroups
 from tasks.report.sections.training import training_figures
 from tasks.report.story import Story
+from tasks.report.summaries import glance
 
 
 def write_report(out: Path, story: Story) -> list[Missing]:
@@ -62,7 +62,7 @@ def _parts(story: Story) -> list[Part]:
     def of_results() -> Facts:
         one_patient = any((row["value"] or 0) > 0 for row in findings.of("labels_of_one_patient"))
         return {
-            "results": results(findings, story.config.published, story.one_seed),
+            "results": results(findings, story.published, story.one_seed),
             "one_patient": one_patient,
         }
 
@@ -75,7 +75,7 @@ def _parts(story: Story) -> list[Part]:
         }
 
     def of_labels() -> Facts:
-        found = labels_by_outcome(findings, story.labels, story.config.smallest_cell)
+        found = labels_by_outcome(findings, story.labels, story.smallest_cell)
         return {"labels": found, "withheld": reasons(found)}
 
     def of_training() -> Facts:

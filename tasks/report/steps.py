@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.provenance import provenance
-from tasks.report.config import Lineage
+from tasks.report.config import Lineage, ReportConfig
 from tasks.step import Counts, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
@@ -41,36 +40,39 @@ class Contender:
 
 
 def report(
-    config: EvaluateConfig,
+    config: ReportConfig,
     *,
     run: str,
     metrics: Artifact,
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
-    histories: Mapping[str, Artifact],
+    histories: Mapping[str, tuple[Artifact, ...]],
     quality: Artifact,
     contamination: Mapping[str, Any],
     leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
+    smallest_cell: int,
+    truth: Path | None,
 ) -> Reported:
     """Write the report of a run.
 
     Args:
         run: the run's name.
-        histories: a title of the stage, as the report shows it -> artifact with its training
-            history.
+        histories: the title of what was trained, as the report shows it -> the artifacts with its
+            training histories.
         quality: what was counted as odd about the source.
         contamination: what the guard counted of notes nearly those of held-out patients; empty
             where nothing was compared.
         leaks: for each outcome that is predicted from more than was known, what and when.
         settings: the whole configuration, as plain values, to be printed.
         lineage: the artifacts that the run came to so far.
+        smallest_cell: the smallest count of patients or admissions that is printed.
+        truth: the synthetic generator's truth; None: the patients are real.
     """
-    difficulty = config.truth.with_name(DIFFICULTY) if config.truth else None
+    difficulty = truth.with_name(DIFFICULTY) if truth else None
     written = write_pages(
         run=run,
-        config=config,
         metrics=metrics,
         cohort=cohort,
         outcomes=dict(outcomes),
@@ -81,6 +83,9 @@ def report(
         leaks=leaks,
         settings=dict(settings),
         lineage=lineage,
+        smallest_cell=smallest_cell,
+        synthetic=truth is not None,
+        published=config.published,
     )
     return _reported(written)
 
@@ -109,21 +114,23 @@ def _reported(artifact: Artifact) -> Reported:
     return Reported(artifact, json.loads((folder / "headline.json").read_text()))
 
 
-@step("report", version=6)
+@step("report", version=7)
 def write_pages(
     out: Path,
     run: str,
-    config: EvaluateConfig,
     metrics: Path,
     cohort: Path,
     outcomes: Mapping[str, Path],
-    histories: Mapping[str, Path],
+    histories: Mapping[str, tuple[Path, ...]],
     difficulty: Path | None,
     quality: Path,
     contamination: Mapping[str, Any],
     leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
+    smallest_cell: int,
+    synthetic: bool,
+    published: bool,
 ) -> Counts:
     """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
     from tasks.report.facts import (
@@ -152,7 +159,9 @@ def write_pages(
         leaks=leaks,
         settings=settings,
         lineage=lineage,
-        config=config,
+        smallest_cell=smallest_cell,
+        synthetic=synthetic,
+        published=published,
         made=Making.of(provenance()),
         costs=read_costs(lineage),
     )

@@ -99,7 +99,6 @@ def _row(folder: Path, stage: str, what: str) -> dict[str, Any]:
 
 
 def _write_report(folder: Path) -> None:
-    from tasks.evaluate.config import EvaluateConfig
     from tasks.report.config import Lineage
     from tasks.report.facts import Making, read_cohort, read_labels
     from tasks.report.findings import Findings
@@ -119,8 +118,9 @@ def _write_report(folder: Path) -> None:
         leaks=(),
         settings={},
         lineage=Lineage(),
-        config=EvaluateConfig(),
         made=Making(),
+        smallest_cell=10,
+        synthetic=False,
     )
     write_report(folder, story)
 

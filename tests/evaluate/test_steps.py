@@ -14,7 +14,7 @@ from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.steps import evaluate
 from tasks.evaluate.steps import measure as measuring
 from tasks.keys import Artifact
-from tasks.report.config import Lineage, Origin
+from tasks.report.config import Lineage, Origin, ReportConfig
 from tasks.report.steps import Reported, report
 from tasks.step import Counts, step
 from tasks.store import Store
@@ -53,17 +53,19 @@ def measure(run: MadeUp, created: str) -> tuple[Artifact, Reported]:
         perplexity=take_in(source=run.perplexity),
     )
     return metrics, report(
-        config,
+        ReportConfig(),
         run="made-up",
         metrics=metrics,
         cohort=cohort,
         outcomes=outcomes,
-        histories=taken(run.histories),
+        histories={name: (path,) for name, path in taken(run.histories).items()},
         quality=take_in(source=run.quality),
         contamination={},
         leaks=(),
         settings={"name": "made-up", "ingest": {"source": "somewhere"}},
         lineage=Lineage(artifacts=(origin,)),
+        smallest_cell=10,
+        truth=run.truth,
     )
 
 

@@ -10,12 +10,11 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tasks import schemas, tables
-from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.perplexity import OUTCOME
 from tasks.evaluate.rows import WITHHELD
 from tasks.patients import SPLITS
 from tasks.report.config import Lineage, Origin
-from tasks.report.facts import Arm, Cohort, Cost, Label, Making, SplitSize
+from tasks.report.facts import Arm, CohortFlow, Cost, Label, Making, SplitSize
 from tasks.report.findings import Findings
 from tasks.report.story import Story
 
@@ -158,7 +157,7 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
     return Story(
         run="any",
         findings=Findings.read(folder / "metrics.parquet"),
-        cohort=Cohort(source, reasons, splits),
+        cohort=CohortFlow(source, reasons, splits),
         labels=labels,
         arms=draw(st.lists(arms(), max_size=3)),
         curves=folder / "curves.parquet",
@@ -168,7 +167,9 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
         leaks=draw(st.sampled_from([(), ("known too early",)])),
         settings=draw(st.sampled_from([{}, {"name": "any", "finetune": {"seed": None}}])),
         lineage=Lineage(artifacts=draw(st.sampled_from([(), (origin,)]))),
-        config=EvaluateConfig(smallest_cell=smallest, published=True),
+        smallest_cell=smallest,
+        synthetic=False,
+        published=True,
         made=Making(),
         costs={name: Cost(seconds=draw(seconds)) for name in (*variants, "clinical")},
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import (
@@ -70,7 +69,7 @@ def _story(run: MadeUp, folder: Path) -> Story:
         findings=Findings.read(folder / "metrics.parquet"),
         cohort=read_cohort(run.cohort),
         labels=read_labels(run.outcomes),
-        arms=read_arms({"clinical adapter": pretrain, "task adapters": finetune}),
+        arms=read_arms({"clinical adapter": (pretrain,), "task adapters": (finetune,)}),
         curves=folder / "curves.parquet",
         difficulty=read_difficulty(run.folder / "synth.json"),
         quality=[
@@ -86,7 +85,9 @@ def _story(run: MadeUp, folder: Path) -> Story:
         leaks=("the view 'full' is known at discharge, outcome 'x' is predicted at admission",),
         settings={"name": "made-up", "finetune": {"epochs": 3}},
         lineage=Lineage(artifacts=(origin,)),
-        config=EvaluateConfig(published=True),
+        smallest_cell=10,
+        synthetic=False,
+        published=True,
         made=Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab"),
         costs={
             "clinical": Cost(parameters=421_888),

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import schemas, tables
-from tasks.report.attempts import Missing
 from tasks.report.findings import Findings
+from tasks.report.missing import Missing
 from tasks.report.page import write_report
 from tasks.report.story import Story
 from tests.report.any_story import stories

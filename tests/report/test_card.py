@@ -14,13 +14,12 @@ from transformers import LlamaForCausalLM
 
 from flows.config import AdaptConfig
 from flows.loading import load_config
-from tasks.evaluate.config import EvaluateConfig
 from tasks.model.adapters import add_new_adapter, write_adapter
 from tasks.model.base import load_headless
 from tasks.model.fusion import Fusion
 from tasks.model.lora import LoraSettings
 from tasks.provenance import gpus
-from tasks.report import account
+from tasks.report import card_facts
 from tasks.report.card import write_card
 from tasks.report.config import Lineage
 from tasks.report.facts import flattened
@@ -30,7 +29,7 @@ from tasks.report.story import Story
 from tests.config_keys import is_key
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.model.test_fusion import SHAPES, tiny_config
-from tests.report.told import SECRET_PATH, SETTINGS, measure, metric, origins, tell
+from tests.report.card_story import SECRET_PATH, SETTINGS, measure, metric, origins, tell
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +60,8 @@ def text_of(out: Path, story: Story) -> str:
 
 def test_the_settings_that_it_asks_for_exist() -> None:
     """One that was renamed would drop its row or its sentence without a word."""
-    report = Path(account.__file__).parent
-    asked = {place for row in account.SETTINGS for place in row[1:] if place}
+    report = Path(card_facts.__file__).parent
+    asked = {place for row in card_facts.SETTINGS for place in row[1:] if place}
     for path in (*report.rglob("*.py"), *report.glob("templates/**/*")):
         if path.is_file():
             asked |= set(re.findall(r"""\bsetting\(["']([\w.]+)["']\)""", path.read_text()))
@@ -192,8 +191,7 @@ def test_several_seeds_are_not_called_one(run: MadeUp, tmp_path: Path) -> None:
 
 
 def test_generated_patients_and_leaks_stand_at_the_top(run: MadeUp, tmp_path: Path) -> None:
-    config = EvaluateConfig(truth=run.truth)
-    text = text_of(tmp_path, tell(run, config=config, leaks=("known at discharge",)))
+    text = text_of(tmp_path, tell(run, synthetic=True, leaks=("known at discharge",)))
     top = text.partition("## What it is")[0]
     assert "The patients of this run were generated" in top
     assert "known at discharge" in top

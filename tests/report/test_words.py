@@ -14,11 +14,11 @@ import pytest
 from tasks.measures.comparisons import holm
 from tasks.report.config import NOTE
 from tasks.report.findings import Findings, Space
-from tasks.report.glance import glance
 from tasks.report.headline import headline
 from tasks.report.page import write_report
 from tasks.report.printing import p_value
 from tasks.report.story import Story
+from tasks.report.summaries import glance
 from tests.report.test_any_run import PAGES
 
 FEW = "fewer than 10 patients with the label"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import Making, read_arms, read_cohort, read_labels
@@ -45,7 +44,7 @@ def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) 
         "findings": Findings([*findings.rows, *(rows or [])]),
         "cohort": read_cohort(run.cohort),
         "labels": read_labels(run.outcomes),
-        "arms": read_arms(run.histories),
+        "arms": read_arms({title: (path,) for title, path in run.histories.items()}),
         "curves": run.folder / "curves.parquet",
         "difficulty": {},
         "quality": [],
@@ -58,7 +57,8 @@ def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) 
         "leaks": (),
         "settings": SETTINGS,
         "lineage": Lineage(artifacts=origins()),
-        "config": EvaluateConfig(),
+        "smallest_cell": 10,
+        "synthetic": False,
         "made": Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab"),
     }
     return Story(**(given | changed))

@@ -48,7 +48,7 @@ SETTINGS = (  # a setting, and where it stands for the clinical and for the task
 
 
 @dataclass(frozen=True)
-class Account:
+class CardFacts:
     """A story, asked as a reviewer would ask."""
 
     story: Story
