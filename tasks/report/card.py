@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.rows import WITHHELD
+from tasks.metrics_table import WITHHELD
 from tasks.report.account import Account
 from tasks.report.attempts import Missing, attempt
 from tasks.report.document import Part, written
