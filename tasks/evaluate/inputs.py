@@ -15,24 +15,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.evaluate.bands import NAMES, bands_of
-from tasks.evaluate.reading import columns_of, read_table, refused, stream_table
-from tasks.evaluate.reading import table_of as table_of
+from tasks.data.reading import columns_of, read_table, refused, stream_table, table_of
 from tasks.measures.columns import positives_of
+from tasks.metrics_table import BANDS
 from tasks.ranking import class_scores
 
 BATCH_CELLS = 1 << 21  # read at once: 8 MiB, which memory already touched holds
-COHORT_COLUMNS = (
-    "hadm_id",
-    "subject_id",
-    "split",
-    "age",
-    "sex",
-    "race",
-    "insurance",
-    "language",
-    "admission_type",
-)
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class Known:
     @cached_property
     def cells(self) -> NDArray[np.int64]:
         """A number for each (code system, band of training cases), system by system; [labels]."""
-        return self.group * len(NAMES) + bands_of(self.train)
+        return self.group * len(BANDS) + bands_of(self.train)
 
     def rows_of(self, labels: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The admissions in which a code system of these labels is observed; [admissions]."""
@@ -94,22 +82,13 @@ def predictions_of(place: Path, variant: str, outcome: str, split: str = "test")
     return alone if alone.is_file() else place / variant / outcome / f"{split}.parquet"
 
 
-def read_admissions(cohort: Path) -> pa.Table:
-    """Read the cohort without its notes. Raises EvaluationError on duplicates or no test split."""
-    place = table_of(cohort, "admissions")
-    found = read_table(place, schemas.ADMISSIONS, COHORT_COLUMNS)
-    duplicates = len(found) - len(pc.unique(found["hadm_id"]))
-    if duplicates:
-        raise refused(
-            cohort, f"the cohort repeats {duplicates} of its {len(found)} admissions; ingest anew"
-        )
-    if not pc.any(pc.equal(found["split"], "test")).as_py():
-        raise refused(
-            cohort,
-            f"none of the cohort's {len(found)} admissions is in the test split; "
-            "raise ingest.split.test, or name test patients in the split file",
-        )
-    return found
+def bands_of(cases: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The index into BANDS of each label's band; [labels].
+
+    >>> [BANDS[band][1] for band in bands_of(np.array([24, 25, 40_000]))]
+    ['cases=1-24', 'cases=25-99', 'cases=1000+']
+    """
+    return np.searchsorted([fewest for fewest, _ in BANDS], cases, "right") - 1
 
 
 def read_known(outcome: str, place: Path, admissions: pa.Table, split: str = "test") -> Known:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.bands import NAMES, bands_of
-from tasks.evaluate.inputs import Known
-from tasks.evaluate.rows import WITHHELD
+from tasks.evaluate.inputs import Known, bands_of
 from tasks.measures.small_samples import TOO_FEW
+from tasks.metrics_table import BANDS, WITHHELD
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class LabelSets:
             found.append((self.described(space, name), space))
             for band in np.unique(bands[space]):
                 labels = space & (bands == band)
-                found.append((self.described(labels, name) | {"group": NAMES[band]}, labels))
+                found.append((self.described(labels, name) | {"group": BANDS[band][1]}, labels))
         return found
 
     def described(self, labels: NDArray[np.bool_], name: str | None) -> dict[str, Any]:

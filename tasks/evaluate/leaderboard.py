@@ -23,9 +23,10 @@ from tasks.evaluate.leaderboard_entries import (
     read_entries,
     same_predictions,
 )
-from tasks.evaluate.rows import counted, counts, spaces_of, valued
+from tasks.evaluate.rows import counts, spaces_of
 from tasks.measures.comparisons import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
+from tasks.metrics_table import counted, valued
 
 BASELINE = "tfidf"  # the reference, where the first run has it and none is named
 AFTER_LOOKING = "chosen after looking"

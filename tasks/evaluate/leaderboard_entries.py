@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import Known, predictions_of, read_known, read_scores
 from tasks.evaluate.rows import WITHOUT, label_groups, measure, spaces_of
 from tasks.keys import sha256_of
 from tasks.measures.estimates import Estimate

@@ -11,7 +11,7 @@ from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.leaderboard import board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant
-from tasks.evaluate.rows import to_table
+from tasks.metrics_table import to_table
 from tasks.report.config import Lineage
 from tasks.report.facts import Making, read_cohort
 from tasks.report.leaderboard_page import Contest, write_page

@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import Known, predictions_of, read_known, read_scores
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.probability_rows import probability_rows
 from tasks.evaluate.rows import (
@@ -25,12 +26,12 @@ from tasks.evaluate.rows import (
     comparison_rows,
     measure,
     share_rows,
-    to_table,
     variant_rows,
 )
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
 from tasks.measures.curves import FALSE_POSITIVE_RATES, RECALLS
+from tasks.metrics_table import to_table
 from tasks.reporting import Reading, report
 
 _Rows = list[dict[str, Any]]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.label_sets import LabelSets
-from tasks.evaluate.rows import counted, valued
 from tasks.measures.calibration import Calibration, calibration
 from tasks.measures.coding import DEPTHS, coding
 from tasks.measures.columns import labels_with
@@ -30,6 +29,7 @@ from tasks.measures.recalibration import (
 from tasks.measures.small_samples import TOO_FEW
 from tasks.measures.thresholds import F1, NEVER, best_thresholds, f1_at
 from tasks.measures.wilson import Z
+from tasks.metrics_table import counted, valued
 
 LEAST_RANKED = 15  # labels: with fewer, precision at 15 says nothing
 RECALIBRATED = "_recalibrated"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import schemas
-from tasks.evaluate.bands import NAMES, bands_of
-from tasks.evaluate.inputs import Known
+from tasks.evaluate.inputs import Known, bands_of
 from tasks.measures.auroc import LabelAurocs, label_aurocs
 from tasks.measures.bootstrap import cluster_bootstrap
 from tasks.measures.classes import one_vs_one
@@ -28,12 +25,11 @@ from tasks.measures.intervals import (
     share_of_the_way,
 )
 from tasks.measures.micro import micro_with_ranks
+from tasks.metrics_table import BANDS, counted, valued
 
 BEST = "p_best"  # the variant made of the generator's best predictions
 WITHOUT = "-without-"  # variants with an adapter zeroed: shown as a check, never compared
 AVERAGE_PRECISION = "precision at each case, ties called together"
-WITHHELD = "interval withheld"  # a method begins with it where there is none, and says why
-ROW: dict[str, Any] = {"split": "test", "group": "all", "code_system": None, "code": None}
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,8 @@ def spaces_of(known: Known) -> list[int | None]:
 def label_groups(known: Known, space: int | None, band: int | None = None) -> list[int]:
     """The groups of labels of a code system (None: all) and of a band (None: all)."""
     systems = range(len(known.code_systems)) if space is None else [space]
-    bands = range(len(NAMES)) if band is None else [band]
-    return [system * len(NAMES) + one for system in systems for one in bands]
+    bands = range(len(BANDS)) if band is None else [band]
+    return [system * len(BANDS) + one for system in systems for one in bands]
 
 
 def variant_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -115,7 +111,7 @@ def variant_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
 
 def _band_rows(measured: Measured, known: Known, space: int | None) -> Iterator[dict[str, Any]]:
     """The macro AUROC of the labels of each band that has any."""
-    for band, name in enumerate(NAMES):
+    for band, (_, name) in enumerate(BANDS):
         total = int(_inside(known, space, band).sum())
         if not total:
             continue
@@ -175,15 +171,6 @@ def change_rows(
     yield base | counted("logit_change_mean", float(apart.mean()), "one adapter zeroed")
 
 
-def to_table(rows: Iterable[Mapping[str, Any]], **named: Any) -> pa.Table:
-    """The rows, each with what is named (run, seed), as schemas.METRICS; NaN becomes null."""
-    listed = [{**ROW, **row, **named} for row in rows]
-    for row in listed:
-        for name in ("value", "low", "high"):
-            row[name] = _or_null(row.get(name))
-    return pa.Table.from_pylist(listed, schemas.METRICS)
-
-
 def counts(known: Known, space: int | None, band: int | None = None) -> dict[str, Any]:
     """A row's code system, and how many admissions, patients and cases it is over."""
     return {
@@ -191,18 +178,6 @@ def counts(known: Known, space: int | None, band: int | None = None) -> dict[str
         "code_system": None if space is None else known.code_systems[space],
         **known.described(_inside(known, space, band)),
     }
-
-
-def valued(metric: str, found: Interval, method: str = METHOD) -> dict[str, Any]:
-    """A metric with its interval; the method says why where that is withheld."""
-    bounds = {"low": found.low, "high": found.high}
-    method = f"{WITHHELD}: {found.reason}" if found.reason else method
-    return {"metric": metric, "method": method, "value": found.value, **bounds}
-
-
-def counted(metric: str, value: float, method: str = "count") -> dict[str, Any]:
-    """A metric without an interval."""
-    return {"metric": metric, "method": method, "value": float(value)}
 
 
 def _label_rows(measured: Measured, known: Known) -> Iterator[dict[str, Any]]:
@@ -234,7 +209,3 @@ def _inside(known: Known, space: int | None, band: int | None = None) -> NDArray
     """Which labels are of a code system (None: any) and of a band (None: any); [labels]."""
     inside = np.ones(known.labels, bool) if space is None else known.group == space
     return inside if band is None else inside & (bands_of(known.train) == band)
-
-
-def _or_null(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)

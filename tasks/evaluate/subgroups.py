@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.evaluate.inputs import Known
-from tasks.evaluate.rows import counted, valued
 from tasks.measures.columns import row_blocks
 from tasks.measures.comparisons import holm
 from tasks.measures.grouped import GroupedAurocs, grouped_aurocs
@@ -30,6 +29,7 @@ from tasks.measures.intervals import (
     interval,
 )
 from tasks.measures.small_samples import FEWEST_PATIENTS
+from tasks.metrics_table import counted, valued
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.rows import WITHHELD
+from tasks.metrics_table import WITHHELD
 from tasks.report.card_facts import CardFacts
 from tasks.report.document import Part, written
 from tasks.report.figures import short

@@ -13,7 +13,7 @@ class ReportConfig(Config):
     """What the report of a run shows."""
 
     published: bool = Field(
-        False,
+        default=False,
         description="Print the AUROCs that Gema et al. published (MIMIC-III, other splits and "
         "labels) beside the run's own, marked as published",
     )

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from tasks.evaluate.leaderboard import AFTER_LOOKING, Board, Standing
-from tasks.evaluate.rows import valued
 from tasks.measures.seeds import Seeded
+from tasks.metrics_table import valued
 from tasks.report import leaderboard_figures as figures
 from tasks.report.cells import Cells, Printed
 from tasks.report.config import NOTE, Lineage

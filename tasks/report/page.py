@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tasks.evaluate.perplexity import OUTCOME
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.card import write_card
 from tasks.report.curves import Curves
 from tasks.report.document import Facts, Part, written
@@ -80,7 +80,7 @@ def _parts(story: Story) -> list[Part]:
 
     def of_training() -> Facts:
         perplexity = {
-            name: findings.get(f"perplexity_{name}", "clinical", OUTCOME)
+            name: findings.get(f"perplexity_{name}", "clinical", NEXT_TOKEN)
             for name in ("before", "after", "ratio")
         }
         return {

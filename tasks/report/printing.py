@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.evaluate.rows import WITHHELD
+from tasks.metrics_table import WITHHELD
 from tasks.report.findings import OUTCOMES, SYSTEMS, variant_title
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import predictions_of, read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import predictions_of, read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.truth import read_best
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.leaderboard import Board, board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
-from tasks.evaluate.rows import to_table
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
+from tasks.metrics_table import to_table
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
-from tasks.evaluate.inputs import Known, read_admissions, read_known, read_scores
+from tasks.data.admissions import read_admissions
+from tasks.evaluate.inputs import Known, read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.measures.auroc import label_aurocs
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.probability_rows import probability_rows
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions

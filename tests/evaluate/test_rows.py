@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
-from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.data.admissions import read_admissions
+from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
-from tasks.evaluate.perplexity import OUTCOME, perplexity_rows
+from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.subgroups import groups_of
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.findings import Findings
 from tasks.report.headline import headline
 from tests.evaluate.made_up import MadeUp, make_run
@@ -200,7 +202,7 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     place = tmp_path / "perplexity.parquet"
     tables.write(place, schemas.PERPLEXITY, pa.Table.from_pydict(rows, schemas.PERPLEXITY))
     before, after, ratio = perplexity_rows(tmp_path)
-    assert before["outcome"] == OUTCOME
+    assert before["outcome"] == NEXT_TOKEN
     assert before["value"] == pytest.approx(np.exp(1100 / 400))
     assert after["value"] == pytest.approx(np.exp(800 / 400))
     assert ratio["value"] == pytest.approx(after["value"] / before["value"])

@@ -11,13 +11,14 @@ import pytest
 
 from tasks.evaluate.inputs import Known
 from tasks.evaluate.probability_rows import probability_rows
-from tasks.evaluate.rows import WITHHELD, comparison_rows, measure, share_rows, variant_rows
+from tasks.evaluate.rows import comparison_rows, measure, share_rows, variant_rows
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval
 from tasks.measures.micro import micro
 from tasks.measures.small_samples import FEW_PATIENTS, TOO_FEW
+from tasks.metrics_table import WITHHELD
 
 REASON = f"{WITHHELD}: {TOO_FEW}"
 ADMISSIONS, EACH = 1_200, 3  # admissions of a patient with the label

@@ -10,8 +10,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tasks import schemas, tables
-from tasks.evaluate.perplexity import OUTCOME
-from tasks.evaluate.rows import WITHHELD
+from tasks.metrics_table import NEXT_TOKEN, WITHHELD
 from tasks.patients import SPLITS
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import Arm, CohortFlow, Cost, Label, Making, SplitSize
@@ -132,7 +131,7 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
         for every, more in zip((rows, points, labels), found, strict=True):
             every += more
     for metric in draw(_some(("before", "after", "ratio"))):
-        named = {"outcome": OUTCOME, "variant": "clinical", "split": "validation"}
+        named = {"outcome": NEXT_TOKEN, "variant": "clinical", "split": "validation"}
         rows.append(draw(rows_of(f"perplexity_{metric}", ODD, **named)))
     metrics = pa.Table.from_pylist(rows, schemas.METRICS)
     tables.write(folder / "metrics.parquet", schemas.METRICS, metrics)
