@@ -58,7 +58,13 @@ def run_to_report(config: AdaptConfig) -> Reported:
         seed=config.finetune.seed,
         cohort=ingested.cohort,
         outcomes=ingested.outcomes,
-        predictions=finetuned.predictions,
+        predictions=tuple(
+            dict.fromkeys(
+                artifact
+                for artifacts in finetuned.predictions.values()
+                for artifact in artifacts.values()
+            )
+        ),
         perplexity=pretrained.perplexity,
     )
     return report(

@@ -21,7 +21,7 @@ BANDS = (
     (100, "cases=100-999"),
     (1000, "cases=1000+"),
 )
-_DEFAULTS = {"split": "test", "group": "all", "code_system": None, "code": None}
+_DEFAULTS = {"against": None, "split": "test", "group": "all", "code_system": None, "code": None}
 
 
 def valued(metric: str, interval: Interval, method: str = METHOD) -> dict[str, Any]:

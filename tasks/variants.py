@@ -15,6 +15,7 @@ from tasks.config import Config
 from tasks.errors import EvaluationError
 
 FILE = "variant.json"
+RECORDS = "variants.json"  # beside a metrics table: what its rows are of
 
 
 class Variant(Config):
@@ -53,6 +54,17 @@ def write_variant(folder: Path, variant: Variant) -> None:
     """Write the record into the folder that holds the variant's predictions."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(variant.model_dump_json(indent=1) + "\n")
+
+
+def write_records(folder: Path, variants: Iterable[Variant]) -> None:
+    """Write the records of a metrics table's variants, in their order, beside it."""
+    records = [variant.model_dump() for variant in variants]
+    (folder / RECORDS).write_text(json.dumps(records, indent=1) + "\n")
+
+
+def read_records(folder: Path) -> tuple[Variant, ...]:
+    """The records that `write_records` wrote."""
+    return tuple(map(Variant.model_validate, json.loads((folder / RECORDS).read_text())))
 
 
 def read_variants(predictions: Iterable[Path]) -> dict[str, tuple[Variant, list[Path]]]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.data.reading import columns_of, read_table, refused, stream_table, table_of
 from tasks.measures.columns import positives_of
+from tasks.measures.ranking import class_scores
 from tasks.metrics_table import BANDS
-from tasks.ranking import class_scores
 
 BATCH_CELLS = 1 << 21  # read at once: 8 MiB, which memory already touched holds
 

@@ -126,7 +126,7 @@ def _band_rows(measured: Measured, known: Known, space: int | None) -> Iterator[
 def comparison_rows(first: Measured, second: Measured, known: Known) -> Iterator[dict[str, Any]]:
     """First minus second on the same admissions, with the p-value of no difference."""
     for space in spaces_of(known):
-        base = counts(known, space) | {"variant": f"{first.variant}-{second.variant}"}
+        base = counts(known, space) | {"variant": first.variant, "against": second.variant}
         for (name, of), ours in first.aurocs.items():
             if of != space:
                 continue

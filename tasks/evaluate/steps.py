@@ -17,7 +17,7 @@ def evaluate(
     seed: int,
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
-    predictions: Mapping[str, Mapping[str, Artifact]],
+    predictions: tuple[Artifact, ...],
     perplexity: Artifact | None,
 ) -> Artifact:
     """Measure every variant on test.
@@ -25,16 +25,16 @@ def evaluate(
     Args:
         run, seed: the run's name and its training seed, in every metrics row.
         outcomes: outcome -> artifact with its outcomes and labels.
-        predictions: variant -> outcome -> artifact with `test.parquet`, or with
-            `<variant>/<outcome>/test.parquet` among others; the first variant is the
-            one whose labels and subgroups the report shows first.
+        predictions: artifacts that hold `<variant>/variant.json`, the record of what predicted,
+            and `<variant>/<outcome>/{validation,test}.parquet`; of the first one's member the
+            report shows labels and subgroups.
     """
     return measure(
         run=run,
         seed=seed,
         cohort=cohort,
         outcomes=dict(outcomes),
-        predictions={variant: dict(found) for variant, found in predictions.items()},
+        predictions=predictions,
         perplexity=perplexity,
         truth=config.truth,
         subgroups=config.subgroups,
@@ -43,21 +43,21 @@ def evaluate(
     )
 
 
-@step("metrics", version=5)
+@step("metrics", version=6)
 def measure(
     out: Path,
     run: str,
     seed: int,
     cohort: Path,
     outcomes: Mapping[str, Path],
-    predictions: Mapping[str, Mapping[str, Path]],
+    predictions: tuple[Path, ...],
     perplexity: Path | None,
     truth: Path | None,
     subgroups: bool,
     smallest_cell: int,
     bootstrap_draws: int,
 ) -> Counts:
-    """Measure every variant on test: `metrics.parquet` and `curves.parquet`."""
+    """Measure every variant on test: `metrics.parquet`, `curves.parquet`, `variants.json`."""
     from tasks.evaluate.measuring import Work, write_metrics
 
     work = Work(

@@ -10,7 +10,7 @@ import numpy as np
 from tasks.errors import TrainingError
 from tasks.finetune.config import FinetuneConfig
 from tasks.finetune.outcomes import Outcome, Rows
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 
 CHANCE = 0.5
 LEARNED = 2  # times collapse_below's way above chance: less may be noise of a small validation set

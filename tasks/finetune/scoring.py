@@ -14,7 +14,7 @@ from tasks.errors import TrainingError
 from tasks.finetune.batches import Notes
 from tasks.finetune.outcomes import Outcome, Rows
 from tasks.launch import Progress
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 from tasks.training.program import World
 
 REPORT_SECONDS = 1.0

@@ -20,7 +20,7 @@ from tasks.finetune.config import TfidfConfig
 from tasks.finetune.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.finetune.predictions import SPLITS, write_predictions
 from tasks.finetune.regressions import Regressions
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 
 RARE = -20.0  # the logit of a class that no training admission has
 

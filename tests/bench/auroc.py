@@ -14,7 +14,7 @@ import numpy as np
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import interval
 from tasks.measures.micro import micro
-from tasks.ranking import auroc_by_label
+from tasks.measures.ranking import auroc_by_label
 from tests.bench._memory import high_water_mib
 
 ADMISSIONS, LABELS, PATIENTS = 9_829, 1_266, 7_000

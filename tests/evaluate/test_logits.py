@@ -67,8 +67,7 @@ def test_far_out_logits_overflow_nowhere(run: MadeUp, classes: bool) -> None:
     out = run.folder / "out"
     out.mkdir()
     outcome = {"diagnoses": run.outcomes["diagnoses"]}
-    fused = {"fused": {"diagnoses": run.predictions["fused"]["diagnoses"]}}
-    write_metrics(out, Work(run.cohort, outcome, fused), run="test", seed=0)
+    write_metrics(out, Work(run.cohort, outcome, run.artifacts[:1]), run="test", seed=0)
     values = pq.read_table(out / "metrics.parquet", columns=["value", "low", "high"])
     for column in values.columns:
         assert np.isfinite(column.drop_null().to_numpy()).all()

@@ -28,7 +28,7 @@ def rows(run: MadeUp) -> list[dict]:
 
 def _measured(run: MadeUp, out: Path) -> list[dict]:
     out.mkdir()
-    work = Work(run.cohort, run.outcomes, run.predictions)
+    work = Work(run.cohort, run.outcomes, run.artifacts)
     write_metrics(out, work, run="test", seed=3)
     return pq.read_table(out / "metrics.parquet").to_pylist()
 

@@ -19,9 +19,9 @@ from tasks.finetune.jobs import FinetuneJob, PredictJob
 from tasks.finetune.outcomes import read_outcome
 from tasks.finetune.scoring import mean_macro_auroc, score
 from tasks.finetune.train import Member, Study, build, fit
+from tasks.measures.ranking import macro_auroc
 from tasks.model.base import load_headless
 from tasks.model.fusion import FusedModel, load_fused
-from tasks.ranking import macro_auroc
 from tasks.training.program import World
 from tests.finetune.conftest import (
     DIED,

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def measure(run: MadeUp) -> None:
-    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity)
+    work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity)
     write_metrics(run.folder, work, run="made-up", seed=1)
 
 

@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
 @pytest.fixture(scope="session")
 def plain_story(run: MadeUp) -> Story:
     """What a run tells of which AUROCs alone were measured."""
-    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, run.truth)
+    work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity, run.truth)
     write_metrics(run.folder, work, run="made-up", seed=1)
     keep_aurocs_alone(run.folder)
     return _story(run, run.folder)
