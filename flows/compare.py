@@ -12,8 +12,10 @@ from flows.config import AdaptConfig
 from flows.loading import load_compare
 from flows.publish import publish
 from flows.stages import run_name
-from tasks.report import steps
-from tasks.report.steps import Contender
+from tasks.evaluate.steps import Contender, rank
+from tasks.finetune.steps import Finetuned
+from tasks.keys import Artifact
+from tasks.report.steps import leaderboard
 
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")
@@ -33,11 +35,17 @@ def compare(
     config = load_compare(Path(preset), [*overrides, *renamed])
     for run in config.runs:
         check(run, flow="finetune")
-    compared = steps.compare(
+    contenders = [_contender(run, config.seeds) for run in config.runs]
+    first = [_seeded(run, config.seeds[0]) for run in config.runs]
+    compared = leaderboard(
         config.name,
-        [_contender(run, config.seeds) for run in config.runs],
-        reference=config.reference,
+        rank(contenders, reference=config.reference),
+        cohort=contenders[0].cohort,
+        settings={run.name: settings_of(run) for run in first},
+        leaks={run.name: run.ingest.leaks for run in first},
         lineage=lineage(),
+        smallest_cell=max(run.evaluate.smallest_cell for run in first),
+        synthetic=any(run.evaluate.truth for run in first),
     )
     publish(config.name, compared)
 
@@ -50,12 +58,15 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
         run=run.name,
         cohort=ingested.cohort,
         outcomes=dict(ingested.outcomes),
-        predictions={seed: finetuned.predictions for seed, (_, _, finetuned) in made.items()},
-        adapters={seed: finetuned.adapters for seed, (_, _, finetuned) in made.items()},
+        predictions={seed: _artifacts(finetuned) for seed, (_, _, finetuned) in made.items()},
+        adapters={seed: (finetuned.adapters,) for seed, (_, _, finetuned) in made.items()},
         clinical=pretrained.clinical,
-        leaks=run.ingest.leaks,
-        settings=settings_of(_seeded(run, seeds[0])),
     )
+
+
+def _artifacts(finetuned: Finetuned) -> tuple[Artifact, ...]:
+    outcomes = finetuned.predictions.values()
+    return tuple(dict.fromkeys(artifact for found in outcomes for artifact in found.values()))
 
 
 def _seeded(run: AdaptConfig, seed: int) -> AdaptConfig:

@@ -16,6 +16,7 @@ from tasks.errors import EvaluationError
 
 FILE = "variant.json"
 RECORDS = "variants.json"  # beside a metrics table: what its rows are of
+TASK = "task"  # the summand that is trained with a member; the others are shared by members
 
 
 class Variant(Config):
@@ -40,6 +41,12 @@ class Variant(Config):
             "short_title": given.get("short_title") or title,
             "phrase": given.get("phrase") or title,
         }
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """What was trained for it, as training histories name it: its member, shared adapters."""
+        shared = (name for name in self.summands if name != TASK)
+        return () if self.member is None else (self.member, *shared)
 
     @property
     def is_model(self) -> bool:

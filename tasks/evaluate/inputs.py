@@ -76,12 +76,6 @@ class Known:
         }
 
 
-def predictions_of(place: Path, variant: str, outcome: str, split: str = "test") -> Path:
-    """Where an artifact keeps a variant's predictions: alone, or among others by name."""
-    alone = place / f"{split}.parquet"
-    return alone if alone.is_file() else place / variant / outcome / f"{split}.parquet"
-
-
 def bands_of(cases: NDArray[np.int64]) -> NDArray[np.int64]:
     """The index into BANDS of each label's band; [labels].
 

@@ -27,8 +27,6 @@ from tasks.measures.intervals import (
 from tasks.measures.micro import micro_with_ranks
 from tasks.metrics_table import BANDS, counted, valued
 
-BEST = "p_best"  # the variant made of the generator's best predictions
-WITHOUT = "-without-"  # variants with an adapter zeroed: shown as a check, never compared
 AVERAGE_PRECISION = "precision at each case, ties called together"
 
 

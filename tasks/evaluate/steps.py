@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.evaluate.config import EvaluateConfig
 from tasks.keys import Artifact
@@ -71,3 +73,39 @@ def measure(
         bootstrap_draws,
     )
     return write_metrics(out, work, run=run, seed=seed)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A run that enters a leaderboard, with what its finetuning made of each seed."""
+
+    run: str
+    cohort: Artifact
+    outcomes: Mapping[str, Artifact]
+    predictions: Mapping[int, tuple[Artifact, ...]]
+    adapters: Mapping[int, tuple[Artifact, ...]]  # one a member
+    clinical: Artifact
+
+
+def rank(contenders: Sequence[Contender], *, reference: str | None) -> Artifact:
+    """Rank every model of every run over its seeds.
+
+    Args:
+        reference: "run/variant", with which all others are compared; None: the first run's
+            baseline, or else its first model.
+    """
+    entrants = [vars(contender) for contender in contenders]
+    return rank_runs(entrants=entrants, reference=reference)
+
+
+@step("standings", version=1)
+def rank_runs(out: Path, entrants: list[dict[str, Any]], reference: str | None) -> Counts:
+    """Rank runs over their seeds: `metrics.parquet`, and `standings.json` for the leaderboard.
+
+    Args:
+        entrants: the fields of each `Contender`, in the order of the runs.
+    """
+    from tasks.evaluate.leaderboard import write_standings
+    from tasks.evaluate.leaderboard_entries import Entrant
+
+    return write_standings(out, [Entrant(**entrant) for entrant in entrants], reference)

@@ -14,7 +14,6 @@ from typing import Any
 from tasks.metrics_table import WITHHELD
 from tasks.report.card_facts import CardFacts
 from tasks.report.document import Part, written
-from tasks.report.figures import short
 from tasks.report.missing import Missing, attempt
 from tasks.report.outcome_words import view_words
 from tasks.report.printing import environment, span
@@ -54,7 +53,7 @@ def write_card(out: Path, story: Story) -> None:
     }
     head = attempt("the card's metadata", partial(metadata, about))
     front = "" if isinstance(head, Missing) else f"---\n{head}\n---\n\n"
-    sections = written(templates, "card", PARTS, facts, ("md",))["md"]
+    sections = written("card", PARTS, facts, ("md",))["md"]
     card = front + "\n\n".join(section.text for section in sections)
     items = checklist(templates, facts)
     tripod = templates.get_template("tripod-ai.md").render(facts | {"items": items})
@@ -91,8 +90,8 @@ def _results(about: CardFacts) -> Iterator[Any]:
 
     source = "generated patients" if about.story.synthetic else "notes under a data use agreement"
     for space in about.spaces:
-        for arm in about.arms:
-            row = about.story.findings.within("auroc_macro", arm, space)
+        for member in about.members:
+            row = about.story.findings.within("auroc_macro", member, space)
             if row is None:
                 continue
             between = span(row, f".{DECIMALS}f")
@@ -106,6 +105,6 @@ def _results(about: CardFacts) -> Iterator[Any]:
                 dataset_split="test",
                 metric_type="roc_auc",
                 metric_value=round(row["value"], DECIMALS),
-                metric_name=f"Macro AUROC, {short(arm)}, {interval}",
+                metric_name=f"Macro AUROC, {member.short_title}, {interval}",
                 metric_config="macro",
             )

@@ -39,7 +39,7 @@ class Counted(Protocol):
 
 
 def cells_of(story: Counted) -> Cells:
-    """Every count of patients and admissions that the pages have a place for.
+    """Every count of patients and admissions that the pages print.
 
     (unit, split, outcome, "cohort", "source" or "left out"); ("reason", its words); ("system",
     outcome, code system); ("label", outcome, code system, code, split); ("cases", outcome, split)
@@ -141,22 +141,22 @@ def add_source(cells: Cells, cohort: CohortFlow, quality: Iterable[_Row]) -> Non
 def add_labels(cells: Cells, labels: Iterable[Label], findings: Findings) -> None:
     """How many admissions of a split have each label, and all labels of an outcome together."""
     by_outcome: dict[str, list[Label]] = {}
-    for label in sorted(labels, key=lambda one: -one.train):
+    for label in sorted(labels, key=lambda label: -label.train):
         if label.outcome in findings.outcomes:
             by_outcome.setdefault(label.outcome, []).append(label)
-    for outcome, found in by_outcome.items():
+    for outcome, of_outcome in by_outcome.items():
         for split in SPLITS_FIRST:
-            for label in found:
+            for label in of_outcome:
                 cells.add(cell_of(label, split), getattr(label, split))
                 cells.sum(_holder(cells, label, split), [cell_of(label, split)])
-            parts = [cell_of(label, split) for label in found]
+            parts = [cell_of(label, split) for label in of_outcome]
             cases = ("cases", outcome, split)
             if len(parts) == 1:
                 cells.alias(cases, parts[0])
             else:
-                cells.add(cases, sum(getattr(label, split) for label in found))
+                cells.add(cases, sum(getattr(label, split) for label in of_outcome))
                 cells.sum(cases, parts)
-            if all(label.one_of for label in found):
+            if all(label.one_of for label in of_outcome):
                 cells.sum(("admissions", outcome if split == "test" else split), parts)
 
 

@@ -25,20 +25,6 @@ class Reported:
     table: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A run that enters a leaderboard, with what its finetuning made of each seed."""
-
-    run: str
-    cohort: Artifact
-    outcomes: Mapping[str, Artifact]
-    predictions: Mapping[int, Mapping[str, Mapping[str, Artifact]]]  # seed -> variant -> outcome
-    adapters: Mapping[int, Artifact]  # seed -> its training history
-    clinical: Artifact
-    leaks: tuple[str, ...]
-    settings: Mapping[str, Any]
-
-
 def report(
     config: ReportConfig,
     *,
@@ -90,23 +76,36 @@ def report(
     return _reported(written)
 
 
-def compare(
-    name: str, contenders: Sequence[Contender], *, reference: str | None, lineage: Lineage
+def leaderboard(
+    name: str,
+    standings: Artifact,
+    *,
+    cohort: Artifact,
+    settings: Mapping[str, Mapping[str, Any]],
+    leaks: Mapping[str, tuple[str, ...]],
+    lineage: Lineage,
+    smallest_cell: int,
+    synthetic: bool,
 ) -> Reported:
-    """Rank every model of every run over its seeds, and write the leaderboard.
+    """Write the leaderboard of several runs.
 
     Args:
-        reference: "run/variant", with which all others are compared; None: the first run's TF-IDF,
-            or else its first model.
+        cohort: the first run's; all have the same test admissions.
+        settings: run -> its whole configuration, as plain values.
+        leaks: run -> for each outcome that is predicted from more than was known, what and when.
         lineage: the artifacts that the flow came to so far.
     """
-    made = rank(
+    written = write_leaderboard(
         name=name,
-        entrants=[vars(contender) for contender in contenders],
-        reference=reference,
+        standings=standings,
+        cohort=cohort,
+        settings=dict(settings),
+        leaks=dict(leaks),
         lineage=lineage,
+        smallest_cell=smallest_cell,
+        synthetic=synthetic,
     )
-    return _reported(made)
+    return _reported(written)
 
 
 def _reported(artifact: Artifact) -> Reported:
@@ -146,12 +145,13 @@ def write_pages(
     from tasks.report.page import write_report
     from tasks.report.story import Story
 
+    findings = Findings.read(metrics)
     story = Story(
         run=run,
-        findings=Findings.read(metrics / "metrics.parquet"),
+        findings=findings,
         cohort=read_cohort(cohort),
         labels=read_labels(outcomes),
-        arms=read_arms(histories),
+        arms=read_arms(histories, findings.records),
         curves=metrics / "curves.parquet",
         difficulty=read_difficulty(difficulty),
         quality=read_quality(quality),
@@ -165,26 +165,40 @@ def write_pages(
         made=Making.of(provenance()),
         costs=read_costs(lineage),
     )
-    missing = write_report(out, story)
-    size = {"bytes": (out / "report.html").stat().st_size}
-    return size | ({"parts_missing": len(missing)} if missing else {})
+    return _counts(out, write_report(out, story))
 
 
-@step("leaderboard", version=3)
-def rank(
+@step("leaderboard", version=4)
+def write_leaderboard(
     out: Path,
     name: str,
-    entrants: list[dict[str, Any]],
-    reference: str | None,
+    standings: Path,
+    cohort: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    leaks: Mapping[str, tuple[str, ...]],
     lineage: Lineage,
+    smallest_cell: int,
+    synthetic: bool,
 ) -> Counts:
-    """Rank runs over their seeds: `metrics.parquet`, `report.html`, `report.md`, `headline.json`.
+    """Write the leaderboard: `report.html`, `report.md`, `headline.json`."""
+    from tasks.report.facts import Making, read_cohort
+    from tasks.report.leaderboard_page import Leaderboard, write_page
+    from tasks.standings import Standings
 
-    Args:
-        entrants: the fields of each `Contender`, in the order of the runs.
-    """
-    from tasks.evaluate.leaderboard_write import write_leaderboard
-    from tasks.report.facts import Making
+    page = Leaderboard(
+        name=name,
+        standings=Standings.read(standings),
+        settings=settings,
+        leaks=leaks,
+        lineage=lineage,
+        cohort=read_cohort(cohort),
+        smallest_cell=smallest_cell,
+        synthetic=synthetic,
+        made=Making.of(provenance()),
+    )
+    return _counts(out, write_page(out, page))
 
-    made = Making.of(provenance())
-    return write_leaderboard(out, name, entrants, reference, lineage, made)
+
+def _counts(out: Path, missing: Sequence[object]) -> Counts:
+    size = {"bytes": (out / "report.html").stat().st_size}
+    return size | ({"parts_missing": len(missing)} if missing else {})

@@ -110,7 +110,7 @@ def _write_report(folder: Path) -> None:
 
     story = Story(
         run="large",
-        findings=Findings.read(folder / "metrics.parquet"),
+        findings=Findings.read(folder),
         cohort=read_cohort(folder / "cohort"),
         labels=read_labels({"diagnoses": folder / "outcome"}),
         arms=(),

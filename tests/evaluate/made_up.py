@@ -122,9 +122,12 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
     _write_perplexity(folder / "perplexity", random)
     checks = schemas.QUALITY.empty_table()
     tables.write(folder / "quality" / "quality" / "part-0.parquet", schemas.QUALITY, checks)
-    histories = {"pretrain": folder / "clinical-adapter", "finetune": folder / "task-adapter"}
-    _write_history(histories["pretrain"], ["base", "clinical"], 40.0)
-    _write_history(histories["finetune"], ["fused", "unfused"], 0.5)
+    names = {"base": "base", "pretrain": "clinical-adapter", "finetune": "task-adapter"}
+    histories = {stage: folder / name for stage, name in names.items()}
+    _write_history(histories["base"], ["base"], 40.0)
+    _write_history(histories["pretrain"], ["clinical"], 40.0)
+    for member in ("fused", "unfused"):  # an artifact each
+        _write_history(histories["finetune"] / member, [member], 0.5)
     return MadeUp(
         folder,
         cohort,

@@ -72,7 +72,7 @@ def test_macro_is_the_mean_over_labels_and_pools_code_systems(
 
 
 def test_variants_are_compared_on_the_same_admissions(findings: Findings) -> None:
-    assert findings.models == ("fused", "unfused", "tfidf")
+    assert [model.name for model in findings.models] == ["fused", "unfused", "tfidf"]
     rows = [
         row
         for row in findings.of("auroc_macro_difference")
@@ -140,7 +140,7 @@ def test_artifacts_may_hold_several_variants_or_one_outcome(
             artifacts[artifact] = None
     work = Work(run.cohort, run.outcomes, tuple(artifacts), run.perplexity, run.truth)
     write_metrics(tmp_path, work, run="test", seed=3)
-    assert Findings.read(tmp_path / "metrics.parquet").rows == findings.rows
+    assert Findings.read(tmp_path).rows == findings.rows
 
 
 def test_the_records_of_what_was_measured_lie_beside_the_rows(
@@ -171,7 +171,7 @@ def test_a_record_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None
 def test_a_bootstrap_checks_the_first_variant(run: MadeUp, tmp_path: Path) -> None:
     work = Work(run.cohort, run.outcomes, run.artifacts, bootstrap_draws=200)
     write_metrics(tmp_path, work, run="test", seed=3)
-    found = Findings.read(tmp_path / "metrics.parquet")
+    found = Findings.read(tmp_path)
     checks = found.of("auroc_macro_bootstrap")
     assert {row["variant"] for row in checks} == {"fused"}
     assert len(checks) == 5  # two code systems and pooled, mortality and pooled
@@ -206,7 +206,7 @@ def test_a_row_without_an_interval_says_why(run: MadeUp, tmp_path: Path) -> None
     few = make_run(tmp_path, admissions=150, labels=12)
     work = Work(few.cohort, few.outcomes, few.artifacts, subgroups=False)
     write_metrics(tmp_path / "out", work, run="test", seed=3)
-    rows = Findings.read(tmp_path / "out" / "metrics.parquet").of("auroc", aggregates=False)
+    rows = Findings.read(tmp_path / "out").of("auroc", aggregates=False)
     withheld = [row for row in rows if row["low"] is None]
     assert withheld
     assert all(row["method"].startswith("interval withheld: ") for row in withheld)
@@ -273,7 +273,7 @@ def _measure(run: MadeUp, out: Path, truth: Path | None = None) -> Findings:
     out.mkdir()
     work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity, truth or run.truth)
     counts = write_metrics(out, work, run="test", seed=3)
-    found = Findings.read(out / "metrics.parquet")
+    found = Findings.read(out)
     assert counts["rows"] == len(found.rows)
     return found
 

@@ -10,6 +10,7 @@ from tasks.report.facts import Making, read_arms, read_cohort, read_labels
 from tasks.report.findings import Findings
 from tasks.report.story import Story
 from tests.evaluate.made_up import MadeUp
+from tests.report.made_up_rows import findings_of
 
 SECRET_HOST, SECRET_PATH = "ward-7-workstation", "/home/dr.secret/mimic"
 SETTINGS: dict[str, Any] = {
@@ -38,13 +39,15 @@ def measure(run: MadeUp) -> None:
 
 def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) -> Story:
     """The story of a measured run; `rows` are added to its metrics, `changed` replaces parts."""
-    findings = Findings.read(run.folder / "metrics.parquet")
+    findings = Findings.read(run.folder)
     given: dict[str, Any] = {
         "run": "made-up",
-        "findings": Findings([*findings.rows, *(rows or [])]),
+        "findings": findings_of([*findings.rows, *(rows or [])]),
         "cohort": read_cohort(run.cohort),
         "labels": read_labels(run.outcomes),
-        "arms": read_arms({title: (path,) for title, path in run.histories.items()}),
+        "arms": read_arms(
+            {title: (path,) for title, path in run.histories.items()}, findings.records
+        ),
         "curves": run.folder / "curves.parquet",
         "difficulty": {},
         "quality": [],
@@ -72,7 +75,7 @@ def origins() -> tuple[Origin, ...]:
         ("base", 50.0, {}),
         ("clinical-adapter", 81.6, {"trained_parameters": 105_472}),
         ("encoded", 1.0, {"admissions": 400, "notes_cut": 187}),
-        ("task-adapter", 7200.0, {}),
+        ("task-adapter", 7200.0, {"member": "fused", "parameters": 92_572}),
     ]
     return tuple(
         Origin(
@@ -94,7 +97,7 @@ def origins() -> tuple[Origin, ...]:
 
 def metric(name: str, outcome: str, value: float, **given: Any) -> dict[str, Any]:
     """A metrics row of the fused model over an outcome's labels."""
-    row = {"metric": name, "variant": "fused", "outcome": outcome, "value": value}
+    row = {"metric": name, "variant": "fused", "against": None, "outcome": outcome, "value": value}
     rest = {
         "method": "made up",
         "code_system": None,

@@ -41,7 +41,7 @@ def plain_story(run: MadeUp) -> Story:
 def story(run: MadeUp, plain_story: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """The same with every measure, its numbers made up: a test can say them."""
     folder = tmp_path_factory.mktemp("measured")
-    for name in ("metrics.parquet", "curves.parquet"):
+    for name in ("metrics.parquet", "curves.parquet", "variants.json"):
         (folder / name).write_bytes((run.folder / name).read_bytes())
     add_every_measure(folder)
     return _story(run, folder)
@@ -63,13 +63,18 @@ def _story(run: MadeUp, folder: Path) -> Story:
     origin = Origin(
         kind="notes", key="0123456789abcdef", digest="f" * 64, created="2026-11-21T11:51:47+00:00"
     )
-    pretrain, finetune = run.histories["pretrain"], run.histories["finetune"]
+    findings = Findings.read(folder)
+    histories = {
+        "base": (run.histories["base"],),
+        "clinical adapter": (run.histories["pretrain"],),
+        "task adapters": tuple(sorted(run.histories["finetune"].iterdir())),
+    }
     return Story(
         run="made-up",
-        findings=Findings.read(folder / "metrics.parquet"),
+        findings=findings,
         cohort=read_cohort(run.cohort),
         labels=read_labels(run.outcomes),
-        arms=read_arms({"clinical adapter": (pretrain,), "task adapters": (finetune,)}),
+        arms=read_arms(histories, findings.records),
         curves=folder / "curves.parquet",
         difficulty=read_difficulty(run.folder / "synth.json"),
         quality=[

@@ -23,13 +23,13 @@ from tasks.report import card_facts
 from tasks.report.card import write_card
 from tasks.report.config import Lineage
 from tasks.report.facts import flattened
-from tasks.report.findings import Findings
 from tasks.report.page import write_report
 from tasks.report.story import Story
 from tests.config_keys import is_key
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.model.test_fusion import SHAPES, tiny_config
 from tests.report.card_story import SECRET_PATH, SETTINGS, measure, metric, origins, tell
+from tests.report.made_up_rows import findings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,7 +137,7 @@ def test_it_says_what_made_it(card: ModelCard) -> None:
 def test_what_was_not_measured_it_says(run: MadeUp, tmp_path: Path) -> None:
     story = tell(run)
     aurocs = [row for row in story.findings.rows if row["metric"].startswith("auroc")]
-    text = text_of(tmp_path, replace(story, findings=Findings(aurocs)))
+    text = text_of(tmp_path, replace(story, findings=findings_of(aurocs)))
     calibration = text.partition("### Calibration")[2].partition("##")[0]
     assert "Not measured" in calibration
 
@@ -186,7 +186,7 @@ def test_it_lies_beside_the_report(run: MadeUp, tmp_path: Path) -> None:
 def test_several_seeds_are_not_called_one(run: MadeUp, tmp_path: Path) -> None:
     findings = tell(run).findings
     rows = [row | {"seed": None} for row in findings.rows]
-    text = text_of(tmp_path, tell(run, findings=type(findings)(rows)))
+    text = text_of(tmp_path, tell(run, findings=findings_of(rows)))
     assert "one seed" not in text
 
 

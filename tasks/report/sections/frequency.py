@@ -12,7 +12,7 @@ from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series, plot
 from tasks.report.counts import Counts
 from tasks.report.facts import Label
-from tasks.report.figures import Figure, draw, ends, legend, short, style_of
+from tasks.report.figures import Figure, draw, ends, legend, style_of
 from tasks.report.findings import Findings
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
@@ -42,8 +42,9 @@ def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Fr
         by_outcome.setdefault(label.outcome, []).append(label)
     scatters, charts = [], []
     for name in findings.outcomes:
-        title, own = findings.overall(name).title, by_outcome.get(name, [])
-        scatters.append((title, partial(_scatter, findings, name, own, counts)))
+        title = findings.overall(name).title
+        of_outcome = by_outcome.get(name, [])
+        scatters.append((title, partial(_scatter, findings, name, of_outcome, counts)))
         charts.append((f"{title}, by band", partial(_band_chart, findings, name)))
     return Frequency(draw(scatters), draw(charts), _band_table(findings))
 
@@ -70,14 +71,14 @@ def band_start(group: str) -> int:
 def _bands(findings: Findings, outcome: str) -> list[str]:
     """The outcome's bands, the rarest labels first."""
     system = findings.overall(outcome).code_system
-    found = dict.fromkeys(
+    bands = dict.fromkeys(
         row["group"]
         for row in findings.by_group("auroc_macro")
         if row["outcome"] == outcome
         and row["code_system"] == system
         and row["group"].startswith(BAND)
     )
-    return sorted(found, key=band_start)
+    return sorted(bands, key=band_start)
 
 
 def _scatter(
@@ -93,11 +94,11 @@ def _scatter(
         (float(cases), row["value"])
         for label in labels
         if (cases := counts.at_least(label, "train"))
-        and (row := findings.get("auroc", model, outcome, label.code_system, label.code))
+        and (row := findings.get("auroc", model.name, outcome, label.code_system, label.code))
     )
     if len(points) < 5:
         return None
-    series = [Series(short(model), points, style_of(findings, model), marks=True)]
+    series = [Series(model.short_title, points, style_of(findings, model), marks=True)]
     if len(points) >= _TREND_FROM:
         series.append(Series("running median", _trend(points), _TREND))
     bottom, top = points[0][0], points[-1][0]
@@ -133,22 +134,22 @@ def _band_chart(findings: Findings, outcome: str) -> Figure | None:
     if len(bands) < 2:
         return None
     space, series = findings.overall(outcome), []
-    for index, name in enumerate(findings.models):
+    for index, model in enumerate(findings.models):
         aside = 0.14 * (index - (len(findings.models) - 1) / 2)
-        rows = [findings.within("auroc_macro", name, space, band) for band in bands]
-        points = [(place + aside, row["value"]) for place, row in enumerate(rows) if row]
+        rows = [findings.within("auroc_macro", model, space, band) for band in bands]
+        points = [(across + aside, row["value"]) for across, row in enumerate(rows) if row]
         spans = [ends(row) for row in rows if row]
         if points:
-            style = style_of(findings, name)
-            series.append(Series(short(name), points, style, marks=True, spans=spans))
-    values = finite(height for one in series for height in one.heights)
+            style = style_of(findings, model)
+            series.append(Series(model.short_title, points, style, marks=True, spans=spans))
+    values = finite(height for line in series for height in line.heights)
     names = tuple(band.removeprefix(BAND) for band in bands)
     x = Axis("training admissions with the label", -0.5, len(bands) - 0.5, names=names)
     y = Axis("macro AUROC of the band", min(0.48, min(values)), min(1.0, max(values) + 0.02))
     words = "; ".join(
-        f"{one.name}: "
-        + ", ".join(f"{value:.3f} at {names[round(place)]}" for place, value in one.points)
-        for one in series
+        f"{line.name}: "
+        + ", ".join(f"{value:.3f} at {names[round(across)]}" for across, value in line.points)
+        for line in series
     )
     drawing = plot(series, x, y, description=f"{space.title} by band: {words}.", level=0.5)
     return Figure(f"{space.title}, by band", drawing, legend(series), "")
@@ -162,13 +163,15 @@ def _band_table(findings: Findings) -> Grid | None:
         rows = []
         for band in _bands(findings, outcome):
             count = findings.within("labels_defined", findings.models[0], space, band)
-            found = [findings.within("auroc_macro", name, space, band) for name in findings.models]
+            aurocs = [
+                findings.within("auroc_macro", model, space, band) for model in findings.models
+            ]
             labels = f"{count['value']:,.0f}" if count else MISSING
-            if any(found):
+            if any(aurocs):
                 first = Cell(labels)
-                rows.append((band_title(band), (first, *(cell(row) for row in found))))
+                rows.append((band_title(band), (first, *map(cell, aurocs))))
         if len(rows) > 1:
             blocks.append(Block(space.title, space.system, tuple(rows)))
-    columns = ("Labels ranked", *(short(name) for name in findings.models))
+    columns = ("Labels ranked", *(model.short_title for model in findings.models))
     caption = "Macro AUROC of the labels in a band of training cases"
     return Grid(caption, "Outcome", "Band", columns, tuple(blocks)) if blocks else None

@@ -9,11 +9,12 @@ from functools import partial
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series, plot
 from tasks.report.curves import Curves
-from tasks.report.figures import Figure, draw, legend, short, style_of
+from tasks.report.figures import Figure, draw, legend, style_of
 from tasks.report.findings import Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
 from tasks.report.sections.frequency import BAND, band_start, band_title
+from tasks.variants import Variant
 
 _MEASURES = (  # heading, metric, form
     ("Brier score", "brier_macro", ".4f"),
@@ -56,7 +57,7 @@ def _overall(findings: Findings) -> Grid | None:
     """A row a model; a cell says the measure as predicted and recalibrated."""
     blocks = []
     for space in map(findings.overall, findings.outcomes):
-        rows = tuple(row for name in findings.models for row in _row(findings, space, name))
+        rows = tuple(row for model in findings.models for row in _row(findings, space, model))
         if rows:
             blocks.append(Block(space.title, f"{space.system}{_of_all(findings, space)}", rows))
     caption = "Calibration: as predicted \u2192 recalibrated"
@@ -71,7 +72,7 @@ def _by_band(findings: Findings) -> Grid | None:
             row["group"]
             for row in findings.by_group("brier_macro")
             if (row["outcome"], row["code_system"]) == (space.outcome, space.code_system)
-            and row["variant"] == model
+            and row["variant"] == model.name
             and row["group"].startswith(BAND)
         ]
         rows = []
@@ -86,7 +87,7 @@ def _by_band(findings: Findings) -> Grid | None:
 
 
 def _row(
-    findings: Findings, space: Space, variant: str, group: str = "all"
+    findings: Findings, space: Space, variant: Variant, group: str = "all"
 ) -> list[tuple[str, tuple[Cell, ...]]]:
     """The variant's row, or nothing where it was not measured."""
     cells = []
@@ -95,8 +96,8 @@ def _row(
         after = findings.within(metric + _AFTER, variant, space, group)
         words = [cell(row, form).value for row in (before, after) if row]
         cells.append(Cell(" \u2192 ".join(words) or MISSING))
-    measured = any(one.value != MISSING for one in cells)
-    return [(short(variant), tuple(cells))] if measured else []
+    measured = any(value.value != MISSING for value in cells)
+    return [(variant.short_title, tuple(cells))] if measured else []
 
 
 def _reliability(
@@ -105,20 +106,20 @@ def _reliability(
     """Observed shares against mean predicted probabilities of equally filled bins."""
     series = [
         Series(
-            short(name),
+            model.short_title,
             [(point.x, point.y) for point in points],
-            style_of(findings, name),
+            style_of(findings, model),
             marks=True,
             joined=True,
             spans=[(point.low, point.high) for point in points],
         )
-        for name in findings.models
-        if (points := curves.get(curve, name, outcome))
+        for model in findings.models
+        if (points := curves.get(curve, model.name, outcome))
     ]
     if not series:
         return None
     axes = _axes(series)
-    words = "; ".join(f"{one.name} {_last(one.points)}" for one in series)
+    words = "; ".join(f"{line.name} {_last(line.points)}" for line in series)
     words = f"In the bin of the highest predictions: {words}."
     if axes[0].log:
         words += " Both axes are logarithmic"
@@ -129,8 +130,8 @@ def _reliability(
 
 def _axes(series: Sequence[Series]) -> tuple[Axis, Axis]:
     """The same range on both axes; logarithmic where most probabilities are small."""
-    across = sorted(finite(x for one in series for x, _ in one.points))
-    values = finite(value for one in series for point in one.points for value in point)
+    across = sorted(finite(x for line in series for x, _ in line.points))
+    values = finite(value for line in series for point in line.points for value in point)
     positive = [value for value in values if value > 0]
     top = min(1.0, 1.05 * max(values)) if positive else 1.0
     low, log = 0.0, across[len(across) // 2] < max(values) / _LOG_FROM

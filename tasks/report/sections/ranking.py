@@ -7,8 +7,8 @@ from functools import partial
 
 from tasks.report.axes import Axis, NothingToDraw, finite
 from tasks.report.charts import Series, plot
-from tasks.report.curves import Curves, Point
-from tasks.report.figures import Figure, draw, legend, short, style_of
+from tasks.report.curves import Curves
+from tasks.report.figures import Figure, draw, legend, style_of
 from tasks.report.findings import Findings
 
 
@@ -43,7 +43,7 @@ def _roc(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
     if not series:
         return None
     axes = Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1)
-    words = "; ".join(f"{one.name} {_at(one.points, 0.1):.2f}" for one in series)
+    words = "; ".join(f"{line.name} {_at(line.points, 0.1):.2f}" for line in series)
     words = f"True positive rate at a false positive rate of 0.10: {words}."
     title = findings.overall(outcome).title
     drawing = plot(series, *axes, description=f"ROC curves, {title}. {words}", diagonal=True)
@@ -57,25 +57,26 @@ def _precision(curves: Curves, findings: Findings, outcome: str, too_few: bool) 
     if too_few:
         raise NothingToDraw("it would tell how many cases there are, which are too few to print")
     # all admissions flagged: precision is the prevalence, and so it is for guessing
-    guessing = min(finite(one.points[-1][1] for one in series))
-    top = min(1.0, 1.05 * max(finite(up for one in series for _, up in one.points))) or 1.0
+    guessing = min(finite(line.points[-1][1] for line in series))
+    top = min(1.0, 1.05 * max(finite(up for line in series for _, up in line.points))) or 1.0
     axes = Axis("recall", 0, 1), Axis("precision", 0, top)
-    words = "; ".join(f"{one.name} {_at(one.points, 0.5):.2f}" for one in series)
+    words = "; ".join(f"{line.name} {_at(line.points, 0.5):.2f}" for line in series)
     words = f"Precision at a recall of 0.50: {words}. Guessing: {guessing:.2f}."
     title = findings.overall(outcome).title
-    told = f"Precision-recall curves, {title}. {words}"
-    drawing = plot(series, *axes, description=told, level=guessing)
+    description = f"Precision-recall curves, {title}. {words}"
+    drawing = plot(series, *axes, description=description, level=guessing)
     return Figure(title, drawing, legend(series), words)
 
 
 def _series(curves: Curves, findings: Findings, curve: str, outcome: str) -> list[Series]:
-    found: dict[str, list[Point]] = {
-        name: curves.get(curve, name, outcome) for name in findings.variants
-    }
     return [
-        Series(short(name), [(one.x, one.y) for one in points], style_of(findings, name))
-        for name, points in found.items()
-        if points
+        Series(
+            variant.short_title,
+            [(point.x, point.y) for point in points],
+            style_of(findings, variant),
+        )
+        for variant in findings.variants
+        if (points := curves.get(curve, variant.name, outcome))
     ]
 
 

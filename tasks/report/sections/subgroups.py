@@ -10,7 +10,7 @@ from typing import Any
 from tasks.report.cells import WITHHELD
 from tasks.report.charts import forest
 from tasks.report.counts import Counts
-from tasks.report.figures import Figure, around, draw, said, style_of, whisker
+from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
 from tasks.report.findings import Findings, Space
 from tasks.report.printing import p_value
 from tasks.report.sections.frequency import BAND
@@ -39,14 +39,14 @@ class Subgroups:
 
 def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
     """The outcomes of which groups were measured, in the order of the report."""
-    found: dict[str, dict[tuple[str, str], _Row]] = {}
+    groups: dict[str, dict[tuple[str, str], _Row]] = {}
     for row in findings.by_group("auroc_macro"):
         column, equals, name = row["group"].partition("=")
-        if equals and not row["group"].startswith(BAND) and _mine(findings, row):
-            found.setdefault(row["outcome"], {})[column, name] = row
+        if equals and not row["group"].startswith(BAND) and _is_shown(findings, row):
+            groups.setdefault(row["outcome"], {})[column, name] = row
     made = []
     for outcome in findings.outcomes:
-        rows = [(*group, row) for group, row in found.get(outcome, {}).items()]
+        rows = [(*group, row) for group, row in groups.get(outcome, {}).items()]
         if rows:
             figures = _forests(findings, outcome, rows, counts)
             gaps = _gaps(findings, outcome)
@@ -68,12 +68,14 @@ def _forests(
 ) -> list[Figure]:
     """A row a group with its number of patients; the dotted line is all patients."""
     space = findings.overall(outcome)
-    found: list[tuple[str, Callable[[], Figure | None]]] = []
+    figures: list[tuple[str, Callable[[], Figure | None]]] = []
     for column in dict.fromkeys(column for column, _, _ in rows):
         title = f"{space.title} by {column.replace('_', ' ')}"
-        own = [(name, row) for one, name, row in rows if one == column and row["value"] is not None]
-        found.append((title, partial(_forest, findings, space, title, own, counts)))
-    return draw(found)
+        groups = [
+            (name, row) for by, name, row in rows if by == column and row["value"] is not None
+        ]
+        figures.append((title, partial(_forest, findings, space, title, groups, counts)))
+    return draw(figures)
 
 
 def _forest(
@@ -91,7 +93,7 @@ def _forest(
     if not drawn:
         return None
     axis = around("macro AUROC (dotted: all patients)", drawn, reference)
-    words = f"{title}: {said(drawn)}."
+    words = f"{title}: {in_words(drawn)}."
     return Figure(title, forest(drawn, axis, description=words, reference=reference))
 
 
@@ -99,16 +101,16 @@ def _gaps(findings: Findings, outcome: str) -> list[Gap]:
     p_values = {
         row["group"]: row["value"]
         for row in findings.by_group("auroc_macro_gap_p")
-        if row["outcome"] == outcome and _mine(findings, row)
+        if row["outcome"] == outcome and _is_shown(findings, row)
     }
     return [
         Gap(row["group"], row, p_value(p_values.get(row["group"])))
         for row in findings.by_group("auroc_macro_gap")
-        if row["outcome"] == outcome and _mine(findings, row) and row["value"] is not None
+        if row["outcome"] == outcome and _is_shown(findings, row) and row["value"] is not None
     ]
 
 
-def _mine(findings: Findings, row: _Row) -> bool:
+def _is_shown(findings: Findings, row: _Row) -> bool:
     """Whether the row is the first model's, over all code systems."""
     pooled = row["code_system"] in (None, findings.overall(row["outcome"]).code_system)
-    return pooled and row["variant"] == findings.models[0]
+    return pooled and row["variant"] == findings.models[0].name
