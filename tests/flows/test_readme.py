@@ -52,7 +52,7 @@ def test_the_files_that_it_names_exist() -> None:
 
 
 def test_the_keys_that_it_names_exist() -> None:
-    stages = "ingest|pretrain|finetune|evaluate|report|launch"
+    stages = "ingest|pretrain|finetune|evaluate|launch"
     named = set(re.findall(rf"(?<![\w/])((?:{stages})(?:\.[a-z_]+)+)", README))
     assert "ingest.max_reject_share" in named
     unknown = [key for key in named if not is_key(AdaptConfig, key)]
