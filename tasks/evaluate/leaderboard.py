@@ -24,36 +24,17 @@ from tasks.evaluate.leaderboard_entries import Entrant, Entry, read_entries, sam
 from tasks.evaluate.rows import counts, spaces_of
 from tasks.measures.comparisons import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
-from tasks.metrics_table import counted, to_table, valued
+from tasks.metrics_table import counted, to_table
 from tasks.standings import AFTER_LOOKING, Board, Number, Standing, Standings
 
 
 @dataclass(frozen=True)
-class RankedEntry:
-    """A model's row of an outcome's table; differences are of the pooled macro AUROC."""
-
-    entry: Entry
-    twins: tuple[str, ...]  # entries that predict the same, byte for byte
-    macro: Seeded
-    micro: Seeded
-    to_reference: Seeded | None  # None: it is the reference
-    holm: float | None  # its p-value among all comparisons of the outcome
-    to_best: Seeded | None  # None: it is the best row, which was chosen after looking
-
-
-@dataclass(frozen=True)
 class Ranking:
-    """The entries of an outcome, the highest macro AUROC first."""
+    """The board of an outcome, and what it was made from."""
 
+    board: Board
     known: Known
-    reference: str
-    best: str
-    entries: tuple[RankedEntry, ...]  # each distinct model once
-
-    @property
-    def comparisons(self) -> int:
-        """How many p-values Holm's correction is over."""
-        return sum(ranked.to_reference is not None for ranked in self.entries)
+    entries: Mapping[str, Entry]  # by name, each distinct model once
 
 
 def write_standings(
@@ -65,7 +46,7 @@ def write_standings(
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
     Standings(
         seeds=entrants[0].seeds,
-        boards=tuple(map(_board, ranked)),
+        boards=tuple(ranking.board for ranking in ranked),
         seconds={name: took for entrant in entrants for name, took in seconds_of(entrant).items()},
     ).write(out)
     return {"rows": len(table), "outcomes": len(ranked), "runs": len(entrants)}
@@ -85,30 +66,46 @@ def rankings(entrants: Sequence[Entrant], reference: str | None) -> list[Ranking
 def rank(known: Known, entries: Sequence[Entry], reference: str | None = None) -> Ranking:
     """Compare an outcome's entries with the reference and with the best of them."""
     first_of = same_predictions(entries)
-    distinct = list({entry.name: entry for entry in first_of.values()}.values())
+    distinct = {entry.name: entry for entry in first_of.values()}
     base = first_of[_reference(entries, reference).name]
-    patients = known.patients
-    macro = {entry.name: over_seeds(entry.trained("macro"), patients) for entry in distinct}
-    best = max(distinct, key=lambda entry: _or_lowest(macro[entry.name].value))
-    compared = [entry for entry in distinct if entry is not base]
-    apart = {entry.name: _difference(entry, base, known) for entry in compared}
-    adjusted = _adjusted({name: difference.p_value for name, difference in apart.items()})
-    ranked = [
-        RankedEntry(
-            entry=entry,
-            twins=tuple(
-                name for name, first in first_of.items() if first is entry and name != entry.name
-            ),
-            macro=macro[entry.name],
-            micro=over_seeds(entry.trained("micro"), patients),
-            to_reference=apart.get(entry.name),
-            holm=adjusted.get(entry.name),
-            to_best=None if entry is best else _difference(entry, best, known),
+    trained = {name: entry.trained("macro") for name, entry in distinct.items()}
+    macro = {name: over_seeds(model, known.patients) for name, model in trained.items()}
+    best = max(distinct, key=lambda name: _or_lowest(macro[name].value))
+
+    def apart(name: str, other: str) -> Number | None:
+        if name == other:
+            return None
+        return _number(difference_over_seeds(trained[name], trained[other], known.patients))
+
+    to_reference = {name: apart(name, base.name) for name in distinct}
+    adjusted = _adjusted(to_reference)
+    standings = [
+        Standing(
+            name=name,
+            seeds=len(entry.seeds),
+            deterministic=entry.deterministic,
+            one_checkpoint=trained[name].one_checkpoint,
+            twins=tuple(other for other, one in first_of.items() if one is entry and other != name),
+            macro=_number(macro[name]),
+            micro=_number(over_seeds(entry.trained("micro"), known.patients)),
+            by_seed=tuple(_or_none(estimate.value) for estimate in trained[name].estimates),
+            spread=_or_none(trained[name].spread),
+            to_reference=to_reference[name],
+            holm=adjusted.get(name),
+            to_best=apart(name, best),
         )
-        for entry in distinct
+        for name, entry in distinct.items()
     ]
-    ranked.sort(key=lambda model: -_or_lowest(model.macro.value))
-    return Ranking(known, base.name, best.name, tuple(ranked))
+    board = Board(
+        outcome=known.outcome,
+        admissions=len(known.hadm_id),
+        labels=known.labels,
+        labels_defined=base.checkpoints[0].defined[None],
+        reference=base.name,
+        best=best,
+        standings=tuple(sorted(standings, key=lambda row: -_or_lowest(row.macro.value))),
+    )
+    return Ranking(board, known, distinct)
 
 
 def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
@@ -117,12 +114,12 @@ def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
     Models that predict the same have the same rows, each under its own run.
     """
     bases = {space: counts(ranking.known, space) for space in spaces_of(ranking.known)}
-    for ranked in ranking.entries:
-        for name in (ranked.entry.name, *ranked.twins):
+    for standing in ranking.board.standings:
+        for name in (standing.name, *standing.twins):
             run, _, variant = name.partition("/")
             rows = [
-                *_entry_rows(ranked.entry, ranking.known.patients, bases),
-                *({**bases[None], **row} for row in _difference_rows(ranked, ranking)),
+                *_entry_rows(ranking.entries[standing.name], ranking.known.patients, bases),
+                *({**bases[None], **row} for row in _difference_rows(standing, ranking.board)),
             ]
             for row in rows:
                 yield {"seed": None, **row, "run": run, "variant": variant}
@@ -135,33 +132,33 @@ def _entry_rows(
     for space, base in bases.items():
         for average in entry.averages(space):
             model, metric = entry.trained(average, space), f"auroc_{average}"
-            yield base | _row(metric, over_seeds(model, patients))
+            yield base | _row(metric, _number(over_seeds(model, patients)))
             if not math.isnan(model.spread):
                 words = "standard deviation over seeds"
                 yield base | counted(f"{metric}_seed_sd", model.spread, words)
             for seed, checkpoint in entry.by_seed():
                 alone = over_seeds(Trained((checkpoint.aurocs[average, space],)), patients)
-                yield base | {"seed": seed} | _row(metric, alone)
+                yield base | {"seed": seed} | _row(metric, _number(alone))
         yield base | counted("labels_defined", entry.checkpoints[0].defined[space])
         yield base | counted("seeds", len(entry.seeds), how)
 
 
-def _difference_rows(ranked: RankedEntry, ranking: Ranking) -> Iterator[dict[str, Any]]:
-    if (apart := ranked.to_reference) is not None:
-        against = {"against": ranking.reference}
-        yield against | _row("auroc_macro_difference", apart)
-        yield against | counted("auroc_macro_difference_p", apart.p_value, apart.method)
-        words = f"{apart.method}; Holm over {ranking.comparisons} comparisons"
-        yield against | counted(
-            "auroc_macro_difference_p_holm",
-            math.nan if ranked.holm is None else ranked.holm,
-            words,
-        )
-    if (apart := ranked.to_best) is not None:
-        against = {"against": ranking.best}
-        words = f"{AFTER_LOOKING}; {apart.method}"
-        yield against | _row("auroc_macro_difference_to_best", apart) | {"method": words}
-        yield against | counted("auroc_macro_difference_to_best_p", apart.p_value, words)
+def _difference_rows(standing: Standing, board: Board) -> Iterator[dict[str, Any]]:
+    metric = "auroc_macro_difference"
+    if (apart := standing.to_reference) is not None:
+        against = {"against": board.reference}
+        yield against | _row(metric, apart)
+        yield against | {"metric": f"{metric}_p", "method": apart.method, "value": apart.p_value}
+        words = f"{apart.method}; Holm over {board.comparisons} comparisons"
+        yield against | {"metric": f"{metric}_p_holm", "method": words, "value": standing.holm}
+    if (apart := standing.to_best) is not None:
+        chosen = {"against": board.best, "method": f"{AFTER_LOOKING}; {apart.method}"}
+        yield _row(f"{metric}_to_best", apart) | chosen
+        yield {"metric": f"{metric}_to_best_p", "value": apart.p_value} | chosen
+
+
+def _row(metric: str, number: Number) -> dict[str, Any]:
+    return {"metric": metric, **number.model_dump(exclude={"p_value"})}
 
 
 def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
@@ -177,64 +174,25 @@ def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
     return by_name[wanted]
 
 
-def _difference(first: Entry, second: Entry, known: Known) -> Seeded:
-    return difference_over_seeds(first.trained("macro"), second.trained("macro"), known.patients)
-
-
-def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's p-values; an undefined one is no comparison and stays undefined."""
-    known = [name for name, p_value in p_values.items() if not math.isnan(p_value)]
-    adjusted = holm([p_values[name] for name in known])
-    return {**p_values, **dict(zip(known, adjusted, strict=True))}
-
-
-def _row(metric: str, seeded: Seeded) -> dict[str, Any]:
-    return valued(metric, seeded.found, seeded.method)
-
-
-def _board(ranking: Ranking) -> Board:
-    return Board(
-        outcome=ranking.known.outcome,
-        admissions=len(ranking.known.hadm_id),
-        labels=ranking.known.labels,
-        labels_defined=ranking.entries[0].entry.checkpoints[0].defined[None],
-        reference=ranking.reference,
-        best=ranking.best,
-        standings=tuple(map(_standing, ranking.entries)),
-    )
-
-
-def _standing(ranked: RankedEntry) -> Standing:
-    macro = ranked.entry.trained("macro")
-    return Standing(
-        name=ranked.entry.name,
-        seeds=len(ranked.entry.seeds),
-        deterministic=ranked.entry.deterministic,
-        one_checkpoint=macro.one_checkpoint,
-        twins=ranked.twins,
-        macro=_number(ranked.macro),
-        micro=_number(ranked.micro),
-        by_seed=tuple(_or_none(estimate.value) for estimate in macro.estimates),
-        spread=_or_none(macro.spread),
-        to_reference=_number(ranked.to_reference) if ranked.to_reference else None,
-        holm=_or_none(ranked.holm),
-        to_best=_number(ranked.to_best) if ranked.to_best else None,
-    )
+def _adjusted(differences: Mapping[str, Number | None]) -> dict[str, float]:
+    """Holm's p-values; an undefined one is no comparison and has none."""
+    p_values = {
+        name: number.p_value
+        for name, number in differences.items()
+        if number and number.p_value is not None
+    }
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
 def _number(seeded: Seeded) -> Number:
-    return Number(
-        value=_or_none(seeded.value),
-        low=_or_none(seeded.low),
-        high=_or_none(seeded.high),
-        method=valued("", seeded.found, seeded.method)["method"],
-        p_value=_or_none(seeded.p_value),
-    )
+    ends = ("value", "low", "high", "p_value")
+    known = {name: _or_none(getattr(seeded, name)) for name in ends}
+    return Number(method=seeded.method, **known)
 
 
-def _or_none(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _or_lowest(value: float) -> float:
-    return -1.0 if math.isnan(value) else value
+def _or_lowest(value: float | None) -> float:
+    return -1.0 if value is None or math.isnan(value) else value

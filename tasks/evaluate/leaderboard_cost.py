@@ -10,6 +10,7 @@ from statistics import mean
 from tasks import schemas, tables
 from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.store import MANIFEST
+from tasks.variants import read_variants
 
 
 def seconds_of(entrant: Entrant) -> dict[str, float]:
@@ -19,10 +20,12 @@ def seconds_of(entrant: Entrant) -> dict[str, float]:
     no history (a baseline) took as long as the step that predicted, by the manifest.
     """
     seconds: dict[str, list[float]] = {}
-    for seed, variants in entrant.variants.items():
+    for seed, artifacts in entrant.predictions.items():
         shared = [entrant.clinical] if entrant.clinical else []
         histories = _histories([*entrant.adapters.get(seed, ()), *shared])
-        for variant, folders in variants.values():
+        for variant, folders in read_variants(artifacts).values():
+            if not variant.is_model:
+                continue
             if variant.member in histories:
                 took = sum(histories.get(name, 0.0) for name in variant.trained)
             else:

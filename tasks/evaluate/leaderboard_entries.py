@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,35 +37,15 @@ class Entrant:
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.predictions)
 
-    @cached_property
-    def variants(self) -> dict[int, dict[str, tuple[Variant, list[Path]]]]:
-        """Seed -> name -> a variant that is compared, with its folders."""
-        return {
-            seed: {
-                name: (variant, folders)
-                for name, (variant, folders) in read_variants(artifacts).items()
-                if variant.is_model
-            }
-            for seed, artifacts in self.predictions.items()
-        }
-
-    def models(self, outcome: str) -> list[Variant]:
-        """The variants that predict the outcome."""
-        first = self.seeds[0]
-        return [
-            variant
-            for variant, folders in self.variants[first].values()
-            if any((folder / outcome).is_dir() for folder in folders)
-        ]
-
-    def predicted(self, variant: str, outcome: str) -> list[Path]:
-        """The test predictions of each seed."""
-        return [
-            next(folder for folder in variants[variant][1] if (folder / outcome).is_dir())
-            / outcome
-            / "test.parquet"
-            for variants in self.variants.values()
-        ]
+    def models(self, outcome: str) -> dict[str, tuple[Variant, list[Path]]]:
+        """The variants that predict the outcome: name -> record, test predictions of each seed."""
+        models: dict[str, tuple[Variant, list[Path]]] = {}
+        for artifacts in self.predictions.values():
+            for name, (variant, folders) in read_variants(artifacts).items():
+                paths = [folder / outcome for folder in folders if (folder / outcome).is_dir()]
+                if variant.is_model and paths:
+                    models.setdefault(name, (variant, []))[1].append(paths[0] / "test.parquet")
+        return models
 
 
 @dataclass(frozen=True)
@@ -123,9 +102,9 @@ def read_entries(outcome: str, entrants: Sequence[Entrant]) -> tuple[Known, list
     _refuse_other_worlds(outcome, known, entrants)
     ranked: dict[str, Checkpoint] = {}
     entries = [
-        _entry(entrant, variant, known, admissions, ranked)
+        _entry(entrant, *model, known, admissions, ranked)
         for entrant in entrants
-        for variant in entrant.models(outcome)
+        for model in entrant.models(outcome).values()
     ]
     if not entries:
         raise EvaluationError(
@@ -146,13 +125,14 @@ def same_predictions(entries: Sequence[Entry]) -> dict[str, Entry]:
 def _entry(
     entrant: Entrant,
     variant: Variant,
+    paths: Sequence[Path],
     known: Known,
     admissions: pa.Table,
     ranked: dict[str, Checkpoint],
 ) -> Entry:
     """Rank each seed's predictions, but never the same bytes twice."""
     prints = []
-    for path in entrant.predicted(variant.name, known.outcome):
+    for path in paths:
         prints.append(sha256_of(path))
         if prints[-1] not in ranked:
             scores = read_scores(f"{entrant.run}/{variant.name}", path, known, admissions)

@@ -17,9 +17,11 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.leaderboard import Ranking, ranking_rows, rankings
 from tasks.evaluate.leaderboard_cost import seconds_of
+from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
 from tasks.metrics_table import to_table
+from tasks.standings import Board
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions
 
@@ -43,16 +45,20 @@ def rows_of(ranked: list[Ranking]) -> list[dict]:
     return to_table(row for ranking in ranked for row in ranking_rows(ranking)).to_pylist()
 
 
+def boards(entrants: list[Entrant], reference: str | None) -> list[Board]:
+    return [ranking.board for ranking in rankings(entrants, reference)]
+
+
 def test_the_best_comes_first_and_each_distinct_model_once(ranked: list[Ranking]) -> None:
-    assert [ranking.known.outcome for ranking in ranked] == ["diagnoses", "mortality"]
-    names = [standing.entry.name for standing in ranked[0].entries]
+    assert [ranking.board.outcome for ranking in ranked] == ["diagnoses", "mortality"]
+    names = [standing.name for standing in ranked[0].board.standings]
     assert set(names) == {"one/fused", "one/unfused", "two/fused", "two/unfused", "one/tfidf"}
-    values = [standing.macro.value for standing in ranked[0].entries]
+    values = [standing.macro.value for standing in ranked[0].board.standings]
     assert values == sorted(values, reverse=True)
-    assert ranked[0].best == names[0]
-    tfidf = next(one for one in ranked[0].entries if one.entry.variant.baseline)
+    assert ranked[0].board.best == names[0]
+    tfidf = next(one for one in ranked[0].board.standings if one.name == "one/tfidf")
     assert tfidf.twins == ("two/tfidf",)
-    assert tfidf.entry.deterministic
+    assert tfidf.deterministic
 
 
 def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict]) -> None:
@@ -84,17 +90,17 @@ def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict])
 def test_all_are_compared_with_the_first_runs_tfidf_and_corrected_together(
     ranked: list[Ranking], rows: list[dict]
 ) -> None:
-    ranking = ranked[0]
-    assert ranking.reference == "one/tfidf"
-    assert ranking.comparisons == 4
-    apart = [one for one in ranking.entries if one.to_reference is not None]
+    board = ranked[0].board
+    assert board.reference == "one/tfidf"
+    assert board.comparisons == 4
+    apart = [one for one in board.standings if one.to_reference is not None]
     assert [one.holm for one in apart] == pytest.approx(
         holm([one.to_reference.p_value for one in apart])
     )
-    alone = {one.entry.name: one.macro.value for one in ranking.entries}
+    alone = {one.name: one.macro.value for one in board.standings}
     for one in apart:
         assert one.to_reference.value == pytest.approx(
-            alone[one.entry.name] - alone["one/tfidf"], abs=1e-12
+            alone[one.name] - alone["one/tfidf"], abs=1e-12
         )
     adjusted = _of(
         rows, "auroc_macro_difference_p_holm", run="one", variant="fused", against="one/tfidf"
@@ -103,7 +109,7 @@ def test_all_are_compared_with_the_first_runs_tfidf_and_corrected_together(
 
 
 def test_a_comparison_with_the_best_row_is_marked(ranked: list[Ranking], rows: list[dict]) -> None:
-    best = ranked[0].best
+    best = ranked[0].board.best
     marked = [
         row
         for row in rows
@@ -119,10 +125,10 @@ def test_a_comparison_with_the_best_row_is_marked(ranked: list[Ranking], rows: l
 
 def test_identical_models_differ_by_nothing_and_are_no_comparison(made: MadeUp) -> None:
     one, two = entrant(made, "one"), entrant(made, "two")
-    ranking = rankings([one, replace(two, predictions=one.predictions)], "two/fused")[0]
-    assert ranking.reference == "one/fused"  # the same predictions, under the first name
-    assert ranking.comparisons == 2
-    fused = next(each for each in ranking.entries if each.entry.variant.name == "fused")
+    (board, _) = boards([one, replace(two, predictions=one.predictions)], "two/fused")
+    assert board.reference == "one/fused"  # the same predictions, under the first name
+    assert board.comparisons == 2
+    fused = next(each for each in board.standings if each.name == "one/fused")
     assert fused.twins == ("two/fused",)
     assert fused.to_reference is None
 
@@ -133,8 +139,8 @@ def test_equal_ranks_in_other_bytes_give_zero_and_p_one(made: MadeUp) -> None:
         seed: [_scaled(artifacts[0], made.folder / f"doubled-{seed}"), *artifacts[1:]]
         for seed, artifacts in one.predictions.items()
     }
-    ranking = rankings([one, replace(one, run="two", predictions=doubled)], "one/fused")[0]
-    two = next(each for each in ranking.entries if each.entry.name == "two/fused")
+    (board, _) = boards([one, replace(one, run="two", predictions=doubled)], "one/fused")
+    two = next(each for each in board.standings if each.name == "two/fused")
     assert (two.to_reference.value, two.to_reference.p_value, two.holm) == (0.0, 1.0, 1.0)
 
 
@@ -144,7 +150,7 @@ def test_a_reference_that_is_not_there_is_refused(made: MadeUp) -> None:
 
 
 def test_without_a_baseline_the_first_model_is_the_reference(made: MadeUp) -> None:
-    assert rankings([entrant(made, "one", others=())], None)[0].reference == "one/fused"
+    assert boards([entrant(made, "one", others=())], None)[0].reference == "one/fused"
 
 
 def test_one_seed_is_marked(made: MadeUp) -> None:
