@@ -16,6 +16,7 @@ from tasks.measures.clusters import Clusters, Sides
 from tasks.measures.estimates import Bearers, Estimate
 from tasks.measures.influences import hidden_spread
 from tasks.measures.ranks import Ranked, ranked_labels
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import TOO_FEW
 
 LONE_PRODUCTS = 1 << 17  # OpenBLAS multiplies as many alone, and twice as many
@@ -45,38 +46,36 @@ class GroupedAurocs:
         count = int(labels.sum())
         if not count:
             return Estimate(float("nan"), np.zeros(len(self.group)), TOO_FEW)
-        own = np.where(self.group == group, self.influence[other], 0.0)
+        influence = np.where(self.group == group, self.influence[other], 0.0)
         sizes = self.case_patients[group, labels], self.control_patients[group, labels]
         patients, weight = self.bearers[group].count(labels), np.full(count, 1 / count)
         value = float(self.auroc[group, labels].mean())
-        return Estimate.of_aurocs(value, own / count, *sizes, patients, weight)
+        return Estimate.of_aurocs(value, influence / count, *sizes, patients, weight)
 
 
 def grouped_aurocs(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    patients: NDArray[np.int64],
-    partitions: Sequence[NDArray[np.int64]],
-    fewest: int,
+    sample: Sample, partitions: Sequence[NDArray[np.int64]], fewest: int
 ) -> list[GroupedAurocs]:
     """Rank the admissions of each group by their scores, label by label.
 
     Args:
-        scores, cases, observed: [admissions, labels], as for `label_aurocs`.
-        patients: [admissions], whose admission it is, as 0, 1, 2, ...
         partitions: each [admissions], the admission's group as 0, 1, 2, ...
-        fewest: A label counts in a group where so many patients have it, and so many lack it.
+        fewest: a label counts in a group where this many patients have it, and as many lack it.
+
+    >>> sample = Sample.of([[1], [2], [3], [4], [4], [3]], [[0], [1], [0], [1], [0], [1]])
+    >>> (by_sex,) = grouped_aurocs(sample, [np.array([0, 0, 0, 1, 1, 1])], fewest=1)
+    >>> by_sex.auroc  # of 2 against 1 and 3; of 4 and 3 against 4
+    array([[0.5 ],
+           [0.25]])
     """
-    labels, clusters = scores.shape[1], [Clusters(patients, group) for group in partitions]
-    aurocs = [np.full((one.groups, labels), np.nan) for one in clusters]
-    sums = [np.zeros((one.groups, len(scores))) for one in clusters]
-    counts = [np.zeros((2, one.groups, labels), np.int64) for one in clusters]
+    labels, clusters = sample.labels, [Clusters(sample.patients, group) for group in partitions]
+    aurocs = [np.full((of.groups, labels), np.nan) for of in clusters]
+    sums = [np.zeros((of.groups, sample.admissions)) for of in clusters]
+    counts = [np.zeros((2, of.groups, labels), np.int64) for of in clusters]
     bearers: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in clusters]
-    often = np.count_nonzero(cases & observed, axis=0) >= fewest
-    step = max(1, BLOCK_CELLS // max(1, len(scores) * len(partitions)))
+    step = max(1, BLOCK_CELLS // max(1, sample.admissions * len(partitions)))
     # what an undefined label leaves of the one before is multiplied by 0
-    held = np.zeros((len(partitions), step, len(scores)))
+    held = np.zeros((len(partitions), step, sample.admissions))
     waiting: list[int] = []
 
     def add_up() -> None:
@@ -85,14 +84,14 @@ def grouped_aurocs(
             _add_product(defined, of_block[: len(waiting)], summed)
         waiting.clear()
 
-    for ranked in ranked_labels(scores, cases, observed, np.flatnonzero(often)):
-        cells, row = _Cells.of(ranked, len(scores)), len(waiting)
+    for ranked in ranked_labels(sample, sample.labels_with(fewest)):
+        cells, row = _Cells.of(ranked, sample.admissions), len(waiting)
         for number, group in enumerate(partitions):
             sides = clusters[number].sides(cells.case, cells.observed)
             counts[number][:, :, ranked.label] = sides.cases, sides.controls
             if (np.minimum(sides.cases, sides.controls) >= fewest).any():
-                found = cells.rank(group, sides, fewest, held[number, row])
-                aurocs[number][:, ranked.label] = found
+                auroc = cells.rank(group, sides, fewest, held[number, row])
+                aurocs[number][:, ranked.label] = auroc
                 bearers[number].append((ranked.label, sides.rarer()))
         waiting.append(ranked.label)
         if len(waiting) == step:
@@ -109,8 +108,8 @@ def _by_group(bearers: Bearers, clusters: Clusters) -> list[Bearers]:
     """Split who bears each label, as clusters, by the group that the cluster is of."""
     group = clusters.group[bearers.patient]
     return [
-        Bearers(bearers.label[group == one], bearers.patient[group == one])
-        for one in range(clusters.groups)
+        Bearers(bearers.label[group == number], bearers.patient[group == number])
+        for number in range(clusters.groups)
     ]
 
 

@@ -19,6 +19,7 @@ from tasks.evaluate.leaderboard import Board, board_rows, boards
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
+from tasks.measures.sample import Sample
 from tasks.metrics_table import to_table
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
@@ -62,7 +63,7 @@ def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict])
     for seed in (1, 2, 3):
         path = made.folder / f"two-fused-diagnoses-{seed}" / "test.parquet"
         scores = read_scores("fused", path, known, admissions)
-        ranked = label_aurocs(scores, known.cases, known.observed, known.patients)
+        ranked = label_aurocs(Sample.of(scores, known.cases, known.observed, known.patients))
         by_hand.append(float(np.nanmean(ranked.auroc)))
     mine = [
         row
