@@ -22,7 +22,8 @@ def one_vs_one(sample: Sample) -> Estimate:
             are comparable between admissions (log-odds, see class_scores).
 
     >>> scores = [[2, 0, 0], [0, 1, 2], [1, 0, 1.5], [0, 2, 1]]
-    >>> one_vs_one(Sample.of(scores, np.eye(3, dtype=bool)[[0, 1, 2, 1]])).value.round(4)  # 5.5 / 6
+    >>> sample = Sample.of(scores, np.eye(3, dtype=bool)[[0, 1, 2, 1]])
+    >>> round(one_vs_one(sample).value, 4)  # 5.5 of 6 pairs of classes
     0.9167
     """
     pairs = np.array(list(permutations(range(sample.labels), 2)), np.int64).reshape(-1, 2)

@@ -39,8 +39,8 @@ def net_benefit(sample: Sample, labels: NDArray[np.int64], line: Recalibration) 
     >>> sample = Sample.of(np.log([[4.0], [1.5], [0.25]]), [[1], [0], [0]])  # 0.8, 0.6, 0.2
     >>> from tasks.measures.recalibration import unchanged
     >>> benefit = net_benefit(sample, np.array([0]), unchanged(1))
-    >>> benefit.model[49].round(4), benefit.all[49].round(4)  # at 0.5: 1/3 - 1/3, 1/3 - 2/3
-    (0.0, -0.3333)
+    >>> np.round([benefit.model[49], benefit.all[49]], 4)  # at 0.5: 1 / 3 - 1 / 3, 1 / 3 - 2 / 3
+    array([ 0.    , -0.3333])
     """
 
     def work(columns: Iterator[Column]) -> NDArray[np.float64]:
