@@ -26,6 +26,7 @@ from tasks.measures.influences import influences, lone_cells, standard_error
 from tasks.measures.ranks import Ranked, ranked_labels
 from tasks.measures.sample import Sample
 from tasks.measures.small_samples import lone_influence
+from tasks.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ def label_aurocs(sample: Sample) -> LabelAurocs:
     """
     clusters = Clusters(sample.patients, weights=sample.weights)
     tally = _Tally.empty(sample)
-    for ranked in ranked_labels(sample):
-        tally.add(ranked, sample, clusters)
+    with one_blas_thread():
+        for ranked in ranked_labels(sample):
+            tally.add(ranked, sample, clusters)
     columns, counts = tally.columns, tally.columns[3:].astype(np.int64)
     label, row, share = np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")

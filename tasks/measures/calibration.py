@@ -23,7 +23,6 @@ from tasks.measures.logistic import (
     fit_line,
     fit_offset,
     overlaps,
-    product,
     refined_offset,
     refined_slope,
     sigmoid,
@@ -198,7 +197,7 @@ class _Clusters:
             return float("nan")
         by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
         wider = self.patients / (self.patients - 1)
-        return float(np.sqrt(wider * product(by_patient, by_patient)))
+        return float(np.sqrt(wider * (by_patient @ by_patient)))
 
     def add(self, total: Floats, influence: Floats) -> None:
         """Add to a total over all admissions."""

@@ -7,7 +7,7 @@ within a group a case's placement needs only the group's counts between the case
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from tasks.measures.influences import hidden_spread
 from tasks.measures.ranks import Ranked, ranked_labels
 from tasks.measures.sample import Sample
 from tasks.measures.small_samples import TOO_FEW
+from tasks.threads import one_blas_thread
 
-LONE_PRODUCTS = 1 << 17  # OpenBLAS multiplies as many alone, and twice as many
 BLOCK_CELLS = 1 << 22  # influences held at once: 32 MiB
 
 
@@ -68,40 +68,70 @@ def grouped_aurocs(
     array([[0.5 ],
            [0.25]])
     """
-    labels, clusters = sample.labels, [Clusters(sample.patients, group) for group in partitions]
-    aurocs = [np.full((of.groups, labels), np.nan) for of in clusters]
-    sums = [np.zeros((of.groups, sample.admissions)) for of in clusters]
-    counts = [np.zeros((2, of.groups, labels), np.int64) for of in clusters]
-    bearers: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in clusters]
-    step = max(1, BLOCK_CELLS // max(1, sample.admissions * len(partitions)))
-    # what an undefined label leaves of the one before is multiplied by 0
-    held = np.zeros((len(partitions), step, sample.admissions))
+    block = max(1, BLOCK_CELLS // max(1, sample.admissions * len(partitions)))
+    tallies = [_Tally.empty(sample, group, block) for group in partitions]
     waiting: list[int] = []
+    with one_blas_thread():
+        for ranked in ranked_labels(sample, sample.labels_with(fewest)):
+            cells = _Cells.of(ranked, sample.admissions)
+            for tally in tallies:
+                tally.rank(ranked.label, len(waiting), cells, fewest)
+            waiting.append(ranked.label)
+            if len(waiting) == block:
+                _add_up(tallies, waiting)
+        _add_up(tallies, waiting)
+    return [tally.aurocs() for tally in tallies]
 
-    def add_up() -> None:
-        for auroc, of_block, summed in zip(aurocs, held, sums, strict=True):
-            defined = (~np.isnan(auroc[:, waiting])).astype(np.float64)
-            _add_product(defined, of_block[: len(waiting)], summed)
-        waiting.clear()
 
-    for ranked in ranked_labels(sample, sample.labels_with(fewest)):
-        cells, row = _Cells.of(ranked, sample.admissions), len(waiting)
-        for number, group in enumerate(partitions):
-            sides = clusters[number].sides(cells.case, cells.observed)
-            counts[number][:, :, ranked.label] = sides.cases, sides.controls
-            if (np.minimum(sides.cases, sides.controls) >= fewest).any():
-                auroc = cells.rank(group, sides, fewest, held[number, row])
-                aurocs[number][:, ranked.label] = auroc
-                bearers[number].append((ranked.label, sides.rarer()))
-        waiting.append(ranked.label)
-        if len(waiting) == step:
-            add_up()
-    add_up()
-    measured = zip(partitions, aurocs, sums, counts, bearers, clusters, strict=True)
-    return [
-        GroupedAurocs(group, auroc, summed, cases_of, controls_of, _by_group(Bearers.of(bear), of))
-        for group, auroc, summed, (cases_of, controls_of), bear, of in measured
-    ]
+@dataclass
+class _Tally:
+    """What is known of one partition after some of the labels."""
+
+    group: NDArray[np.int64]  # [admissions]
+    clusters: Clusters
+    auroc: NDArray[np.float64]  # [groups, labels]
+    influence: NDArray[np.float64]  # [groups, admissions]
+    counts: NDArray[np.int64]  # [2, groups, labels] patients with a case, and with a control
+    of_labels: NDArray[np.float64]  # [labels of a block, admissions] influences not yet added up;
+    # what an undefined label leaves of the one before is multiplied by 0
+    bearers: list[tuple[int, NDArray[np.int64]]] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, sample: Sample, group: NDArray[np.int64], block: int) -> _Tally:
+        clusters = Clusters(sample.patients, group)
+        shape = clusters.groups, sample.labels
+        return cls(
+            group,
+            clusters,
+            np.full(shape, np.nan),
+            np.zeros((clusters.groups, sample.admissions)),
+            np.zeros((2, *shape), np.int64),
+            np.zeros((block, sample.admissions)),
+        )
+
+    def rank(self, label: int, row: int, cells: _Cells, fewest: int) -> None:
+        """Measure a label in every group; its influences wait in a row of `of_labels`."""
+        sides = self.clusters.sides(cells.case, cells.observed)
+        self.counts[:, :, label] = sides.cases, sides.controls
+        if (np.minimum(sides.cases, sides.controls) >= fewest).any():
+            self.auroc[:, label] = cells.rank(self.group, sides, fewest, self.of_labels[row])
+            self.bearers.append((label, sides.rarer()))
+
+    def add_up(self, labels: list[int]) -> None:
+        """Add the influences of these labels, which wait, where they are defined."""
+        defined = (~np.isnan(self.auroc[:, labels])).astype(np.float64)
+        self.influence += defined @ self.of_labels[: len(labels)]
+
+    def aurocs(self) -> GroupedAurocs:
+        bearers = _by_group(Bearers.of(self.bearers), self.clusters)
+        cases, controls = self.counts
+        return GroupedAurocs(self.group, self.auroc, self.influence, cases, controls, bearers)
+
+
+def _add_up(tallies: list[_Tally], waiting: list[int]) -> None:
+    for tally in tallies:
+        tally.add_up(waiting)
+    waiting.clear()
 
 
 def _by_group(bearers: Bearers, clusters: Clusters) -> list[Bearers]:
@@ -111,19 +141,6 @@ def _by_group(bearers: Bearers, clusters: Clusters) -> list[Bearers]:
         Bearers(bearers.label[group == number], bearers.patient[group == number])
         for number in range(clusters.groups)
     ]
-
-
-def _add_product(
-    one: NDArray[np.float64], other: NDArray[np.float64], total: NDArray[np.float64]
-) -> None:
-    """Add the matrix product, in pieces so small that BLAS does not wake its threads.
-
-    They would spin beside ours: a third of the time of 7,000 labels.
-    """
-    step = max(1, LONE_PRODUCTS // max(1, one.size))
-    for start in range(0, total.shape[1], step):
-        columns = slice(start, start + step)
-        total[:, columns] += one @ other[:, columns]
 
 
 @dataclass(frozen=True)
