@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known
+from tasks.evaluate.known import Known
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant, Entry, read_entries, same_predictions
-from tasks.evaluate.rows import counts, spaces_of
 from tasks.measures.comparisons import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
 from tasks.metrics_table import counted, to_table
@@ -113,7 +112,7 @@ def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
 
     Models that predict the same have the same rows, each under its own run.
     """
-    bases = {space: counts(ranking.known, space) for space in spaces_of(ranking.known)}
+    bases = {of.code_system: of.row for of in ranking.known.sets}
     for standing in ranking.board.standings:
         for name in (standing.name, *standing.twins):
             run, _, variant = name.partition("/")
@@ -126,7 +125,7 @@ def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
 
 
 def _entry_rows(
-    entry: Entry, patients: NDArray[np.int64], bases: Mapping[int | None, dict[str, Any]]
+    entry: Entry, patients: NDArray[np.int64], bases: Mapping[str | None, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     how = "deterministic" if entry.deterministic else "count"
     for space, base in bases.items():

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, read_known, read_scores
-from tasks.evaluate.rows import label_groups, measure, spaces_of
+from tasks.evaluate.inputs import read_known, read_scores
+from tasks.evaluate.known import Known
+from tasks.evaluate.rows import measure
 from tasks.keys import sha256_of
 from tasks.measures.estimates import Estimate
 from tasks.measures.seeds import Trained
@@ -52,8 +53,8 @@ class Entrant:
 class Checkpoint:
     """One trained model's ranking of an outcome, by code system (None: pooled)."""
 
-    aurocs: Mapping[tuple[str, int | None], Estimate]  # ("macro", ...), ("micro", ...), ...
-    defined: Mapping[int | None, int]  # labels with a case and a control
+    aurocs: Mapping[tuple[str, str | None], Estimate]  # ("macro", ...), ("micro", ...), ...
+    defined: Mapping[str | None, int]  # labels with a case and a control
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ class Entry:
         """Whether several seeds made the same predictions, byte for byte."""
         return len(self.seeds) > 1 and len(self.checkpoints) == 1
 
-    def averages(self, space: int | None) -> list[str]:
+    def averages(self, space: str | None) -> list[str]:
         """What is averaged over the labels of a code system: macro, micro, ..."""
         return [average for average, system in self.checkpoints[0].aurocs if system == space]
 
-    def trained(self, average: str, space: int | None = None) -> Trained:
+    def trained(self, average: str, space: str | None = None) -> Trained:
         """An average AUROC of each checkpoint."""
         estimates = tuple(checkpoint.aurocs[average, space] for checkpoint in self.checkpoints)
         return Trained(estimates, self.deterministic)
@@ -136,10 +137,9 @@ def _entry(
         prints.append(sha256_of(path))
         if prints[-1] not in ranked:
             scores = read_scores(f"{entrant.run}/{variant.name}", path, known, admissions)
-            measured = measure(variant.name, scores, known)
+            measured = measure(variant.name, known.sample(scores), known)
             defined = {
-                space: int(measured.labels.defined(label_groups(known, space)).sum())
-                for space in spaces_of(known)
+                of.code_system: int(measured.labels.defined(of.groups).sum()) for of in known.sets
             }
             ranked[prints[-1]] = Checkpoint(measured.aurocs, defined)
     distinct = prints if len(set(prints)) > 1 else prints[:1]

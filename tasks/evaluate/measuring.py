@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, read_known, read_scores
+from tasks.evaluate.inputs import read_known, read_scores
+from tasks.evaluate.known import Known
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.probability_rows import probability_rows
 from tasks.evaluate.rows import (
@@ -29,6 +30,7 @@ from tasks.evaluate.rows import (
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
 from tasks.measures.curves import FALSE_POSITIVE_RATES, RECALLS
+from tasks.measures.sample import Sample
 from tasks.metrics_table import to_table
 from tasks.reporting import Reading, report
 from tasks.variants import BEST, Variant, read_variants, write_records
@@ -112,25 +114,25 @@ class _Outcome:
         curves: _Rows = []
         ranked: list[Measured] = []
         for model in models:
-            scores = self._scores(model.name)
-            ranked.append(measure(model.name, scores, self.known))
+            sample = self._sample(model.name)
+            ranked.append(measure(model.name, sample, self.known))
             report(Reading(len(ranked), len(models), f"models on {self.known.outcome}"))
             rows += variant_rows(ranked[-1], self.known)
             curves += self._curves(ranked[-1])
-            probabilities, points = self._probabilities(model.name, scores)
+            probabilities, points = self._probabilities(model.name, sample)
             rows += probabilities
             curves += points
             if best is not None:
                 same = ranked[-1]
                 if given is not None:
-                    same = measure(model.name, scores, self.known, given)
+                    same = measure(model.name, replace(sample, observed=given), self.known)
                 rows += share_rows(same, best, self.known)
             if model is models[0]:
-                rows += self._ablation_rows(model, scores)
+                rows += self._ablation_rows(model, sample)
                 draws = self.work.bootstrap_draws
-                rows += bootstrap_rows(ranked[0], scores, self.known, draws) if draws else []
+                rows += bootstrap_rows(ranked[0], sample, self.known, draws) if draws else []
                 if self.work.subgroups:
-                    rows += subgroup_rows(model.name, scores, self.known, self.work.smallest_cell)
+                    rows += subgroup_rows(model.name, sample, self.known, self.work.smallest_cell)
         for other in ranked[1:]:
             rows += comparison_rows(ranked[0], other, self.known)
         if best is not None:
@@ -139,35 +141,32 @@ class _Outcome:
 
     def _best(self) -> tuple[Measured | None, NDArray[np.bool_] | None]:
         """The best reachable ranking, and the cells that it is known for (None: all of them)."""
-        found = read_best(self.work.truth, self.known) if self.work.truth else None
-        if found is None:
+        truth = read_best(self.work.truth, self.known) if self.work.truth else None
+        if truth is None:
             return None, None
-        scores, given = found
+        scores, given = truth
         cells = given & self.known.observed
         whole = bool((cells == self.known.observed).all())
-        return measure(BEST.name, scores, self.known, cells), None if whole else cells
+        best = measure(BEST.name, self.known.sample(scores, cells), self.known)
+        return best, None if whole else cells
 
-    def _ablation_rows(
-        self, model: Variant, scores: NDArray[np.float32]
-    ) -> Iterator[dict[str, Any]]:
+    def _ablation_rows(self, model: Variant, sample: Sample) -> Iterator[dict[str, Any]]:
         """What is left of the first model without one of its summands."""
         for variant in self.variants:
             if variant.ablates and variant.member == model.member:
-                ablated = self._scores(variant.name)
-                yield from change_rows(variant.name, ablated, scores, self.known)
+                ablated = self._sample(variant.name)
+                yield from change_rows(variant.name, ablated.scores, sample.scores, self.known)
                 yield from variant_rows(measure(variant.name, ablated, self.known), self.known)
 
-    def _probabilities(self, variant: str, scores: NDArray[np.float32]) -> tuple[_Rows, _Rows]:
+    def _probabilities(self, variant: str, sample: Sample) -> tuple[_Rows, _Rows]:
         """What is fitted on validation and measured on test: calibration, F1, net benefit."""
-        fitted_on = self._scores(variant, "validation")
-        return probability_rows(
-            variant, scores, fitted_on, self.known, self.validation, self.work.smallest_cell
-        )
+        validation = self._sample(variant, "validation")
+        return probability_rows(variant, sample, validation, self.known, self.work.smallest_cell)
 
-    def _scores(self, variant: str, split: str = "test") -> NDArray[np.float32]:
+    def _sample(self, variant: str, split: str = "test") -> Sample:
         path = self.folders[variant] / f"{split}.parquet"
         known = self.known if split == "test" else self.validation
-        return read_scores(variant, path, known, self.admissions, split)
+        return known.sample(read_scores(variant, path, known, self.admissions, split))
 
     def _curves(self, measured: Measured) -> Iterator[dict[str, Any]]:
         """The ROC and the precision-recall curve, means over the defined labels."""

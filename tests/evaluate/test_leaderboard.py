@@ -20,6 +20,7 @@ from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
+from tasks.measures.sample import Sample
 from tasks.metrics_table import to_table
 from tasks.standings import Board
 from tests.evaluate.leaderboards import entrant
@@ -68,7 +69,7 @@ def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict])
     for seed in (1, 2, 3):
         path = made.folder / f"two-fused-{seed}" / "fused" / "diagnoses" / "test.parquet"
         scores = read_scores("fused", path, known, admissions)
-        ranked = label_aurocs(scores, known.cases, known.observed, known.patients)
+        ranked = label_aurocs(Sample.of(scores, known.cases, known.observed, known.patients))
         by_hand.append(float(np.nanmean(ranked.auroc)))
     mine = [
         row
