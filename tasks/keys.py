@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -31,8 +31,16 @@ _DIGEST_CHARACTERS = 64
 _SETTLED_SECONDS = 2.0
 
 
+if TYPE_CHECKING:
+    # A step is called with an artifact where its function takes the path of the artifact's
+    # directory. For the type checker one is the other, so that it sees a misspelt argument.
+    _Directory = Path
+else:
+    _Directory = object
+
+
 @dataclass(frozen=True)
-class Artifact:
+class Artifact(_Directory):
     """A directory in the store, by name: kind and key say where, digest says which bytes.
 
     A dataclass, not a pydantic model: Prefect's `Task.map` would iterate the latter.

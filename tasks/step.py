@@ -17,7 +17,8 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from logging import INFO, WARNING
-from typing import Any
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec
 
 import prefect
 from prefect.cache_policies import NO_CACHE
@@ -45,16 +46,21 @@ from tasks.store import RECORD, Store
 from tasks.store.manifest import Problem
 
 Counts = Mapping[str, int | float | str]
+Arguments = ParamSpec("Arguments")
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = 5
 
 
-class Step:
+class Step(Generic[Arguments]):
     """A function that writes an artifact, as a Prefect task that returns the artifact."""
 
     def __init__(
-        self, kind: str, version: int, resumable: bool, function: Callable[..., Counts]
+        self,
+        kind: str,
+        version: int,
+        resumable: bool,
+        function: Callable[Concatenate[Path, Arguments], Counts],
     ) -> None:
         self.kind = kind
         self.version = version
@@ -81,8 +87,10 @@ class Step:
             retry_condition_fn=_can_be_retried,
         )(self._body())
 
-    def __call__(self, **arguments: Any) -> Artifact:
-        """Return the artifact for these arguments, making it where the store has none."""
+    def __call__(self, *_: Arguments.args, **arguments: Arguments.kwargs) -> Artifact:
+        """Return the artifact for these arguments, by keyword, making it where there is none."""
+        if _:
+            raise TypeError(f"{self.__name__} takes its arguments by keyword")  # type: ignore[attr-defined]
         began = time.monotonic()
         fresh = is_refreshed(self.stage, self.kind)
         artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
@@ -175,7 +183,7 @@ class Step:
         began = time.monotonic()
         out = store.fresh(self.kind, key, resume=self.resumable)
         with progress(_title(self.kind, arguments), f"{self.kind}-{key}"):
-            counts = self.function(out, **_resolved(arguments, store))
+            counts = self.function(out, **_resolved(arguments, store))  # type: ignore[call-arg]
         facts = {
             "kind": self.kind,
             "key": key,
@@ -196,14 +204,14 @@ class Step:
 
 def step(
     kind: str, *, version: int, resumable: bool = False
-) -> Callable[[Callable[..., Counts]], Step]:
+) -> Callable[[Callable[Concatenate[Path, Arguments], Counts]], Step[Arguments]]:
     """Make a function `(out, **arguments) -> counts` a step that makes artifacts of that kind.
 
     Raise `version` when the bytes that it writes change. A `resumable` step finds what it left
     in the folder `work` of `out` when it was interrupted.
     """
 
-    def decorate(function: Callable[..., Counts]) -> Step:
+    def decorate(function: Callable[Concatenate[Path, Arguments], Counts]) -> Step[Arguments]:
         return Step(kind, version, resumable, function)
 
     return decorate

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mypy import api
 from prefect import flow
 
 from tasks.errors import SourceError, StepFailed, StoreError
@@ -241,3 +242,18 @@ def test_a_step_is_described_by_its_function() -> None:
     assert isinstance(speak, Step)
     assert speak.kind == "spoken"
     assert list(speak.task.fn.__signature__.parameters) == ["text"]
+
+
+def test_a_misspelt_or_missing_argument_of_a_step_is_a_type_error(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from tests.test_step import echo, speak\n"
+        'spoken = speak(text="a")\n'
+        "echo(spoken=spoken)\n"
+        "echo(spokn=spoken)\n"
+        "echo()\n"
+        "speak(text=1)\n"
+    )
+    told, _, _ = api.run(["--follow-imports=silent", "--no-error-summary", str(program)])
+    lines = [line.partition(".py:")[2] for line in told.splitlines() if " error: " in line]
+    assert [line.partition(":")[0] for line in lines] == ["4", "5", "6"], told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.config import Config
@@ -16,7 +17,7 @@ class FinetuneJob(Config):
     clinical: Path
     tokenizer: Path
     encoded: Path
-    outcomes: dict[str, Path]
+    outcomes: Mapping[str, Path]
     result: Path
 
 

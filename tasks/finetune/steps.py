@@ -93,7 +93,7 @@ def train_arms(
     clinical: Path,
     tokenizer: Path,
     encoded: Path,
-    outcomes: dict[str, Path],
+    outcomes: Mapping[str, Path],
     launch: LaunchConfig,
 ) -> Counts:
     """Train the task adapter and heads of every arm, in one launch."""
@@ -143,7 +143,7 @@ def predict(
 def fit_tfidf(
     out: Path,
     cohort: Path,
-    outcomes: dict[str, Path],
+    outcomes: Mapping[str, Path],
     config: TfidfConfig,
     most: int | None,
     seed: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def build_outcome(
 
 @step("quality", version=2)
 def check_quality(
-    out: Path, notes: dict[str, Path], sources: dict[str, Path], reading: Reading
+    out: Path, notes: Mapping[str, Path], sources: dict[str, Path], reading: Reading
 ) -> Counts:
     """Count what is odd about the source."""
     return write.write_quality(out, notes, Files(reading, sources))
