@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks import schemas, tables
 from tasks.report.config import Origin
-from tasks.report.findings import OUTCOMES, Space
+from tasks.report.findings import Space, outcome_title
 from tasks.report.outcome_words import definition, prediction_time
 from tasks.report.story import Story
 from tasks.variants import Variant
@@ -172,7 +172,7 @@ class CardFacts:
         given = self.setting("ingest.outcomes")
         rows: Sequence[Any] = given if isinstance(given, list | tuple) else ()
         return [
-            (str(OUTCOMES.get(row["name"], row["name"])), definition(row), prediction_time(row))
+            (outcome_title(row["name"]), definition(row), prediction_time(row))
             for row in rows
             if isinstance(row, Mapping) and "name" in row and "kind" in row
         ]

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from tasks.report.axes import Axis, NothingToDraw, finite
-from tasks.report.charts import Series, Whisker, swatch
-from tasks.report.findings import Findings
+from tasks.report.charts import Series, Whisker, plot, swatch
+from tasks.report.findings import Findings, Space
 from tasks.report.missing import Missing, attempt
 from tasks.report.printing import figure
 from tasks.variants import Variant
@@ -36,6 +36,26 @@ def draw(figures: Iterable[tuple[str, Callable[[], Figure | None]]]) -> list[Fig
             drawing = Figure(title, missing=drawing.why)
         drawn += [drawing] if drawing else []
     return drawn
+
+
+def by_outcome(findings: Findings, make: Callable[[Space], Figure | None]) -> list[Figure]:
+    """A figure for the headline space of each outcome."""
+    return draw(
+        (space.title, partial(make, space)) for space in map(findings.overall, findings.outcomes)
+    )
+
+
+def plotted(
+    title: str, series: Sequence[Series], x: Axis, y: Axis, words: str, about: str, **reference: Any
+) -> Figure:
+    """Series over two axes with their legend; the words stand below, and in the alternative text.
+
+    Args:
+        about: what the words are about, before them in the alternative text.
+        reference: the dotted line, as `plot` takes it.
+    """
+    drawing = plot(series, x, y, description=f"{about} {words}", **reference)
+    return Figure(title, drawing, legend(series), words)
 
 
 def _made(title: str, make: Callable[[], Figure | None]) -> Figure | None:

@@ -47,7 +47,7 @@ class Space:
 
     @property
     def title(self) -> str:
-        return OUTCOMES.get(self.outcome, self.outcome)
+        return outcome_title(self.outcome)
 
     @property
     def system(self) -> str:
@@ -192,6 +192,10 @@ class Findings:
             for row in self._by_metric.get(metric, ())
             if row["group"] != "all" and row["code"] is None
         ]
+
+
+def outcome_title(name: str) -> str:
+    return OUTCOMES.get(name, name)
 
 
 def _if_valued(row: _Row | None) -> _Row | None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, forest, plot
-from tasks.report.figures import Figure, draw, in_words, legend, whisker
-from tasks.report.findings import OUTCOMES
+from tasks.report.charts import Series, forest
+from tasks.report.figures import Figure, draw, in_words, plotted, whisker
+from tasks.report.findings import outcome_title
 from tasks.report.printing import duration
 from tasks.standings import Board
 
@@ -66,12 +66,7 @@ def _cost(board: Board, styles: Mapping[str, int], seconds: Mapping[str, float])
         f"{name} {value:.3f} in {duration(time)}" for name, (time, value) in points.items()
     )
     title = outcome_title(board.outcome)
-    drawing = plot(series, across, up, description=f"{title}, AUROC against cost: {words}.")
-    return Figure(title, drawing, legend(series), f"{words}.")
-
-
-def outcome_title(outcome: str) -> str:
-    return OUTCOMES.get(outcome, outcome)
+    return plotted(title, series, across, up, f"{words}.", f"{title}, AUROC against cost:")
 
 
 def fitted(name: str) -> str:

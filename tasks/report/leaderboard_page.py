@@ -15,7 +15,7 @@ from tasks.report.cells import Cells, Printed
 from tasks.report.config import NOTE, Lineage
 from tasks.report.document import Facts, Part, write_document
 from tasks.report.facts import CohortFlow, Making, flattened
-from tasks.report.findings import ERROR_RATE
+from tasks.report.findings import ERROR_RATE, outcome_title
 from tasks.report.missing import Missing
 from tasks.report.printing import (
     MISSING,
@@ -151,7 +151,7 @@ def _parts(leaderboard: Leaderboard) -> list[Part]:
 
 def _summary(board: Board) -> Summary:
     """What an outcome's table says, in words."""
-    title, first = figures.outcome_title(board.outcome), board.standings[0]
+    title, first = outcome_title(board.outcome), board.standings[0]
     row = vars(first.macro)
     if row["value"] is None:
         return Summary(title, number(row), "", "No label has both cases and controls in test.")

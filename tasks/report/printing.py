@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.metrics_table import WITHHELD
-from tasks.report.findings import OUTCOMES, SYSTEMS
+from tasks.report.findings import SYSTEMS, outcome_title
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +50,7 @@ def environment() -> Environment:
         "count": count,
         "fact": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
         "setting": setting,
-        "outcome": lambda name: str(OUTCOMES.get(name, name)),
+        "outcome": outcome_title,
         "system": lambda name: str(SYSTEMS.get(name, name)),
         "plain": plain,
         "cell": lambda text: str(text).replace("|", "/").replace("\n", " "),

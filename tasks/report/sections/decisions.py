@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.curves import Curves, Point
-from tasks.report.figures import Figure, draw, legend, style_of
-from tasks.report.findings import Findings
+from tasks.report.figures import Figure, by_outcome, plotted, style_of
+from tasks.report.findings import Findings, Space
 from tasks.report.grids import Grid, Measure, measured
 
 _THRESHOLDS = (Measure("F1, macro", "f1_macro"), Measure("F1, micro", "f1_micro"))
@@ -37,23 +37,19 @@ class Decisions:
 
 
 def decisions(curves: Curves, findings: Findings) -> Decisions:
-    figures = (
-        (findings.overall(outcome).title, partial(_benefit, curves, findings, outcome))
-        for outcome in findings.outcomes
-    )
     return Decisions(
         measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
         measured(findings, "Codes proposed for an admission, the most likely first", _CODING),
-        draw(figures),
+        by_outcome(findings, partial(_benefit, curves, findings)),
     )
 
 
-def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
+def _benefit(curves: Curves, findings: Findings, space: Space) -> Figure | None:
     """Net benefit against the threshold probability, with treating all and treating none."""
     models = {
         model: points
         for model in findings.models
-        if (points := curves.get("net_benefit", model.name, outcome))
+        if (points := curves.get("net_benefit", model.name, space.outcome))
     }
     if not models:
         return None
@@ -61,7 +57,7 @@ def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
         (
             points
             for model in models
-            if (points := curves.get("net_benefit_all", model.name, outcome))
+            if (points := curves.get("net_benefit_all", model.name, space.outcome))
         ),
         [],
     )
@@ -77,10 +73,7 @@ def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
         series.append(Series("Treat all", _above(_until(everyone, end), y.low), _TREAT_ALL))
     first, points = next(iter(models.items()))
     words = f"{first.short_title} is {_useful(points, everyone)}."
-    title = findings.overall(outcome).title
-    description = f"Decision curves, {title}. {words}"
-    drawing = plot(series, x, y, description=description, level=0.0)
-    return Figure(title, drawing, legend(series), words)
+    return plotted(space.title, series, x, y, words, f"Decision curves, {space.title}.", level=0.0)
 
 
 def _useful(points: list[Point], everyone: list[Point]) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.facts import Arm, Cost
-from tasks.report.figures import Figure, draw, ends, legend, spanning, style_of
-from tasks.report.findings import Findings
+from tasks.report.figures import Figure, by_outcome, ends, plotted, spanning, style_of
+from tasks.report.findings import Findings, Space
 from tasks.report.printing import duration
 from tasks.variants import Variant
 
@@ -46,11 +46,8 @@ def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost
     ]
     # what took no measurable time has no place on a logarithmic axis; the table has it
     seconds = {model: cost.seconds for model, cost in costs if cost.seconds and cost.seconds > 0}
-    figures = (
-        (findings.overall(outcome).title, partial(_figure, findings, outcome, seconds))
-        for outcome in findings.outcomes
-    )
-    return Efficiency(costs, draw(figures), any(arm.name == BASE for arm in arms))
+    figures = by_outcome(findings, partial(_figure, findings, seconds))
+    return Efficiency(costs, figures, any(arm.name == BASE for arm in arms))
 
 
 def _sum(parts: Sequence[Cost]) -> Cost:
@@ -71,9 +68,9 @@ def _sum(parts: Sequence[Cost]) -> Cost:
     )
 
 
-def _figure(findings: Findings, outcome: str, seconds: Mapping[Variant, float]) -> Figure | None:
+def _figure(findings: Findings, seconds: Mapping[Variant, float], space: Space) -> Figure | None:
     """Macro AUROC with its interval against training time, a mark a variant."""
-    space, series = findings.overall(outcome), []
+    series = []
     for model, spent in seconds.items():
         row = findings.within("auroc_macro", model, space)
         if row:
@@ -88,6 +85,5 @@ def _figure(findings: Findings, outcome: str, seconds: Mapping[Variant, float]) 
     words = "; ".join(
         f"{line.name}: {line.points[0][1]:.3f} for {duration(line.points[0][0])}" for line in series
     )
-    description = f"{space.title}, macro AUROC against training time. {words}."
-    drawing = plot(series, x, y, description=description)
-    return Figure(space.title, drawing, legend(series), f"{words}.")
+    about = f"{space.title}, macro AUROC against training time."
+    return plotted(space.title, series, x, y, f"{words}.", about)

@@ -12,8 +12,8 @@ from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series, plot
 from tasks.report.counts import Counts
 from tasks.report.facts import Label
-from tasks.report.figures import Figure, draw, ends, legend, style_of
-from tasks.report.findings import Findings
+from tasks.report.figures import Figure, by_outcome, draw, ends, legend, plotted, style_of
+from tasks.report.findings import Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
 
@@ -37,16 +37,12 @@ class Frequency:
 
 
 def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Frequency:
-    by_outcome: dict[str, list[Label]] = {}
-    for label in labels:
-        by_outcome.setdefault(label.outcome, []).append(label)
-    scatters, charts = [], []
-    for name in findings.outcomes:
-        title = findings.overall(name).title
-        of_outcome = by_outcome.get(name, [])
-        scatters.append((title, partial(_scatter, findings, name, of_outcome, counts)))
-        charts.append((f"{title}, by band", partial(_band_chart, findings, name)))
-    return Frequency(draw(scatters), draw(charts), _band_table(findings))
+    charts = (
+        (f"{space.title}, by band", partial(_band_chart, findings, space))
+        for space in map(findings.overall, findings.outcomes)
+    )
+    scatters = by_outcome(findings, partial(_scatter, findings, labels, counts))
+    return Frequency(scatters, draw(charts), _band_table(findings))
 
 
 def band_title(group: str) -> str:
@@ -68,21 +64,19 @@ def band_start(group: str) -> int:
     return int(group.removeprefix(BAND).rstrip("+").partition("-")[0])
 
 
-def _bands(findings: Findings, outcome: str) -> list[str]:
-    """The outcome's bands, the rarest labels first."""
-    system = findings.overall(outcome).code_system
+def _bands(findings: Findings, space: Space) -> list[str]:
+    """The bands of the space's labels, the rarest first."""
     bands = dict.fromkeys(
         row["group"]
         for row in findings.by_group("auroc_macro")
-        if row["outcome"] == outcome
-        and row["code_system"] == system
+        if (row["outcome"], row["code_system"]) == (space.outcome, space.code_system)
         and row["group"].startswith(BAND)
     )
     return sorted(bands, key=band_start)
 
 
 def _scatter(
-    findings: Findings, outcome: str, labels: Sequence[Label], counts: Counts
+    findings: Findings, labels: Sequence[Label], counts: Counts, space: Space
 ) -> Figure | None:
     """AUROC of each label of the first model against how many training cases it had.
 
@@ -93,8 +87,9 @@ def _scatter(
     points = sorted(
         (float(cases), row["value"])
         for label in labels
-        if (cases := counts.at_least(label, "train"))
-        and (row := findings.get("auroc", model.name, outcome, label.code_system, label.code))
+        if label.outcome == space.outcome
+        and (cases := counts.at_least(label, "train"))
+        and (row := findings.get("auroc", model.name, label.outcome, label.code_system, label.code))
     )
     if len(points) < 5:
         return None
@@ -109,9 +104,7 @@ def _scatter(
         f"{len(points):,} labels with {least} to {top:,.0f} training admissions; "
         f"their median AUROC is {median(value for _, value in points):.3f}."
     )
-    title = findings.overall(outcome).title
-    drawing = plot(series, x, y, description=f"{title}: {words}", level=0.5)
-    return Figure(title, drawing, legend(series), words)
+    return plotted(space.title, series, x, y, words, f"{space.title}:", level=0.5)
 
 
 def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -128,12 +121,12 @@ def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     ]
 
 
-def _band_chart(findings: Findings, outcome: str) -> Figure | None:
+def _band_chart(findings: Findings, space: Space) -> Figure | None:
     """Macro AUROC of the labels in a band with its interval, a mark a model."""
-    bands = _bands(findings, outcome)
+    bands = _bands(findings, space)
     if len(bands) < 2:
         return None
-    space, series = findings.overall(outcome), []
+    series = []
     for index, model in enumerate(findings.models):
         aside = 0.14 * (index - (len(findings.models) - 1) / 2)
         rows = [findings.within("auroc_macro", model, space, band) for band in bands]
@@ -158,10 +151,9 @@ def _band_chart(findings: Findings, outcome: str) -> Figure | None:
 def _band_table(findings: Findings) -> Grid | None:
     """A row a band, a column a model."""
     blocks = []
-    for outcome in findings.outcomes:
-        space = findings.overall(outcome)
+    for space in map(findings.overall, findings.outcomes):
         rows = []
-        for band in _bands(findings, outcome):
+        for band in _bands(findings, space):
             count = findings.within("labels_defined", findings.models[0], space, band)
             aurocs = [
                 findings.within("auroc_macro", model, space, band) for model in findings.models

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.curves import Curves
-from tasks.report.figures import Figure, draw, legend, style_of
+from tasks.report.figures import Figure, draw, plotted, style_of
 from tasks.report.findings import Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
@@ -124,8 +124,7 @@ def _reliability(
     if axes[0].log:
         words += " Both axes are logarithmic"
         words += ", with 0 at their low ends." if axes[0].zero else "."
-    drawing = plot(series, *axes, description=f"Reliability, {title}. {words}", diagonal=True)
-    return Figure(title, drawing, legend(series), words)
+    return plotted(title, series, *axes, words, f"Reliability, {title}.", diagonal=True)
 
 
 def _axes(series: Sequence[Series]) -> tuple[Axis, Axis]:

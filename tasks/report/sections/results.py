@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.charts import forest
-from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
+from tasks.report.figures import Figure, around, by_outcome, in_words, style_of, whisker
 from tasks.report.findings import Findings, Space
 from tasks.report.grids import Grid, Measure, measured
 from tasks.report.printing import why_withheld
@@ -55,7 +55,7 @@ def results(findings: Findings, published: bool, one_seed: bool) -> Results:
     more = any(findings.of(metric) for metric in _MORE)
     return Results(
         columns=columns,
-        forests=_forests(findings, columns),
+        forests=by_outcome(findings, partial(_forest, findings, columns)),
         summaries=measured(findings, "The same rankings summed up in other ways", _SUMMARIES)
         if more
         else None,
@@ -70,15 +70,8 @@ def what_seeds_say(one_seed: bool) -> str:
     return _ONE_SEED if one_seed else _SEEDS
 
 
-def _forests(findings: Findings, columns: Sequence[Variant]) -> list[Figure]:
-    """Macro AUROC with its interval, a row a variant; a chart an outcome."""
-    return draw(
-        (space.title, partial(_forest, findings, space, columns))
-        for space in map(findings.overall, findings.outcomes)
-    )
-
-
-def _forest(findings: Findings, space: Space, columns: Sequence[Variant]) -> Figure | None:
+def _forest(findings: Findings, columns: Sequence[Variant], space: Space) -> Figure | None:
+    """Macro AUROC with its interval, a row a variant."""
     rows = [
         whisker(variant.short_title, row, style_of(findings, variant), f"{row['value']:.3f}")
         for variant in columns

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.facts import Arm
-from tasks.report.figures import Figure, draw, legend, spanning
+from tasks.report.figures import Figure, draw, plotted, spanning
 
 
 def training_figures(arms: Sequence[Arm]) -> list[Figure]:
@@ -43,5 +43,4 @@ def _curves(heading: str, title: str, series: list[Series]) -> Figure:
     words = "; ".join(
         f"{line.name}: from {line.points[0][1]:.3f} to {line.points[-1][1]:.3f}" for line in series
     )
-    drawing = plot(series, x, y, description=f"{heading}. {words}.")
-    return Figure(heading, drawing, legend(series), f"{words}.")
+    return plotted(heading, series, x, y, f"{words}.", f"{heading}.")
