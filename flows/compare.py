@@ -15,7 +15,7 @@ from flows.stages import run_name
 from tasks.evaluate.steps import Contender, rank
 from tasks.finetune.steps import Finetuned
 from tasks.keys import Artifact
-from tasks.report.steps import leaderboard
+from tasks.report.steps import Reported, write_leaderboard
 
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")
@@ -37,9 +37,10 @@ def compare(
         check(run, flow="finetune")
     contenders = [_contender(run, config.seeds) for run in config.runs]
     first = [_seeded(run, config.seeds[0]) for run in config.runs]
-    compared = leaderboard(
-        config.name,
-        rank(contenders, reference=config.reference),
+    standings = rank(contenders, reference=config.reference)
+    leaderboard = write_leaderboard(
+        name=config.name,
+        standings=standings,
         cohort=contenders[0].cohort,
         settings={run.name: settings_of(run) for run in first},
         leaks={run.name: run.ingest.leaks for run in first},
@@ -47,7 +48,7 @@ def compare(
         smallest_cell=max(run.evaluate.smallest_cell for run in first),
         synthetic=any(run.evaluate.truth for run in first),
     )
-    publish(config.name, compared)
+    publish(config.name, Reported.of(leaderboard))
 
 
 def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:

@@ -84,13 +84,6 @@ class CardFacts:
     def spaces(self) -> list[Space]:
         return [self.story.findings.overall(name) for name in self.story.findings.outcomes]
 
-    @cached_property
-    def perplexity(self) -> dict[str, Any]:
-        """The metrics rows of the clinical adapter on validation notes, by their last word."""
-        rows = (row for row in self._aggregates if row["metric"].startswith("perplexity_"))
-        by_name = {row["metric"].removeprefix("perplexity_"): row for row in rows}
-        return {name: by_name.get(name) for name in ("before", "after", "ratio")}
-
     def setting(self, key: str | None) -> Any:
         """A value of the configuration by its dotted key; None where it is not known."""
         value: Any = self.story.settings
@@ -202,12 +195,8 @@ class CardFacts:
 
     def groups(self, space: Space) -> list[tuple[str, str, Any]]:
         """(column, group, row) of the model's macro AUROC in every group of patients."""
-        return [
-            (column.replace("_", " "), name, row)
-            for row in self._rows("auroc_macro", space)
-            for column, equals, name in [row["group"].partition("=")]
-            if equals and column != "cases"
-        ]
+        groups = self.story.findings.patients(space)
+        return [(column.replace("_", " "), name, row) for (column, name), row in groups.items()]
 
     @cached_property
     def grouped(self) -> list[str]:
@@ -217,8 +206,9 @@ class CardFacts:
 
     def gaps(self, space: Space) -> list[tuple[str, Any]]:
         """(column, row): the largest difference between two of its groups."""
-        rows = self._rows("auroc_macro_gap", space)
-        return [(row["group"].replace("_", " "), row) for row in rows if row["value"] is not None]
+        gaps = self.story.findings.groups("auroc_macro_gap", self.model, space)
+        valued = [(column, row) for column, row in gaps.items() if row["value"] is not None]
+        return [(column.replace("_", " "), row) for column, row in valued]
 
     def calibration(self, space: Space) -> list[tuple[str, Any, Any]]:
         """(words, row, row after recalibration) of every measure that there is."""
@@ -227,17 +217,6 @@ class CardFacts:
             for metric, words in CALIBRATION.items()
         ]
         return [row for row in rows if row[1] is not None]
-
-    def _rows(self, metric: str, space: Space) -> list[Any]:
-        """The model's rows of a metric over an outcome, one a group of patients."""
-        by_group = {
-            row["group"]: row
-            for row in self._aggregates
-            if (row["metric"], row["variant"]) == (metric, self.model.name)
-            and row["outcome"] == space.outcome
-            and row["code_system"] in (None, space.code_system)
-        }
-        return list(by_group.values())
 
     @cached_property
     def _aggregates(self) -> list[Any]:

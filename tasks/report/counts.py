@@ -72,12 +72,10 @@ class Counts:
         Another outcome is observed in nearly the same patients; and no size of the whole may
         follow that is not printed itself.
         """
-        first = next((model.name for model in findings.models), None)
         partitions: dict[str, dict[str, dict[str, _Row]]] = {}
-        for row in findings.by_group("auroc_macro"):
-            column, equals, name = row["group"].partition("=")
-            if equals and column != "cases" and row["variant"] == first:
-                partitions.setdefault(column, {}).setdefault(row["outcome"], {})[name] = row
+        for outcome in findings.outcomes if findings.models else ():
+            for (column, name), row in findings.patients(findings.overall(outcome)).items():
+                partitions.setdefault(column, {}).setdefault(outcome, {})[name] = row
         for column, outcomes in partitions.items():
             kept = set(outcomes)
             for unit, field in UNITS.items():

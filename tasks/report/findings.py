@@ -10,8 +10,10 @@ from typing import Any
 
 from tasks import schemas, tables
 from tasks.measures.comparisons import holm
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.variants import BEST, Variant, read_records
 
+BAND = "cases="  # a group of labels begins with it
 ERROR_RATE = 0.05  # of any false finding among comparisons whose p-values are adjusted together
 
 OUTCOMES = {
@@ -184,6 +186,33 @@ class Findings:
             for row in self._by_metric.get(metric, ())
             if row["group"] == "all" and (row["code"] is None) == aggregates
         ]
+
+    def groups(self, metric: str, variant: Variant, space: Space) -> dict[str, _Row]:
+        """The metric's rows over parts of the patients or of the labels, by group."""
+        return {
+            row["group"]: row
+            for row in self.by_group(metric)
+            if (row["variant"], row["outcome"]) == (variant.name, space.outcome)
+            and row["code_system"] in (None, space.code_system)
+        }
+
+    def patients(self, space: Space) -> dict[tuple[str, str], _Row]:
+        """The first model's macro AUROC in groups of patients, by column and group."""
+        groups = self.groups("auroc_macro", self.models[0], space)
+        return {
+            (column, name): row
+            for group, row in groups.items()
+            for column, equals, name in [group.partition("=")]
+            if equals and not group.startswith(BAND)
+        }
+
+    @property
+    def perplexity(self) -> dict[str, _Row | None]:
+        """Of the base ("before"), with the clinical adapter ("after"), and their ratio."""
+        return {
+            name: self.get(f"perplexity_{name}", "clinical", NEXT_TOKEN)
+            for name in ("before", "after", "ratio")
+        }
 
     def by_group(self, metric: str) -> list[_Row]:
         """All rows of a metric over a part of the patients or of the labels."""

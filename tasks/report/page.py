@@ -8,7 +8,6 @@ from pathlib import Path
 
 import yaml
 
-from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.card import write_card
 from tasks.report.curves import Curves
 from tasks.report.document import Facts, Part, write_document
@@ -69,13 +68,9 @@ def _parts(story: Story) -> list[Part]:
         return {"labels": labels, "withheld": reasons(labels)}
 
     def of_training() -> Facts:
-        perplexity = {
-            name: findings.get(f"perplexity_{name}", "clinical", NEXT_TOKEN)
-            for name in ("before", "after", "ratio")
-        }
         return {
             "training": training_figures(story.arms),
-            "perplexity": perplexity,
+            "perplexity": findings.perplexity,
             "efficiency": efficiency(findings, story.arms, story.costs),
         }
 

@@ -24,6 +24,12 @@ class Reported:
     report: Artifact
     table: list[dict[str, Any]]
 
+    @classmethod
+    def of(cls, report: Artifact) -> Reported:
+        """A report or a leaderboard."""
+        folder = current_store().path(report.kind, report.key)
+        return cls(report, json.loads((folder / "headline.json").read_text()))
+
 
 def report(
     config: ReportConfig,
@@ -73,44 +79,7 @@ def report(
         synthetic=truth is not None,
         published=config.published,
     )
-    return _reported(written)
-
-
-def leaderboard(
-    name: str,
-    standings: Artifact,
-    *,
-    cohort: Artifact,
-    settings: Mapping[str, Mapping[str, Any]],
-    leaks: Mapping[str, tuple[str, ...]],
-    lineage: Lineage,
-    smallest_cell: int,
-    synthetic: bool,
-) -> Reported:
-    """Write the leaderboard of several runs.
-
-    Args:
-        cohort: the first run's; all have the same test admissions.
-        settings: run -> its whole configuration, as plain values.
-        leaks: run -> for each outcome that is predicted from more than was known, what and when.
-        lineage: the artifacts that the flow came to so far.
-    """
-    written = write_leaderboard(
-        name=name,
-        standings=standings,
-        cohort=cohort,
-        settings=dict(settings),
-        leaks=dict(leaks),
-        lineage=lineage,
-        smallest_cell=smallest_cell,
-        synthetic=synthetic,
-    )
-    return _reported(written)
-
-
-def _reported(artifact: Artifact) -> Reported:
-    folder = current_store().path(artifact.kind, artifact.key)
-    return Reported(artifact, json.loads((folder / "headline.json").read_text()))
+    return Reported.of(written)
 
 
 @step("report", version=7)
@@ -180,7 +149,14 @@ def write_leaderboard(
     smallest_cell: int,
     synthetic: bool,
 ) -> Counts:
-    """Write the leaderboard: `report.html`, `report.md`, `headline.json`."""
+    """Write the leaderboard: `report.html`, `report.md`, `headline.json`.
+
+    Args:
+        cohort: the first run's; all have the same test admissions.
+        settings: run -> its whole configuration, as plain values.
+        leaks: run -> for each outcome that is predicted from more than was known, what and when.
+        lineage: the artifacts that the flow came to so far.
+    """
     from tasks.report.facts import Making, read_cohort
     from tasks.report.leaderboard_page import Leaderboard, write_page
     from tasks.standings import Standings

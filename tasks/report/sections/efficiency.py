@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
@@ -51,21 +52,14 @@ def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost
 
 
 def _sum(parts: Sequence[Cost]) -> Cost:
-    """All parts together: times, tokens and parameters add up, the memory peak is the higher."""
+    """All parts together: times, tokens and parameters add up, the memory peak is the highest."""
 
-    def total(values: list[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) if len(known) == len(values) else None
+    def total(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if None in values else sum(values)
 
-    tokens = total([part.tokens for part in parts])
-    parameters = total([part.parameters for part in parts])
     peaks = [part.peak_mib for part in parts if part.peak_mib is not None]
-    return Cost(
-        total([part.seconds for part in parts]),
-        None if tokens is None else int(tokens),
-        max(peaks, default=None),
-        None if parameters is None else int(parameters),
-    )
+    return Cost(total("seconds"), total("tokens"), max(peaks, default=None), total("parameters"))
 
 
 def _figure(findings: Findings, seconds: Mapping[Variant, float], space: Space) -> Figure | None:

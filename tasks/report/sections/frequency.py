@@ -13,11 +13,10 @@ from tasks.report.charts import Series, plot
 from tasks.report.counts import Counts
 from tasks.report.facts import Label
 from tasks.report.figures import Figure, by_outcome, draw, ends, legend, plotted, style_of
-from tasks.report.findings import Findings, Space
+from tasks.report.findings import BAND, Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
 
-BAND = "cases="
 _TREND_FROM = 100  # labels from which a running median is drawn
 _TREND_STEPS = 20
 _TREND_LEAST = 5  # labels behind a point of it

@@ -10,10 +10,10 @@ from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
 from tasks.report.curves import Curves
 from tasks.report.figures import Figure, draw, plotted, style_of
-from tasks.report.findings import Findings, Space
+from tasks.report.findings import BAND, Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
-from tasks.report.sections.frequency import BAND, band_start, band_title
+from tasks.report.sections.frequency import band_start, band_title
 from tasks.variants import Variant
 
 _MEASURES = (  # heading, metric, form
@@ -68,15 +68,10 @@ def _by_band(findings: Findings) -> Grid | None:
     """The first model's calibration by how often the label occurs in training."""
     model, blocks = findings.models[0], []
     for space in map(findings.overall, findings.outcomes):
-        groups = [
-            row["group"]
-            for row in findings.by_group("brier_macro")
-            if (row["outcome"], row["code_system"]) == (space.outcome, space.code_system)
-            and row["variant"] == model.name
-            and row["group"].startswith(BAND)
-        ]
+        groups = findings.groups("brier_macro", model, space)
+        bands = [group for group in groups if group.startswith(BAND)]
         rows = []
-        for group in sorted(groups, key=band_start):
+        for group in sorted(bands, key=band_start):
             count = findings.within("labels_calibrated", model, space, group)
             name = band_title(group) + (f" ({_labels(count['value'])})" if count else "")
             rows += [(name, cells) for _, cells in _row(findings, space, model, group)]

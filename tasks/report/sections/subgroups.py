@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,8 @@ from tasks.report.counts import Counts
 from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
 from tasks.report.findings import Findings, Space
 from tasks.report.printing import p_value
-from tasks.report.sections.frequency import BAND
 
-_Row = Mapping[str, Any]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,12 @@ class Subgroups:
 
 def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
     """The outcomes of which groups were measured, in the order of the report."""
-    groups: dict[str, dict[tuple[str, str], _Row]] = {}
-    for row in findings.by_group("auroc_macro"):
-        column, equals, name = row["group"].partition("=")
-        if equals and not row["group"].startswith(BAND) and _is_shown(findings, row):
-            groups.setdefault(row["outcome"], {})[column, name] = row
     made = []
-    for outcome in findings.outcomes:
-        rows = [(*group, row) for group, row in groups.get(outcome, {}).items()]
+    for space in map(findings.overall, findings.outcomes):
+        rows = [(*group, row) for group, row in findings.patients(space).items()]
         if rows:
-            figures = _forests(findings, outcome, rows, counts)
-            gaps = _gaps(findings, outcome)
-            made.append(Subgroups(findings.overall(outcome), rows, figures, gaps))
+            figures = _forests(findings, space, rows, counts)
+            made.append(Subgroups(space, rows, figures, _gaps(findings, space)))
     return made
 
 
@@ -64,10 +57,9 @@ def column_title(column: str) -> str:
 
 
 def _forests(
-    findings: Findings, outcome: str, rows: list[tuple[str, str, _Row]], counts: Counts
+    findings: Findings, space: Space, rows: list[tuple[str, str, _Row]], counts: Counts
 ) -> list[Figure]:
     """A row a group with its number of patients; the dotted line is all patients."""
-    space = findings.overall(outcome)
     figures: list[tuple[str, Callable[[], Figure | None]]] = []
     for column in dict.fromkeys(column for column, _, _ in rows):
         title = f"{space.title} by {column.replace('_', ' ')}"
@@ -97,20 +89,14 @@ def _forest(
     return Figure(title, forest(drawn, axis, description=words, reference=reference))
 
 
-def _gaps(findings: Findings, outcome: str) -> list[Gap]:
-    p_values = {
-        row["group"]: row["value"]
-        for row in findings.by_group("auroc_macro_gap_p")
-        if row["outcome"] == outcome and _is_shown(findings, row)
-    }
+def _gaps(findings: Findings, space: Space) -> list[Gap]:
+    gaps, p_rows = (
+        findings.groups(metric, findings.models[0], space)
+        for metric in ("auroc_macro_gap", "auroc_macro_gap_p")
+    )
+    p_values = {column: row["value"] for column, row in p_rows.items()}
     return [
-        Gap(row["group"], row, p_value(p_values.get(row["group"])))
-        for row in findings.by_group("auroc_macro_gap")
-        if row["outcome"] == outcome and _is_shown(findings, row) and row["value"] is not None
+        Gap(column, row, p_value(p_values.get(column)))
+        for column, row in gaps.items()
+        if row["value"] is not None
     ]
-
-
-def _is_shown(findings: Findings, row: _Row) -> bool:
-    """Whether the row is the first model's, over all code systems."""
-    pooled = row["code_system"] in (None, findings.overall(row["outcome"]).code_system)
-    return pooled and row["variant"] == findings.models[0].name
