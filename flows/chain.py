@@ -80,7 +80,7 @@ class Chain:
     def reported(self) -> Reported:
         guard = self.ingested.guard
         return report(
-            self.config.evaluate,
+            self.config.report,
             run=self.config.name,
             metrics=self.metrics,
             cohort=self.ingested.cohort,
@@ -91,6 +91,8 @@ class Chain:
             leaks=self.config.ingest.leaks,
             settings=settings_of(self.config),
             lineage=lineage(),
+            smallest_cell=self.config.evaluate.smallest_cell,
+            truth=self.config.evaluate.truth,
         )
 
     @cached_property

@@ -47,8 +47,6 @@ def check(config: AdaptConfig, *, flow: str) -> None:
         flow: its name; what it does not read is not looked at.
     """
     for part in _READ[flow]:
-        if part not in AdaptConfig.model_fields:
-            continue
         for key, path in _paths(getattr(config, part), part):
             if not path.exists():
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")

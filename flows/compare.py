@@ -12,8 +12,8 @@ from flows.config import AdaptConfig
 from flows.loading import load_compare
 from flows.publish import publish
 from flows.stages import run_name
-from tasks.report import steps
-from tasks.report.steps import Contender
+from tasks.evaluate.steps import Contender, rank
+from tasks.report.steps import Reported, write_leaderboard
 
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")
@@ -33,13 +33,20 @@ def compare(
     config = load_compare(Path(preset), [*overrides, *renamed])
     for run in config.runs:
         check(run, flow="finetune")
-    compared = steps.compare(
-        config.name,
-        [_contender(run, config.seeds) for run in config.runs],
-        reference=config.reference,
+    contenders = [_contender(run, config.seeds) for run in config.runs]
+    first = [_seeded(run, config.seeds[0]) for run in config.runs]
+    standings = rank(contenders, reference=config.reference)
+    leaderboard = write_leaderboard(
+        name=config.name,
+        standings=standings,
+        cohort=contenders[0].cohort,
+        settings={run.name: settings_of(run) for run in first},
+        leaks={run.name: run.ingest.leaks for run in first},
         lineage=lineage(),
+        smallest_cell=max(run.evaluate.smallest_cell for run in first),
+        synthetic=any(run.evaluate.truth for run in first),
     )
-    publish(config.name, compared)
+    publish(config.name, Reported.of(leaderboard))
 
 
 def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
@@ -55,8 +62,6 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
         },
         adapters={seed: chain.finetuned.adapters for seed, chain in chains.items()},
         clinical=first.pretrained.clinical,
-        leaks=run.ingest.leaks,
-        settings=settings_of(first.config),
     )
 
 

@@ -12,6 +12,7 @@ from tasks.finetune.config import FinetuneConfig
 from tasks.ingest.config import IngestConfig
 from tasks.launch import LaunchConfig
 from tasks.pretrain.config import PretrainConfig
+from tasks.report.config import ReportConfig
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 
@@ -30,6 +31,9 @@ class AdaptConfig(Config):
         default=BaselinesConfig(), description="What the members are compared with"
     )
     evaluate: EvaluateConfig
+    report: ReportConfig = Field(
+        default_factory=ReportConfig, description="What the report of a run shows"
+    )
     audit: LeaksConfig = Field(
         default_factory=LeaksConfig, description="How `clinfuse audit leaks` looks for leaks"
     )

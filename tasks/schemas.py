@@ -158,6 +158,7 @@ METRICS = pa.schema(
     [
         pa.field("run", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),  # fused, unfused, tfidf, p_best, ...
+        pa.field("against", pa.string()),  # a difference: the variant that is subtracted; or null
         pa.field("seed", pa.int64()),  # null: over several seeds
         pa.field("split", pa.string(), nullable=False),
         pa.field("outcome", pa.string(), nullable=False),

@@ -15,6 +15,8 @@ from tasks.config import Config
 from tasks.errors import EvaluationError
 
 FILE = "variant.json"
+RECORDS = "variants.json"  # beside a metrics table: what its rows are of
+TASK = "task"  # the summand that is trained with a member; the others are shared by members
 
 
 class Variant(Config):
@@ -41,6 +43,12 @@ class Variant(Config):
         }
 
     @property
+    def trained(self) -> tuple[str, ...]:
+        """What was trained for it, as training histories name it: its member, shared adapters."""
+        shared = (name for name in self.summands if name != TASK)
+        return () if self.member is None else (self.member, *shared)
+
+    @property
     def is_model(self) -> bool:
         """Whether it takes part in comparisons: not the best reachable, no ablation."""
         return self.ablates is None and self.name != BEST.name
@@ -53,6 +61,17 @@ def write_variant(folder: Path, variant: Variant) -> None:
     """Write the record into the folder that holds the variant's predictions."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(variant.model_dump_json(indent=1) + "\n")
+
+
+def write_records(folder: Path, variants: Iterable[Variant]) -> None:
+    """Write the records of a metrics table's variants, in their order, beside it."""
+    records = [variant.model_dump() for variant in variants]
+    (folder / RECORDS).write_text(json.dumps(records, indent=1) + "\n")
+
+
+def read_records(folder: Path) -> tuple[Variant, ...]:
+    """The records that `write_records` wrote."""
+    return tuple(map(Variant.model_validate, json.loads((folder / RECORDS).read_text())))
 
 
 def read_variants(predictions: Iterable[Path]) -> dict[str, tuple[Variant, list[Path]]]:

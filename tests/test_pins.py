@@ -21,9 +21,9 @@ def test_every_default_is_pinned() -> None:
 def test_a_changed_default_is_red_until_its_step_has_a_new_version() -> None:
     now = pins.current()
     for step, name in (
-        ("finetune.train_arms", "config.lora.rank"),
+        ("finetune.train_member", "job.config.adapter[lora].rank"),
         ("ingest.build_outcome", "config[diagnoses].min_count"),
-        ("pretrain.train_adapter", "training.learning_rate"),
+        ("pretrain.train_adapter", "job.training.learning_rate"),
     ):
         then = copy.deepcopy(now)
         then[step]["defaults"][name] = "another"
@@ -36,7 +36,7 @@ def test_a_changed_default_is_red_until_its_step_has_a_new_version() -> None:
 def test_a_new_default_is_no_change() -> None:
     now = pins.current()
     then = copy.deepcopy(now)
-    del then["finetune.train_arms"]["defaults"]["config.lora.rank"]
+    del then["finetune.train_member"]["defaults"]["job.config.adapter[lora].rank"]
     del then["audit.audit_leaks"]
     assert pins.changed(then, now) == []
 
@@ -48,7 +48,7 @@ def test_how_a_step_runs_is_not_pinned() -> None:
 
 def test_writing_pins_hides_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
     then = copy.deepcopy(pins.current())
-    then["finetune.train_arms"]["defaults"]["config.lora.rank"] = 1234
+    then["finetune.train_member"]["defaults"]["job.config.adapter[lora].rank"] = 1234
     monkeypatch.setattr(pins, "read", lambda: then)
     before = pins.PINS.read_bytes()
     with pytest.raises(SystemExit, match=r"raise the step's version"):

@@ -25,6 +25,7 @@ from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import difference, interval
+from tasks.measures.sample import Sample
 
 TOGETHER = "ADMISSION NOTE"  # the admission sections together
 ERROR_RATE = 0.05  # of any false flag in the whole audit
@@ -102,10 +103,8 @@ def _learned(
     train = told.train[space.rows]
     weights = bag.learn(space.rows[train], space.cases[train], penalty)
     scores = bag.scores(space.rows[~train], weights)
-    observed = np.ones(scores.shape, bool)
-    return weights, label_aurocs(
-        scores, space.cases[~train], observed, _patients(told, space)
-    ).macro()
+    sample = Sample.of(scores, space.cases[~train], patients=_patients(told, space))
+    return weights, label_aurocs(sample).macro()
 
 
 def _patients(told: Told, space: Space) -> NDArray[np.int64]:

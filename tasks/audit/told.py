@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.audit.config import LeaksConfig
+from tasks.data.reading import table_of
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import table_of
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tasks.baselines.config import TfidfConfig
 from tasks.baselines.regressions import Regressions
 from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.data.predictions import SPLITS, write_predictions
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 from tasks.variants import Variant, write_variant
 
 TFIDF = Variant(

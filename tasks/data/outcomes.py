@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import TrainingError
-from tasks.ranking import class_scores
+from tasks.measures.ranking import class_scores
 from tasks.sampling import keyed_numbers
 
 Rows = NDArray[np.int64]

@@ -8,7 +8,7 @@ from tasks.config import Config
 
 
 class EvaluateConfig(Config):
-    """What is measured on the test split, and what the report shows."""
+    """What is measured on the test split."""
 
     truth: Path | None = Field(
         None,
@@ -33,9 +33,4 @@ class EvaluateConfig(Config):
         description="Draws of the cluster bootstrap of the first variant's macro AUROC, the check "
         "on the analytic intervals; 1000 take 20 s of a core for 1,266 labels of 9,829 admissions. "
         "0: none",
-    )
-    published: bool = Field(
-        False,
-        description="Print the AUROCs that Gema et al. published (MIMIC-III, other splits and "
-        "labels) beside ours, marked as such",
     )

@@ -5,8 +5,6 @@ Everything is checked here, once, and lined up by admission; the rest of the sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,143 +13,54 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.evaluate.bands import NAMES, bands_of
-from tasks.evaluate.reading import columns_of, read_table, refused, stream_table
-from tasks.evaluate.reading import table_of as table_of
-from tasks.measures.columns import positives_of
-from tasks.ranking import class_scores
+from tasks.data.reading import columns_of, read_table, refused, stream_table, table_of
+from tasks.evaluate.known import Known
+from tasks.measures.ranking import class_scores
 
 BATCH_CELLS = 1 << 21  # read at once: 8 MiB, which memory already touched holds
-COHORT_COLUMNS = (
-    "hadm_id",
-    "subject_id",
-    "split",
-    "age",
-    "sex",
-    "race",
-    "insurance",
-    "language",
-    "admission_type",
-)
 
 
-@dataclass(frozen=True)
-class Known:
-    """An outcome of a split's observed admissions, in rising order of hadm_id."""
-
-    outcome: str
-    hadm_id: NDArray[np.int64]  # [admissions]
-    patients: NDArray[np.int64]  # [admissions]; 0, 1, 2, ... a patient
-    cases: NDArray[np.bool_]  # [admissions, labels]
-    observed: NDArray[np.bool_]  # [admissions, labels]
-    code_systems: tuple[str, ...]
-    group: NDArray[np.int64]  # [labels]; index into code_systems
-    codes: tuple[str, ...]  # [labels]
-    train: NDArray[np.int64]  # [labels]; training admissions with the label
-    admissions: pa.Table  # the cohort's columns, row by row as above
-    one_of: bool = False  # the labels are classes, of which each admission has one
-
-    @property
-    def labels(self) -> int:
-        return len(self.codes)
-
-    @cached_property
-    def seen(self) -> NDArray[np.bool_]:
-        """Which admissions are observed in each code system, all of its labels at once.
-
-        [code systems, admissions]
-        """
-        first = [int(np.argmax(self.group == system)) for system in range(len(self.code_systems))]
-        return np.ascontiguousarray(self.observed[:, first].T)
-
-    @cached_property
-    def positives(self) -> NDArray[np.int64]:
-        """How many observed admissions have each label; [labels]."""
-        return positives_of(self.cases, self.observed)
-
-    @cached_property
-    def cells(self) -> NDArray[np.int64]:
-        """A number for each (code system, band of training cases), system by system; [labels]."""
-        return self.group * len(NAMES) + bands_of(self.train)
-
-    def rows_of(self, labels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The admissions in which a code system of these labels is observed; [admissions]."""
-        return np.any(self.seen[np.unique(self.group[labels])], axis=0)
-
-    def described(self, labels: NDArray[np.bool_]) -> dict[str, int]:
-        """What a metrics row over these labels, [labels], is of: admissions, patients, cases."""
-        rows = self.rows_of(labels)
-        return {
-            "n": int(rows.sum()),
-            "n_patients": len(np.unique(self.patients[rows])),
-            "positives": int(self.positives[labels].sum()),
-        }
-
-
-def predictions_of(place: Path, variant: str, outcome: str, split: str = "test") -> Path:
-    """Where an artifact keeps a variant's predictions: alone, or among others by name."""
-    alone = place / f"{split}.parquet"
-    return alone if alone.is_file() else place / variant / outcome / f"{split}.parquet"
-
-
-def read_admissions(cohort: Path) -> pa.Table:
-    """Read the cohort without its notes. Raises EvaluationError on duplicates or no test split."""
-    place = table_of(cohort, "admissions")
-    found = read_table(place, schemas.ADMISSIONS, COHORT_COLUMNS)
-    duplicates = len(found) - len(pc.unique(found["hadm_id"]))
-    if duplicates:
-        raise refused(
-            cohort, f"the cohort repeats {duplicates} of its {len(found)} admissions; ingest anew"
-        )
-    if not pc.any(pc.equal(found["split"], "test")).as_py():
-        raise refused(
-            cohort,
-            f"none of the cohort's {len(found)} admissions is in the test split; "
-            "raise ingest.split.test, or name test patients in the split file",
-        )
-    return found
-
-
-def read_known(outcome: str, place: Path, admissions: pa.Table, split: str = "test") -> Known:
+def read_known(outcome: str, artifact: Path, admissions: pa.Table, split: str = "test") -> Known:
     """Line up an outcome with the split's admissions of the cohort.
 
     Raises EvaluationError where they do not fit, or a label is observed in no test admission.
     """
     what = f"outcome '{outcome}'"
-    labels = read_table(table_of(place, "labels"), schemas.LABELS).sort_by("index")
+    labels = read_table(table_of(artifact, "labels"), schemas.LABELS).sort_by("index")
     if not len(labels):
-        raise refused(place, f"{what} has no labels (0 rows); lower its min_count and ingest anew")
+        words = f"{what} has no labels (0 rows); lower its min_count and ingest anew"
+        raise refused(artifact, words)
     if labels["index"].to_pylist() != list(range(len(labels))):
         raise refused(
-            place,
+            artifact,
             f"the label table of {what} ({len(labels)} rows) does not number its "
             "labels 0, 1, 2, ...; ingest anew",
         )
-    rows = read_table(table_of(place, "outcomes"), schemas.OUTCOMES)
-    _refuse_duplicates(place, what, rows["hadm_id"])
-    _refuse_strangers(place, what, rows["hadm_id"], admissions["hadm_id"])
-    own = admissions.filter(pc.equal(admissions["split"], split)).sort_by("hadm_id")
-    rows = rows.filter(pc.and_(rows["observed"], pc.is_in(rows["hadm_id"], own["hadm_id"])))
-    rows = rows.sort_by("hadm_id").combine_chunks()
-    own = own.filter(pc.is_in(own["hadm_id"], rows["hadm_id"]))
+    rows = read_table(table_of(artifact, "outcomes"), schemas.OUTCOMES)
+    _refuse_duplicates(artifact, what, rows["hadm_id"])
+    _refuse_strangers(artifact, what, rows["hadm_id"], admissions["hadm_id"])
+    admissions = admissions.filter(pc.equal(admissions["split"], split)).sort_by("hadm_id")
+    in_split = pc.is_in(rows["hadm_id"], admissions["hadm_id"])
+    rows = rows.filter(pc.and_(rows["observed"], in_split)).sort_by("hadm_id").combine_chunks()
+    admissions = admissions.filter(pc.is_in(admissions["hadm_id"], rows["hadm_id"]))
     systems = tuple(dict.fromkeys(labels["code_system"].to_pylist()))
-    group = np.array([systems.index(name) for name in labels["code_system"].to_pylist()], np.int64)
-    row_system = pc.index_in(rows["code_system"], pa.array(systems, pa.string()))
-    row_group = row_system.fill_null(-1).to_numpy(zero_copy_only=False)
+    names = pa.array(systems, pa.string())
+    group = pc.index_in(labels["code_system"], names).to_numpy().astype(np.int64)
+    row_group = pc.index_in(rows["code_system"], names).fill_null(-1).to_numpy()
     observed = row_group[:, None] == group[None, :]
     if split == "test":  # elsewhere nothing is measured, only fitted where there is enough
-        _refuse_never_observed(place, outcome, observed, len(rows))
+        _refuse_never_observed(artifact, outcome, observed, len(rows))
     return Known(
         outcome=outcome,
         hadm_id=rows["hadm_id"].to_numpy(),
-        patients=np.unique(own["subject_id"].to_numpy(), return_inverse=True)[1],
-        cases=_case_matrix(place, outcome, rows["labels"], len(labels)),
+        patients=np.unique(admissions["subject_id"].to_numpy(), return_inverse=True)[1],
+        cases=_case_matrix(artifact, outcome, rows["labels"], len(labels)),
         observed=observed,
         code_systems=systems,
         group=group,
         codes=tuple(labels["code"].to_pylist()),
         train=labels["train"].to_numpy(),
-        admissions=own,
+        admissions=admissions,
         one_of=pc.any(labels["one_of"]).as_py(),
     )
 
@@ -179,8 +88,8 @@ def read_scores(
     ids = read_table(path, schema, ["hadm_id"])["hadm_id"]
     _refuse_duplicates(path, what, ids)
     _refuse_strangers(path, what, ids, admissions["hadm_id"])
-    own = admissions.filter(pc.equal(admissions["split"], split))["hadm_id"]
-    _refuse_strangers(path, what, ids, own, f"{split} split")
+    in_split = admissions.filter(pc.equal(admissions["split"], split))["hadm_id"]
+    _refuse_strangers(path, what, ids, in_split, f"{split} split")
     wanted = pa.array(known.hadm_id)
     missing = len(wanted) - pc.sum(pc.is_in(wanted, ids.combine_chunks())).as_py()
     if missing:
@@ -197,9 +106,9 @@ def read_scores(
         logits = logits.reshape(len(batch), known.labels)
         finite = np.isfinite(logits)
         bad += 0 if finite.all() else int((~finite.all(axis=1)).sum())
-        place = pc.index_in(batch["hadm_id"], wanted)
-        seen = place.is_valid().to_numpy(zero_copy_only=False)
-        scores[place.drop_null().to_numpy()] = logits if seen.all() else logits[seen]
+        rows = pc.index_in(batch["hadm_id"], wanted)
+        known_rows = rows.is_valid().to_numpy(zero_copy_only=False)
+        scores[rows.drop_null().to_numpy()] = logits if known_rows.all() else logits[known_rows]
     if bad:
         raise refused(
             path,
@@ -213,14 +122,14 @@ def read_scores(
 
 
 def _case_matrix(
-    place: Path, outcome: str, labels: pa.ChunkedArray, width: int
+    artifact: Path, outcome: str, labels: pa.ChunkedArray, width: int
 ) -> NDArray[np.bool_]:
     """Spread the lists of label indices over a matrix, [admissions, labels]."""
     column = labels.combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False)
     if len(values) and not (values.min() >= 0 and values.max() < width):
         raise refused(
-            place,
+            artifact,
             f"outcome '{outcome}' ({len(column)} rows) points outside its {width} labels; "
             "ingest anew",
         )
@@ -231,8 +140,8 @@ def _case_matrix(
 
 
 def _check_width(what: str, path: Path, labels: int) -> None:
-    found = columns_of(path)
-    kind = found.field("logits").type if "logits" in found.names else None
+    columns = columns_of(path)
+    kind = columns.field("logits").type if "logits" in columns.names else None
     if kind is not None and pa.types.is_fixed_size_list(kind) and kind.list_size != labels:
         raise refused(
             path,
@@ -241,37 +150,33 @@ def _check_width(what: str, path: Path, labels: int) -> None:
         )
 
 
-def _refuse_duplicates(place: Path, what: str, ids: pa.ChunkedArray) -> None:
+def _refuse_duplicates(path: Path, what: str, ids: pa.ChunkedArray) -> None:
     duplicates = len(ids) - len(pc.unique(ids))
     if duplicates:
         raise refused(
-            place, f"{what}: {duplicates} of {len(ids)} rows repeat an admission; make it anew"
+            path, f"{what}: {duplicates} of {len(ids)} rows repeat an admission; make it anew"
         )
 
 
 def _refuse_strangers(
-    place: Path,
-    what: str,
-    ids: pa.ChunkedArray,
-    known: pa.ChunkedArray,
-    where: str = "cohort",
+    path: Path, what: str, ids: pa.ChunkedArray, known: pa.ChunkedArray, where: str = "cohort"
 ) -> None:
     strangers = len(ids) - pc.sum(pc.is_in(ids, known)).as_py() if len(ids) else 0
     if strangers:
         raise refused(
-            place,
+            path,
             f"{what}: {strangers} of {len(ids)} rows are of admissions that are not in the "
             f"{where}; they come from another cohort or split: run again from ingest on",
         )
 
 
 def _refuse_never_observed(
-    place: Path, outcome: str, observed: NDArray[np.bool_], rows: int
+    artifact: Path, outcome: str, observed: NDArray[np.bool_], rows: int
 ) -> None:
     never = int((~observed.any(axis=0)).sum())
     if never:
         raise refused(
-            place,
+            artifact,
             f"outcome '{outcome}': {never} of its {observed.shape[1]} labels are observed in none "
             f"of its {rows} observed test admissions; use a larger test split, or only one ICD "
             "version",

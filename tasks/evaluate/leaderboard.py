@@ -10,161 +10,161 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known
-from tasks.evaluate.leaderboard_entries import (
-    Entrant,
-    Entry,
-    read_entries,
-    same_predictions,
-)
-from tasks.evaluate.rows import counted, counts, spaces_of, valued
+from tasks.evaluate.known import Known
+from tasks.evaluate.leaderboard_cost import seconds_of
+from tasks.evaluate.leaderboard_entries import Entrant, Entry, read_entries, same_predictions
 from tasks.measures.comparisons import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
-
-BASELINE = "tfidf"  # the reference, where the first run has it and none is named
-AFTER_LOOKING = "chosen after looking"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A model's row of an outcome's table; differences are of the pooled macro AUROC."""
-
-    entry: Entry
-    twins: tuple[str, ...]  # entries that predict the same, byte for byte
-    macro: Seeded
-    micro: Seeded
-    to_reference: Seeded | None  # None: it is the reference
-    holm: float | None  # its p-value among all comparisons of the outcome
-    to_best: Seeded | None  # None: it is the best row, which was chosen after looking
+from tasks.metrics_table import counted, to_table
+from tasks.standings import AFTER_LOOKING, Board, Number, Standing, Standings
 
 
 @dataclass(frozen=True)
-class Board:
-    """An outcome's leaderboard, the highest macro AUROC first."""
+class Ranking:
+    """The board of an outcome, and what it was made from."""
 
+    board: Board
     known: Known
-    reference: str
-    best: str
-    standings: tuple[Standing, ...]  # each distinct model once
-
-    @property
-    def outcome(self) -> str:
-        return self.known.outcome
-
-    @property
-    def labels_defined(self) -> int:
-        return self.standings[0].entry.checkpoints[0].defined[None]
-
-    @property
-    def comparisons(self) -> int:
-        """How many p-values Holm's correction is over."""
-        return sum(standing.to_reference is not None for standing in self.standings)
+    entries: Mapping[str, Entry]  # by name, each distinct model once
 
 
-def boards(entrants: Sequence[Entrant], reference: str | None) -> list[Board]:
+def write_standings(
+    out: Path, entrants: Sequence[Entrant], reference: str | None
+) -> dict[str, int]:
+    """Write `metrics.parquet` and `standings.json`; nothing unless all runs could be compared."""
+    ranked = rankings(entrants, reference)
+    table = to_table(row for ranking in ranked for row in ranking_rows(ranking))
+    tables.write(out / "metrics.parquet", schemas.METRICS, table)
+    Standings(
+        seeds=entrants[0].seeds,
+        boards=tuple(ranking.board for ranking in ranked),
+        seconds={name: took for entrant in entrants for name, took in seconds_of(entrant).items()},
+    ).write(out)
+    return {"rows": len(table), "outcomes": len(ranked), "runs": len(entrants)}
+
+
+def rankings(entrants: Sequence[Entrant], reference: str | None) -> list[Ranking]:
     """Rank and compare the models of every outcome.
 
     Args:
-        reference: "run/variant"; None: the first run's TF-IDF, or else its first model.
+        reference: "run/variant"; None: the first run's baseline, or else its first model.
 
     Raises EvaluationError where the runs cannot be compared or the reference is not among them.
     """
-    return [board(*read_entries(outcome, entrants), reference) for outcome in entrants[0].outcomes]
+    return [rank(*read_entries(outcome, entrants), reference) for outcome in entrants[0].outcomes]
 
 
-def board(known: Known, entries: Sequence[Entry], reference: str | None = None) -> Board:
+def rank(known: Known, entries: Sequence[Entry], reference: str | None = None) -> Ranking:
     """Compare an outcome's entries with the reference and with the best of them."""
     first_of = same_predictions(entries)
-    distinct = list({entry.name: entry for entry in first_of.values()}.values())
+    distinct = {entry.name: entry for entry in first_of.values()}
     base = first_of[_reference(entries, reference).name]
-    patients = known.patients
-    macro = {entry.name: over_seeds(entry.trained("macro"), patients) for entry in distinct}
-    best = max(distinct, key=lambda entry: _or_lowest(macro[entry.name].value))
-    compared = [entry for entry in distinct if entry is not base]
-    apart = {entry.name: _difference(entry, base, known) for entry in compared}
-    adjusted = _adjusted({name: found.p_value for name, found in apart.items()})
+    trained = {name: entry.trained("macro") for name, entry in distinct.items()}
+    macro = {name: over_seeds(model, known.patients) for name, model in trained.items()}
+    best = max(distinct, key=lambda name: _or_lowest(macro[name].value))
+
+    def apart(name: str, other: str) -> Number | None:
+        if name == other:
+            return None
+        return _number(difference_over_seeds(trained[name], trained[other], known.patients))
+
+    to_reference = {name: apart(name, base.name) for name in distinct}
+    adjusted = _adjusted(to_reference)
     standings = [
         Standing(
-            entry=entry,
-            twins=tuple(
-                name for name, one in first_of.items() if one is entry and name != entry.name
-            ),
-            macro=macro[entry.name],
-            micro=over_seeds(entry.trained("micro"), patients),
-            to_reference=apart.get(entry.name),
-            holm=adjusted.get(entry.name),
-            to_best=None if entry is best else _difference(entry, best, known),
+            name=name,
+            seeds=len(entry.seeds),
+            deterministic=entry.deterministic,
+            one_checkpoint=trained[name].one_checkpoint,
+            twins=tuple(other for other, one in first_of.items() if one is entry and other != name),
+            macro=_number(macro[name]),
+            micro=_number(over_seeds(entry.trained("micro"), known.patients)),
+            by_seed=tuple(_or_none(estimate.value) for estimate in trained[name].estimates),
+            spread=_or_none(trained[name].spread),
+            to_reference=to_reference[name],
+            holm=adjusted.get(name),
+            to_best=apart(name, best),
         )
-        for entry in distinct
+        for name, entry in distinct.items()
     ]
-    standings.sort(key=lambda one: -_or_lowest(one.macro.value))
-    return Board(known, base.name, best.name, tuple(standings))
+    board = Board(
+        outcome=known.outcome,
+        admissions=len(known.hadm_id),
+        labels=known.labels,
+        labels_defined=base.checkpoints[0].defined[None],
+        reference=base.name,
+        best=best,
+        standings=tuple(sorted(standings, key=lambda row: -_or_lowest(row.macro.value))),
+    )
+    return Ranking(board, known, distinct)
 
 
-def board_rows(found: Board) -> Iterator[dict[str, Any]]:
+def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
     """Each entry over its seeds (a seed of None), by code system; its checkpoints; two comparisons.
 
     Models that predict the same have the same rows, each under its own run.
     """
-    bases = {space: counts(found.known, space) for space in spaces_of(found.known)}
-    for standing in found.standings:
-        for name in (standing.entry.name, *standing.twins):
+    bases = {of.code_system: of.row for of in ranking.known.sets}
+    for standing in ranking.board.standings:
+        for name in (standing.name, *standing.twins):
             run, _, variant = name.partition("/")
             rows = [
-                *_entry_rows(standing.entry, found.known.patients, bases),
-                *({**bases[None], **row} for row in _compared(standing, found)),
+                *_entry_rows(ranking.entries[standing.name], ranking.known.patients, bases),
+                *({**bases[None], **row} for row in _difference_rows(standing, ranking.board)),
             ]
             for row in rows:
-                against = row.pop("against", "")
-                yield {"seed": None, **row, "run": run, "variant": variant + against}
+                yield {"seed": None, **row, "run": run, "variant": variant}
 
 
 def _entry_rows(
-    entry: Entry, patients: NDArray[np.int64], bases: Mapping[int | None, dict[str, Any]]
+    entry: Entry, patients: NDArray[np.int64], bases: Mapping[str | None, dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     how = "deterministic" if entry.deterministic else "count"
     for space, base in bases.items():
         for average in entry.averages(space):
             model, metric = entry.trained(average, space), f"auroc_{average}"
-            yield base | _told(metric, over_seeds(model, patients))
+            yield base | _row(metric, _number(over_seeds(model, patients)))
             if not math.isnan(model.spread):
                 words = "standard deviation over seeds"
                 yield base | counted(f"{metric}_seed_sd", model.spread, words)
             for seed, checkpoint in entry.by_seed():
                 alone = over_seeds(Trained((checkpoint.aurocs[average, space],)), patients)
-                yield base | {"seed": seed} | _told(metric, alone)
+                yield base | {"seed": seed} | _row(metric, _number(alone))
         yield base | counted("labels_defined", entry.checkpoints[0].defined[space])
         yield base | counted("seeds", len(entry.seeds), how)
 
 
-def _compared(standing: Standing, found: Board) -> Iterator[dict[str, Any]]:
+def _difference_rows(standing: Standing, board: Board) -> Iterator[dict[str, Any]]:
+    metric = "auroc_macro_difference"
     if (apart := standing.to_reference) is not None:
-        against = {"against": f"-{found.reference}"}
-        yield against | _told("auroc_macro_difference", apart)
-        yield against | counted("auroc_macro_difference_p", apart.p_value, apart.method)
-        words = f"{apart.method}; Holm over {found.comparisons} comparisons"
-        yield against | counted(
-            "auroc_macro_difference_p_holm",
-            math.nan if standing.holm is None else standing.holm,
-            words,
-        )
+        against = {"against": board.reference}
+        yield against | _row(metric, apart)
+        yield against | {"metric": f"{metric}_p", "method": apart.method, "value": apart.p_value}
+        words = f"{apart.method}; Holm over {board.comparisons} comparisons"
+        yield against | {"metric": f"{metric}_p_holm", "method": words, "value": standing.holm}
     if (apart := standing.to_best) is not None:
-        against = {"against": f"-{found.best}"}
-        words = f"{AFTER_LOOKING}; {apart.method}"
-        yield against | _told("auroc_macro_difference_to_best", apart) | {"method": words}
-        yield against | counted("auroc_macro_difference_to_best_p", apart.p_value, words)
+        chosen = {"against": board.best, "method": f"{AFTER_LOOKING}; {apart.method}"}
+        yield _row(f"{metric}_to_best", apart) | chosen
+        yield {"metric": f"{metric}_to_best_p", "value": apart.p_value} | chosen
+
+
+def _row(metric: str, number: Number) -> dict[str, Any]:
+    return {"metric": metric, **number.model_dump(exclude={"p_value"})}
 
 
 def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
     by_name = {entry.name: entry for entry in entries}
     if wanted is None:
-        return by_name.get(f"{entries[0].run}/{BASELINE}", entries[0])
+        own = (entry for entry in entries if entry.run == entries[0].run)
+        return next((entry for entry in own if entry.variant.baseline), entries[0])
     if wanted not in by_name:
         raise EvaluationError(
             f"the reference '{wanted}' is none of the {len(by_name)} models that are compared: "
@@ -173,20 +173,25 @@ def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
     return by_name[wanted]
 
 
-def _difference(first: Entry, second: Entry, known: Known) -> Seeded:
-    return difference_over_seeds(first.trained("macro"), second.trained("macro"), known.patients)
+def _adjusted(differences: Mapping[str, Number | None]) -> dict[str, float]:
+    """Holm's p-values; an undefined one is no comparison and has none."""
+    p_values = {
+        name: number.p_value
+        for name, number in differences.items()
+        if number and number.p_value is not None
+    }
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
-def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's p-values; an undefined one is no comparison and stays undefined."""
-    known = [name for name, p_value in p_values.items() if not math.isnan(p_value)]
-    adjusted = holm([p_values[name] for name in known])
-    return {**p_values, **dict(zip(known, adjusted, strict=True))}
+def _number(seeded: Seeded) -> Number:
+    ends = ("value", "low", "high", "p_value")
+    known = {name: _or_none(getattr(seeded, name)) for name in ends}
+    return Number(method=seeded.method, **known)
 
 
-def _told(metric: str, seeded: Seeded) -> dict[str, Any]:
-    return valued(metric, seeded.found, seeded.method)
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _or_lowest(value: float) -> float:
-    return -1.0 if math.isnan(value) else value
+def _or_lowest(value: float | None) -> float:
+    return -1.0 if value is None or math.isnan(value) else value

@@ -3,46 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
+from tasks import schemas, tables
 from tasks.evaluate.leaderboard_entries import Entrant
-from tasks.report.facts import read_arms
 from tasks.store import MANIFEST
-
-USES_CLINICAL = "fused"  # the arm to which the clinical adapter's pretraining is counted
-CLINICAL = "clinical"
+from tasks.variants import read_variants
 
 
 def seconds_of(entrant: Entrant) -> dict[str, float]:
     """Entry name -> seconds, a mean over seeds; an entry whose history is not there is left out.
 
-    An arm's are of its history, with the clinical adapter's where it is fused. What no
-    history tells of (TF-IDF) took as long as its step, by the manifest.
+    A member's are of its history, with those of the adapters that it shares with others. What has
+    no history (a baseline) took as long as the step that predicted, by the manifest.
     """
     seconds: dict[str, list[float]] = {}
-    before = _trained(entrant.clinical).get(CLINICAL, 0.0) if entrant.clinical else 0.0
-    for seed, variants in entrant.predictions.items():
-        arms = _trained(entrant.adapters[seed]) if seed in entrant.adapters else {}
-        for variant, places in variants.items():
-            took = arms.get(variant)
-            if took is not None:
-                took += before if variant == USES_CLINICAL else 0.0
-            elif places:
-                took = _of_step(next(iter(places.values())))
-            if took is not None:
-                seconds.setdefault(f"{entrant.run}/{variant}", []).append(took)
-    return {name: mean(found) for name, found in seconds.items()}
+    for seed, artifacts in entrant.predictions.items():
+        shared = [entrant.clinical] if entrant.clinical else []
+        histories = _histories([*entrant.adapters.get(seed, ()), *shared])
+        for variant, folders in read_variants(artifacts).values():
+            if not variant.is_model:
+                continue
+            if variant.member in histories:
+                took = sum(histories.get(name, 0.0) for name in variant.trained)
+            else:
+                took = sum(map(_of_step, {folder.parent for folder in folders}))
+            if took:
+                seconds.setdefault(f"{entrant.run}/{variant.name}", []).append(took)
+    return {name: mean(of_seeds) for name, of_seeds in seconds.items()}
 
 
-def _trained(place: Path) -> dict[str, float]:
-    """Arm -> seconds of training, over all histories below the place."""
-    found: dict[str, float] = {}
-    for arm in read_arms({"": place}):
-        found[arm.name] = found.get(arm.name, 0.0) + arm.seconds
-    return found
+def _histories(artifacts: Iterable[Path]) -> dict[str, float]:
+    """Member or shared adapter -> seconds of training, over all histories of these artifacts."""
+    seconds: dict[str, float] = {}
+    for artifact in artifacts:
+        latest: dict[str, float] = {}
+        for path in artifact.rglob("history.parquet"):
+            for row in tables.read(path, schemas.HISTORY, ["arm", "seconds"]).to_pylist():
+                latest[row["arm"]] = max(latest.get(row["arm"], 0.0), row["seconds"])
+        for name, took in latest.items():
+            seconds[name] = seconds.get(name, 0.0) + took
+    return seconds
 
 
-def _of_step(place: Path) -> float | None:
-    manifest = place / MANIFEST
-    return float(json.loads(manifest.read_text())["seconds"]) if manifest.is_file() else None
+def _of_step(artifact: Path) -> float:
+    manifest = artifact / MANIFEST
+    facts = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    return float(facts.get("seconds", 0.0))

@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
-from tasks.evaluate.rows import WITHOUT, label_groups, measure, spaces_of
+from tasks.evaluate.inputs import read_known, read_scores
+from tasks.evaluate.known import Known
+from tasks.evaluate.rows import measure
 from tasks.keys import sha256_of
 from tasks.measures.estimates import Estimate
 from tasks.measures.seeds import Trained
+from tasks.variants import Variant, read_variants
 
 
 @dataclass(frozen=True)
@@ -27,26 +30,31 @@ class Entrant:
     run: str
     cohort: Path
     outcomes: Mapping[str, Path]
-    predictions: Mapping[int, Mapping[str, Mapping[str, Path]]]  # seed -> variant -> outcome
-    adapters: Mapping[int, Path] = field(default_factory=dict)  # seed -> where its history is
+    predictions: Mapping[int, Sequence[Path]]  # seed -> artifacts of predictions
+    adapters: Mapping[int, Sequence[Path]] = field(default_factory=dict)  # seed -> one a member
     clinical: Path | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.predictions)
 
-    def variants(self, outcome: str) -> list[str]:
-        """The models that predict the outcome; none with an adapter zeroed."""
-        found = next(iter(self.predictions.values()))
-        return [name for name in found if WITHOUT not in name and outcome in found[name]]
+    def models(self, outcome: str) -> dict[str, tuple[Variant, list[Path]]]:
+        """The variants that predict the outcome: name -> record, test predictions of each seed."""
+        models: dict[str, tuple[Variant, list[Path]]] = {}
+        for artifacts in self.predictions.values():
+            for name, (variant, folders) in read_variants(artifacts).items():
+                paths = [folder / outcome for folder in folders if (folder / outcome).is_dir()]
+                if variant.is_model and paths:
+                    models.setdefault(name, (variant, []))[1].append(paths[0] / "test.parquet")
+        return models
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """One trained model's ranking of an outcome, by code system (None: pooled)."""
 
-    aurocs: Mapping[tuple[str, int | None], Estimate]  # ("macro", ...), ("micro", ...), ...
-    defined: Mapping[int | None, int]  # labels with a case and a control
+    aurocs: Mapping[tuple[str, str | None], Estimate]  # ("macro", ...), ("micro", ...), ...
+    defined: Mapping[str | None, int]  # labels with a case and a control
 
 
 @dataclass(frozen=True)
@@ -54,27 +62,27 @@ class Entry:
     """A model of a run on one outcome, with its checkpoints: one a seed, or one for all seeds."""
 
     run: str
-    variant: str
+    variant: Variant
     seeds: tuple[int, ...]
     checkpoints: tuple[Checkpoint, ...]
     prints: tuple[str, ...]  # SHA-256 of each seed's predictions
 
     @property
     def name(self) -> str:
-        return f"{self.run}/{self.variant}"
+        return f"{self.run}/{self.variant.name}"
 
     @property
     def deterministic(self) -> bool:
         """Whether several seeds made the same predictions, byte for byte."""
         return len(self.seeds) > 1 and len(self.checkpoints) == 1
 
-    def averages(self, space: int | None) -> list[str]:
+    def averages(self, space: str | None) -> list[str]:
         """What is averaged over the labels of a code system: macro, micro, ..."""
-        return [average for average, of in self.checkpoints[0].aurocs if of == space]
+        return [average for average, system in self.checkpoints[0].aurocs if system == space]
 
-    def trained(self, average: str, space: int | None = None) -> Trained:
+    def trained(self, average: str, space: str | None = None) -> Trained:
         """An average AUROC of each checkpoint."""
-        estimates = tuple(one.aurocs[average, space] for one in self.checkpoints)
+        estimates = tuple(checkpoint.aurocs[average, space] for checkpoint in self.checkpoints)
         return Trained(estimates, self.deterministic)
 
     def by_seed(self) -> Iterator[tuple[int, Checkpoint]]:
@@ -95,9 +103,9 @@ def read_entries(outcome: str, entrants: Sequence[Entrant]) -> tuple[Known, list
     _refuse_other_worlds(outcome, known, entrants)
     ranked: dict[str, Checkpoint] = {}
     entries = [
-        _entry(entrant, variant, known, admissions, ranked)
+        _entry(entrant, *model, known, admissions, ranked)
         for entrant in entrants
-        for variant in entrant.variants(outcome)
+        for model in entrant.models(outcome).values()
     ]
     if not entries:
         raise EvaluationError(
@@ -117,33 +125,32 @@ def same_predictions(entries: Sequence[Entry]) -> dict[str, Entry]:
 
 def _entry(
     entrant: Entrant,
-    variant: str,
+    variant: Variant,
+    paths: Sequence[Path],
     known: Known,
     admissions: pa.Table,
     ranked: dict[str, Checkpoint],
 ) -> Entry:
     """Rank each seed's predictions, but never the same bytes twice."""
     prints = []
-    for variants in entrant.predictions.values():
-        path = predictions_of(variants[variant][known.outcome], variant, known.outcome)
+    for path in paths:
         prints.append(sha256_of(path))
         if prints[-1] not in ranked:
-            scores = read_scores(f"{entrant.run}/{variant}", path, known, admissions)
-            measured = measure(variant, scores, known)
+            scores = read_scores(f"{entrant.run}/{variant.name}", path, known, admissions)
+            measured = measure(variant.name, known.sample(scores), known)
             defined = {
-                space: int(measured.labels.defined(label_groups(known, space)).sum())
-                for space in spaces_of(known)
+                of.code_system: int(measured.labels.defined(of.groups).sum()) for of in known.sets
             }
             ranked[prints[-1]] = Checkpoint(measured.aurocs, defined)
     distinct = prints if len(set(prints)) > 1 else prints[:1]
-    checkpoints = tuple(ranked[one] for one in distinct)
+    checkpoints = tuple(ranked[sha256] for sha256 in distinct)
     return Entry(entrant.run, variant, entrant.seeds, checkpoints, tuple(prints))
 
 
 def _refuse_other_worlds(outcome: str, known: Known, entrants: Sequence[Entrant]) -> None:
     """Every run must have the first one's test admissions and labels of the outcome."""
     first = entrants[0]
-    seen = {(first.cohort, first.outcomes[outcome])}
+    checked = {(first.cohort, first.outcomes[outcome])}
     for other in entrants[1:]:
         if set(other.outcomes) != set(first.outcomes):
             raise EvaluationError(
@@ -151,15 +158,15 @@ def _refuse_other_worlds(outcome: str, known: Known, entrants: Sequence[Entrant]
                 f"{_listed(first.outcomes)}, '{other.run}' {_listed(other.outcomes)}; give both "
                 "the same ingest.outcomes"
             )
-        place = (other.cohort, other.outcomes[outcome])
-        if place not in seen:
-            theirs = read_known(outcome, place[1], read_admissions(place[0]))
+        cohort, path = other.cohort, other.outcomes[outcome]
+        if (cohort, path) not in checked:
+            theirs = read_known(outcome, path, read_admissions(cohort))
             _refuse_another(known, theirs, first.run, other.run)
-            seen.add(place)
+            checked.add((cohort, path))
 
 
 def _refuse_another(ours: Known, theirs: Known, run: str, other: str) -> None:
-    labels = [_labels(one) for one in (ours, theirs)]
+    labels = [_labels(known) for known in (ours, theirs)]
     same = np.array_equal(ours.hadm_id, theirs.hadm_id) and labels[0] == labels[1]
     what = f"runs '{run}' and '{other}' cannot be compared on outcome '{ours.outcome}'"
     if not same:

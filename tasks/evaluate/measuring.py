@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,39 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known, predictions_of, read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import read_known, read_scores
+from tasks.evaluate.known import Known
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.probability_rows import probability_rows
 from tasks.evaluate.rows import (
-    BEST,
-    WITHOUT,
     Measured,
     bootstrap_rows,
     change_rows,
     comparison_rows,
     measure,
     share_rows,
-    to_table,
     variant_rows,
 )
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
 from tasks.measures.curves import FALSE_POSITIVE_RATES, RECALLS
+from tasks.measures.sample import Sample
+from tasks.metrics_table import to_table
 from tasks.reporting import Reading, report
+from tasks.variants import BEST, Variant, read_variants, write_records
 
 _Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be measured, as places on disk."""
+    """What is to be measured, as paths on disk."""
 
     cohort: Path
     outcomes: Mapping[str, Path]
-    predictions: Mapping[str, Mapping[str, Path]]  # variant -> outcome -> place
+    predictions: Sequence[Path]  # artifacts, the first one's member first
     perplexity: Path | None = None
     truth: Path | None = None
     subgroups: bool = True
@@ -51,15 +53,19 @@ class Work:
 
 
 def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, int]:
-    """Write `metrics.parquet` and `curves.parquet`; nothing unless all of it could be measured."""
+    """Write `metrics.parquet`, `curves.parquet` and `variants.json`.
+
+    Nothing unless all of it could be measured.
+    """
     admissions = read_admissions(work.cohort)
+    predicted = read_variants(work.predictions)
     rows: _Rows = []
     curves: _Rows = []
-    for outcome, place in work.outcomes.items():
-        known = read_known(outcome, place, admissions)
-        validation = read_known(outcome, place, admissions, "validation")
-        found, points = _Outcome(work, known, validation, admissions).measured()
-        rows += found
+    for outcome, path in work.outcomes.items():
+        known = read_known(outcome, path, admissions)
+        validation = read_known(outcome, path, admissions, "validation")
+        outcome_rows, points = _Outcome(work, known, validation, admissions, predicted).measured()
+        rows += outcome_rows
         curves += points
     if work.perplexity is not None:
         rows += perplexity_rows(work.perplexity)
@@ -67,21 +73,34 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
     drawn = pa.Table.from_pylist(curves, schemas.CURVES)
     tables.write(out / "curves.parquet", schemas.CURVES, drawn)
-    return {"rows": len(table), "outcomes": len(work.outcomes), "variants": len(work.predictions)}
+    has_best = any(row["variant"] == BEST.name for row in rows)
+    write_records(out, [*(variant for variant, _ in predicted.values()), *[BEST] * has_best])
+    return {"rows": len(table), "outcomes": len(work.outcomes), "variants": len(predicted)}
 
 
 class _Outcome:
     """The measuring of one outcome; one variant's logits are in memory at a time."""
 
-    def __init__(self, work: Work, known: Known, validation: Known, admissions: pa.Table) -> None:
+    def __init__(
+        self,
+        work: Work,
+        known: Known,
+        validation: Known,
+        admissions: pa.Table,
+        predicted: Mapping[str, tuple[Variant, Sequence[Path]]],
+    ) -> None:
         self.work = work
         self.known = known
         self.validation = validation
         self.admissions = admissions
-        self.variants = [
-            name for name in work.predictions if known.outcome in work.predictions[name]
-        ]
-        if not self.variants:
+        self.folders = {
+            name: folder / known.outcome
+            for name, (_, folders) in predicted.items()
+            for folder in folders
+            if (folder / known.outcome).is_dir()
+        }
+        self.variants = [predicted[name][0] for name in self.folders]
+        if not any(variant.is_model for variant in self.variants):
             raise EvaluationError(
                 f"no variant has predictions for outcome '{known.outcome}' "
                 f"({len(known.hadm_id)} test admissions); run finetune anew"
@@ -89,29 +108,31 @@ class _Outcome:
 
     def measured(self) -> tuple[_Rows, _Rows]:
         """The outcome's metric rows and ROC points."""
-        models = [name for name in self.variants if WITHOUT not in name]
+        models = [variant for variant in self.variants if variant.is_model]
         best, given = self._best()
         rows: _Rows = []
         curves: _Rows = []
         ranked: list[Measured] = []
-        for variant in models:
-            scores = self._scores(variant)
-            ranked.append(measure(variant, scores, self.known))
+        for model in models:
+            sample = self._sample(model.name)
+            ranked.append(measure(model.name, sample, self.known))
             report(Reading(len(ranked), len(models), f"models on {self.known.outcome}"))
             rows += variant_rows(ranked[-1], self.known)
             curves += self._curves(ranked[-1])
-            found, points = self._probabilities(variant, scores)
-            rows += found
+            probabilities, points = self._probabilities(model.name, sample)
+            rows += probabilities
             curves += points
             if best is not None:
-                same = ranked[-1] if given is None else measure(variant, scores, self.known, given)
+                same = ranked[-1]
+                if given is not None:
+                    same = measure(model.name, replace(sample, observed=given), self.known)
                 rows += share_rows(same, best, self.known)
-            if variant == models[0]:
-                rows += self._zeroed_rows(variant, scores)
+            if model is models[0]:
+                rows += self._ablation_rows(model, sample)
                 draws = self.work.bootstrap_draws
-                rows += bootstrap_rows(ranked[0], scores, self.known, draws) if draws else []
+                rows += bootstrap_rows(ranked[0], sample, self.known, draws) if draws else []
                 if self.work.subgroups:
-                    rows += subgroup_rows(variant, scores, self.known, self.work.smallest_cell)
+                    rows += subgroup_rows(model.name, sample, self.known, self.work.smallest_cell)
         for other in ranked[1:]:
             rows += comparison_rows(ranked[0], other, self.known)
         if best is not None:
@@ -120,34 +141,32 @@ class _Outcome:
 
     def _best(self) -> tuple[Measured | None, NDArray[np.bool_] | None]:
         """The best reachable ranking, and the cells that it is known for (None: all of them)."""
-        found = read_best(self.work.truth, self.known) if self.work.truth else None
-        if found is None:
+        truth = read_best(self.work.truth, self.known) if self.work.truth else None
+        if truth is None:
             return None, None
-        scores, given = found
+        scores, given = truth
         cells = given & self.known.observed
         whole = bool((cells == self.known.observed).all())
-        return measure(BEST, scores, self.known, cells), None if whole else cells
+        best = measure(BEST.name, self.known.sample(scores, cells), self.known)
+        return best, None if whole else cells
 
-    def _zeroed_rows(self, variant: str, scores: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
-        """What is left of the first model with one of its adapters zeroed."""
-        for name in self.variants:
-            if name.startswith(variant + WITHOUT):
-                zeroed = self._scores(name)
-                yield from change_rows(name, zeroed, scores, self.known)
-                yield from variant_rows(measure(name, zeroed, self.known), self.known)
+    def _ablation_rows(self, model: Variant, sample: Sample) -> Iterator[dict[str, Any]]:
+        """What is left of the first model without one of its summands."""
+        for variant in self.variants:
+            if variant.ablates and variant.member == model.member:
+                ablated = self._sample(variant.name)
+                yield from change_rows(variant.name, ablated.scores, sample.scores, self.known)
+                yield from variant_rows(measure(variant.name, ablated, self.known), self.known)
 
-    def _probabilities(self, variant: str, scores: NDArray[np.float32]) -> tuple[_Rows, _Rows]:
+    def _probabilities(self, variant: str, sample: Sample) -> tuple[_Rows, _Rows]:
         """What is fitted on validation and measured on test: calibration, F1, net benefit."""
-        fitted_on = self._scores(variant, "validation")
-        return probability_rows(
-            variant, scores, fitted_on, self.known, self.validation, self.work.smallest_cell
-        )
+        validation = self._sample(variant, "validation")
+        return probability_rows(variant, sample, validation, self.known, self.work.smallest_cell)
 
-    def _scores(self, variant: str, split: str = "test") -> NDArray[np.float32]:
-        place = self.work.predictions[variant][self.known.outcome]
-        path = predictions_of(place, variant, self.known.outcome, split)
+    def _sample(self, variant: str, split: str = "test") -> Sample:
+        path = self.folders[variant] / f"{split}.parquet"
         known = self.known if split == "test" else self.validation
-        return read_scores(variant, path, known, self.admissions, split)
+        return known.sample(read_scores(variant, path, known, self.admissions, split))
 
     def _curves(self, measured: Measured) -> Iterator[dict[str, Any]]:
         """The ROC and the precision-recall curve, means over the defined labels."""

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import schemas
-from tasks.evaluate.reading import read_table, refused, table_of
-from tasks.evaluate.rows import valued
+from tasks.data.reading import read_table, refused, table_of
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval
+from tasks.metrics_table import NEXT_TOKEN, valued
 
-OUTCOME = "next token"
 _METHOD = "token-weighted ratio, delta method over patients"
 
 
@@ -46,7 +45,7 @@ def perplexity_rows(place: Path) -> Iterator[dict[str, Any]]:
         yield valued(metric, replace(found, value=value, low=low, high=high), _METHOD) | {
             "variant": "clinical",
             "split": "validation",
-            "outcome": OUTCOME,
+            "outcome": NEXT_TOKEN,
             "n": len(table),
             "n_patients": int(patients.max()) + 1,
             "positives": 0,

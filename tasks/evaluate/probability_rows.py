@@ -6,18 +6,15 @@ outcome has labels enough how each admission's are ranked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.evaluate.inputs import Known
-from tasks.evaluate.label_sets import LabelSets
-from tasks.evaluate.rows import counted, valued
+from tasks.evaluate.known import Known
 from tasks.measures.calibration import Calibration, calibration
 from tasks.measures.coding import DEPTHS, coding
-from tasks.measures.columns import labels_with
 from tasks.measures.decisions import THRESHOLDS, net_benefit
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import METHOD, interval
@@ -27,9 +24,11 @@ from tasks.measures.recalibration import (
     recalibrate,
     unchanged,
 )
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import TOO_FEW
 from tasks.measures.thresholds import F1, NEVER, best_thresholds, f1_at
 from tasks.measures.wilson import Z
+from tasks.metrics_table import WITHHELD, counted, valued
 
 LEAST_RANKED = 15  # labels: with fewer, precision at 15 says nothing
 RECALIBRATED = "_recalibrated"
@@ -40,103 +39,115 @@ Floats = NDArray[np.float64]
 
 
 def probability_rows(
-    variant: str,
-    scores: NDArray[np.float32],
-    validation_scores: NDArray[np.float32],
-    known: Known,
-    validation: Known,
-    smallest: int = 10,
+    variant: str, sample: Sample, validation: Sample, known: Known, smallest: int = 10
 ) -> tuple[_Rows, _Rows]:
     """The rows of schemas.METRICS, and the points of schemas.CURVES.
 
     Args:
-        scores: [test admissions, labels], logits; of classes the log-odds of their softmax.
-        validation_scores: [validation admissions, labels], likewise.
+        sample: of the test split; its scores are logits, of classes the log-odds of their softmax.
+        validation: likewise.
         smallest: no point of a curve is of fewer cells.
     """
-    sets = LabelSets(known)
-    given = (scores, known.cases, known.observed)
-    learned = (validation_scores, validation.cases, validation.observed)
-    line = recalibrate(*learned)
-    thresholds = best_thresholds(*learned)
-    measured = {"": unchanged(known.labels), RECALIBRATED: line}
-    labels = labels_with(known.cases, known.observed, LEAST_CASES, 1)
+    line = recalibrate(validation)
+    thresholds = best_thresholds(validation)
+    lines = {"": unchanged(known.labels), RECALIBRATED: line}
+    labels = sample.labels_with(LEAST_CASES, 1)
     rows: _Rows = []
     curves: _Rows = []
-    calibrated = calibration(*given, known.patients, labels, known.cells, list(measured.values()))
-    for suffix, found in zip(measured, calibrated, strict=True):
-        rows += _calibration_rows(found, sets, suffix)
-        curves += _reliability_points(found, suffix, smallest)
-    rows += _threshold_rows(thresholds, f1_at(thresholds, *given, sets.spaces), sets)
-    rows += _coding_rows(scores, sets)
-    curves += _benefit_points(scores, known, labels, line)
+    calibrated = calibration(sample, labels, list(lines.values()))
+    for suffix, measured in zip(lines, calibrated, strict=True):
+        rows += _calibration_rows(measured, known, suffix)
+        curves += _reliability_points(measured, suffix, smallest)
+    f1 = f1_at(thresholds, sample, [of.labels for of in known.sets])
+    rows += _threshold_rows(thresholds, f1, known)
+    rows += _coding_rows(sample, known)
+    curves += _benefit_points(sample, labels, line)
     base = {"variant": variant, "outcome": known.outcome}
     return [base | row for row in rows], [base | point for point in curves]
 
 
-def _calibration_rows(found: Calibration, sets: LabelSets, suffix: str) -> Iterator[dict[str, Any]]:
+def _label_rows(
+    known: Known, metrics: Mapping[str, tuple[Floats, ...]], method: str
+) -> Iterator[dict[str, Any]]:
+    """A row a label and metric, where there is a value.
+
+    Args:
+        metrics: name -> value, and where there are intervals low and high, NaN of too few
+            patients; [labels] each.
+    """
+    for metric, columns in metrics.items():
+        for label in np.flatnonzero(~np.isnan(columns[0])):
+            numbers = [float(column[label]) for column in columns]
+            few = np.isnan(numbers).any()
+            yield known.sets[known.group[label]].row | {
+                "code": known.codes[label],
+                "positives": int(known.positives[label]),
+                "metric": metric,
+                "method": f"{WITHHELD}: {TOO_FEW}" if few else method,
+                **dict(zip(("value", "low", "high"), numbers, strict=False)),
+            }
+
+
+def _calibration_rows(found: Calibration, known: Known, suffix: str) -> Iterator[dict[str, Any]]:
     share, real = (0.0, 1.0), (-np.inf, np.inf)
     with_interval = {
         "brier": _bounded(found.brier, found.brier_error, share),
         "calibration_slope": _bounded(found.slope, found.slope_error, real),
         "calibration_intercept": _bounded(found.intercept, found.intercept_error, real),
     }
-    yield from sets.of_labels({f"{k}{suffix}": v for k, v in with_interval.items()}, METHOD)
-    yield from sets.of_labels({f"ece{suffix}": (found.ece,)}, BINNED)
+    yield from _label_rows(known, {f"{k}{suffix}": v for k, v in with_interval.items()}, METHOD)
+    yield from _label_rows(known, {f"ece{suffix}": (found.ece,)}, BINNED)
     measured = np.zeros(len(found.brier), bool)
     measured[found.labels] = True
-    for base, labels in sets.by_band:
-        own = labels & measured
-        count = int(own.sum())
+    for of in (of for whole in known.sets for of in (whole, *whole.bands)):
+        labels = of.labels & measured
+        count = int(labels.sum())
         if not suffix:
-            yield base | counted("labels_calibrated", count, "count")
+            yield of.row | counted("labels_calibrated", count)
         if not count:
             continue
-        influence = found.influence[np.unique(sets.known.cells[own])].sum(0) / count
-        known = np.isfinite(found.brier_error[own]).any()  # of a label that enough patients tell
-        mean = Estimate(float(found.brier[own].mean()), influence, "" if known else TOO_FEW)
-        yield base | valued(f"brier_macro{suffix}", interval(mean, sets.known.patients))
+        influence = found.influence[np.unique(known.groups[labels])].sum(0) / count
+        enough = np.isfinite(found.brier_error[labels]).any()  # of a label with enough patients
+        mean = Estimate(float(found.brier[labels].mean()), influence, "" if enough else TOO_FEW)
+        yield of.row | valued(f"brier_macro{suffix}", interval(mean, known.patients))
         for name, values, method in (
             ("ece", found.ece, f"median over labels, {BINNED}"),
             ("calibration_slope", found.slope, "median over labels"),
             ("calibration_intercept", found.intercept, "median over labels"),
         ):
-            defined = values[own & ~np.isnan(values)]
+            defined = values[labels & ~np.isnan(values)]
             if len(defined):
-                yield base | counted(f"{name}_median{suffix}", float(np.median(defined)), method)
+                yield of.row | counted(f"{name}_median{suffix}", float(np.median(defined)), method)
 
 
 def _threshold_rows(
-    thresholds: NDArray[np.float32], found: F1, sets: LabelSets
+    thresholds: NDArray[np.float32], f1: F1, known: Known
 ) -> Iterator[dict[str, Any]]:
     never = thresholds == NEVER
     chosen = np.where(never, np.nan, thresholds.astype(np.float64))
-    yield from sets.of_labels({"threshold": (chosen,)}, CHOSEN)
-    yield from sets.of_labels({"f1": (found.f1,)}, CHOSEN)
-    for place, (name, labels) in enumerate(zip(sets.names, sets.spaces, strict=True)):
-        base = sets.described(labels, name)
-        for metric, mean in (("f1_macro", found.macro[place]), ("f1_micro", found.micro[place])):
-            yield base | valued(metric, interval(mean, sets.known.patients), f"{CHOSEN}; {METHOD}")
-        yield base | counted("labels_never_predicted", int((never & labels).sum()), "count")
+    yield from _label_rows(known, {"threshold": (chosen,)}, CHOSEN)
+    yield from _label_rows(known, {"f1": (f1.f1,)}, CHOSEN)
+    for of, macro, micro in zip(known.sets, f1.macro, f1.micro, strict=True):
+        for metric, mean in (("f1_macro", macro), ("f1_micro", micro)):
+            yield of.row | valued(metric, interval(mean, known.patients), f"{CHOSEN}; {METHOD}")
+        yield of.row | counted("labels_never_predicted", int((never & of.labels).sum()))
 
 
-def _coding_rows(scores: NDArray[np.float32], sets: LabelSets) -> Iterator[dict[str, Any]]:
+def _coding_rows(sample: Sample, known: Known) -> Iterator[dict[str, Any]]:
     """Of each code system, or all together, that has labels enough to be ranked."""
-    known = sets.known
-    wanted = [place for place, space in enumerate(sets.spaces) if space.sum() >= LEAST_RANKED]
-    if known.one_of or not wanted:
+    sets = [of for of in known.sets if of.size >= LEAST_RANKED]
+    if known.one_of or not sets:
         return
-    found = coding(scores, known.cases, known.observed)
-    for place in wanted:
-        rows = known.rows_of(sets.spaces[place])
-        base = sets.described(sets.spaces[place], sets.names[place])
-        means = {f"precision_at_{depth}": found.precision_at(depth, rows) for depth in DEPTHS}
-        means["r_precision"] = found.mean_r_precision(rows)
-        means["mean_average_precision"] = found.mean_average_precision(rows)
+    ranked = coding(sample)
+    for of in sets:
+        rows = known.rows_of(of.labels)
+        means = {f"precision_at_{depth}": ranked.precision_at(depth, rows) for depth in DEPTHS}
+        means["r_precision"] = ranked.mean_r_precision(rows)
+        means["mean_average_precision"] = ranked.mean_average_precision(rows)
         for metric, mean in means.items():
-            yield base | valued(metric, interval(mean, known.patients))
-        bare = int((rows & (found.positives == 0)).sum())
-        yield base | counted("admissions_without_label", bare, "count")
+            yield of.row | valued(metric, interval(mean, known.patients))
+        without = int((rows & (ranked.positives == 0)).sum())
+        yield of.row | counted("admissions_without_label", without)
 
 
 def _reliability_points(found: Calibration, suffix: str, smallest: int) -> Iterator[dict[str, Any]]:
@@ -152,12 +163,12 @@ def _reliability_points(found: Calibration, suffix: str, smallest: int) -> Itera
 
 
 def _benefit_points(
-    scores: NDArray[np.float32], known: Known, labels: NDArray[np.int64], line: Recalibration
+    sample: Sample, labels: NDArray[np.int64], line: Recalibration
 ) -> Iterator[dict[str, Any]]:
     if not len(labels):
         return
-    found = net_benefit(scores, known.cases, known.observed, labels, line)
-    for curve, heights in (("net_benefit", found.model), ("net_benefit_all", found.all)):
+    benefit = net_benefit(sample, labels, line)
+    for curve, heights in (("net_benefit", benefit.model), ("net_benefit_all", benefit.all)):
         for threshold, height in zip(THRESHOLDS, heights, strict=True):
             yield {"curve": curve, "x": float(threshold), "y": float(height)}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.evaluate.config import EvaluateConfig
 from tasks.keys import Artifact
@@ -17,7 +19,7 @@ def evaluate(
     seed: int,
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
-    predictions: Mapping[str, Mapping[str, Artifact]],
+    predictions: tuple[Artifact, ...],
     perplexity: Artifact | None,
 ) -> Artifact:
     """Measure every variant on test.
@@ -25,16 +27,16 @@ def evaluate(
     Args:
         run, seed: the run's name and its training seed, in every metrics row.
         outcomes: outcome -> artifact with its outcomes and labels.
-        predictions: variant -> outcome -> artifact with `test.parquet`, or with
-            `<variant>/<outcome>/test.parquet` among others; the first variant is the
-            one whose labels and subgroups the report shows first.
+        predictions: artifacts that hold `<variant>/variant.json`, the record of what predicted,
+            and `<variant>/<outcome>/{validation,test}.parquet`; of the first one's member the
+            report shows labels and subgroups.
     """
     return measure(
         run=run,
         seed=seed,
         cohort=cohort,
         outcomes=dict(outcomes),
-        predictions={variant: dict(found) for variant, found in predictions.items()},
+        predictions=predictions,
         perplexity=perplexity,
         truth=config.truth,
         subgroups=config.subgroups,
@@ -43,21 +45,21 @@ def evaluate(
     )
 
 
-@step("metrics", version=5)
+@step("metrics", version=6)
 def measure(
     out: Path,
     run: str,
     seed: int,
     cohort: Path,
     outcomes: Mapping[str, Path],
-    predictions: Mapping[str, Mapping[str, Path]],
+    predictions: tuple[Path, ...],
     perplexity: Path | None,
     truth: Path | None,
     subgroups: bool,
     smallest_cell: int,
     bootstrap_draws: int,
 ) -> Counts:
-    """Measure every variant on test: `metrics.parquet` and `curves.parquet`."""
+    """Measure every variant on test: `metrics.parquet`, `curves.parquet`, `variants.json`."""
     from tasks.evaluate.measuring import Work, write_metrics
 
     work = Work(
@@ -71,3 +73,39 @@ def measure(
         bootstrap_draws,
     )
     return write_metrics(out, work, run=run, seed=seed)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A run that enters a leaderboard, with what its finetuning made of each seed."""
+
+    run: str
+    cohort: Artifact
+    outcomes: Mapping[str, Artifact]
+    predictions: Mapping[int, tuple[Artifact, ...]]
+    adapters: Mapping[int, tuple[Artifact, ...]]  # one a member
+    clinical: Artifact
+
+
+def rank(contenders: Sequence[Contender], *, reference: str | None) -> Artifact:
+    """Rank every model of every run over its seeds.
+
+    Args:
+        reference: "run/variant", with which all others are compared; None: the first run's
+            baseline, or else its first model.
+    """
+    entrants = [vars(contender) for contender in contenders]
+    return rank_runs(entrants=entrants, reference=reference)
+
+
+@step("standings", version=1)
+def rank_runs(out: Path, entrants: list[dict[str, Any]], reference: str | None) -> Counts:
+    """Rank runs over their seeds: `metrics.parquet`, and `standings.json` for the leaderboard.
+
+    Args:
+        entrants: the fields of each `Contender`, in the order of the runs.
+    """
+    from tasks.evaluate.leaderboard import write_standings
+    from tasks.evaluate.leaderboard_entries import Entrant
+
+    return write_standings(out, [Entrant(**entrant) for entrant in entrants], reference)

@@ -17,9 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.evaluate.inputs import Known
-from tasks.evaluate.rows import counted, valued
-from tasks.measures.columns import row_blocks
+from tasks.evaluate.known import Known
 from tasks.measures.comparisons import holm
 from tasks.measures.grouped import GroupedAurocs, grouped_aurocs
 from tasks.measures.intervals import (
@@ -29,7 +27,9 @@ from tasks.measures.intervals import (
     difference,
     interval,
 )
+from tasks.measures.sample import Sample, row_blocks
 from tasks.measures.small_samples import FEWEST_PATIENTS
+from tasks.metrics_table import counted, valued
 
 COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))
@@ -51,7 +51,7 @@ class Gap:
 
 
 def subgroup_rows(
-    variant: str, scores: NDArray[np.float32], known: Known, smallest: int
+    variant: str, sample: Sample, known: Known, smallest: int
 ) -> Iterator[dict[str, Any]]:
     """Macro AUROC of a variant within each group of each column, and the column's largest gap.
 
@@ -65,7 +65,7 @@ def subgroup_rows(
             names.append((column, found.tolist()))
             partitions.append(codes.astype(np.int64))
     fewest = max(smallest, FEWEST_PATIENTS)
-    ranked = grouped_aurocs(scores, known.cases, known.observed, known.patients, partitions, fewest)
+    ranked = grouped_aurocs(sample, partitions, fewest)
     cases = _cases_of(known)
     for (column, found), aurocs in zip(names, ranked, strict=True):
         for group, name in enumerate(found):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import Known
+from tasks.evaluate.known import Known
 
 
 def read_best(path: Path, known: Known) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:

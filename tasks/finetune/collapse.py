@@ -12,7 +12,7 @@ import numpy as np
 from tasks.data.outcomes import Outcome, Rows
 from tasks.errors import TrainingError
 from tasks.finetune.config import MemberTraining
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 from tasks.training.watchers.watcher import Run, Step, Watcher
 
 CHANCE = 0.5

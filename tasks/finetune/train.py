@@ -34,6 +34,7 @@ from tasks.finetune.collapse import Collapse
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
+from tasks.measures.ranking import macro_auroc
 from tasks.model.adapters.files import base_name_of
 from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, Summand, new_classifier
@@ -41,7 +42,6 @@ from tasks.model.heads.config import HeadShape
 from tasks.model.heads.losses import masked_bce, masked_cross_entropy
 from tasks.model.heads.start import start_biases, start_from_titles, start_whitening
 from tasks.model.score import Logits, score
-from tasks.ranking import macro_auroc
 from tasks.training.engine import (
     deepspeed_config,
     precision_of,

@@ -24,7 +24,9 @@ from tasks.measures.curves import (
 from tasks.measures.estimates import Bearers, Estimate
 from tasks.measures.influences import influences, lone_cells, standard_error
 from tasks.measures.ranks import Ranked, ranked_labels
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import lone_influence
+from tasks.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -103,36 +105,24 @@ class LabelAurocs:
 
     def _rows(self, groups: Sequence[int] | None) -> list[int]:
         made = range(len(self._sums.influence))  # a group above has no label
-        return [one for one in (made if groups is None else groups) if one in made]
+        return [group for group in (made if groups is None else groups) if group in made]
 
     def _undefined(self) -> Estimate:
         return Estimate(float("nan"), np.zeros(self._sums.influence.shape[1]))
 
 
-def label_aurocs(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    patients: NDArray[np.int64],
-    group: NDArray[np.int64] | None = None,
-    weights: NDArray[np.float64] | None = None,
-) -> LabelAurocs:
+def label_aurocs(sample: Sample) -> LabelAurocs:
     """Rank the observed admissions of every label by their scores.
 
-    Args:
-        scores: [admissions, labels], finite; only their order within a label counts.
-        cases: [admissions, labels], whether the admission has the label.
-        observed: [admissions, labels], whether it is known; unobserved cells are left out.
-        patients: [admissions], whose admission it is, as 0, 1, 2, ...
-        group: [labels], the label's group (its code system) as 0, 1, 2, ...
-        weights: [admissions], how much each counts, 0 or more; None: each counts 1.
+    >>> sample = Sample.of([[0.1], [0.4], [0.4], [0.9]], [[False], [True], [False], [True]])
+    >>> label_aurocs(sample).auroc  # 0.4 beats one control and ties with one, 0.9 beats both
+    array([0.875])
     """
-    labels = scores.shape[1]
-    group = np.zeros(labels, np.int64) if group is None else group
-    sample = _Sample(patients, group, weights, Clusters(patients, weights=weights))
-    tally = _Tally.empty(labels, int(group.max(initial=0)) + 1, len(scores))
-    for ranked in ranked_labels(scores, cases, observed):
-        tally.add(ranked, sample)
+    clusters = Clusters(sample.patients, weights=sample.weights)
+    tally = _Tally.empty(sample)
+    with one_blas_thread():
+        for ranked in ranked_labels(sample):
+            tally.add(ranked, sample, clusters)
     columns, counts = tally.columns, tally.columns[3:].astype(np.int64)
     label, row, share = np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
@@ -144,21 +134,13 @@ def label_aurocs(
         controls=counts[1],
         case_patients=counts[2],
         control_patients=counts[3],
-        group=group,
+        group=sample.groups,
         lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
         bearers=Bearers.of(tally.bearers),
         roc=tally.roc / drawn,
         precision=tally.precision / drawn,
         _sums=_Sums(*tally.sums),
     )
-
-
-@dataclass(frozen=True)
-class _Sample:
-    patients: NDArray[np.int64]  # [admissions]
-    group: NDArray[np.int64]  # [labels]
-    weights: NDArray[np.float64] | None  # [admissions]
-    clusters: Clusters
 
 
 @dataclass(frozen=True)
@@ -183,17 +165,18 @@ class _Tally:
     bearers: list[tuple[int, NDArray[np.int64]]]  # a label, and on whom it rests
 
     @classmethod
-    def empty(cls, labels: int, groups: int, admissions: int) -> _Tally:
-        columns = np.full((7, labels), np.nan)
+    def empty(cls, sample: Sample) -> _Tally:
+        columns = np.full((7, sample.labels), np.nan)
         columns[3:] = 0
         curves = np.zeros(len(FALSE_POSITIVE_RATES)), np.zeros(len(RECALLS))
-        return cls(columns, np.zeros((4, groups, admissions)), *curves, lone=[], bearers=[])
+        sums = np.zeros((4, sample.n_groups, sample.admissions))
+        return cls(columns, sums, *curves, lone=[], bearers=[])
 
-    def add(self, ranked: Ranked, sample: _Sample) -> None:
+    def add(self, ranked: Ranked, sample: Sample, clusters: Clusters) -> None:
         """Measure one label and add its influences to its group's."""
-        column, admissions = self.columns[:, ranked.label], self.sums.shape[2]
+        column, admissions = self.columns[:, ranked.label], sample.admissions
         rows = ranked.order[ranked.places]  # the admissions with the label
-        sides = sample.clusters.sides(rows, ranked.observed(admissions))
+        sides = clusters.sides(rows, ranked.observed(admissions))
         column[3:5] = len(rows), len(ranked.order) - len(rows)
         column[5:] = sides.cases[0], sides.controls[0]
         if not 0 < len(rows) < len(ranked.order):
@@ -211,7 +194,7 @@ class _Tally:
             column[1] = standard_error(by_patient, int(sides.patients[0]))
         else:
             self.lone.append(lone_cells(ranked, sides, sample.weights))
-        influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.group[ranked.label]]
+        influence_sum, by_cases, case_auroc, case_count = self.sums[:, sample.groups[ranked.label]]
         influence_sum += influence
         by_cases += len(rows) * influence
         case_auroc[rows] += ranks.auroc

@@ -23,7 +23,6 @@ from tasks.measures.logistic import (
     fit_line,
     fit_offset,
     overlaps,
-    product,
     refined_offset,
     refined_slope,
     sigmoid,
@@ -31,6 +30,7 @@ from tasks.measures.logistic import (
 from tasks.measures.ranks import ascending, sortable
 from tasks.measures.recalibration import Recalibration
 from tasks.measures.reliability import Reliability
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import FEWEST_PATIENTS
 
 ECE_BINS = 10
@@ -63,13 +63,7 @@ class _Part:
 
 
 def calibration(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    patients: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    group: NDArray[np.int64],
-    lines: Sequence[Recalibration],
+    sample: Sample, labels: NDArray[np.int64], lines: Sequence[Recalibration]
 ) -> list[Calibration]:
     """Measure these labels, their logits first taken through each of the lines; [lines].
 
@@ -77,22 +71,26 @@ def calibration(
     for the scale of its slope.
 
     Args:
-        scores, cases, observed: [admissions, all labels]; the logits as predicted.
-        patients: [admissions], as 0, 1, 2, ...
+        sample: its scores are the logits as predicted.
         labels: those to measure; each with a case and a control.
-        group: [all labels], into which group's influence a label counts, as 0, 1, 2, ...
         lines: what is done to the logits; `unchanged` for the probabilities as predicted.
-    """
-    columns = np.full((len(lines), 7, scores.shape[1]), np.nan)
-    start, offsets = _binned_fits(scores, cases, observed, labels, lines)
-    n_groups = int(group.max(initial=0)) + 1
 
-    def work(found: Iterator[Column]) -> list[_Part]:
-        parts = [_Part(np.zeros((n_groups, len(scores)))) for _ in lines]
-        for column in found:
+    >>> logits = np.log([[3.0], [3.0], [3.0], [1 / 3], [1 / 3], [1 / 3]])  # 0.75, 0.25
+    >>> sample = Sample.of(logits, [[1], [1], [0], [1], [0], [0]])  # a share of 2 / 3, 1 / 3
+    >>> from tasks.measures.recalibration import unchanged
+    >>> (predicted,) = calibration(sample, np.array([0]), [unchanged(1)])
+    >>> predicted.brier.round(4), predicted.slope.round(4)  # (4 + 2 * 9) / 16 / 6, log(2) / log(3)
+    (array([0.2292]), array([0.6309]))
+    """
+    columns = np.full((len(lines), 7, sample.labels), np.nan)
+    start, offsets = _binned_fits(sample, labels, lines)
+
+    def work(label_columns: Iterator[Column]) -> list[_Part]:
+        parts = [_Part(np.zeros((sample.n_groups, sample.admissions))) for _ in lines]
+        for column in label_columns:
             label = column.label
             score = column.scores.astype(np.float64)
-            clusters = _Clusters.of(patients, column)
+            clusters = _Clusters.of(sample.patients, column)
             bins = _EqualMass.of(column.scores, column.cases)
             slope = slope_error = float("nan")
             if overlaps(column.scores, column.cases):
@@ -108,15 +106,15 @@ def calibration(
                 apart -= brier
                 apart /= len(apart)
                 to[1, label] = clusters.standard_error(apart)
-                clusters.add(part.influence[group[label]], apart)
+                clusters.add(part.influence[sample.groups[label]], apart)
                 to[2, label] = bins.error(line.slope[label], line.intercept[label])
                 to[3:5, label] = np.array([slope, slope_error]) / line.slope[label]
-                found_at = refined_offset(logit, column.cases, float(begun[label]))
-                to[5, label], to[6, label] = found_at[0], clusters.standard_error(found_at[1])
+                to[5, label], influence = refined_offset(logit, column.cases, float(begun[label]))
+                to[6, label] = clusters.standard_error(influence)
                 part.reliability.add(logit, chance, column.cases)
         return parts
 
-    done = by_column(work, scores, cases, observed, labels)
+    done = by_column(work, sample, labels)
     return [
         Calibration(
             labels,
@@ -199,7 +197,7 @@ class _Clusters:
             return float("nan")
         by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
         wider = self.patients / (self.patients - 1)
-        return float(np.sqrt(wider * product(by_patient, by_patient)))
+        return float(np.sqrt(wider * (by_patient @ by_patient)))
 
     def add(self, total: Floats, influence: Floats) -> None:
         """Add to a total over all admissions."""
@@ -207,27 +205,23 @@ class _Clusters:
 
 
 def _binned_fits(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    lines: Sequence[Recalibration],
+    sample: Sample, labels: NDArray[np.int64], lines: Sequence[Recalibration]
 ) -> tuple[Line, Floats]:
     """All labels' regression, and the offset under each line, from their binned scores.
 
     Where the exact fits start; the offsets are [lines, all labels].
     """
-    width = scores.shape[1]
+    width = sample.labels
     cells = np.zeros((2, width, BINS))
     sums = np.zeros((2, width))
 
-    def work(found: Iterator[Column]) -> None:
-        for column in found:
+    def work(columns: Iterator[Column]) -> None:
+        for column in columns:
             score = column.scores.astype(np.float64)
             cells[:, column.label] = binned(score)
             sums[:, column.label] = np.count_nonzero(column.cases), score[column.cases].sum()
 
-    by_column(work, scores, cases, observed, labels)
+    by_column(work, sample, labels)
     score, count = cells[:, labels]
     n_cases, case_scores = sums[:, labels]
     fitted = fit_line(Cells(score, count, n_cases, case_scores))

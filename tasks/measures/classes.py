@@ -5,31 +5,29 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
+from tasks.measures.sample import Sample
 
 
-def one_vs_one(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    patients: NDArray[np.int64],
-) -> Estimate:
+def one_vs_one(sample: Sample) -> Estimate:
     """The mean over ordered pairs of classes (a, b): a's score told members of a from those of b.
 
     Pairs of which a class has no member are left out. Unlike the macro AUROC it does not depend on
     how frequent the classes are.
 
     Args:
-        scores: [admissions, classes], comparable between admissions (log-odds, see class_scores).
-        cases, observed: [admissions, classes]; an observed admission has exactly one class.
-        patients: [admissions], whose admission it is, as 0, 1, 2, ...
+        sample: its labels are classes, of which an observed admission has exactly one; its scores
+            are comparable between admissions (log-odds, see class_scores).
+
+    >>> scores = [[2, 0, 0], [0, 1, 2], [1, 0, 1.5], [0, 2, 1]]
+    >>> sample = Sample.of(scores, np.eye(3, dtype=bool)[[0, 1, 2, 1]])
+    >>> round(one_vs_one(sample).value, 4)  # 5.5 of 6 pairs of classes
+    0.9167
     """
-    pairs = np.array(list(permutations(range(scores.shape[1]), 2)), np.int64).reshape(-1, 2)
-    one, other = pairs.T
-    known = cases & observed
-    return label_aurocs(
-        scores[:, one], known[:, one], known[:, one] | known[:, other], patients
-    ).macro()
+    pairs = np.array(list(permutations(range(sample.labels), 2)), np.int64).reshape(-1, 2)
+    first, second = pairs.T
+    known = sample.cases & sample.observed
+    scores, cases = sample.scores[:, first], known[:, first]
+    return label_aurocs(Sample.of(scores, cases, cases | known[:, second], sample.patients)).macro()

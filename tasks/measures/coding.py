@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.measures.columns import row_blocks
 from tasks.measures.estimates import Estimate
+from tasks.measures.sample import Sample, row_blocks
 from tasks.threads import in_parts
 
 DEPTHS = (5, 8, 15)
@@ -40,18 +40,18 @@ class Coding:
         return _mean(self.r_precision, rows & (self.positives > 0))
 
     def mean_average_precision(self, rows: NDArray[np.bool_]) -> Estimate:
-        """The mean over positives of the precision at their place, over these admissions."""
+        """The mean over positives of the precision at their rank, over these admissions."""
         return _mean(self.average_precision, rows & (self.positives > 0))
 
 
-def coding(
-    scores: NDArray[np.float32], cases: NDArray[np.bool_], observed: NDArray[np.bool_]
-) -> Coding:
+def coding(sample: Sample) -> Coding:
     """Rank every admission's observed labels.
 
-    Args:
-        scores, cases, observed: [admissions, labels]; the scores finite.
+    >>> ranked = coding(Sample.of([[0.9, 0.8, 0.1, 0.2]], [[1, 0, 0, 1]]))  # first and third
+    >>> ranked.r_precision, ranked.average_precision  # 1 / 2, (1 / 1 + 2 / 3) / 2
+    (array([0.5]), array([0.83333333]))
     """
+    scores, cases, observed = sample.scores, sample.cases, sample.observed
     blocks = row_blocks(scores.shape)
     parts = in_parts(lambda rows: _rank(scores[rows], cases[rows], observed[rows]), blocks)
     return Coding(
@@ -65,24 +65,24 @@ def coding(
 def _rank(
     scores: NDArray[np.float32], cases: NDArray[np.bool_], observed: NDArray[np.bool_]
 ) -> Coding:
-    """Rank the labels of a block of admissions, by the places of its positives alone."""
+    """Rank the labels of a block of admissions, by the ranks of its positives alone."""
     width = scores.shape[1]
     ranked = np.sort(np.where(observed, scores, -np.inf), axis=1)
     owner, label = np.nonzero(cases & observed)
     positives = np.bincount(owner, minlength=len(scores))
     bounds = np.concatenate(([0], np.cumsum(positives)))
     score = scores[owner, label]
-    place = np.empty(len(score), np.int64)  # 1 is the first; of equal scores the last
+    rank = np.empty(len(score), np.int64)  # 1 is the first; of equal scores the last
     for row in np.flatnonzero(positives):
-        own = slice(bounds[row], bounds[row + 1])
-        place[own] = width - np.searchsorted(ranked[row], score[own])
-    order = np.argsort(owner * (width + 1) + place)  # within each admission by place
-    place = place[order]
-    key = owner * (width + 1) + place
+        cells = slice(bounds[row], bounds[row + 1])
+        rank[cells] = width - np.searchsorted(ranked[row], score[cells])
+    order = np.argsort(owner * (width + 1) + rank)  # within each admission by rank
+    rank = rank[order]
+    key = owner * (width + 1) + rank
     upto = np.searchsorted(key, key, "right") - bounds[owner]  # positives at or above
-    hits = np.stack([_count(owner, place <= depth, len(scores)) for depth in DEPTHS])
-    within = _count(owner, place <= positives[owner], len(scores))
-    precision = np.bincount(owner, upto / place, minlength=len(scores))
+    hits = np.stack([_count(owner, rank <= depth, len(scores)) for depth in DEPTHS])
+    within = _count(owner, rank <= positives[owner], len(scores))
+    precision = np.bincount(owner, upto / rank, minlength=len(scores))
     with np.errstate(invalid="ignore"):
         return Coding(positives, hits, within / positives, precision / positives)
 

@@ -9,9 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.measures.sample import Sample
 from tasks.threads import in_parts
 
-PARTS = 2  # sums over labels are made in so many parts, whatever the machine: the same bytes
+PARTS = 2  # in which sums over labels are made, whatever the machine: the same bytes
 BLOCK_LABELS = 32  # copied at once by a part: 13 MB for 50,000 admissions
 
 Done = TypeVar("Done")
@@ -28,63 +29,34 @@ class Column:
 
 
 def by_column(
-    work: Callable[[Iterator[Column]], Done],
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64],
+    work: Callable[[Iterator[Column]], Done], sample: Sample, labels: NDArray[np.int64]
 ) -> list[Done]:
     """Give every part of the labels to `work`; what each returned, in the order of parts.
 
     Args:
-        scores, cases, observed: [admissions, all labels].
         labels: the labels wanted; one that is never observed has an empty column.
+
+    >>> sample = Sample.of([[1, 2, 3], [4, 5, 6]], [[0, 1, 0], [1, 1, 0]])
+    >>> by_column(lambda columns: [c.scores.tolist() for c in columns], sample, np.arange(3))
+    [[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]], []]
     """
     blocks = [labels[start : start + BLOCK_LABELS] for start in range(0, len(labels), BLOCK_LABELS)]
 
     def columns(part: int) -> Iterator[Column]:
         for block in blocks[part::PARTS]:
-            yield from _columns(scores, cases, observed, block)
+            yield from _columns(sample, block)
 
     return in_parts(lambda part: work(columns(part)), range(PARTS))
 
 
-def labels_with(
-    cases: NDArray[np.bool_], observed: NDArray[np.bool_], least: int, controls: int = 0
-) -> NDArray[np.int64]:
-    """The labels that have at least so many observed cases, and so many controls."""
-    positives = positives_of(cases, observed)
-    negatives = np.count_nonzero(observed, axis=0) - positives
-    return np.flatnonzero((positives >= least) & (negatives >= controls))
-
-
-def positives_of(cases: NDArray[np.bool_], observed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The observed cases of each label, [labels]; through blocks of rows."""
-    total = np.zeros(cases.shape[1], np.int64)
-    for rows in row_blocks(cases.shape):
-        total += np.count_nonzero(cases[rows] & observed[rows], axis=0)
-    return total
-
-
-def row_blocks(shape: tuple[int, ...], cells: int = 1 << 20) -> list[slice]:
-    """Slices of admissions that hold about so many cells each."""
-    step = max(1, cells // max(1, shape[1]))
-    return [slice(start, start + step) for start in range(0, shape[0], step)]
-
-
-def _columns(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    block: NDArray[np.int64],
-) -> Iterator[Column]:
-    score = np.ascontiguousarray(scores[:, block].T)
-    case = np.ascontiguousarray(cases[:, block].T)
-    seen = np.ascontiguousarray(observed[:, block].T)
-    everybody = np.arange(len(scores))
-    for place, label in enumerate(block):
-        if seen[place].all():  # nothing to pick
-            yield Column(int(label), everybody, score[place], case[place])
+def _columns(sample: Sample, block: NDArray[np.int64]) -> Iterator[Column]:
+    scores = np.ascontiguousarray(sample.scores[:, block].T)
+    cases = np.ascontiguousarray(sample.cases[:, block].T)
+    observed = np.ascontiguousarray(sample.observed[:, block].T)
+    everybody = np.arange(sample.admissions)
+    for row, label in enumerate(block):
+        if observed[row].all():  # nothing to pick
+            yield Column(int(label), everybody, scores[row], cases[row])
             continue
-        rows = np.flatnonzero(seen[place])
-        yield Column(int(label), rows, score[place][rows], case[place][rows])
+        rows = np.flatnonzero(observed[row])
+        yield Column(int(label), rows, scores[row][rows], cases[row][rows])

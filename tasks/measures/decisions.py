@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tasks.measures.columns import Column, by_column
 from tasks.measures.logistic import sigmoid
 from tasks.measures.recalibration import Recalibration
+from tasks.measures.sample import Sample
 
 STEPS = 100
 THRESHOLDS = np.arange(1, STEPS) / STEPS  # 0.01, 0.02, ..., 0.99
@@ -29,18 +30,17 @@ class NetBenefit:
     all: NDArray[np.float64]  # [thresholds], acting on everybody
 
 
-def net_benefit(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    line: Recalibration,
-) -> NetBenefit:
+def net_benefit(sample: Sample, labels: NDArray[np.int64], line: Recalibration) -> NetBenefit:
     """The mean net benefit over these labels, of their logits taken through `line`.
 
     Args:
-        scores, cases, observed: [admissions, all labels].
         labels: those to measure; each is observed somewhere.
+
+    >>> sample = Sample.of(np.log([[4.0], [1.5], [0.25]]), [[1], [0], [0]])  # 0.8, 0.6, 0.2
+    >>> from tasks.measures.recalibration import unchanged
+    >>> benefit = net_benefit(sample, np.array([0]), unchanged(1))
+    >>> np.round([benefit.model[49], benefit.all[49]], 4)  # at 0.5: 1 / 3 - 1 / 3, 1 / 3 - 2 / 3
+    array([ 0.    , -0.3333])
     """
 
     def work(columns: Iterator[Column]) -> NDArray[np.float64]:
@@ -57,7 +57,7 @@ def net_benefit(
             total[1] += share - (1 - share) * odds
         return total
 
-    parts = by_column(work, scores, cases, observed, labels)
+    parts = by_column(work, sample, labels)
     with np.errstate(invalid="ignore"):
         model, everybody = np.sum(parts, axis=0) / np.float64(len(labels))
     return NetBenefit(model, everybody)

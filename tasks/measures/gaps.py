@@ -33,18 +33,18 @@ class Gaps:
         # within what float32 can hold, so that no product of a finite difference is 0 * inf
         scale = np.float32(np.clip(BUCKETS / max(high - low, 1e-30), 1e-30, 1e30))
         whole = np.append(distinct, np.float32(np.inf))
-        found = cls(whole, np.zeros(BUCKETS, np.int32), np.float32(low), scale)
-        counts = np.bincount(found._buckets(distinct), minlength=BUCKETS)
-        found.first[1:] = np.cumsum(counts)[:-1]
-        return found
+        gaps = cls(whole, np.zeros(BUCKETS, np.int32), np.float32(low), scale)
+        counts = np.bincount(gaps._buckets(distinct), minlength=BUCKETS)
+        gaps.first[1:] = np.cumsum(counts)[:-1]
+        return gaps
 
-    def places(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    def levels(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
         """Twice the distinct scores below each score, plus 1 if it is equal to one.
 
         Args:
             scores: [cells], finite.
 
-        >>> Gaps.among(np.float32([1, 2])).places(np.float32([0, 1, 1.5, 2, 3])).tolist()
+        >>> Gaps.among(np.float32([1, 2])).levels(np.float32([0, 1, 1.5, 2, 3])).tolist()
         [0, 1, 2, 3, 4]
         """
         at = self.first.take(self._buckets(scores)).astype(np.int64)
@@ -63,7 +63,7 @@ class Gaps:
     def _buckets(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
         """The bucket of each score; rounded or not, it never falls as the score rises."""
         with np.errstate(over="ignore"):
-            found = scores - self.low
-            found *= self.scale
-        np.clip(found, 0, BUCKETS - 1, out=found)
-        return found.astype(np.int64)
+            buckets = scores - self.low
+            buckets *= self.scale
+        np.clip(buckets, 0, BUCKETS - 1, out=buckets)
+        return buckets.astype(np.int64)

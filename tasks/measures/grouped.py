@@ -7,7 +7,7 @@ within a group a case's placement needs only the group's counts between the case
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from tasks.measures.clusters import Clusters, Sides
 from tasks.measures.estimates import Bearers, Estimate
 from tasks.measures.influences import hidden_spread
 from tasks.measures.ranks import Ranked, ranked_labels
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import TOO_FEW
+from tasks.threads import one_blas_thread
 
-LONE_PRODUCTS = 1 << 17  # OpenBLAS multiplies as many alone, and twice as many
 BLOCK_CELLS = 1 << 22  # influences held at once: 32 MiB
 
 
@@ -45,86 +46,101 @@ class GroupedAurocs:
         count = int(labels.sum())
         if not count:
             return Estimate(float("nan"), np.zeros(len(self.group)), TOO_FEW)
-        own = np.where(self.group == group, self.influence[other], 0.0)
+        influence = np.where(self.group == group, self.influence[other], 0.0)
         sizes = self.case_patients[group, labels], self.control_patients[group, labels]
         patients, weight = self.bearers[group].count(labels), np.full(count, 1 / count)
         value = float(self.auroc[group, labels].mean())
-        return Estimate.of_aurocs(value, own / count, *sizes, patients, weight)
+        return Estimate.of_aurocs(value, influence / count, *sizes, patients, weight)
 
 
 def grouped_aurocs(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    patients: NDArray[np.int64],
-    partitions: Sequence[NDArray[np.int64]],
-    fewest: int,
+    sample: Sample, partitions: Sequence[NDArray[np.int64]], fewest: int
 ) -> list[GroupedAurocs]:
     """Rank the admissions of each group by their scores, label by label.
 
     Args:
-        scores, cases, observed: [admissions, labels], as for `label_aurocs`.
-        patients: [admissions], whose admission it is, as 0, 1, 2, ...
         partitions: each [admissions], the admission's group as 0, 1, 2, ...
-        fewest: A label counts in a group where so many patients have it, and so many lack it.
+        fewest: a label counts in a group where this many patients have it, and as many lack it.
+
+    >>> sample = Sample.of([[1], [2], [3], [4], [4], [3]], [[0], [1], [0], [1], [0], [1]])
+    >>> (by_sex,) = grouped_aurocs(sample, [np.array([0, 0, 0, 1, 1, 1])], fewest=1)
+    >>> by_sex.auroc  # of 2 against 1 and 3; of 4 and 3 against 4
+    array([[0.5 ],
+           [0.25]])
     """
-    labels, clusters = scores.shape[1], [Clusters(patients, group) for group in partitions]
-    aurocs = [np.full((one.groups, labels), np.nan) for one in clusters]
-    sums = [np.zeros((one.groups, len(scores))) for one in clusters]
-    counts = [np.zeros((2, one.groups, labels), np.int64) for one in clusters]
-    bearers: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in clusters]
-    often = np.count_nonzero(cases & observed, axis=0) >= fewest
-    step = max(1, BLOCK_CELLS // max(1, len(scores) * len(partitions)))
-    # what an undefined label leaves of the one before is multiplied by 0
-    held = np.zeros((len(partitions), step, len(scores)))
+    block = max(1, BLOCK_CELLS // max(1, sample.admissions * len(partitions)))
+    tallies = [_Tally.empty(sample, group, block) for group in partitions]
     waiting: list[int] = []
+    with one_blas_thread():
+        for ranked in ranked_labels(sample, sample.labels_with(fewest)):
+            cells = _Cells.of(ranked, sample.admissions)
+            for tally in tallies:
+                tally.rank(ranked.label, len(waiting), cells, fewest)
+            waiting.append(ranked.label)
+            if len(waiting) == block:
+                _add_up(tallies, waiting)
+        _add_up(tallies, waiting)
+    return [tally.aurocs() for tally in tallies]
 
-    def add_up() -> None:
-        for auroc, of_block, summed in zip(aurocs, held, sums, strict=True):
-            defined = (~np.isnan(auroc[:, waiting])).astype(np.float64)
-            _add_product(defined, of_block[: len(waiting)], summed)
-        waiting.clear()
 
-    for ranked in ranked_labels(scores, cases, observed, np.flatnonzero(often)):
-        cells, row = _Cells.of(ranked, len(scores)), len(waiting)
-        for number, group in enumerate(partitions):
-            sides = clusters[number].sides(cells.case, cells.observed)
-            counts[number][:, :, ranked.label] = sides.cases, sides.controls
-            if (np.minimum(sides.cases, sides.controls) >= fewest).any():
-                found = cells.rank(group, sides, fewest, held[number, row])
-                aurocs[number][:, ranked.label] = found
-                bearers[number].append((ranked.label, sides.rarer()))
-        waiting.append(ranked.label)
-        if len(waiting) == step:
-            add_up()
-    add_up()
-    measured = zip(partitions, aurocs, sums, counts, bearers, clusters, strict=True)
-    return [
-        GroupedAurocs(group, auroc, summed, cases_of, controls_of, _by_group(Bearers.of(bear), of))
-        for group, auroc, summed, (cases_of, controls_of), bear, of in measured
-    ]
+@dataclass
+class _Tally:
+    """What is known of one partition after some of the labels."""
+
+    group: NDArray[np.int64]  # [admissions]
+    clusters: Clusters
+    auroc: NDArray[np.float64]  # [groups, labels]
+    influence: NDArray[np.float64]  # [groups, admissions]
+    counts: NDArray[np.int64]  # [2, groups, labels] patients with a case, and with a control
+    of_labels: NDArray[np.float64]  # [labels of a block, admissions] influences not yet added up;
+    # what an undefined label leaves of the one before is multiplied by 0
+    bearers: list[tuple[int, NDArray[np.int64]]] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, sample: Sample, group: NDArray[np.int64], block: int) -> _Tally:
+        clusters = Clusters(sample.patients, group)
+        shape = clusters.groups, sample.labels
+        return cls(
+            group,
+            clusters,
+            np.full(shape, np.nan),
+            np.zeros((clusters.groups, sample.admissions)),
+            np.zeros((2, *shape), np.int64),
+            np.zeros((block, sample.admissions)),
+        )
+
+    def rank(self, label: int, row: int, cells: _Cells, fewest: int) -> None:
+        """Measure a label in every group; its influences wait in a row of `of_labels`."""
+        sides = self.clusters.sides(cells.case, cells.observed)
+        self.counts[:, :, label] = sides.cases, sides.controls
+        if (np.minimum(sides.cases, sides.controls) >= fewest).any():
+            self.auroc[:, label] = cells.rank(self.group, sides, fewest, self.of_labels[row])
+            self.bearers.append((label, sides.rarer()))
+
+    def add_up(self, labels: list[int]) -> None:
+        """Add the influences of these labels, which wait, where they are defined."""
+        defined = (~np.isnan(self.auroc[:, labels])).astype(np.float64)
+        self.influence += defined @ self.of_labels[: len(labels)]
+
+    def aurocs(self) -> GroupedAurocs:
+        bearers = _by_group(Bearers.of(self.bearers), self.clusters)
+        cases, controls = self.counts
+        return GroupedAurocs(self.group, self.auroc, self.influence, cases, controls, bearers)
+
+
+def _add_up(tallies: list[_Tally], waiting: list[int]) -> None:
+    for tally in tallies:
+        tally.add_up(waiting)
+    waiting.clear()
 
 
 def _by_group(bearers: Bearers, clusters: Clusters) -> list[Bearers]:
     """Split who bears each label, as clusters, by the group that the cluster is of."""
     group = clusters.group[bearers.patient]
     return [
-        Bearers(bearers.label[group == one], bearers.patient[group == one])
-        for one in range(clusters.groups)
+        Bearers(bearers.label[group == number], bearers.patient[group == number])
+        for number in range(clusters.groups)
     ]
-
-
-def _add_product(
-    one: NDArray[np.float64], other: NDArray[np.float64], total: NDArray[np.float64]
-) -> None:
-    """Add the matrix product, in pieces so small that BLAS does not wake its threads.
-
-    They would spin beside ours: a third of the time of 7,000 labels.
-    """
-    step = max(1, LONE_PRODUCTS // max(1, one.size))
-    for start in range(0, total.shape[1], step):
-        columns = slice(start, start + step)
-        total[:, columns] += one @ other[:, columns]
 
 
 @dataclass(frozen=True)

@@ -60,5 +60,4 @@ def lone_cells(
 
 def standard_error(by_patient: NDArray[np.float64], patients: int) -> float:
     """Of an estimate whose influences add up to these within patients, of whom so many count."""
-    summed = np.einsum("i,i->", by_patient, by_patient)  # not BLAS, whose threads wait for ours
-    return float(np.sqrt(patients / (patients - 1) * summed))
+    return float(np.sqrt(patients / (patients - 1) * (by_patient @ by_patient)))

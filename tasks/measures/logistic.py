@@ -151,8 +151,8 @@ def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float,
     chance = sigmoid(line[0] * scores + line[1])
     middle = scores - scores.mean()
     weight = chance * (1 - chance)
-    h00, h01 = weight.sum(), product(weight, middle)
-    information = h00 * np.einsum("i,i,i->", weight, middle, middle) - h01**2
+    h00, h01 = weight.sum(), weight @ middle
+    information = h00 * ((weight * middle) @ middle) - h01**2
     if not information > 0:
         return np.full(len(scores), np.nan)
     middle = h00 * middle
@@ -165,7 +165,7 @@ def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float,
 def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
     """What each admission adds to the intercept of one label's `fit_offset`; [observed]."""
     chance = sigmoid(scores + intercept)
-    information = float(chance.sum() - product(chance, chance))
+    information = float(chance.sum() - chance @ chance)
     if not information > 0:
         return np.full(len(scores), np.nan)
     found: Floats = (cases - chance) / information
@@ -249,14 +249,10 @@ def _base_log_odds(cells: Cells) -> Floats:
         return np.log(cells.cases / (total - cells.cases))
 
 
-def product(one: Floats, other: Floats) -> float:
-    """The scalar product, without BLAS: its own threads would wait for ours (20 times slower)."""
-    return float(np.einsum("i,i->", one, other))
-
-
-def _dot(one: Floats, other: Floats) -> Floats:
-    found: Floats = np.einsum("ij,ij->i", one, other)
-    return found
+def _dot(first: Floats, second: Floats) -> Floats:
+    """The scalar product of each label's rows; [labels]."""
+    products: Floats = np.einsum("ij,ij->i", first, second)
+    return products
 
 
 def _part(line: Line, labels: slice) -> Line:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.measures.columns import row_blocks
 from tasks.measures.gaps import Gaps
 from tasks.measures.ranks import CaseRanks
+from tasks.measures.sample import Sample, row_blocks
 from tasks.threads import in_parts
 
 BLOCK_CELLS = 1 << 18  # ranked at once: a thread holds about 40 bytes a cell
@@ -29,26 +29,23 @@ class Pool:
     controls: NDArray[np.int64]  # [admissions]
 
 
-def pooled(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64] | slice = slice(None),
-    weights: NDArray[np.float64] | None = None,
-) -> Pool:
+def pooled(sample: Sample, labels: NDArray[np.int64] | slice = slice(None)) -> Pool:
     """Rank every observed cell against every other; ties count half.
 
     Goes through blocks of admissions; nothing as large as `scores` is held.
 
     Args:
-        scores, cases, observed: [admissions, labels]; the scores finite.
         labels: which of them to pool.
-        weights: [admissions], how much each of its cells counts; None: each counts 1.
 
     Returns:
         the pool; its shares are 0 where it has no case or no control.
+
+    >>> pool = pooled(Sample.of([[0.9, 0.2], [0.3, 0.1]], [[1, 0], [0, 1]]))
+    >>> pool.case_shares.tolist(), pool.control_shares.tolist()  # 0.9 is above both, 0.1 below
+    ([1.0, 0.0], [0.5, 0.5])
     """
-    weights = np.ones(len(scores)) if weights is None else weights
+    scores, cases, observed = sample.scores, sample.cases, sample.observed
+    weights = np.ones(len(scores)) if sample.weights is None else sample.weights
     # larger ones of a large table: each counts at all distinct scores of cases
     blocks = row_blocks(scores.shape, max(BLOCK_CELLS, scores.size // MOST_BLOCKS))
 
@@ -57,11 +54,11 @@ def pooled(
         case = cases[rows, labels] & observed[rows, labels]
         return np.nonzero(case)[0] + rows.start, scores[rows, labels][case]
 
-    found = in_parts(cells, blocks)
-    owners = np.concatenate([np.zeros(0, np.int64), *(part[0] for part in found)])
-    owned = np.concatenate([np.zeros(0, np.float32), *(part[1] for part in found)])
-    distinct, place = np.unique(owned, return_inverse=True)
-    counts = np.bincount(place, weights[owners], minlength=len(distinct)).astype(np.float64)
+    parts = in_parts(cells, blocks)
+    owners = np.concatenate([np.zeros(0, np.int64), *(part[0] for part in parts)])
+    case_scores = np.concatenate([np.zeros(0, np.float32), *(part[1] for part in parts)])
+    distinct, index = np.unique(case_scores, return_inverse=True)
+    counts = np.bincount(index, weights[owners], minlength=len(distinct)).astype(np.float64)
     all_cases = float(counts.sum())
     before = np.concatenate(([0.0], np.cumsum(counts)))
     # a control falls between two distinct scores of cases or on one: gap 0, tie 0, gap 1, ...
@@ -78,10 +75,10 @@ def pooled(
         sizes = np.zeros(len(share_above))
         for rows in mine:
             control = observed[rows, labels] & ~cases[rows, labels]
-            held = gaps.places(scores[rows, labels].ravel())
-            np.copyto(held, len(share_above) - 1, where=~control.ravel())
-            sizes += _sizes(held, weights[rows], len(share_above))
-            shares = share_above.take(held).reshape(control.shape)
+            levels = gaps.levels(scores[rows, labels].ravel())
+            np.copyto(levels, len(share_above) - 1, where=~control.ravel())
+            sizes += _sizes(levels, weights[rows], len(share_above))
+            shares = share_above.take(levels).reshape(control.shape)
             control_shares[rows] = shares.sum(axis=1)
             n_controls[rows] = np.count_nonzero(control, axis=1)
         return sizes
@@ -91,19 +88,19 @@ def pooled(
     ranks = CaseRanks(counts, tied, np.cumsum(sizes)[1::2] - tied, controls)
     case_shares = np.zeros(len(scores))
     if ranks.defined:
-        case_shares += np.bincount(owners, ranks.shares[place], minlength=len(scores))
+        case_shares += np.bincount(owners, ranks.shares[index], minlength=len(scores))
     n_cases = np.bincount(owners, minlength=len(scores))
     return Pool(ranks, case_shares, control_shares, n_cases, n_controls)
 
 
 def _sizes(
-    held: NDArray[np.int64], weights: NDArray[np.float64], places: int
+    levels: NDArray[np.int64], weights: NDArray[np.float64], count: int
 ) -> NDArray[np.float64]:
-    """The weight of the cells at each place."""
+    """The weight of the cells at each of so many levels."""
     if (weights == 1).all():
-        return np.bincount(held, minlength=places).astype(np.float64)
-    cell_weights = np.repeat(weights, len(held) // max(1, len(weights)))
-    return np.bincount(held, cell_weights, minlength=places).astype(np.float64)
+        return np.bincount(levels, minlength=count).astype(np.float64)
+    cell_weights = np.repeat(weights, len(levels) // max(1, len(weights)))
+    return np.bincount(levels, cell_weights, minlength=count).astype(np.float64)
 
 
 def _parts_of(blocks: list[slice]) -> list[list[slice]]:

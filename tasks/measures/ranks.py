@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.measures.sample import Sample
 from tasks.threads import THREADS
 
 BLOCK_CELLS = 1 << 18  # sorted at once by a thread, which holds about 35 bytes a cell
@@ -121,28 +122,26 @@ class Ranked:
         )
 
 
-def ranked_labels(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64] | None = None,
-) -> Iterator[Ranked]:
+def ranked_labels(sample: Sample, labels: NDArray[np.int64] | None = None) -> Iterator[Ranked]:
     """Rank the observed admissions of these labels (None: of all), one label after another.
 
     Blocks of labels are sorted ahead on other cores, in few large calls: what is done with each
     label is many small ones, which threads would only hand to and fro.
 
     Args:
-        scores, cases, observed: [admissions, all labels]; the scores finite.
         labels: which, in rising order.
+
+    >>> [ranked] = ranked_labels(Sample.of([[0.3], [0.1], [0.2]], [[1], [0], [0]]))
+    >>> ranked.order.tolist(), ranked.case.tolist()
+    ([1, 2, 0], [False, False, True])
     """
-    labels = np.arange(scores.shape[1]) if labels is None else labels
-    step = max(1, BLOCK_CELLS // max(1, len(scores)))
+    labels = np.arange(sample.labels) if labels is None else labels
+    step = max(1, BLOCK_CELLS // max(1, sample.admissions))
     blocks = [labels[start : start + step] for start in range(0, len(labels), step)]
     waiting: deque[Future[_Block]] = deque()
     with ThreadPoolExecutor(max(1, THREADS - 1)) as sorters:
         for block in blocks:
-            waiting.append(sorters.submit(_Block.of, scores, cases, observed, block))
+            waiting.append(sorters.submit(_Block.of, sample, block))
             if len(waiting) > THREADS:
                 yield from waiting.popleft().result().split()
         while waiting:
@@ -186,30 +185,24 @@ class _Block:
     case: NDArray[np.bool_]
 
     @classmethod
-    def of(
-        cls,
-        scores: NDArray[np.float32],
-        cases: NDArray[np.bool_],
-        observed: NDArray[np.bool_],
-        labels: NDArray[np.int64],
-    ) -> _Block:
+    def of(cls, sample: Sample, labels: NDArray[np.int64]) -> _Block:
         # side by side: no copy before the turned one
         beside = labels[-1] - labels[0] == len(labels) - 1
         columns = slice(labels[0], labels[-1] + 1) if beside else labels
-        seen = np.ascontiguousarray(observed[:, columns].T)
-        keys = sortable(np.ascontiguousarray(scores[:, columns].T))
-        counts = np.count_nonzero(seen, axis=1)
-        if counts.min() < len(scores):
-            keys[~seen] = _LAST
+        observed = np.ascontiguousarray(sample.observed[:, columns].T)
+        keys = sortable(np.ascontiguousarray(sample.scores[:, columns].T))
+        counts = np.count_nonzero(observed, axis=1)
+        if counts.min() < sample.admissions:
+            keys[~observed] = _LAST
         order = _ascending_rows(keys)
-        case = np.ascontiguousarray(cases[:, columns].T).ravel().take(order)
+        case = np.ascontiguousarray(sample.cases[:, columns].T).ravel().take(order)
         score = keys.ravel().take(order)
         order -= np.arange(len(keys))[:, None] * keys.shape[1]
         return cls(labels, counts, order, score, case)
 
     def split(self) -> Iterator[Ranked]:
         for row, (label, count) in enumerate(zip(self.labels, self.observed, strict=True)):
-            seen = slice(int(count))
+            first = slice(int(count))
             yield Ranked(
-                int(label), self.order[row, seen], self.score[row, seen], self.case[row, seen]
+                int(label), self.order[row, first], self.score[row, first], self.case[row, first]
             )

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.measures.columns import Column, by_column, labels_with, row_blocks
+from tasks.measures.columns import Column, by_column
 from tasks.measures.logistic import BINS, Cells, Line, binned, fit_line, sigmoid
+from tasks.measures.sample import Sample, row_blocks
 
 LEAST_CASES = 20  # of a label, and as many controls: fewer cannot carry a line of their own
 _EDGE = 64.0  # a logit beyond it is counted as this large: sigmoid(64) is 1 - 1e-28
@@ -36,64 +37,61 @@ def unchanged(labels: int) -> Recalibration:
     return Recalibration(np.ones(labels), np.zeros(labels), np.zeros(labels, bool))
 
 
-def recalibrate(
-    scores: NDArray[np.float32], cases: NDArray[np.bool_], observed: NDArray[np.bool_]
-) -> Recalibration:
+def recalibrate(sample: Sample) -> Recalibration:
     """Fit the recalibration to validation.
 
     A label whose line would fall, or that nothing tells of, takes the common temperature, which is
     fitted to the observed cells of all such labels together (1 where they have no case).
 
     Args:
-        scores, cases, observed: [admissions, labels], of the validation split.
+        sample: of the validation split.
+
+    >>> sample = Sample.of(np.repeat([[4.0], [-4.0]], 4, axis=0), [[1]] * 3 + [[0]] * 4 + [[1]])
+    >>> recalibrate(sample).slope.round(4)  # too few for a line: log(3) / 4
+    array([0.2747])
     """
-    labels = labels_with(cases, observed, LEAST_CASES, LEAST_CASES)
-    line = _platt(scores, cases, observed, labels)
+    labels = sample.labels_with(LEAST_CASES, LEAST_CASES)
+    line = _platt(sample, labels)
     rises = line.slope > 0  # False for NaN
-    found = unchanged(scores.shape[1])
-    found.of_label[labels[rises]] = True
-    found.slope[labels[rises]] = line.slope[rises]
-    found.intercept[labels[rises]] = line.intercept[rises]
-    found.slope[~found.of_label] = _temperature_scale(scores, cases, observed, ~found.of_label)
-    return found
+    lines = unchanged(sample.labels)
+    lines.of_label[labels[rises]] = True
+    lines.slope[labels[rises]] = line.slope[rises]
+    lines.intercept[labels[rises]] = line.intercept[rises]
+    lines.slope[~lines.of_label] = _temperature_scale(sample, ~lines.of_label)
+    return lines
 
 
-def _platt(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-) -> Line:
+def _platt(sample: Sample, labels: NDArray[np.int64]) -> Line:
     """Each label's line, towards Platt's targets: they keep it finite where nothing overlaps."""
-    place = np.zeros(scores.shape[1], np.int64)
-    place[labels] = np.arange(len(labels))
+    row = np.zeros(sample.labels, np.int64)
+    row[labels] = np.arange(len(labels))
     cells = Cells(
         np.zeros((len(labels), BINS)),
         np.zeros((len(labels), BINS)),
         np.zeros(len(labels)),
         np.zeros(len(labels)),
     )
-    found = Line(np.full(len(labels), np.nan), np.full(len(labels), np.nan))
+    lines = Line(np.full(len(labels), np.nan), np.full(len(labels), np.nan))
 
     def gather(columns: Iterator[Column]) -> None:
         for column in columns:
-            at = place[column.label]
+            at = row[column.label]
             score = column.scores.astype(np.float64)
             cells.scores[at], cells.counts[at] = binned(score)  # type: ignore[index]
             cells.cases[at], cells.case_scores[at] = _targets(score, column.cases)
 
     def refine(columns: Iterator[Column]) -> None:
         for column in columns:
-            at = slice(place[column.label], place[column.label] + 1)
+            at = slice(row[column.label], row[column.label] + 1)
             score = column.scores.astype(np.float64)[None, :]
-            own = Cells(score, None, cells.cases[at], cells.case_scores[at])
-            line = fit_line(own, Line(start.slope[at], start.intercept[at]))
-            found.slope[at], found.intercept[at] = line.slope, line.intercept
+            of_label = Cells(score, None, cells.cases[at], cells.case_scores[at])
+            line = fit_line(of_label, Line(start.slope[at], start.intercept[at]))
+            lines.slope[at], lines.intercept[at] = line.slope, line.intercept
 
-    by_column(gather, scores, cases, observed, labels)
+    by_column(gather, sample, labels)
     start = fit_line(cells)
-    by_column(refine, scores, cases, observed, labels)
-    return found
+    by_column(refine, sample, labels)
+    return lines
 
 
 def _targets(scores: NDArray[np.float64], cases: NDArray[np.bool_]) -> tuple[float, float]:
@@ -108,45 +106,39 @@ def _targets(scores: NDArray[np.float64], cases: NDArray[np.bool_]) -> tuple[flo
     )
 
 
-def _temperature_scale(
-    scores: NDArray[np.float32],
-    cases: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    labels: NDArray[np.bool_],
-) -> float:
+def _temperature_scale(sample: Sample, labels: NDArray[np.bool_]) -> float:
     """The one factor on the logits that makes these labels' cells likeliest: 1 / temperature."""
-    counts, sums, of_cases, positives = _gathered(scores, cases, observed & labels[None, :])
-    held = counts > 0
-    count, logit = counts[held], sums[held] / counts[held]
+    from scipy.optimize import brentq
+
+    counts, sums, of_cases, positives = _gathered(sample, labels)
+    filled = counts > 0
+    count, logit = counts[filled], sums[filled] / counts[filled]
     if not positives or positives == count.sum():
         return 1.0
 
-    def slope(scale: float) -> float:  # of the log-likelihood, falling as the scale rises
-        return of_cases - float((count * logit) @ sigmoid(scale * logit))
+    def slope(log_scale: float) -> float:  # of the log-likelihood, falling as the scale rises
+        return of_cases - float((count * logit) @ sigmoid(np.exp(log_scale) * logit))
 
     low, high = np.log(_SCALES)
-    for _ in range(60):
-        middle = (low + high) / 2
-        if slope(float(np.exp(middle))) > 0:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp((low + high) / 2))
+    if slope(low) <= 0 or slope(high) >= 0:
+        return _SCALES[0] if slope(low) <= 0 else _SCALES[1]
+    return float(np.exp(brentq(slope, low, high, xtol=1e-15)))
 
 
 def _gathered(
-    scores: NDArray[np.float32], cases: NDArray[np.bool_], wanted: NDArray[np.bool_]
+    sample: Sample, labels: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, int]:
-    """Count the wanted cells in narrow bins of logit, and sum their logits and the cases'."""
+    """Count these labels' cells in narrow bins of logit, and sum their logits and the cases'."""
     width = int(2 * _EDGE * _STEPS) + 1
     counts, sums = np.zeros(width), np.zeros(width)
     of_cases, positives = 0.0, 0
-    for rows in row_blocks(scores.shape):
-        logit = np.clip(scores[rows][wanted[rows]].astype(np.float64), -_EDGE, _EDGE)
-        place = np.rint((logit + _EDGE) * _STEPS).astype(np.int64)
-        counts += np.bincount(place, minlength=width)
-        sums += np.bincount(place, logit, minlength=width)
-        case = cases[rows][wanted[rows]]
+    for rows in row_blocks(sample.scores.shape):
+        cells = sample.observed[rows] & labels
+        logit = np.clip(sample.scores[rows][cells].astype(np.float64), -_EDGE, _EDGE)
+        index = np.rint((logit + _EDGE) * _STEPS).astype(np.int64)
+        counts += np.bincount(index, minlength=width)
+        sums += np.bincount(index, logit, minlength=width)
+        case = sample.cases[rows][cells]
         of_cases += float(logit[case].sum())
         positives += int(np.count_nonzero(case))
     return counts, sums, of_cases, positives

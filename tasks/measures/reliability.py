@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,7 +13,6 @@ CASES_A_POINT = 10  # on average, or there are fewer: of 2 cases a share says ne
 FEWEST_POINTS = 5
 _EDGE, _STEPS = 16.0, 512  # logits beyond +-16 (1e-7) share a bin; 512 bins in a unit of logit
 _WIDTH = int(2 * _EDGE * _STEPS) + 1
-_Z = 1.959963984540054  # the normal distribution's 97.5th percentile
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,7 @@ def wilson(cases: int, cells: int) -> tuple[float, float]:
     >>> [round(bound, 4) for bound in wilson(0, 10)]
     [0.0, 0.2775]
     """
-    share, square = cases / cells, _Z**2
-    middle = (share + square / (2 * cells)) / (1 + square / cells)
-    half = _Z * math.sqrt(share * (1 - share) / cells + square / (4 * cells**2))
-    half /= 1 + square / cells
-    return max(0.0, middle - half), min(1.0, middle + half)
+    from scipy.stats import binomtest
+
+    interval = binomtest(cases, cells).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)

@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.rows import WITHHELD
-from tasks.report.account import Account
-from tasks.report.attempts import Missing, attempt
+from tasks.metrics_table import WITHHELD
+from tasks.report.card_facts import CardFacts
 from tasks.report.document import Part, written
-from tasks.report.figures import short
+from tasks.report.missing import Missing, attempt
 from tasks.report.outcome_words import view_words
 from tasks.report.printing import environment, span
 from tasks.report.story import Story
@@ -44,7 +43,7 @@ PARTS = (  # of the card: a template each, and its heading
 
 def write_card(out: Path, story: Story) -> None:
     """Write `model-card.md` and `tripod-ai.md`."""
-    about, templates = Account(story), environment()
+    about, templates = CardFacts(story), environment()
     view = attempt("what is read", partial(view_words, about.setting("ingest.view")))
     facts = {
         "about": about,
@@ -54,7 +53,7 @@ def write_card(out: Path, story: Story) -> None:
     }
     head = attempt("the card's metadata", partial(metadata, about))
     front = "" if isinstance(head, Missing) else f"---\n{head}\n---\n\n"
-    sections = written(templates, "card", PARTS, facts, ("md",))["md"]
+    sections = written("card", PARTS, facts, ("md",))["md"]
     card = front + "\n\n".join(section.text for section in sections)
     items = checklist(templates, facts)
     tripod = templates.get_template("tripod-ai.md").render(facts | {"items": items})
@@ -62,7 +61,7 @@ def write_card(out: Path, story: Story) -> None:
         (out / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
-def metadata(about: Account) -> str:
+def metadata(about: CardFacts) -> str:
     """The card's YAML front matter, without its marks."""
     from huggingface_hub.repocard_data import ModelCardData
 
@@ -85,14 +84,14 @@ def metadata(about: Account) -> str:
     return ModelCardData(**given).to_yaml()
 
 
-def _results(about: Account) -> Iterator[Any]:
+def _results(about: CardFacts) -> Iterator[Any]:
     """Macro AUROC on test of every adapter variant and outcome, as the hub's model-index has it."""
     from huggingface_hub.repocard_data import EvalResult
 
     source = "generated patients" if about.story.synthetic else "notes under a data use agreement"
     for space in about.spaces:
-        for arm in about.arms:
-            row = about.story.findings.within("auroc_macro", arm, space)
+        for member in about.members:
+            row = about.story.findings.within("auroc_macro", member, space)
             if row is None:
                 continue
             between = span(row, f".{DECIMALS}f")
@@ -106,6 +105,6 @@ def _results(about: Account) -> Iterator[Any]:
                 dataset_split="test",
                 metric_type="roc_auc",
                 metric_value=round(row["value"], DECIMALS),
-                metric_name=f"Macro AUROC, {short(arm)}, {interval}",
+                metric_name=f"Macro AUROC, {member.short_title}, {interval}",
                 metric_config="macro",
             )

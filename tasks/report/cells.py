@@ -64,6 +64,7 @@ class Cells:
     unprinted: set[Cell] = field(default_factory=set)  # for which there is a place, but no number
     rests: set[Cell] = field(default_factory=set)  # for which there is no place
     same: dict[Cell, Cell] = field(default_factory=dict)
+    totals: dict[frozenset[Cell], Cell] = field(default_factory=dict)  # parts -> their exact sum
 
     def __contains__(self, cell: Cell) -> bool:
         return cell in self.counts or cell in self.same
@@ -79,6 +80,10 @@ class Cells:
         """The total is the sum of the parts and of a rest that stands nowhere, if there is one."""
         total = self.same.get(total, total)
         parts = [self.same.get(part, part) for part in parts]
+        if (other := self.totals.get(frozenset(parts), total)) != total:
+            # two totals of the same parts tell their difference, which `_worked_out`, a sum at a
+            # time, would miss: they are tied to each other
+            parts = [other]
         rest = self.counts[total] - sum(self.counts[part] for part in parts)
         if rest < 0 or not parts or parts == [total]:  # they are of other things, or the same
             return
@@ -86,6 +91,8 @@ class Cells:
             parts.append(missing := ("rest", len(self.sums)))
             self.counts[missing] = rest
             self.rests.add(missing)
+        else:
+            self.totals[frozenset(parts)] = total
         # with a rest as large as this it is an inequality that leaves room enough
         self.roomy += [rest >= self.smallest]
         self.sums.append((total, *parts))

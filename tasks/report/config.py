@@ -1,12 +1,22 @@
-"""What a report says about where it came from."""
+"""What a report shows, and where it came from."""
 
 from typing import Any
 
 from pydantic import Field
 
-from tasks.config import Unkeyed
+from tasks.config import Config, Unkeyed
 
 NOTE = "why no interval"  # a column of headline.json, which a terminal prints below the table
+
+
+class ReportConfig(Config):
+    """What the report of a run shows."""
+
+    published: bool = Field(
+        default=False,
+        description="Print the AUROCs that Gema et al. published (MIMIC-III, other splits and "
+        "labels) beside the run's own, marked as published",
+    )
 
 
 class Origin(Unkeyed):

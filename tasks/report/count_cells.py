@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from tasks.evaluate.config import EvaluateConfig
-from tasks.evaluate.perplexity import OUTCOME
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.cells import Cell, Cells, side_by_side
 from tasks.report.config import Lineage
-from tasks.report.facts import Cohort, Label
+from tasks.report.facts import CohortFlow, Label
 from tasks.report.findings import Findings
 
 UNITS = {"admissions": "n", "patients": "n_patients"}  # unit -> the column of a metrics row
@@ -24,7 +23,7 @@ class Counted(Protocol):
     """Of what a report tells (`story.py`), all that holds a count."""
 
     @property
-    def cohort(self) -> Cohort: ...
+    def cohort(self) -> CohortFlow: ...
     @property
     def labels(self) -> Sequence[Label]: ...
     @property
@@ -36,17 +35,17 @@ class Counted(Protocol):
     @property
     def lineage(self) -> Lineage: ...
     @property
-    def config(self) -> EvaluateConfig: ...
+    def smallest_cell(self) -> int: ...
 
 
 def cells_of(story: Counted) -> Cells:
-    """Every count of patients and admissions that the pages have a place for.
+    """Every count of patients and admissions that the pages print.
 
     (unit, split, outcome, "cohort", "source" or "left out"); ("reason", its words); ("system",
     outcome, code system); ("label", outcome, code system, code, split); ("cases", outcome, split)
     over its labels; ("check" or "rows", index of the quality check); and those of `add_lineage`.
     """
-    cells = Cells(story.config.smallest_cell)
+    cells = Cells(story.smallest_cell)
     add_splits(cells, story.cohort)
     add_outcomes(cells, story.findings)
     add_systems(cells, story.findings)
@@ -56,7 +55,7 @@ def cells_of(story: Counted) -> Cells:
     return cells
 
 
-def add_splits(cells: Cells, cohort: Cohort) -> None:
+def add_splits(cells: Cells, cohort: CohortFlow) -> None:
     sizes = {split.name: split for split in cohort.splits}
     for unit in UNITS:
         for name in SPLITS_FIRST:
@@ -120,7 +119,7 @@ def _version(code_system: str | None) -> str:
     return str(code_system).removesuffix("cm").removesuffix("pcs")
 
 
-def add_source(cells: Cells, cohort: Cohort, quality: Iterable[_Row]) -> None:
+def add_source(cells: Cells, cohort: CohortFlow, quality: Iterable[_Row]) -> None:
     """From the source's admissions to the cohort, and what is odd about the source's tables."""
     left_out = sum(count for _, count in cohort.exclusions)
     cells.add(("admissions", "left out"), left_out)
@@ -142,29 +141,29 @@ def add_source(cells: Cells, cohort: Cohort, quality: Iterable[_Row]) -> None:
 def add_labels(cells: Cells, labels: Iterable[Label], findings: Findings) -> None:
     """How many admissions of a split have each label, and all labels of an outcome together."""
     by_outcome: dict[str, list[Label]] = {}
-    for label in sorted(labels, key=lambda one: -one.train):
+    for label in sorted(labels, key=lambda label: -label.train):
         if label.outcome in findings.outcomes:
             by_outcome.setdefault(label.outcome, []).append(label)
-    for outcome, found in by_outcome.items():
+    for outcome, of_outcome in by_outcome.items():
         for split in SPLITS_FIRST:
-            for label in found:
+            for label in of_outcome:
                 cells.add(cell_of(label, split), getattr(label, split))
                 cells.sum(_holder(cells, label, split), [cell_of(label, split)])
-            parts = [cell_of(label, split) for label in found]
+            parts = [cell_of(label, split) for label in of_outcome]
             cases = ("cases", outcome, split)
             if len(parts) == 1:
                 cells.alias(cases, parts[0])
             else:
-                cells.add(cases, sum(getattr(label, split) for label in found))
+                cells.add(cases, sum(getattr(label, split) for label in of_outcome))
                 cells.sum(cases, parts)
-            if all(label.one_of for label in found):
+            if all(label.one_of for label in of_outcome):
                 cells.sum(("admissions", outcome if split == "test" else split), parts)
 
 
 def add_lineage(cells: Cells, story: Counted) -> None:
     """What pretraining and finetuning read, and in whom perplexity was measured."""
     cells.add(("dropped",), int(story.contamination.get("dropped", 0)))
-    row = story.findings.raw("perplexity_before", "clinical", OUTCOME)
+    row = story.findings.raw("perplexity_before", "clinical", NEXT_TOKEN)
     if row:
         cells.nested(("patients", "validation"), {("perplexity",): row["n_patients"]})
     for origin in story.lineage.artifacts:

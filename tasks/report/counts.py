@@ -72,18 +72,17 @@ class Counts:
         Another outcome is observed in nearly the same patients; and no size of the whole may
         follow that is not printed itself.
         """
-        found: dict[str, dict[str, dict[str, _Row]]] = {}
-        for row in findings.by_group("auroc_macro"):
-            column, equals, name = row["group"].partition("=")
-            if equals and column != "cases" and row["variant"] in findings.models[:1]:
-                found.setdefault(column, {}).setdefault(row["outcome"], {})[name] = row
-        for column, outcomes in found.items():
+        partitions: dict[str, dict[str, dict[str, _Row]]] = {}
+        for outcome in findings.outcomes if findings.models else ():
+            for (column, name), row in findings.patients(findings.overall(outcome)).items():
+                partitions.setdefault(column, {}).setdefault(outcome, {})[name] = row
+        for column, outcomes in partitions.items():
             kept = set(outcomes)
             for unit, field in UNITS.items():
                 sizes = {
-                    one: {name: row[field] for name, row in outcomes[one].items()}
-                    for one in outcomes
-                    if self.printed.exact((unit, one))
+                    outcome: {name: row[field] for name, row in groups.items()}
+                    for outcome, groups in outcomes.items()
+                    if self.printed.exact((unit, outcome))
                 }
                 kept &= set(side_by_side(sizes, self.smallest))
             yield from ((outcome, column) for outcome in kept)

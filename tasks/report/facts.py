@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow.compute as pc
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
+from tasks.data.reading import table_of
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import read_admissions, table_of
 from tasks.patients import SPLITS
 from tasks.report.config import Lineage
+from tasks.variants import Variant
 
 UNUSABLE = "unusable row"
-_PARAMETERS = "_parameters"  # counts of a task adapter: fused_parameters, ...
 CURVE_POINTS = 150  # of a loss curve; steps between are averaged
 
 
@@ -32,7 +33,7 @@ class SplitSize:
 
 
 @dataclass(frozen=True)
-class Cohort:
+class CohortFlow:
     """The flow from the source's admissions to the splits."""
 
     source: int  # admissions
@@ -64,10 +65,12 @@ class Label:
 
 @dataclass(frozen=True)
 class Arm:
-    """What one training arm saw and cost, and its curves over the tokens it has seen."""
+    """What the training of a member, or of a shared adapter, saw and cost; its curves."""
 
     stage: str
     name: str
+    title: str
+    predicts: bool  # a member, which learns from labels; the others learn from notes
     steps: int
     tokens: int
     examples: int
@@ -106,30 +109,30 @@ class Making:
 
 
 def read_costs(lineage: Lineage) -> dict[str, Cost]:
-    """What the manifests know of costs and the histories do not, by training arm.
+    """What the manifests know of costs and the histories do not.
 
-    Trained parameters are in the adapters' counts. TF-IDF has no history: its seconds are those
-    that its artifact took, fitting and predicting together, whichever run made it.
+    Trained parameters are in the adapters' counts: of a member by its name, of the clinical
+    adapter as that. A baseline has no history: its seconds are those that its artifact took,
+    fitting and predicting together, whichever run made it.
     """
     costs: dict[str, Cost] = {}
     for origin in lineage.artifacts:
         counts = origin.counts
         if origin.kind == "clinical-adapter" and "trained_parameters" in counts:
             costs["clinical"] = Cost(parameters=counts["trained_parameters"])
-        if origin.kind == "task-adapter":
-            for name, value in counts.items():
-                if name.endswith(_PARAMETERS):
-                    costs[name.removesuffix(_PARAMETERS)] = Cost(parameters=value)
-        if origin.kind == "predictions" and "terms" in counts:
-            costs["tfidf"] = Cost(seconds=origin.took_seconds)
+        if origin.kind == "task-adapter" and "member" in counts:
+            before = costs.get(counts["member"], Cost(parameters=0)).parameters or 0
+            costs[counts["member"]] = Cost(parameters=before + counts["parameters"])
+        if origin.kind == "predictions" and "variant" in counts:
+            costs[counts["variant"]] = Cost(seconds=origin.took_seconds)
     return costs
 
 
-def read_cohort(place: Path) -> Cohort:
+def read_cohort(cohort: Path) -> CohortFlow:
     """Count the cohort's admissions and patients by split, and what was left out, and why."""
-    admissions = read_admissions(place)
-    excluded = tables.read(table_of(place, "exclusions"), schemas.EXCLUSIONS, ["reason"])
-    unusable = _rejected_admissions(place)
+    admissions = read_admissions(cohort)
+    excluded = tables.read(table_of(cohort, "exclusions"), schemas.EXCLUSIONS, ["reason"])
+    unusable = _rejected_admissions(cohort)
     reasons = Counter(excluded["reason"].to_pylist())
     if unusable:
         reasons[UNUSABLE] = unusable
@@ -138,7 +141,7 @@ def read_cohort(place: Path) -> Cohort:
         part = admissions.filter(pc.equal(admissions["split"], name))
         splits.append(SplitSize(name, len(pc.unique(part["subject_id"])), len(part)))
     source = len(admissions) + reasons.total()
-    return Cohort(source, tuple(reasons.most_common()), tuple(splits))
+    return CohortFlow(source, tuple(reasons.most_common()), tuple(splits))
 
 
 def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
@@ -146,41 +149,47 @@ def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
     columns = ["code_system", "code", "title", "train", "test", "validation", "one_of"]
     return [
         Label(outcome=outcome, **row)
-        for outcome, place in outcomes.items()
-        for row in tables.read(table_of(place, "labels"), schemas.LABELS, columns).to_pylist()
+        for outcome, path in outcomes.items()
+        for row in tables.read(table_of(path, "labels"), schemas.LABELS, columns).to_pylist()
     ]
 
 
-def read_arms(histories: Mapping[str, Path]) -> list[Arm]:
-    """The arms of every training history below these places, by stage and in order of name."""
+def read_arms(histories: Mapping[str, Sequence[Path]], variants: Sequence[Variant]) -> list[Arm]:
+    """What the training history below each of these folders tells, stage by stage."""
+    titles = {
+        variant.member: variant.short_title for variant in variants if variant.ablates is None
+    }
     arms = []
-    for stage, place in histories.items():
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for path in sorted(place.rglob("history.parquet")):
-            for row in tables.read(path, schemas.HISTORY).to_pylist():
-                rows.setdefault(row["arm"], []).append(row)
-        arms += [_arm(stage, name, found) for name, found in rows.items()]
+    for stage, folders in histories.items():
+        for folder in folders:
+            rows: dict[str, list[dict[str, Any]]] = {}
+            for path in sorted(folder.rglob("history.parquet")):
+                for row in tables.read(path, schemas.HISTORY).to_pylist():
+                    rows.setdefault(row["arm"], []).append(row)
+            for name, of_arm in rows.items():
+                title = titles.get(name, f"{stage[:1].upper()}{stage[1:]}")
+                arms.append(_arm(stage, name, title, of_arm, predicts=name in titles))
     return arms
 
 
 def read_difficulty(path: Path | None) -> dict[str, Any]:
-    """The generator's own account of how hard its data is; empty without one."""
+    """What the generator says of how hard its data is; empty without it."""
     if path is None:
         return {}
     try:
-        found = json.loads(path.read_text())
+        facts = json.loads(path.read_text())
     except (OSError, ValueError):
         raise EvaluationError(
             f"{path.name} is no readable JSON; run `clinfuse synth` anew"
         ) from None
-    first = {"measured": found.pop("measured")} if "measured" in found else {}
-    return dict(flattened(first | found))
+    first = {"measured": facts.pop("measured")} if "measured" in facts else {}
+    return dict(flattened(first | facts))
 
 
-def read_quality(place: Path) -> list[dict[str, Any]]:
+def read_quality(quality: Path) -> list[dict[str, Any]]:
     """The checks that hit a row of the source, by table."""
-    found = tables.read(place / "quality", schemas.QUALITY)
-    return found.filter(pc.greater(found["count"], 0)).to_pylist()
+    checks = tables.read(quality / "quality", schemas.QUALITY)
+    return checks.filter(pc.greater(checks["count"], 0)).to_pylist()
 
 
 def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
@@ -198,20 +207,22 @@ def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
         yield name, value
 
 
-def _rejected_admissions(place: Path) -> int:
+def _rejected_admissions(cohort: Path) -> int:
     """How many rows of the admissions table could not be read."""
-    if not table_of(place, "rejects").exists():
+    if not table_of(cohort, "rejects").exists():
         return 0
-    files = tables.read(table_of(place, "rejects"), schemas.REJECTS, ["file", "line"])
+    files = tables.read(table_of(cohort, "rejects"), schemas.REJECTS, ["file", "line"])
     named = files.filter(pc.starts_with(files["file"], "admissions", ignore_case=True))
     return len(pc.unique(named["line"]))
 
 
-def _arm(stage: str, name: str, rows: list[dict[str, Any]]) -> Arm:
+def _arm(stage: str, name: str, title: str, rows: list[dict[str, Any]], *, predicts: bool) -> Arm:
     last = max(rows, key=lambda row: row["tokens"])
     return Arm(
         stage=stage,
         name=name,
+        title=title,
+        predicts=predicts,
         steps=max(row["step"] for row in rows),
         tokens=last["tokens"],
         examples=last["examples"],
@@ -225,7 +236,7 @@ def _arm(stage: str, name: str, rows: list[dict[str, Any]]) -> Arm:
 
 
 def _thinned(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Average neighbouring points until at most CURVE_POINTS are left."""
+    """Average neighboring points until at most CURVE_POINTS are left."""
     size = -(-len(points) // CURVE_POINTS) or 1
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     return tuple((group[-1][0], sum(loss for _, loss in group) / len(group)) for group in groups)

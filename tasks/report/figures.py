@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tasks.evaluate.rows import BEST
-from tasks.report.attempts import Missing, attempt
 from tasks.report.axes import Axis, NothingToDraw, finite
-from tasks.report.charts import Series, Whisker, swatch
-from tasks.report.findings import Findings, variant_title
-
-STYLES = {"fused": 0, "unfused": 1, "tfidf": 2, BEST: 3}
-SHORT = {
-    "fused": "Fused",
-    "unfused": "Task adapter only",
-    "tfidf": "TF-IDF",
-    BEST: "Best reachable",
-}
+from tasks.report.charts import Series, Whisker, plot, swatch
+from tasks.report.findings import Findings, Space
+from tasks.report.missing import Missing, attempt
+from tasks.report.printing import figure
+from tasks.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -38,11 +31,31 @@ def draw(figures: Iterable[tuple[str, Callable[[], Figure | None]]]) -> list[Fig
     """Those of the titled figures that there are; in place of one that cannot be drawn, why."""
     drawn = []
     for title, make in figures:
-        found = attempt(f"the figure '{title}'", partial(_made, title, make))
-        if isinstance(found, Missing):
-            found = Figure(title, missing=found.why)
-        drawn += [found] if found else []
+        drawing = attempt(f"the figure '{title}'", partial(_made, title, make))
+        if isinstance(drawing, Missing):
+            drawing = Figure(title, missing=drawing.why)
+        drawn += [drawing] if drawing else []
     return drawn
+
+
+def by_outcome(findings: Findings, make: Callable[[Space], Figure | None]) -> list[Figure]:
+    """A figure for the headline space of each outcome."""
+    return draw(
+        (space.title, partial(make, space)) for space in map(findings.overall, findings.outcomes)
+    )
+
+
+def plotted(
+    title: str, series: Sequence[Series], x: Axis, y: Axis, words: str, about: str, **reference: Any
+) -> Figure:
+    """Series over two axes with their legend; the words stand below, and in the alternative text.
+
+    Args:
+        about: what the words are about, before them in the alternative text.
+        reference: the dotted line, as `plot` takes it.
+    """
+    drawing = plot(series, x, y, description=f"{about} {words}", **reference)
+    return Figure(title, drawing, legend(series), words)
 
 
 def _made(title: str, make: Callable[[], Figure | None]) -> Figure | None:
@@ -54,23 +67,18 @@ def _made(title: str, make: Callable[[], Figure | None]) -> Figure | None:
 
 def legend(series: Iterable[Series]) -> tuple[tuple[str, str], ...]:
     """The sample and the name of each series; none where there is one series only."""
-    return tuple((swatch(one.style, one.marks), one.name) for one in series)
+    return tuple((swatch(line.style, line.marks), line.name) for line in series)
 
 
-def short(variant: str) -> str:
-    return SHORT.get(variant, variant_title(variant))
-
-
-def style_of(findings: Findings, variant: str) -> int:
+def style_of(findings: Findings, variant: Variant) -> int:
     """The variant's color, dash and mark, the same on every chart."""
-    others = [name for name in findings.variants if name not in STYLES]
-    return STYLES[variant] if variant in STYLES else len(STYLES) + others.index(variant)
+    return sorted(findings.variants, key=lambda other: bool(other.ablates)).index(variant)
 
 
 def whisker(name: str, row: Mapping[str, Any], style: int, note: str = "") -> Whisker:
     """A metrics row as a row of a forest plot."""
-    low, high = ends(row)
-    return Whisker(name, row["value"], low, high, style, note)
+    value = math.nan if row["value"] is None else row["value"]
+    return Whisker(name, value, *ends(row), style, note)
 
 
 def ends(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -92,10 +100,12 @@ def spanning(title: str, values: Sequence[float], room: float) -> Axis:
     return Axis(title, min(values) - beyond, max(values) + beyond)
 
 
-def said(rows: Sequence[Whisker]) -> str:
-    """The rows of a forest plot in words: a name, a value, an interval."""
-    return "; ".join(f"{row.name} {_span(row.value, row.low, row.high)}" for row in rows)
+def in_words(rows: Iterable[Whisker]) -> str:
+    """The rows of a forest plot in words: a name, a value, an interval where there is one."""
+    return "; ".join(f"{row.name} {_figure(row)}" for row in rows)
 
 
-def _span(value: float, low: float, high: float) -> str:
-    return f"{value:.3f}" + ("" if math.isnan(low) else f" ({low:.3f} to {high:.3f})")
+def _figure(row: Whisker) -> str:
+    ends = {"value": row.value, "low": row.low, "high": row.high}
+    known = {name: None if math.isnan(end) else end for name, end in ends.items()}
+    return figure({**known, "method": ""}, expected=False)

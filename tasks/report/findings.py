@@ -9,21 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.evaluate.rows import BEST, WITHOUT
 from tasks.measures.comparisons import holm
+from tasks.metrics_table import NEXT_TOKEN
+from tasks.variants import BEST, Variant, read_records
 
+BAND = "cases="  # a group of labels begins with it
 ERROR_RATE = 0.05  # of any false finding among comparisons whose p-values are adjusted together
 
-VARIANTS = {
-    "fused": "Fused (clinical + task adapter)",
-    "unfused": "Task adapter only",
-    "tfidf": "TF-IDF + logistic regression",
-    BEST: "Best reachable",
-    "fused-without-clinical": "Fused, clinical adapter zeroed",
-    "fused-without-task": "Fused, task adapter zeroed",
-    "clinical": "Clinical adapter",
-    "base": "Base",
-}
 OUTCOMES = {
     "diagnoses": "Diagnoses",
     "procedures": "Procedures",
@@ -57,7 +49,7 @@ class Space:
 
     @property
     def title(self) -> str:
-        return OUTCOMES.get(self.outcome, self.outcome)
+        return outcome_title(self.outcome)
 
     @property
     def system(self) -> str:
@@ -68,31 +60,38 @@ class Space:
 class Pair:
     """Two variants that were compared on the same admissions: first minus second."""
 
-    name: str
-    first: str
-    second: str
+    first: Variant
+    second: Variant
+
+    @property
+    def title(self) -> str:
+        return f"{self.first.short_title} minus {self.second.short_title}"
 
 
 class Findings:
-    """Every metric of a run, found by variant, outcome, code system, code, group and name."""
+    """Every metric of a run, by variant, outcome, code system, code, group and name."""
 
-    def __init__(self, rows: Sequence[_Row]) -> None:
+    def __init__(self, rows: Sequence[_Row], variants: Sequence[Variant]) -> None:
         self.rows = [_without_nan(row) for row in rows]
-        self._found = {_name(row): row for row in self.rows}
+        self.records = tuple(variants)  # scored or not
+        self._by_name = {_name(row): row for row in self.rows}
         self._by_metric: dict[str, list[_Row]] = {}
         for row in self.rows:
             self._by_metric.setdefault(row["metric"], []).append(row)
         scored = self.of("auroc_macro")
         self.outcomes = tuple(dict.fromkeys(row["outcome"] for row in scored))
-        self.variants = tuple(dict.fromkeys(row["variant"] for row in scored))
+        names = {row["variant"] for row in scored}
+        self.variants = tuple(variant for variant in variants if variant.name in names)
         self.seeds = tuple(dict.fromkeys(row["seed"] for row in scored))  # None: over several
 
     @classmethod
-    def read(cls, path: Path) -> Findings:
-        table = tables.read(path, schemas.METRICS)
+    def read(cls, folder: Path) -> Findings:
+        """The metrics of an artifact, and the records of the variants that they are of."""
+        table = tables.read(folder / "metrics.parquet", schemas.METRICS)
         columns = [column.to_pylist() for column in table.columns]
         names = table.column_names  # a row at a time from Arrow takes five times as long
-        return cls([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        return cls(rows, read_records(folder))
 
     def raw(
         self,
@@ -102,9 +101,10 @@ class Findings:
         code_system: str | None = None,
         code: str | None = None,
         group: str = "all",
+        against: str | None = None,
     ) -> _Row | None:
         """The metric's row, whose value is None where it is undefined; None: not measured."""
-        return self._found.get((metric, variant, outcome, code_system, code, group))
+        return self._by_name.get((metric, variant, against, outcome, code_system, code, group))
 
     def get(
         self,
@@ -115,40 +115,51 @@ class Findings:
         code: str | None = None,
     ) -> _Row | None:
         """The metric's row, or None where it was not measured or is undefined."""
-        row = self.raw(metric, variant, outcome, code_system, code)
-        return row if row and row["value"] is not None else None
+        return _if_valued(self.raw(metric, variant, outcome, code_system, code))
 
-    def over(self, metric: str, variant: str, space: Space, group: str = "all") -> _Row | None:
+    def over(
+        self, metric: str, of: Variant | Pair, space: Space, group: str = "all"
+    ) -> _Row | None:
         """The metric's row over the labels of a space, as `raw` gives it."""
-        return self.raw(metric, variant, space.outcome, space.code_system, group=group)
+        first, second = (of.first, of.second) if isinstance(of, Pair) else (of, None)
+        against = second.name if second else None
+        return self.raw(
+            metric, first.name, space.outcome, space.code_system, group=group, against=against
+        )
 
-    def within(self, metric: str, variant: str, space: Space, group: str = "all") -> _Row | None:
+    def within(
+        self, metric: str, of: Variant | Pair, space: Space, group: str = "all"
+    ) -> _Row | None:
         """The metric's row over the labels of a space, or None where it has no value."""
-        row = self.over(metric, variant, space, group)
-        return row if row and row["value"] is not None else None
+        return _if_valued(self.over(metric, of, space, group))
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The variants that are trained models: not the best reachable, none with a part zeroed."""
-        return tuple(name for name in self.variants if name != BEST and WITHOUT not in name)
+    def models(self) -> tuple[Variant, ...]:
+        """The variants that are compared: not the best reachable, none that leaves a part out."""
+        return tuple(variant for variant in self.variants if variant.is_model)
+
+    @property
+    def best(self) -> Variant | None:
+        """The best reachable predictions, where they are known."""
+        return next((variant for variant in self.variants if variant.name == BEST.name), None)
 
     @cached_property
     def pairs(self) -> list[Pair]:
         """The paired comparisons that were made."""
-        made = {row["variant"] for row in self.of("auroc_macro_difference")}
-        pairs = [Pair(f"{one}-{two}", one, two) for one in self.models for two in self.models]
-        return [pair for pair in pairs if pair.name in made]
+        made = {(row["variant"], row["against"]) for row in self.of("auroc_macro_difference")}
+        pairs = [Pair(first, second) for first in self.models for second in self.models]
+        return [pair for pair in pairs if (pair.first.name, pair.second.name) in made]
 
     @cached_property
-    def holm(self) -> dict[tuple[str, Space], float]:
+    def holm(self) -> dict[tuple[Pair, Space], float]:
         """The p-values of the main table of differences, by pair and space, adjusted together."""
-        found = {
-            (pair.name, space): row["value"]
+        p_values = {
+            (pair, space): row["value"]
             for pair in self.pairs
             for space in self.all_spaces
-            if (row := self.within("auroc_macro_difference_p", pair.name, space))
+            if (row := self.within("auroc_macro_difference_p", pair, space))
         }
-        return dict(zip(found, holm(list(found.values())), strict=True))
+        return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
     @cached_property
     def all_spaces(self) -> list[Space]:
@@ -158,8 +169,8 @@ class Findings:
     def spaces(self, outcome: str) -> list[Space]:
         """The outcome's code systems, then pooled; pooled alone where there is one system."""
         scored = self.of("auroc_macro")
-        found = dict.fromkeys(row["code_system"] for row in scored if row["outcome"] == outcome)
-        systems = [system for system in found if system is not None]
+        every = dict.fromkeys(row["code_system"] for row in scored if row["outcome"] == outcome)
+        systems = [system for system in every if system is not None]
         if len(systems) == 1:
             return [Space(outcome, systems[0])]
         return [*(Space(outcome, system) for system in systems), Space(outcome, None)]
@@ -176,6 +187,33 @@ class Findings:
             if row["group"] == "all" and (row["code"] is None) == aggregates
         ]
 
+    def groups(self, metric: str, variant: Variant, space: Space) -> dict[str, _Row]:
+        """The metric's rows over parts of the patients or of the labels, by group."""
+        return {
+            row["group"]: row
+            for row in self.by_group(metric)
+            if (row["variant"], row["outcome"]) == (variant.name, space.outcome)
+            and row["code_system"] in (None, space.code_system)
+        }
+
+    def patients(self, space: Space) -> dict[tuple[str, str], _Row]:
+        """The first model's macro AUROC in groups of patients, by column and group."""
+        groups = self.groups("auroc_macro", self.models[0], space)
+        return {
+            (column, name): row
+            for group, row in groups.items()
+            for column, equals, name in [group.partition("=")]
+            if equals and not group.startswith(BAND)
+        }
+
+    @property
+    def perplexity(self) -> dict[str, _Row | None]:
+        """Of the base ("before"), with the clinical adapter ("after"), and their ratio."""
+        return {
+            name: self.get(f"perplexity_{name}", "clinical", NEXT_TOKEN)
+            for name in ("before", "after", "ratio")
+        }
+
     def by_group(self, metric: str) -> list[_Row]:
         """All rows of a metric over a part of the patients or of the labels."""
         return [
@@ -185,8 +223,12 @@ class Findings:
         ]
 
 
-def variant_title(variant: str) -> str:
-    return VARIANTS.get(variant, variant)
+def outcome_title(name: str) -> str:
+    return OUTCOMES.get(name, name)
+
+
+def _if_valued(row: _Row | None) -> _Row | None:
+    return row if row and row["value"] is not None else None
 
 
 def _without_nan(row: _Row) -> _Row:
@@ -195,12 +237,6 @@ def _without_nan(row: _Row) -> _Row:
     return row | {name: None if end is None or end != end else end for name, end in ends.items()}
 
 
-def _name(row: _Row) -> tuple[str, str, str, str | None, str | None, str]:
-    return (
-        row["metric"],
-        row["variant"],
-        row["outcome"],
-        row["code_system"],
-        row["code"],
-        row["group"],
-    )
+def _name(row: _Row) -> tuple[str | None, ...]:
+    columns = ("metric", "variant", "against", "outcome", "code_system", "code", "group")
+    return tuple(row[column] for column in columns)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.report.figures import short
 from tasks.report.findings import Findings
-from tasks.report.printing import interval, number
+from tasks.report.printing import number, span
 
 
 @dataclass(frozen=True)
@@ -53,25 +52,27 @@ def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> G
 
     Columns and rows without any value are left out.
     """
-    names, chosen = findings.models, [findings.overall(name) for name in findings.outcomes]
-    found = {
-        (space, name): [findings.over(one.metric, name, space) for one in measures]
-        for space in chosen
-        for name in names
+    spaces = [findings.overall(name) for name in findings.outcomes]
+    rows_of = {
+        (space, model): [findings.over(measure.metric, model, space) for measure in measures]
+        for space in spaces
+        for model in findings.models
     }
 
     def valued(row: Mapping[str, Any] | None) -> bool:
         return row is not None and row["value"] is not None
 
     kept = [
-        index for index in range(len(measures)) if any(valued(row[index]) for row in found.values())
+        index
+        for index in range(len(measures))
+        if any(valued(row[index]) for row in rows_of.values())
     ]
     blocks = []
-    for space in chosen:
+    for space in spaces:
         rows = tuple(
-            (short(name), tuple(cell(row[index], measures[index].form) for index in kept))
-            for name in names
-            if any(map(valued, row := found[space, name]))
+            (model.short_title, tuple(cell(row[index], measures[index].form) for index in kept))
+            for model in findings.models
+            if any(map(valued, row := rows_of[space, model]))
         )
         if rows:
             blocks.append(Block(space.title, space.system, rows))
@@ -81,4 +82,4 @@ def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> G
 
 def cell(row: Mapping[str, Any] | None, form: str = ".3f") -> Cell:
     """A metrics row as a printed value with its interval."""
-    return Cell(number(row, form), interval(row, form))
+    return Cell(number(row, form), span(row, form, expected=False))

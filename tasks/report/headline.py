@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.evaluate.rows import WITHOUT
 from tasks.report.config import NOTE
 from tasks.report.findings import Findings
 from tasks.report.printing import headline_of, why_withheld
@@ -18,13 +17,13 @@ def headline(findings: Findings) -> list[dict[str, Any]]:
             macro = findings.over("auroc_macro", variant, space)
             micro = findings.within("auroc_micro", variant, space)
             count = findings.within("labels_defined", variant, space)
-            if WITHOUT in variant or macro is None or count is None:
+            if variant.ablates or macro is None or count is None:
                 continue
             rows.append(
                 {
                     "outcome": space.outcome,
                     "label space": space.system,
-                    "variant": variant,
+                    "variant": variant.name,
                     **headline_of(macro),
                     "micro AUROC": round(micro["value"], 3) if micro else None,
                     "labels": int(count["value"]),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from tasks.evaluate.leaderboard import Board, Standing
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, Whisker, forest, plot
-from tasks.report.figures import Figure, draw, legend
-from tasks.report.findings import OUTCOMES
+from tasks.report.charts import Series, forest
+from tasks.report.figures import Figure, draw, in_words, plotted, whisker
+from tasks.report.findings import outcome_title
 from tasks.report.printing import duration
+from tasks.standings import Board
 
 LONGEST_NAME = 23  # characters; what the forest plot has room for
 
@@ -31,23 +30,29 @@ def efficiency(
 
 
 def _forest(board: Board, styles: Mapping[str, int]) -> Figure | None:
-    rows = [_whisker(standing, styles) for standing in board.standings]
-    rows = [row for row in rows if not math.isnan(row.value)]
+    rows = [
+        whisker(fitted(standing.name), vars(standing.macro), styles[standing.name])
+        for standing in board.standings
+        if standing.macro.value is not None
+    ]
     if not rows:
         return None
     ends = finite(end for row in rows for end in (row.low, row.high, row.value))
     axis = Axis("macro AUROC (0.5 = chance)", min(0.48, *ends), min(1.0, max(ends) + 0.02))
-    words = "; ".join(f"{standing.entry.name} {in_words(standing)}" for standing in board.standings)
     title = outcome_title(board.outcome)
-    told = f"{title}, macro AUROC: {words}."
-    return Figure(title, forest(rows, axis, description=told, reference=0.5))
+    words = in_words(
+        whisker(standing.name, vars(standing.macro), styles[standing.name])
+        for standing in board.standings
+    )
+    description = f"{title}, macro AUROC: {words}."
+    return Figure(title, forest(rows, axis, description=description, reference=0.5))
 
 
 def _cost(board: Board, styles: Mapping[str, int], seconds: Mapping[str, float]) -> Figure | None:
     points = {
-        one.entry.name: (seconds[one.entry.name], one.macro.value)
-        for one in board.standings
-        if seconds.get(one.entry.name, 0) > 0 and not math.isnan(one.macro.value)
+        standing.name: (seconds[standing.name], standing.macro.value)
+        for standing in board.standings
+        if seconds.get(standing.name, 0) > 0 and standing.macro.value is not None
     }
     if len(points) < 2:
         return None
@@ -61,12 +66,7 @@ def _cost(board: Board, styles: Mapping[str, int], seconds: Mapping[str, float])
         f"{name} {value:.3f} in {duration(time)}" for name, (time, value) in points.items()
     )
     title = outcome_title(board.outcome)
-    drawing = plot(series, across, up, description=f"{title}, AUROC against cost: {words}.")
-    return Figure(title, drawing, legend(series), f"{words}.")
-
-
-def outcome_title(outcome: str) -> str:
-    return OUTCOMES.get(outcome, outcome)
+    return plotted(title, series, across, up, f"{words}.", f"{title}, AUROC against cost:")
 
 
 def fitted(name: str) -> str:
@@ -78,16 +78,3 @@ def fitted(name: str) -> str:
     if len(name) <= LONGEST_NAME:
         return name
     return f"{name[:12]}…{name[-10:]}"
-
-
-def in_words(standing: Standing) -> str:
-    macro = standing.macro
-    if math.isnan(macro.value):
-        return "undefined"
-    span = "" if math.isnan(macro.low) else f" ({macro.low:.3f} to {macro.high:.3f})"
-    return f"{macro.value:.3f}{span}"
-
-
-def _whisker(standing: Standing, styles: Mapping[str, int]) -> Whisker:
-    name, macro = standing.entry.name, standing.macro
-    return Whisker(fitted(name), macro.value, macro.low, macro.high, styles[name])

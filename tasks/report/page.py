@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from tasks.evaluate.perplexity import OUTCOME
-from tasks.report.attempts import Missing, attempt, failures
 from tasks.report.card import write_card
 from tasks.report.curves import Curves
-from tasks.report.document import Facts, Part, written
+from tasks.report.document import Facts, Part, write_document
 from tasks.report.facts import Label
-from tasks.report.glance import glance
 from tasks.report.headline import headline
-from tasks.report.printing import environment
+from tasks.report.missing import Missing, failures
 from tasks.report.sections.by_label import labels_by_outcome, reasons
 from tasks.report.sections.decisions import decisions
-from tasks.report.sections.differences import differences, pair_title
+from tasks.report.sections.differences import differences
 from tasks.report.sections.efficiency import efficiency
 from tasks.report.sections.frequency import frequency
 from tasks.report.sections.probabilities import probabilities
@@ -30,6 +25,7 @@ from tasks.report.sections.results import results, what_seeds_say
 from tasks.report.sections.subgroups import column_title, subgroups
 from tasks.report.sections.training import training_figures
 from tasks.report.story import Story
+from tasks.report.summaries import summaries
 
 
 def write_report(out: Path, story: Story) -> list[Missing]:
@@ -37,22 +33,12 @@ def write_report(out: Path, story: Story) -> list[Missing]:
 
     Returns what could not be made; everything else was.
     """
+    shared = {"run": story.run, "story": story, "findings": story.findings}
+    rows = partial(headline, story.findings)
     with failures() as missing:
-        rows = attempt("the headline", partial(headline, story.findings))
-        table = [] if isinstance(rows, Missing) else rows
-        (out / "headline.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
-        templates, shared = environment(), _shared(story)
-        for form, sections in written(templates, "sections", _parts(story), shared).items():
-            top = [section for section in sections if section.name == "top"]
-            given = {**shared, "top": top, "sections": sections[len(top) :]}
-            text = templates.get_template(f"report.{form}").render(given)
-            (out / f"report.{form}").write_text(text, encoding="utf-8")
+        missing += write_document(out, "report", _parts(story), shared, rows, folder="sections")
         write_card(out, story)
     return missing
-
-
-def _shared(story: Story) -> dict[str, Any]:
-    return {"run": story.run, "story": story, "findings": story.findings}
 
 
 def _parts(story: Story) -> list[Part]:
@@ -62,30 +48,29 @@ def _parts(story: Story) -> list[Part]:
     def of_results() -> Facts:
         one_patient = any((row["value"] or 0) > 0 for row in findings.of("labels_of_one_patient"))
         return {
-            "results": results(findings, story.config.published, story.one_seed),
+            "results": results(findings, story.published, story.one_seed),
             "one_patient": one_patient,
         }
 
     def of_curves() -> Facts:
-        alone = [label for label in story.labels if _alone(label, story.labels)]
-        few = {label.outcome for label in alone if not story.counts.exact(label, "test")}
+        few = {
+            label.outcome
+            for label in story.labels
+            if _is_alone(label, story.labels) and not story.counts.exact(label, "test")
+        }
         return {
             "rocs": roc_figures(curves, findings),
             "precisions": precision_figures(curves, findings, few),
         }
 
     def of_labels() -> Facts:
-        found = labels_by_outcome(findings, story.labels, story.config.smallest_cell)
-        return {"labels": found, "withheld": reasons(found)}
+        labels = labels_by_outcome(findings, story.labels, story.smallest_cell)
+        return {"labels": labels, "withheld": reasons(labels)}
 
     def of_training() -> Facts:
-        perplexity = {
-            name: findings.get(f"perplexity_{name}", "clinical", OUTCOME)
-            for name in ("before", "after", "ratio")
-        }
         return {
             "training": training_figures(story.arms),
-            "perplexity": perplexity,
+            "perplexity": findings.perplexity,
             "efficiency": efficiency(findings, story.arms, story.costs),
         }
 
@@ -96,15 +81,14 @@ def _parts(story: Story) -> list[Part]:
         Part(
             "top",
             "At a glance",
-            lambda: {"glance": glance(findings), "seed": what_seeds_say(story.one_seed)},
+            lambda: {
+                "summaries": summaries(findings),
+                "seed": what_seeds_say(story.one_seed),
+            },
         ),
         Part("data", "Data"),
         Part("results", "Results", of_results),
-        Part(
-            "differences",
-            "Differences",
-            lambda: {"differences": differences(findings), "pair_title": pair_title},
-        ),
+        Part("differences", "Differences", lambda: {"differences": differences(findings)}),
         Part("curves", "Curves", of_curves),
         Part(
             "probabilities",
@@ -133,6 +117,6 @@ def _parts(story: Story) -> list[Part]:
     ]
 
 
-def _alone(label: Label, labels: Sequence[Label]) -> bool:
+def _is_alone(label: Label, labels: Sequence[Label]) -> bool:
     """Whether it is its outcome's only label."""
     return sum(other.outcome == label.outcome for other in labels) == 1

@@ -8,12 +8,12 @@ with "interval withheld". A count of patients is "<10" or "withheld" (`cells.py`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.evaluate.rows import WITHHELD
-from tasks.report.findings import OUTCOMES, SYSTEMS, variant_title
+from tasks.metrics_table import WITHHELD
+from tasks.report.findings import SYSTEMS, outcome_title
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,9 +29,7 @@ def environment() -> Environment:
     """The templates of all pages, with their filters; HTML is escaped, Markdown is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from tasks.report.figures import short
-
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=lambda name: bool(name and name.endswith(".html")),
         undefined=StrictUndefined,
@@ -41,28 +39,26 @@ def environment() -> Environment:
     filters: dict[str, Callable[..., str]] = {
         "auroc": number,
         "span": span,
-        "figure": lambda row: figure(row),
-        "signed": lambda row: number(row, "+.3f"),
-        "signed_span": lambda row: span(row, "+.3f"),
-        "auroc_figure": lambda row: figure(row, of=span),
-        "signed_figure": lambda row: figure(row, "+.3f", span),
+        "figure": partial(figure, expected=False),
+        "signed": partial(number, form="+.3f"),
+        "signed_span": partial(span, form="+.3f"),
+        "auroc_figure": figure,
+        "signed_figure": partial(figure, form="+.3f"),
         "percent": percent,
         "share": share,
         "p_value": p_value,
         "count": count,
-        "variant": variant_title,
-        "short": short,
         "fact": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
         "setting": setting,
-        "outcome": lambda name: str(OUTCOMES.get(name, name)),
+        "outcome": outcome_title,
         "system": lambda name: str(SYSTEMS.get(name, name)),
         "plain": plain,
         "cell": lambda text: str(text).replace("|", "/").replace("\n", " "),
         "duration": duration,
         "in_seconds": in_seconds,
     }
-    made.filters.update(filters)
-    return made
+    templates.filters.update(filters)
+    return templates
 
 
 def number(row: _Row, form: str = ".3f") -> str:
@@ -76,34 +72,29 @@ def number(row: _Row, form: str = ".3f") -> str:
     return UNDEFINED if row["value"] is None else f"{row['value']:{form}}"
 
 
-def span(row: _Row, form: str = ".3f") -> str:
-    """The interval of a row that should have one; nothing where there is no value to have it."""
+def span(row: _Row, form: str = ".3f", *, expected: bool = True) -> str:
+    """The interval of a row; nothing where there is no value to have it.
+
+    Where it is not `expected`, nothing for a measure that has none by nature, too.
+    """
     if row is None or row["value"] is None:
         return ""
     if row["low"] is None or row["high"] is None:
-        return WITHHELD
+        return WITHHELD if expected or row["method"].startswith(WITHHELD) else ""
     return f"{row['low']:{form}} to {row['high']:{form}}"
 
 
-def figure(row: _Row, form: str = ".3f", of: Callable[..., str] | None = None) -> str:
+def figure(row: _Row, form: str = ".3f", *, expected: bool = True) -> str:
     """The value with its interval, in a line.
 
     >>> figure({"value": 0.812, "low": 0.79, "high": 0.834, "method": "DeLong"})
     '0.812 (0.790 to 0.834)'
-    >>> figure({"value": 0.812, "low": None, "high": None, "method": "interval withheld: few"})
-    '0.812 (interval withheld)'
-    >>> figure({"value": 0.812, "low": None, "high": None, "method": "a median has none"})
-    '0.812'
+    >>> few = {"value": 0.812, "low": None, "high": None, "method": "interval withheld: few"}
+    >>> figure(few), figure(few | {"method": "a median has none"}, expected=False)
+    ('0.812 (interval withheld)', '0.812')
     """
-    between = (of or interval)(row, form)
-    return number(row, form) + (f" ({between})" if between else "")
-
-
-def interval(row: _Row, form: str = ".3f") -> str:
-    """The same as `span`, of measures some of which have no interval: nothing for these."""
-    found = span(row, form)
-    none_by_nature = found == WITHHELD and row and not row["method"].startswith(WITHHELD)
-    return "" if none_by_nature else found
+    interval = span(row, form, expected=expected)
+    return number(row, form) + (f" ({interval})" if interval else "")
 
 
 def why_withheld(row: Mapping[str, Any]) -> str:

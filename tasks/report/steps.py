@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.provenance import provenance
-from tasks.report.config import Lineage
+from tasks.report.config import Lineage, ReportConfig
 from tasks.step import Counts, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
@@ -25,52 +24,47 @@ class Reported:
     report: Artifact
     table: list[dict[str, Any]]
 
-
-@dataclass(frozen=True)
-class Contender:
-    """A run that enters a leaderboard, with what its finetuning made of each seed."""
-
-    run: str
-    cohort: Artifact
-    outcomes: Mapping[str, Artifact]
-    predictions: Mapping[int, Mapping[str, Mapping[str, Artifact]]]  # seed -> variant -> outcome
-    adapters: Mapping[int, Artifact]  # seed -> its training history
-    clinical: Artifact
-    leaks: tuple[str, ...]
-    settings: Mapping[str, Any]
+    @classmethod
+    def of(cls, report: Artifact) -> Reported:
+        """A report or a leaderboard."""
+        folder = current_store().path(report.kind, report.key)
+        return cls(report, json.loads((folder / "headline.json").read_text()))
 
 
 def report(
-    config: EvaluateConfig,
+    config: ReportConfig,
     *,
     run: str,
     metrics: Artifact,
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
-    histories: Mapping[str, Artifact],
+    histories: Mapping[str, tuple[Artifact, ...]],
     quality: Artifact,
     contamination: Mapping[str, Any],
     leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
+    smallest_cell: int,
+    truth: Path | None,
 ) -> Reported:
     """Write the report of a run.
 
     Args:
         run: the run's name.
-        histories: a title of the stage, as the report shows it -> artifact with its training
-            history.
+        histories: the title of what was trained, as the report shows it -> the artifacts with its
+            training histories.
         quality: what was counted as odd about the source.
         contamination: what the guard counted of notes nearly those of held-out patients; empty
             where nothing was compared.
         leaks: for each outcome that is predicted from more than was known, what and when.
         settings: the whole configuration, as plain values, to be printed.
         lineage: the artifacts that the run came to so far.
+        smallest_cell: the smallest count of patients or admissions that is printed.
+        truth: the synthetic generator's truth; None: the patients are real.
     """
-    difficulty = config.truth.with_name(DIFFICULTY) if config.truth else None
+    difficulty = truth.with_name(DIFFICULTY) if truth else None
     written = write_pages(
         run=run,
-        config=config,
         metrics=metrics,
         cohort=cohort,
         outcomes=dict(outcomes),
@@ -81,49 +75,30 @@ def report(
         leaks=leaks,
         settings=dict(settings),
         lineage=lineage,
+        smallest_cell=smallest_cell,
+        synthetic=truth is not None,
+        published=config.published,
     )
-    return _reported(written)
+    return Reported.of(written)
 
 
-def compare(
-    name: str, contenders: Sequence[Contender], *, reference: str | None, lineage: Lineage
-) -> Reported:
-    """Rank every model of every run over its seeds, and write the leaderboard.
-
-    Args:
-        reference: "run/variant", with which all others are compared; None: the first run's TF-IDF,
-            or else its first model.
-        lineage: the artifacts that the flow came to so far.
-    """
-    made = rank(
-        name=name,
-        entrants=[vars(contender) for contender in contenders],
-        reference=reference,
-        lineage=lineage,
-    )
-    return _reported(made)
-
-
-def _reported(artifact: Artifact) -> Reported:
-    folder = current_store().path(artifact.kind, artifact.key)
-    return Reported(artifact, json.loads((folder / "headline.json").read_text()))
-
-
-@step("report", version=6)
+@step("report", version=7)
 def write_pages(
     out: Path,
     run: str,
-    config: EvaluateConfig,
     metrics: Path,
     cohort: Path,
     outcomes: Mapping[str, Path],
-    histories: Mapping[str, Path],
+    histories: Mapping[str, tuple[Path, ...]],
     difficulty: Path | None,
     quality: Path,
     contamination: Mapping[str, Any],
     leaks: tuple[str, ...],
     settings: Mapping[str, Any],
     lineage: Lineage,
+    smallest_cell: int,
+    synthetic: bool,
+    published: bool,
 ) -> Counts:
     """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
     from tasks.report.facts import (
@@ -139,12 +114,13 @@ def write_pages(
     from tasks.report.page import write_report
     from tasks.report.story import Story
 
+    findings = Findings.read(metrics)
     story = Story(
         run=run,
-        findings=Findings.read(metrics / "metrics.parquet"),
+        findings=findings,
         cohort=read_cohort(cohort),
         labels=read_labels(outcomes),
-        arms=read_arms(histories),
+        arms=read_arms(histories, findings.records),
         curves=metrics / "curves.parquet",
         difficulty=read_difficulty(difficulty),
         quality=read_quality(quality),
@@ -152,30 +128,53 @@ def write_pages(
         leaks=leaks,
         settings=settings,
         lineage=lineage,
-        config=config,
+        smallest_cell=smallest_cell,
+        synthetic=synthetic,
+        published=published,
         made=Making.of(provenance()),
         costs=read_costs(lineage),
     )
-    missing = write_report(out, story)
-    size = {"bytes": (out / "report.html").stat().st_size}
-    return size | ({"parts_missing": len(missing)} if missing else {})
+    return _counts(out, write_report(out, story))
 
 
-@step("leaderboard", version=3)
-def rank(
+@step("leaderboard", version=4)
+def write_leaderboard(
     out: Path,
     name: str,
-    entrants: list[dict[str, Any]],
-    reference: str | None,
+    standings: Path,
+    cohort: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    leaks: Mapping[str, tuple[str, ...]],
     lineage: Lineage,
+    smallest_cell: int,
+    synthetic: bool,
 ) -> Counts:
-    """Rank runs over their seeds: `metrics.parquet`, `report.html`, `report.md`, `headline.json`.
+    """Write the leaderboard: `report.html`, `report.md`, `headline.json`.
 
     Args:
-        entrants: the fields of each `Contender`, in the order of the runs.
+        cohort: the first run's; all have the same test admissions.
+        settings: run -> its whole configuration, as plain values.
+        leaks: run -> for each outcome that is predicted from more than was known, what and when.
+        lineage: the artifacts that the flow came to so far.
     """
-    from tasks.evaluate.leaderboard_write import write_leaderboard
-    from tasks.report.facts import Making
+    from tasks.report.facts import Making, read_cohort
+    from tasks.report.leaderboard_page import Leaderboard, write_page
+    from tasks.standings import Standings
 
-    made = Making.of(provenance())
-    return write_leaderboard(out, name, entrants, reference, lineage, made)
+    page = Leaderboard(
+        name=name,
+        standings=Standings.read(standings),
+        settings=settings,
+        leaks=leaks,
+        lineage=lineage,
+        cohort=read_cohort(cohort),
+        smallest_cell=smallest_cell,
+        synthetic=synthetic,
+        made=Making.of(provenance()),
+    )
+    return _counts(out, write_page(out, page))
+
+
+def _counts(out: Path, missing: Sequence[object]) -> Counts:
+    size = {"bytes": (out / "report.html").stat().st_size}
+    return size | ({"parts_missing": len(missing)} if missing else {})

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.report.config import Lineage
 from tasks.report.counts import Counts
-from tasks.report.facts import Arm, Cohort, Cost, Label, Making
+from tasks.report.facts import Arm, CohortFlow, Cost, Label, Making
 from tasks.report.findings import Findings
 
 
@@ -21,7 +20,7 @@ class Story:
 
     run: str
     findings: Findings
-    cohort: Cohort
+    cohort: CohortFlow
     labels: Sequence[Label]
     arms: Sequence[Arm]
     curves: Path  # curves.parquet
@@ -31,19 +30,16 @@ class Story:
     leaks: Sequence[str]  # sentences: what was known too early
     settings: Mapping[str, Any]
     lineage: Lineage
-    config: EvaluateConfig
     made: Making
-    costs: Mapping[str, Cost] = field(default_factory=dict)  # by arm: what no history tells
+    smallest_cell: int  # the smallest count of patients that is printed
+    synthetic: bool  # whether the patients were generated
+    published: bool = False  # whether the paper's figures stand beside the run's
+    costs: Mapping[str, Cost] = field(default_factory=dict)  # what no history tells
 
     @cached_property
     def counts(self) -> Counts:
         """The counts of patients as all pages print them."""
         return Counts(self)
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the patients were generated: the generator's truth was given."""
-        return self.config.truth is not None
 
     @property
     def one_seed(self) -> bool:

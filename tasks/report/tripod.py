@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from tasks.report.attempts import Missing, attempt
+from tasks.report.missing import Missing, attempt
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

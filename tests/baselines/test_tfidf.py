@@ -18,7 +18,7 @@ from tasks.baselines.config import TfidfConfig
 from tasks.baselines.steps import fit_tfidf
 from tasks.baselines.tfidf import write_tfidf
 from tasks.data.outcomes import read_outcome
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 from tests.digests import digest_of
 from tests.finetune.conftest import LABELS, Inputs, split_of, system_of
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.bootstrap import cluster_bootstrap
 from tasks.measures.intervals import Interval, label_interval
+from tasks.measures.sample import Sample
 from tasks.measures.wilson import Z
 
 Floats = NDArray[np.float64]
@@ -125,21 +126,22 @@ class Labels:
 
     def intervals(self) -> list[Interval]:
         """Each label's, as a report has it."""
-        found = label_aurocs(*self._cells)
+        found = label_aurocs(Sample.of(*self._cells))
         sizes = found.case_patients, found.control_patients
         columns = (column.tolist() for column in (found.auroc, found.standard_error, *sizes))
         return [label_interval(*one) for one in zip(*columns, strict=True)]
 
     def plain_intervals(self) -> list[tuple[float, float]]:
         """Each label's normal, linear interval."""
-        found = label_aurocs(*self._cells)
+        found = label_aurocs(Sample.of(*self._cells))
         half = Z * found.standard_error
         return list(zip(found.auroc - half, found.auroc + half, strict=True))
 
     def widths_over_bootstrap(self, draws: int, random: np.random.Generator) -> list[float]:
         """Of each label with an interval, its width over that of the cluster bootstrap's."""
         labels = np.arange(self.scores.shape[1])
-        drawn = cluster_bootstrap(*self._cells, draws, labels, int(random.integers(2**31)))
+        sample = Sample.of(*self._cells, groups=labels)
+        drawn = cluster_bootstrap(sample, draws, int(random.integers(2**31)))
         peers = [drawn.macro([label]).bounds for label in labels]
         pairs = zip(self.intervals(), peers, strict=True)
         return [(one.high - one.low) / (high - low) for one, (low, high) in pairs if not one.reason]

@@ -14,7 +14,8 @@ import numpy as np
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import interval
 from tasks.measures.micro import micro
-from tasks.ranking import auroc_by_label
+from tasks.measures.ranking import auroc_by_label
+from tasks.measures.sample import Sample
 from tests.bench._memory import high_water_mib
 
 ADMISSIONS, LABELS, PATIENTS = 9_829, 1_266, 7_000
@@ -29,7 +30,9 @@ def rows() -> list[dict[str, Any]]:
     observed = np.ones_like(cases)
 
     def with_interval() -> object:
-        return interval(label_aurocs(scores, cases, observed, patients).macro(), patients)
+        return interval(
+            label_aurocs(Sample.of(scores, cases, observed, patients)).macro(), patients
+        )
 
     size = f"{LABELS} labels x {ADMISSIONS} admissions"
     return [
@@ -58,7 +61,7 @@ def rows() -> list[dict[str, Any]]:
         ),
         _row(
             "micro AUROC with its influences",
-            lambda: micro(scores, cases, observed, patients),
+            lambda: micro(Sample.of(scores, cases, observed, patients)),
             lambda: _sklearn(scores, cases, average="micro"),
             f"{SKLEARN}(average='micro'), the value alone",
             rounds=3,
@@ -118,15 +121,15 @@ def measure_memory() -> None:
     import scipy.special  # noqa: F401 - what intervals need is loaded before we begin
 
     small = np.zeros((4, 2), np.float32), np.eye(4, 2, dtype=bool), np.ones((4, 2), bool)
-    label_aurocs(*small, np.arange(4))
+    label_aurocs(Sample.of(*small))
     before = high_water_mib()
     random = np.random.default_rng(0)
     scores = random.standard_normal((ADMISSIONS, LABELS), np.float32)
     cases = scores > 2.5  # made without a larger array beside them
     observed = np.ones_like(cases)
     patients = np.unique(random.integers(0, PATIENTS, ADMISSIONS), return_inverse=True)[1]
-    interval(label_aurocs(scores, cases, observed, patients).macro(), patients)
-    interval(micro(scores, cases, observed, patients), patients)
+    interval(label_aurocs(Sample.of(scores, cases, observed, patients)).macro(), patients)
+    interval(micro(Sample.of(scores, cases, observed, patients)), patients)
     print(before, high_water_mib())
 
 

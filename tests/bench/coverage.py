@@ -29,6 +29,7 @@ from tasks.measures.intervals import (
     standard_error,
 )
 from tasks.measures.micro import micro
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import lone_influence
 from tasks.measures.wilson import Z
 from tests.bench import _hospital
@@ -79,8 +80,8 @@ def replicate(kind: str, admissions: int, number: int) -> NDArray[np.float64]:
     hospital = hospital_of(kind)
     sample = hospital.sample(admissions, np.random.default_rng([7, admissions, number]))
     seen, patients = np.ones_like(sample.cases), sample.patients
-    first = label_aurocs(sample.scores, sample.cases, seen, patients)
-    second = label_aurocs(sample.second, sample.cases, seen, patients)
+    first = label_aurocs(Sample.of(sample.scores, sample.cases, seen, patients))
+    second = label_aurocs(Sample.of(sample.second, sample.cases, seen, patients))
     drawn = first.defined()  # the estimand: the mean over the labels defined in the sample
     true, true_second = hospital.auroc[drawn].mean(), hospital.auroc_second[drawn].mean()
     weighted = float(np.average(hospital.auroc[drawn], weights=hospital.prevalence[drawn]))
@@ -88,7 +89,10 @@ def replicate(kind: str, admissions: int, number: int) -> NDArray[np.float64]:
     apart = ours.minus(theirs)
     hidden = _lone(first)
     shown = apart.influence - hidden + _lone(second)
-    by_cases, pooled = first.weighted(), micro(sample.scores, sample.cases, seen, patients)
+    by_cases, pooled = (
+        first.weighted(),
+        micro(Sample.of(sample.scores, sample.cases, seen, patients)),
+    )
     return np.array(
         [
             _outcome(interval(one, patients), one, plain, truth, patients)
@@ -194,11 +198,11 @@ def _bootstrap_rows() -> list[dict[str, Any]]:
     sample = hospital.sample(9_829, np.random.default_rng(1))
     cells = sample.scores, sample.cases, np.ones_like(sample.cases), sample.patients
     began = time.perf_counter()
-    macro = label_aurocs(*cells).macro()
+    macro = label_aurocs(Sample.of(*cells)).macro()
     found = interval(macro, sample.patients)
     ours = time.perf_counter() - began
     began = time.perf_counter()
-    drawn = cluster_bootstrap(*cells, DRAWS).macro()
+    drawn = cluster_bootstrap(Sample.of(*cells), DRAWS).macro()
     peer = time.perf_counter() - began
     size = f"macro AUROC, 1,266 labels x {len(sample.patients):,} admissions"
     name = f"cluster bootstrap, {DRAWS:,} draws, as evaluate.bootstrap_draws makes it"

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks import schemas, tables
+from tasks.variants import Variant, write_variant
 from tests.bench._memory import high_water_mib
 
 LABELS, TEST, VALIDATION, PER_PATIENT = 7_000, 50_000, 10_000, 1.8
@@ -56,8 +57,10 @@ def write_run(folder: Path, test: int, validation: int, seed: int = 0) -> None:
         )
     ]
     _write_outcome(folder / "outcome", admissions, split, lists, frequency)
+    variant = Variant(name="fused", member="fused")
+    write_variant(folder / "predictions" / variant.name, variant)
     for name, first, count in (("test", 0, test), ("validation", test, validation)):
-        place = folder / "predictions" / f"{name}.parquet"
+        place = folder / "predictions" / "fused" / "diagnoses" / f"{name}.parquet"
         batches = _logits(admissions, lists, first, count, frequency, random)
         tables.write(place, schemas.predictions(LABELS), batches)
 
@@ -68,8 +71,8 @@ def measure_stage(stage: str, folder: Path) -> None:
     if stage == "metrics":
         from tasks.evaluate.measuring import Work, write_metrics
 
-        outcome, predicted = {"diagnoses": folder / "outcome"}, folder / "predictions"
-        work = Work(folder / "cohort", outcome, {"fused": {"diagnoses": predicted}})
+        outcome = {"diagnoses": folder / "outcome"}
+        work = Work(folder / "cohort", outcome, (folder / "predictions",))
         write_metrics(folder, work, run="large", seed=0)
     else:
         _write_report(folder)
@@ -99,7 +102,6 @@ def _row(folder: Path, stage: str, what: str) -> dict[str, Any]:
 
 
 def _write_report(folder: Path) -> None:
-    from tasks.evaluate.config import EvaluateConfig
     from tasks.report.config import Lineage
     from tasks.report.facts import Making, read_cohort, read_labels
     from tasks.report.findings import Findings
@@ -108,7 +110,7 @@ def _write_report(folder: Path) -> None:
 
     story = Story(
         run="large",
-        findings=Findings.read(folder / "metrics.parquet"),
+        findings=Findings.read(folder),
         cohort=read_cohort(folder / "cohort"),
         labels=read_labels({"diagnoses": folder / "outcome"}),
         arms=(),
@@ -119,8 +121,9 @@ def _write_report(folder: Path) -> None:
         leaks=(),
         settings={},
         lineage=Lineage(),
-        config=EvaluateConfig(),
         made=Making(),
+        smallest_cell=10,
+        synthetic=False,
     )
     write_report(folder, story)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import difference, interval
+from tasks.measures.sample import Sample
 from tasks.measures.seeds import Trained, difference_over_seeds, over_seeds
 
 REPLICATES = 2_000
@@ -58,7 +59,9 @@ def trained(
         noise = math.sqrt(1 - OWN) * found.shared + math.sqrt(OWN) * own
         scores = (strength * found.cases + noise).astype(np.float32)
         observed = np.ones(scores.shape, bool)
-        estimates.append(label_aurocs(scores, found.cases, observed, found.patients).macro())
+        estimates.append(
+            label_aurocs(Sample.of(scores, found.cases, observed, found.patients)).macro()
+        )
     return Trained(tuple(estimates), deterministic=not tau)
 
 

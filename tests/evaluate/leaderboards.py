@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tasks.evaluate.leaderboard_entries import Entrant
+from tasks.variants import FILE
 from tests.evaluate.made_up import MadeUp, write_predictions
 
 
@@ -18,36 +19,42 @@ def entrant(
     *,
     seeds: Sequence[int] = (1, 2, 3),
     noise: float = 0.5,
-    arms: Sequence[str] = ("fused", "unfused"),
+    members: Sequence[str] = ("fused", "unfused"),
+    others: Sequence[str] = ("fused-without-clinical", "tfidf"),
 ) -> Entrant:
-    """A run whose arms are the made-up ones with a seed's noise added; TF-IDF is the same for all.
+    """A run whose members are the made-up ones with a seed's noise added; others are as made up.
 
     With a noise of 0 the seeds' predictions differ in nothing but the file's name.
     """
-    predictions: dict[int, dict[str, dict[str, Path]]] = {}
-    for seed in seeds:
-        predictions[seed] = {
-            arm: {outcome: _with_noise(made, run, arm, outcome, seed, noise) for outcome in found}
-            for arm, found in made.predictions.items()
-            if arm in arms
-        }
-        for name in ("fused-without-clinical", "tfidf"):
-            predictions[seed][name] = dict(made.predictions[name])
+    same = [
+        artifact
+        for artifact in made.artifacts
+        if any((artifact / name).is_dir() for name in others)
+    ]
+    finetuned = made.histories["finetune"]
     return Entrant(
         run=run,
         cohort=made.cohort,
         outcomes=made.outcomes,
-        predictions=predictions,
-        adapters=dict.fromkeys(seeds, made.histories["finetune"]),
+        predictions={
+            seed: [*(_with_noise(made, run, member, seed, noise) for member in members), *same]
+            for seed in seeds
+        },
+        adapters={seed: [finetuned / member for member in members] for seed in seeds},
         clinical=made.histories["pretrain"],
     )
 
 
-def _with_noise(made: MadeUp, run: str, arm: str, outcome: str, seed: int, noise: float) -> Path:
-    table = pq.read_table(made.predictions[arm][outcome] / "test.parquet")
-    logits = np.array(table["logits"].to_pylist())
-    random = np.random.default_rng([seed, len(run), sum(run.encode()), len(arm)])
-    place = made.folder / f"{run}-{arm}-{outcome}-{seed}"
-    noisy = logits + noise * random.normal(size=logits.shape)
-    write_predictions(place / "test.parquet", table["hadm_id"].to_pylist(), noisy)
-    return place
+def _with_noise(made: MadeUp, run: str, member: str, seed: int, noise: float) -> Path:
+    """An artifact of the member's predictions."""
+    artifact = made.folder / f"{run}-{member}-{seed}"
+    for outcome, folder in made.predictions[member].items():
+        table = pq.read_table(folder / "test.parquet")
+        logits = np.array(table["logits"].to_pylist())
+        random = np.random.default_rng([seed, len(run), sum(run.encode()), len(member)])
+        noisy = logits + noise * random.normal(size=logits.shape)
+        path = artifact / member / outcome / "test.parquet"
+        write_predictions(path, table["hadm_id"].to_pylist(), noisy)
+        record = (folder.parent / FILE).read_bytes()
+        (artifact / member / FILE).write_bytes(record)
+    return artifact

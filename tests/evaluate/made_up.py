@@ -10,8 +10,40 @@ import numpy as np
 import pyarrow as pa
 
 from tasks import schemas, tables
+from tasks.variants import Variant, write_variant
 
 SYSTEMS = ("icd9cm", "icd10cm")
+VARIANTS = {  # and how much noise is in their logits
+    Variant(
+        name="fused",
+        title="Fused (clinical + task adapter)",
+        short_title="Fused",
+        phrase="the fused model",
+        member="fused",
+        summands=("clinical", "task"),
+    ): 0.8,
+    Variant(
+        name="unfused",
+        title="Task adapter only",
+        phrase="the task adapter alone",
+        member="unfused",
+        summands=("task",),
+    ): 1.2,
+    Variant(
+        name="tfidf",
+        title="TF-IDF + logistic regression",
+        short_title="TF-IDF",
+        phrase="TF-IDF with logistic regression",
+        baseline=True,
+    ): 1.5,
+    Variant(
+        name="fused-without-clinical",
+        title="Fused, clinical adapter zeroed",
+        member="fused",
+        summands=("task",),
+        ablates="clinical",
+    ): 3.0,
+}
 
 
 @dataclass
@@ -21,12 +53,18 @@ class MadeUp:
     folder: Path
     cohort: Path
     outcomes: dict[str, Path]
-    predictions: dict[str, dict[str, Path]]
+    predictions: dict[str, dict[str, Path]]  # variant -> outcome -> folder of both splits
     truth: Path
     perplexity: Path
     quality: Path
     histories: dict[str, Path]
     test_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def artifacts(self) -> tuple[Path, ...]:
+        """Where the predictions lie, one artifact a variant."""
+        folders = [folder for of in self.predictions.values() for folder in of.values()]
+        return tuple(dict.fromkeys(folder.parent.parent for folder in folders))
 
 
 def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int = 0) -> MadeUp:
@@ -48,7 +86,7 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
     version = random.integers(0, 2, admissions)
     outcomes, predictions = (
         {},
-        {name: {} for name in ("fused", "unfused", "tfidf", "fused-without-clinical")},
+        {variant.name: {} for variant in VARIANTS},
     )
     truth_rows: list[pa.Table] = []
     for outcome, systems, width in (
@@ -69,14 +107,12 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
         cases = (random.random((admissions, width)) < best) & observed
         outcomes[outcome] = folder / f"outcome-{outcome}"
         _write_outcome(outcomes[outcome], hadm, split, cases, systems, group, version)
-        for variant, noise in (
-            ("fused", 0.8),
-            ("unfused", 1.2),
-            ("tfidf", 1.5),
-            ("fused-without-clinical", 3.0),
-        ):
+        for variant, noise in VARIANTS.items():
             logits = 1.6 * signal + offset + noise * random.normal(size=signal.shape)
-            place = predictions[variant][outcome] = folder / f"predictions-{variant}-{outcome}"
+            artifact = folder / f"predictions-{variant.name}"
+            place = predictions[variant.name][outcome] = artifact / variant.name / outcome
+            write_variant(place.parent, variant)
+            (artifact / "manifest.json").write_text("{}")
             for name in ("validation", "test"):
                 own = split == name
                 write_predictions(place / f"{name}.parquet", hadm[own], logits[own])
@@ -86,9 +122,12 @@ def make_run(folder: Path, *, admissions: int = 300, labels: int = 12, seed: int
     _write_perplexity(folder / "perplexity", random)
     checks = schemas.QUALITY.empty_table()
     tables.write(folder / "quality" / "quality" / "part-0.parquet", schemas.QUALITY, checks)
-    histories = {"pretrain": folder / "clinical-adapter", "finetune": folder / "task-adapter"}
-    _write_history(histories["pretrain"], ["base", "clinical"], 40.0)
-    _write_history(histories["finetune"], ["fused", "unfused"], 0.5)
+    names = {"base": "base", "pretrain": "clinical-adapter", "finetune": "task-adapter"}
+    histories = {stage: folder / name for stage, name in names.items()}
+    _write_history(histories["base"], ["base"], 40.0)
+    _write_history(histories["pretrain"], ["clinical"], 40.0)
+    for member in ("fused", "unfused"):  # an artifact each
+        _write_history(histories["finetune"] / member, [member], 0.5)
     return MadeUp(
         folder,
         cohort,

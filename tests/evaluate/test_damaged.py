@@ -16,7 +16,7 @@ from tests.evaluate.made_up import MadeUp, make_run
 
 FOOTER_BYTES = 2500  # at the end of a file: short and fragile, so every other flip goes there
 FILES = (
-    "predictions-fused-diagnoses/test.parquet",
+    "predictions-fused/fused/diagnoses/test.parquet",
     "outcome-diagnoses/outcomes/part-0.parquet",
     "outcome-diagnoses/labels/part-0.parquet",
     "cohort/admissions/part-0.parquet",
@@ -80,6 +80,6 @@ def _measured(run: MadeUp) -> list[dict]:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     outcome = {"diagnoses": run.outcomes["diagnoses"]}
-    fused = {"fused": {"diagnoses": run.predictions["fused"]["diagnoses"]}}
-    write_metrics(out, Work(run.cohort, outcome, fused, subgroups=False), run="test", seed=0)
+    work = Work(run.cohort, outcome, run.artifacts[:1], subgroups=False)
+    write_metrics(out, work, run="test", seed=0)
     return pq.read_table(out / "metrics.parquet").to_pylist()

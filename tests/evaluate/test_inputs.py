@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import predictions_of, read_admissions, read_known, read_scores
+from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.truth import read_best
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions
@@ -66,7 +68,7 @@ def test_predictions_that_do_not_fit(
     write_predictions(path, *spoil(*_predictions(path)))
     with pytest.raises(EvaluationError, match=words) as error:
         _measure(run)
-    artifact = f"{run.folder.name}/predictions-unfused-diagnoses"
+    artifact = f"{run.folder.name}/predictions-unfused"
     assert str(error.value).startswith(f"{artifact}: predictions of variant 'unfused' for outcome")
     assert not any(str(one) in str(error.value) for one in run.test_ids)
     assert not (run.folder / "out" / "metrics.parquet").exists(), "nothing half-written"
@@ -127,7 +129,7 @@ def test_predictions_of_other_columns(
     table = spoil(pq.read_table(path))
     pq.write_table(table, path)
     error = _refused(run, words)
-    assert error.startswith(f"{run.folder.name}/predictions-fused-diagnoses: ")
+    assert error.startswith(f"{run.folder.name}/predictions-fused: ")
     assert re.search(rf"\b{len(table)} rows", error)
 
 
@@ -138,16 +140,15 @@ def test_predictions_that_are_no_parquet(run: MadeUp, spoil: Callable[[bytes], b
     path = run.predictions["fused"]["diagnoses"] / "test.parquet"
     path.write_bytes(spoil(path.read_bytes()))
     error = _refused(run, "test.parquet .* no readable Parquet; delete the artifact")
-    assert error.startswith(f"{run.folder.name}/predictions-fused-diagnoses: ")
+    assert error.startswith(f"{run.folder.name}/predictions-fused: ")
 
 
 def test_an_artifact_is_named_by_its_manifest_wherever_the_file_lies(run: MadeUp) -> None:
-    place = run.folder / "predictions" / "0123456789abcdef"
-    path = place / "fused" / "diagnoses" / "test.parquet"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"")
-    (place / "manifest.json").write_text("{}")
-    run.predictions["fused"]["diagnoses"] = place
+    artifact = run.folder / "predictions" / "0123456789abcdef"
+    shutil.copytree(run.artifacts[0], artifact)
+    run.predictions["fused"]["diagnoses"] = artifact / "fused" / "diagnoses"
+    del run.predictions["fused"]["mortality"]
+    (artifact / "fused" / "diagnoses" / "test.parquet").write_bytes(b"")
     assert _refused(run, "no readable").startswith("predictions/0123456789abcdef: test.parquet")
 
 
@@ -155,9 +156,8 @@ def test_an_artifact_is_named_by_its_manifest_wherever_the_file_lies(run: MadeUp
 def test_predictions_that_are_missing(run: MadeUp, split: str) -> None:
     admissions = read_admissions(run.cohort)
     known = read_known("mortality", run.outcomes["mortality"], admissions, split)
-    place = run.predictions["fused"]["mortality"]
-    (place / f"{split}.parquet").unlink()
-    path = predictions_of(place, "fused", "mortality", split)
+    path = run.predictions["fused"]["mortality"] / f"{split}.parquet"
+    path.unlink()
     with pytest.raises(EvaluationError, match=rf"are not there \({split}.parquet for \d+ adm"):
         read_scores("fused", path, known, admissions, split)
 
@@ -258,7 +258,7 @@ def _without_logits(table: pa.Table, rows: list[int]) -> pa.Table:
 
 def _measure(run: MadeUp) -> None:
     (run.folder / "out").mkdir()
-    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, run.truth)
+    work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity, run.truth)
     write_metrics(run.folder / "out", work, run="test", seed=0)
 
 

@@ -12,15 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
+from tasks.data.admissions import read_admissions
 from tasks.errors import EvaluationError
-from tasks.evaluate.inputs import read_admissions, read_known, read_scores
-from tasks.evaluate.leaderboard import Board, board_rows, boards
+from tasks.evaluate.inputs import read_known, read_scores
+from tasks.evaluate.leaderboard import Ranking, ranking_rows, rankings
 from tasks.evaluate.leaderboard_cost import seconds_of
-from tasks.evaluate.rows import to_table
+from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
+from tasks.measures.sample import Sample
+from tasks.metrics_table import to_table
+from tasks.standings import Board
 from tests.evaluate.leaderboards import entrant
-from tests.evaluate.made_up import MadeUp, make_run
+from tests.evaluate.made_up import MadeUp, make_run, write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -29,29 +33,33 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
 
 
 @pytest.fixture(scope="module")
-def found(made: MadeUp) -> list[Board]:
-    return boards([entrant(made, "one"), entrant(made, "two", noise=1.5)], None)
+def ranked(made: MadeUp) -> list[Ranking]:
+    return rankings([entrant(made, "one"), entrant(made, "two", noise=1.5)], None)
 
 
 @pytest.fixture(scope="module")
-def rows(found: list[Board]) -> list[dict]:
-    return rows_of(found)
+def rows(ranked: list[Ranking]) -> list[dict]:
+    return rows_of(ranked)
 
 
-def rows_of(found: list[Board]) -> list[dict]:
-    return to_table(row for one in found for row in board_rows(one)).to_pylist()
+def rows_of(ranked: list[Ranking]) -> list[dict]:
+    return to_table(row for ranking in ranked for row in ranking_rows(ranking)).to_pylist()
 
 
-def test_the_best_comes_first_and_each_distinct_model_once(found: list[Board]) -> None:
-    assert [board.outcome for board in found] == ["diagnoses", "mortality"]
-    names = [standing.entry.name for standing in found[0].standings]
+def boards(entrants: list[Entrant], reference: str | None) -> list[Board]:
+    return [ranking.board for ranking in rankings(entrants, reference)]
+
+
+def test_the_best_comes_first_and_each_distinct_model_once(ranked: list[Ranking]) -> None:
+    assert [ranking.board.outcome for ranking in ranked] == ["diagnoses", "mortality"]
+    names = [standing.name for standing in ranked[0].board.standings]
     assert set(names) == {"one/fused", "one/unfused", "two/fused", "two/unfused", "one/tfidf"}
-    values = [standing.macro.value for standing in found[0].standings]
+    values = [standing.macro.value for standing in ranked[0].board.standings]
     assert values == sorted(values, reverse=True)
-    assert found[0].best == names[0]
-    tfidf = next(one for one in found[0].standings if one.entry.variant == "tfidf")
+    assert ranked[0].board.best == names[0]
+    tfidf = next(one for one in ranked[0].board.standings if one.name == "one/tfidf")
     assert tfidf.twins == ("two/tfidf",)
-    assert tfidf.entry.deterministic
+    assert tfidf.deterministic
 
 
 def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict]) -> None:
@@ -59,9 +67,9 @@ def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict])
     known = read_known("diagnoses", made.outcomes["diagnoses"], admissions)
     by_hand = []
     for seed in (1, 2, 3):
-        path = made.folder / f"two-fused-diagnoses-{seed}" / "test.parquet"
+        path = made.folder / f"two-fused-{seed}" / "fused" / "diagnoses" / "test.parquet"
         scores = read_scores("fused", path, known, admissions)
-        ranked = label_aurocs(scores, known.cases, known.observed, known.patients)
+        ranked = label_aurocs(Sample.of(scores, known.cases, known.observed, known.patients))
         by_hand.append(float(np.nanmean(ranked.auroc)))
     mine = [
         row
@@ -81,26 +89,28 @@ def test_a_models_value_is_the_mean_of_its_seeds(made: MadeUp, rows: list[dict])
 
 
 def test_all_are_compared_with_the_first_runs_tfidf_and_corrected_together(
-    found: list[Board], rows: list[dict]
+    ranked: list[Ranking], rows: list[dict]
 ) -> None:
-    board = found[0]
+    board = ranked[0].board
     assert board.reference == "one/tfidf"
     assert board.comparisons == 4
     apart = [one for one in board.standings if one.to_reference is not None]
     assert [one.holm for one in apart] == pytest.approx(
         holm([one.to_reference.p_value for one in apart])
     )
-    alone = {one.entry.name: one.macro.value for one in board.standings}
+    alone = {one.name: one.macro.value for one in board.standings}
     for one in apart:
         assert one.to_reference.value == pytest.approx(
-            alone[one.entry.name] - alone["one/tfidf"], abs=1e-12
+            alone[one.name] - alone["one/tfidf"], abs=1e-12
         )
-    adjusted = _of(rows, "auroc_macro_difference_p_holm", run="one", variant="fused-one/tfidf")
+    adjusted = _of(
+        rows, "auroc_macro_difference_p_holm", run="one", variant="fused", against="one/tfidf"
+    )
     assert "Holm over 4 comparisons" in adjusted[0]["method"]
 
 
-def test_a_comparison_with_the_best_row_is_marked(found: list[Board], rows: list[dict]) -> None:
-    best = found[0].best
+def test_a_comparison_with_the_best_row_is_marked(ranked: list[Ranking], rows: list[dict]) -> None:
+    best = ranked[0].board.best
     marked = [
         row
         for row in rows
@@ -108,7 +118,7 @@ def test_a_comparison_with_the_best_row_is_marked(found: list[Board], rows: list
     ]
     assert len(marked) == 2 * 5  # two metrics; four other models, of which one stands twice
     assert all(row["method"].startswith("chosen after looking") for row in marked)
-    assert all(row["variant"].endswith(f"-{best}") for row in marked)
+    assert all(row["against"] == best for row in marked)
     assert all(row["value"] <= 0 for row in marked if not row["metric"].endswith("_p"))
     others = [row["method"] for row in rows if "to_best" not in row["metric"]]
     assert not any("looking" in method for method in others)
@@ -116,44 +126,36 @@ def test_a_comparison_with_the_best_row_is_marked(found: list[Board], rows: list
 
 def test_identical_models_differ_by_nothing_and_are_no_comparison(made: MadeUp) -> None:
     one, two = entrant(made, "one"), entrant(made, "two")
-    board = boards([one, replace(two, predictions=one.predictions)], "two/fused")[0]
+    (board, _) = boards([one, replace(two, predictions=one.predictions)], "two/fused")
     assert board.reference == "one/fused"  # the same predictions, under the first name
     assert board.comparisons == 2
-    fused = next(each for each in board.standings if each.entry.variant == "fused")
+    fused = next(each for each in board.standings if each.name == "one/fused")
     assert fused.twins == ("two/fused",)
     assert fused.to_reference is None
 
 
 def test_equal_ranks_in_other_bytes_give_zero_and_p_one(made: MadeUp) -> None:
-    one = entrant(made, "one", noise=0.0, arms=("fused",))
-    doubled = {}
-    for seed, variants in one.predictions.items():
-        doubled[seed] = dict(variants)
-        doubled[seed]["fused"] = {
-            outcome: _scaled(place, made.folder / f"doubled-{outcome}-{seed}")
-            for outcome, place in variants["fused"].items()
-        }
-    board = boards([one, replace(one, run="two", predictions=doubled)], "one/fused")[0]
-    two = next(each for each in board.standings if each.entry.name == "two/fused")
+    one = entrant(made, "one", noise=0.0, members=("fused",))
+    doubled = {
+        seed: [_scaled(artifacts[0], made.folder / f"doubled-{seed}"), *artifacts[1:]]
+        for seed, artifacts in one.predictions.items()
+    }
+    (board, _) = boards([one, replace(one, run="two", predictions=doubled)], "one/fused")
+    two = next(each for each in board.standings if each.name == "two/fused")
     assert (two.to_reference.value, two.to_reference.p_value, two.holm) == (0.0, 1.0, 1.0)
 
 
 def test_a_reference_that_is_not_there_is_refused(made: MadeUp) -> None:
     with pytest.raises(EvaluationError, match=r"'one/magic' is none of the 3 .* one/fused"):
-        boards([entrant(made, "one")], "one/magic")
+        rankings([entrant(made, "one")], "one/magic")
 
 
-def test_without_tfidf_the_first_model_is_the_reference(made: MadeUp) -> None:
-    run = entrant(made, "one")
-    bare = {
-        seed: {name: places for name, places in found.items() if name != "tfidf"}
-        for seed, found in run.predictions.items()
-    }
-    assert boards([replace(run, predictions=bare)], None)[0].reference == "one/fused"
+def test_without_a_baseline_the_first_model_is_the_reference(made: MadeUp) -> None:
+    assert boards([entrant(made, "one", others=())], None)[0].reference == "one/fused"
 
 
 def test_one_seed_is_marked(made: MadeUp) -> None:
-    table = rows_of(boards([entrant(made, "one", seeds=(4,))], None))
+    table = rows_of(rankings([entrant(made, "one", seeds=(4,))], None))
     values = [row for row in table if row["metric"] == "auroc_macro"]
     assert all(row["method"].startswith("this checkpoint only") for row in values)
     assert not any(row["metric"] == "auroc_macro_seed_sd" for row in table)
@@ -166,7 +168,7 @@ def test_runs_of_other_admissions_are_refused(made: MadeUp, tmp_path: Path) -> N
         match=r"runs 'one' and 'two' cannot be compared on outcome 'diagnoses': 'one' has \d+ "
         r"observed test admissions and 12 labels, 'two' \d+ and 9, of which \d+ admissions and 9 ",
     ):
-        boards([entrant(made, "one"), entrant(other, "two")], None)
+        rankings([entrant(made, "one"), entrant(other, "two")], None)
 
 
 def test_runs_whose_labels_differ_are_refused(made: MadeUp, tmp_path: Path) -> None:
@@ -181,10 +183,10 @@ def test_runs_whose_labels_differ_are_refused(made: MadeUp, tmp_path: Path) -> N
     two = entrant(made, "two")
     two = replace(two, outcomes={**two.outcomes, "mortality": changed})
     with pytest.raises(EvaluationError, match=r"'mortality': the labels or patients of (\d+) of "):
-        boards([entrant(made, "one"), two], None)
+        rankings([entrant(made, "one"), two], None)
     fewer = replace(two, outcomes={"diagnoses": two.outcomes["diagnoses"]})
     with pytest.raises(EvaluationError, match="'one' predicts diagnoses, mortality, 'two' diag"):
-        boards([entrant(made, "one"), fewer], None)
+        rankings([entrant(made, "one"), fewer], None)
 
 
 def test_the_cost_of_a_fused_model_includes_the_clinical_adapters(made: MadeUp) -> None:
@@ -204,10 +206,11 @@ def _of(rows: list[dict], metric: str, **wanted: object) -> list[dict]:
     ]
 
 
-def _scaled(place: Path, to: Path) -> Path:
-    from tests.evaluate.made_up import write_predictions
-
-    table = pq.read_table(place / "test.parquet")
-    logits = 2 * np.array(table["logits"].to_pylist())
-    write_predictions(to / "test.parquet", table["hadm_id"].to_pylist(), logits)
+def _scaled(artifact: Path, to: Path) -> Path:
+    """The predictions of an artifact with all logits doubled."""
+    shutil.copytree(artifact, to)
+    for path in to.glob("*/*/test.parquet"):
+        table = pq.read_table(path)
+        logits = 2 * np.array(table["logits"].to_pylist())
+        write_predictions(path, table["hadm_id"].to_pylist(), logits)
     return to

@@ -10,9 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
-from tasks.evaluate.inputs import Known, read_admissions, read_known, read_scores
+from tasks.data.admissions import read_admissions
+from tasks.evaluate.inputs import read_known, read_scores
+from tasks.evaluate.known import Known
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.measures.auroc import label_aurocs
+from tasks.measures.sample import Sample
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions
 
 
@@ -29,9 +32,11 @@ def test_a_constant_added_to_a_row_of_classes_changes_no_bit(run: MadeUp) -> Non
     _, after, _ = _scores(run, lambda logits: logits + constants)
     np.testing.assert_array_equal(before, after)
     raw = label_aurocs(
-        (logits + constants).astype(np.float32), known.cases, known.observed, known.patients
+        Sample.of(
+            (logits + constants).astype(np.float32), known.cases, known.observed, known.patients
+        )
     )
-    exact = label_aurocs(after, known.cases, known.observed, known.patients)
+    exact = label_aurocs(Sample.of(after, known.cases, known.observed, known.patients))
     assert np.nanmax(np.abs(raw.auroc - exact.auroc)) > 0.05, "the constants matter where ranked"
 
 
@@ -66,8 +71,7 @@ def test_far_out_logits_overflow_nowhere(run: MadeUp, classes: bool) -> None:
     out = run.folder / "out"
     out.mkdir()
     outcome = {"diagnoses": run.outcomes["diagnoses"]}
-    fused = {"fused": {"diagnoses": run.predictions["fused"]["diagnoses"]}}
-    write_metrics(out, Work(run.cohort, outcome, fused), run="test", seed=0)
+    write_metrics(out, Work(run.cohort, outcome, run.artifacts[:1]), run="test", seed=0)
     values = pq.read_table(out / "metrics.parquet", columns=["value", "low", "high"])
     for column in values.columns:
         assert np.isfinite(column.drop_null().to_numpy()).all()

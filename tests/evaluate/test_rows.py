@@ -10,13 +10,17 @@ import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
-from tasks.evaluate.inputs import read_admissions, read_known, read_scores
+from tasks.data.admissions import read_admissions
+from tasks.errors import EvaluationError
+from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
-from tasks.evaluate.perplexity import OUTCOME, perplexity_rows
+from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.subgroups import groups_of
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.findings import Findings
 from tasks.report.headline import headline
-from tests.evaluate.made_up import MadeUp, make_run
+from tasks.variants import BEST, FILE, read_records
+from tests.evaluate.made_up import VARIANTS, MadeUp, make_run
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +72,19 @@ def test_macro_is_the_mean_over_labels_and_pools_code_systems(
 
 
 def test_variants_are_compared_on_the_same_admissions(findings: Findings) -> None:
-    assert findings.models == ("fused", "unfused", "tfidf")
-    assert [pair.name for pair in findings.pairs] == ["fused-unfused", "fused-tfidf"]
-    for pair in findings.pairs:
-        row = findings.get("auroc_macro_difference", pair.name, "diagnoses")
-        ours = findings.get("auroc_macro", pair.first, "diagnoses")
-        theirs = findings.get("auroc_macro", pair.second, "diagnoses")
-        assert row
+    assert [model.name for model in findings.models] == ["fused", "unfused", "tfidf"]
+    rows = [
+        row
+        for row in findings.of("auroc_macro_difference")
+        if row["outcome"] == "diagnoses" and row["code_system"] is None
+    ]
+    assert [(row["variant"], row["against"]) for row in rows] == [
+        ("fused", "unfused"),
+        ("fused", "tfidf"),
+    ]
+    for row in rows:
+        ours = findings.get("auroc_macro", row["variant"], "diagnoses")
+        theirs = findings.get("auroc_macro", row["against"], "diagnoses")
         assert ours
         assert theirs
         assert row["value"] == pytest.approx(ours["value"] - theirs["value"], abs=1e-12)
@@ -117,25 +127,51 @@ def test_where_truth_knows_part_of_the_cells_both_are_measured_on_that_part(
     assert share["value"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_one_artifact_may_hold_the_predictions_of_all_variants(
-    run: MadeUp, findings: Findings, tmp_path: Path
+@pytest.mark.parametrize("split", ["all together", "by outcome"])
+def test_artifacts_may_hold_several_variants_or_one_outcome(
+    run: MadeUp, findings: Findings, tmp_path: Path, split: str
 ) -> None:
-    for variant, found in run.predictions.items():
-        for outcome, place in found.items():
-            shutil.copytree(place, tmp_path / "all" / variant / outcome)
-    together = {
-        variant: dict.fromkeys(found, tmp_path / "all")
-        for variant, found in run.predictions.items()
-    }
-    work = Work(run.cohort, run.outcomes, together, run.perplexity, run.truth)
+    artifacts = {}
+    for variant, folders in run.predictions.items():
+        for outcome, folder in folders.items():
+            artifact = tmp_path / (split if split == "all together" else f"{variant} {outcome}")
+            shutil.copytree(folder, artifact / variant / outcome)
+            shutil.copy(folder.parent / FILE, artifact / variant / FILE)
+            artifacts[artifact] = None
+    work = Work(run.cohort, run.outcomes, tuple(artifacts), run.perplexity, run.truth)
     write_metrics(tmp_path, work, run="test", seed=3)
-    assert Findings.read(tmp_path / "metrics.parquet").rows == findings.rows
+    assert Findings.read(tmp_path).rows == findings.rows
+
+
+def test_the_records_of_what_was_measured_lie_beside_the_rows(
+    run: MadeUp, findings: Findings
+) -> None:
+    records = read_records(run.folder / "whole")
+    assert [record.name for record in records] == [
+        "fused",
+        "unfused",
+        "fused-without-clinical",
+        "tfidf",
+        "p_best",
+    ]
+    assert {row["variant"] for row in findings.rows} - {record.name for record in records} == {
+        "clinical"  # of perplexity alone
+    }
+    assert set(records[:-1]) == set(VARIANTS)
+    assert records[-1] == BEST
+
+
+def test_a_record_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    (run.artifacts[0] / "fused" / FILE).write_text("{")
+    with pytest.raises(EvaluationError, match=r"fused/variant\.json in the predictions .* run fin"):
+        _measure(run, tmp_path / "whole")
 
 
 def test_a_bootstrap_checks_the_first_variant(run: MadeUp, tmp_path: Path) -> None:
-    work = Work(run.cohort, run.outcomes, run.predictions, bootstrap_draws=200)
+    work = Work(run.cohort, run.outcomes, run.artifacts, bootstrap_draws=200)
     write_metrics(tmp_path, work, run="test", seed=3)
-    found = Findings.read(tmp_path / "metrics.parquet")
+    found = Findings.read(tmp_path)
     checks = found.of("auroc_macro_bootstrap")
     assert {row["variant"] for row in checks} == {"fused"}
     assert len(checks) == 5  # two code systems and pooled, mortality and pooled
@@ -168,9 +204,9 @@ def test_an_outcome_of_one_label_has_one_interval(findings: Findings) -> None:
 
 def test_a_row_without_an_interval_says_why(run: MadeUp, tmp_path: Path) -> None:
     few = make_run(tmp_path, admissions=150, labels=12)
-    work = Work(few.cohort, few.outcomes, few.predictions, subgroups=False)
+    work = Work(few.cohort, few.outcomes, few.artifacts, subgroups=False)
     write_metrics(tmp_path / "out", work, run="test", seed=3)
-    rows = Findings.read(tmp_path / "out" / "metrics.parquet").of("auroc", aggregates=False)
+    rows = Findings.read(tmp_path / "out").of("auroc", aggregates=False)
     withheld = [row for row in rows if row["low"] is None]
     assert withheld
     assert all(row["method"].startswith("interval withheld: ") for row in withheld)
@@ -200,7 +236,7 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     place = tmp_path / "perplexity.parquet"
     tables.write(place, schemas.PERPLEXITY, pa.Table.from_pydict(rows, schemas.PERPLEXITY))
     before, after, ratio = perplexity_rows(tmp_path)
-    assert before["outcome"] == OUTCOME
+    assert before["outcome"] == NEXT_TOKEN
     assert before["value"] == pytest.approx(np.exp(1100 / 400))
     assert after["value"] == pytest.approx(np.exp(800 / 400))
     assert ratio["value"] == pytest.approx(after["value"] / before["value"])
@@ -235,9 +271,9 @@ def test_no_subgroup_row_is_of_fewer_patients_than_allowed(findings: Findings) -
 
 def _measure(run: MadeUp, out: Path, truth: Path | None = None) -> Findings:
     out.mkdir()
-    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, truth or run.truth)
+    work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity, truth or run.truth)
     counts = write_metrics(out, work, run="test", seed=3)
-    found = Findings.read(out / "metrics.parquet")
+    found = Findings.read(out)
     assert counts["rows"] == len(found.rows)
     return found
 

@@ -14,7 +14,7 @@ from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.steps import evaluate
 from tasks.evaluate.steps import measure as measuring
 from tasks.keys import Artifact
-from tasks.report.config import Lineage, Origin
+from tasks.report.config import Lineage, Origin, ReportConfig
 from tasks.report.steps import Reported, report
 from tasks.step import Counts, step
 from tasks.store import Store
@@ -25,7 +25,7 @@ from tests.evaluate.made_up import MadeUp, make_run, write_predictions
 @step("imported", version=1)
 def take_in(out: Path, source: Path) -> Counts:
     for path in source.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.name != "manifest.json":
             place = out / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(path.read_bytes())
@@ -49,21 +49,23 @@ def measure(run: MadeUp, created: str) -> tuple[Artifact, Reported]:
         seed=1,
         cohort=cohort,
         outcomes=outcomes,
-        predictions={name: taken(found) for name, found in run.predictions.items()},
+        predictions=tuple(take_in(source=path) for path in run.artifacts),
         perplexity=take_in(source=run.perplexity),
     )
     return metrics, report(
-        config,
+        ReportConfig(),
         run="made-up",
         metrics=metrics,
         cohort=cohort,
         outcomes=outcomes,
-        histories=taken(run.histories),
+        histories={name: (path,) for name, path in taken(run.histories).items()},
         quality=take_in(source=run.quality),
         contamination={},
         leaks=(),
         settings={"name": "made-up", "ingest": {"source": "somewhere"}},
         lineage=Lineage(artifacts=(origin,)),
+        smallest_cell=10,
+        truth=run.truth,
     )
 
 
@@ -92,8 +94,8 @@ def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
 def test_the_numbers_are_those_of_the_steps_version(prefect_store: Store, tmp_path: Path) -> None:
     made, _ = _measure(make_run(tmp_path / "run"), "2026-11-21T11:51")
     assert (measuring.version, digest_of(prefect_store.path(made.kind, made.key))) == (
-        5,
-        "fc61931d8fac6b61",
+        6,
+        "8194a79a7778e2d2",
     )
 
 
@@ -106,7 +108,9 @@ def test_a_refusal_leaves_nothing_behind(prefect_store: Store, tmp_path: Path) -
     ) as e:
         _measure(run, "2026-11-21T11:51")
     kind, key = str(e.value).partition(": ")[0].split("/")
-    assert (prefect_store.path(kind, key) / "test.parquet").is_file(), "the artifact is named"
+    assert (prefect_store.path(kind, key) / "tfidf/mortality/test.parquet").is_file(), (
+        "the artifact is named"
+    )
     assert not list((prefect_store.root / "metrics").glob("*/manifest.json"))
 
 

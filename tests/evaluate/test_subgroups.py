@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.evaluate.inputs import Known
+from tasks.evaluate.known import Known
 from tasks.evaluate.subgroups import groups_of, subgroup_rows
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import difference
+from tasks.measures.sample import Sample
 
 RACES = ("ASIAN", "BLACK", "WHITE")
 
@@ -27,7 +28,7 @@ def test_the_largest_gap_is_of_the_labels_that_both_groups_have() -> None:
         there = race == name
         owners = np.unique(known.patients[there], return_inverse=True)[1]
         found = label_aurocs(
-            scores[there, :8], known.cases[there, :8], known.observed[there, :8], owners
+            Sample.of(scores[there, :8], known.cases[there, :8], known.observed[there, :8], owners)
         ).macro()
         influence = np.zeros(len(race))
         influence[there] = found.influence
@@ -113,7 +114,7 @@ def test_a_group_called_other_takes_the_small_ones_in() -> None:
 
 
 def _rows(scores: np.ndarray, known: Known) -> dict[tuple[str, str], dict]:
-    rows = list(subgroup_rows("fused", scores, known, 10))
+    rows = list(subgroup_rows("fused", known.sample(scores), known, 10))
     found = {(row["metric"], row["group"]): row for row in rows}
     assert len(found) == len(rows)
     return found

@@ -9,15 +9,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.evaluate.inputs import Known
+from tasks.evaluate.known import Known
 from tasks.evaluate.probability_rows import probability_rows
-from tasks.evaluate.rows import WITHHELD, comparison_rows, measure, share_rows, variant_rows
+from tasks.evaluate.rows import comparison_rows, measure, share_rows, variant_rows
 from tasks.evaluate.subgroups import subgroup_rows
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval
 from tasks.measures.micro import micro
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import FEW_PATIENTS, TOO_FEW
+from tasks.metrics_table import WITHHELD
 
 REASON = f"{WITHHELD}: {TOO_FEW}"
 ADMISSIONS, EACH = 1_200, 3  # admissions of a patient with the label
@@ -54,7 +56,7 @@ def test_every_interval_of_one_label_is_withheld_or_none(patients: int, lacking:
 @pytest.mark.parametrize("lacking", [False, True])
 def test_a_group_of_too_few_says_it_too(lacking: bool) -> None:
     known, scores = _ward(30, lacking)
-    rows = list(subgroup_rows("fused", scores, known, 10))
+    rows = list(subgroup_rows("fused", known.sample(scores), known, 10))
     groups = {row["group"]: row for row in rows if row["metric"] == "auroc_macro"}
     assert groups["sex=F"]["low"] < groups["sex=F"]["value"] < groups["sex=F"]["high"]
     assert np.isnan(groups["sex=M"]["value"]), "five patients of the rarer side"
@@ -67,13 +69,13 @@ def test_patients_are_counted_once_however_many_labels_they_have() -> None:
     scores = random.normal(size=cases.shape).astype(np.float32)
     cases[:2] = True  # five labels of the same two patients
     for few, reason in ((cases, TOO_FEW), (~cases, TOO_FEW)):
-        found = label_aurocs(scores, few, np.ones_like(few), np.arange(300))
+        found = label_aurocs(Sample.of(scores, few, patients=np.arange(300)))
         for mean in (found.macro(), found.weighted()):
             assert interval(mean, np.arange(300)).reason == reason
-        pooled = micro(scores, few, np.ones_like(few), np.arange(300))
+        pooled = micro(Sample.of(scores, few, patients=np.arange(300)))
         assert interval(pooled, np.arange(300)).reason == reason
     cases[2:10, 0] = True  # ten in all, and one label rests on all of them
-    found = label_aurocs(scores, cases, np.ones_like(cases), np.arange(300)).macro()
+    found = label_aurocs(Sample.of(scores, cases, patients=np.arange(300))).macro()
     given = interval(found, np.arange(300))
     assert (given.reason, given.low < given.value < given.high) == ("", True)
     assert found.degrees is not None
@@ -120,9 +122,13 @@ def _ward(patients: int, lacking: bool) -> tuple[Known, np.ndarray]:
 
 def _rows(known: Known, scores: np.ndarray) -> Iterator[dict[str, Any]]:
     noise = np.random.default_rng(5).normal(size=scores.shape).astype(np.float32)
-    one, two = measure("fused", scores, known), measure("unfused", scores + noise, known)
-    best = measure("p_best", scores + 0.1 * noise, known)
+    sample = known.sample(scores)
+    one, two = (
+        measure("fused", sample, known),
+        measure("unfused", known.sample(scores + noise), known),
+    )
+    best = measure("p_best", known.sample(scores + 0.1 * noise), known)
     yield from variant_rows(one, known)
     yield from comparison_rows(one, two, known)
     yield from share_rows(one, best, known)
-    yield from probability_rows("fused", scores, scores, known, known)[0]
+    yield from probability_rows("fused", sample, sample, known)[0]

@@ -9,7 +9,7 @@ from tasks.data.notes import Notes
 from tasks.data.outcomes import Outcome, read_outcome, split_rows
 from tasks.errors import TrainingError
 from tasks.finetune.collapse import check_collapse, spread_by_chance
-from tasks.ranking import macro_auroc
+from tasks.measures.ranking import macro_auroc
 from tests.finetune.conftest import Inputs, config
 
 

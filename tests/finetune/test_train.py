@@ -20,10 +20,10 @@ from tasks.finetune.config import FUSED, UNFUSED, MemberConfig, SummandConfig
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.steps import _predicting
 from tasks.finetune.train import MemberLesson, Study, build, fit, mean_macro_auroc
+from tasks.measures.ranking import macro_auroc
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import Classifier, Summand, load_classifier
 from tasks.model.score import score
-from tasks.ranking import macro_auroc
 from tasks.training.loop import Trained
 from tasks.training.program import World
 from tests.finetune.conftest import (

@@ -35,11 +35,11 @@ def test_what_the_runs_share_is_made_once(world: World, compared: Path) -> None:
     reached = load_runs(world.store.root)[-1].artifacts
     made = Counter(each.kind for each in reached if each.how == "made")
     # seed 1: adapters and their predictions; TF-IDF of run one and seed 1, and of run two twice
-    assert made == {"task-adapter": 1, "predictions": 4, "leaderboard": 1}
+    assert made == {"task-adapter": 1, "predictions": 4, "standings": 1, "leaderboard": 1}
 
 
 def test_every_model_stands_with_its_seeds(world: World, compared: Path) -> None:
-    rows = pq.read_table(_folder(world) / "metrics.parquet").to_pylist()
+    rows = pq.read_table(_folder(world, "standings") / "metrics.parquet").to_pylist()
     seeds = {
         (row["run"], row["variant"], row["seed"]) for row in rows if row["metric"] == "auroc_macro"
     }
@@ -63,6 +63,6 @@ def test_the_page_says_what_differs_and_prefect_links_to_it(world: World, compar
     assert str(_folder(world) / "report.html") in done.stdout
 
 
-def _folder(world: World) -> Path:
-    made = [each for each in world.store.manifests() if each.kind == "leaderboard"]
-    return world.store.path("leaderboard", made[-1].key)
+def _folder(world: World, kind: str = "leaderboard") -> Path:
+    keys = [manifest.key for manifest in world.store.manifests() if manifest.kind == kind]
+    return world.store.path(kind, keys[-1])

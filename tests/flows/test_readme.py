@@ -12,7 +12,7 @@ import typer
 from flows.cli import app
 from flows.config import AdaptConfig
 from tasks import schemas, tables
-from tasks.evaluate.rows import to_table
+from tasks.metrics_table import to_table
 from tests.config_keys import is_key
 
 ROOT = Path(__file__).parents[2]

@@ -14,10 +14,10 @@ from tasks.measures.calibration import (
     calibration,
     expected_calibration_error,
 )
-from tasks.measures.columns import labels_with
 from tasks.measures.logistic import fit_line, sigmoid
 from tasks.measures.recalibration import Recalibration, recalibrate, unchanged
 from tasks.measures.reliability import Reliability
+from tasks.measures.sample import Sample
 from tests.measures.test_logistic import cells
 
 
@@ -39,18 +39,11 @@ def measured(
     line: Recalibration | None = None,
     group: np.ndarray | None = None,
 ) -> Calibration:
-    seen = np.ones_like(cases) if observed is None else observed
-    owners = np.arange(len(cases)) if patients is None else patients
-    labels = labels_with(cases, seen, 1, 1)
-    width = cases.shape[1]
+    sample = Sample.of(scores, cases, observed, patients, group)
     return calibration(
-        scores.astype(np.float32),
-        cases,
-        seen,
-        owners,
-        labels,
-        np.zeros(width, np.int64) if group is None else group,
-        [unchanged(width) if line is None else line],
+        sample,
+        sample.labels_with(1, 1),
+        [unchanged(sample.labels) if line is None else line],
     )[0]
 
 
@@ -135,7 +128,7 @@ def test_the_macro_influence_is_that_of_its_labels() -> None:
 def test_recalibration_learns_the_planted_line_and_mends_the_test() -> None:
     logits, cases = hospital(4, 20_000)
     wrong = (3 * logits + 1).astype(np.float32)
-    line = recalibrate(wrong, cases, np.ones_like(cases))
+    line = recalibrate(Sample.of(wrong, cases))
     assert line.of_label.all()
     assert line.slope == pytest.approx(np.full(3, 1 / 3), rel=0.1)
     assert line.intercept == pytest.approx(np.full(3, -1 / 3), abs=0.2)
@@ -153,7 +146,7 @@ def test_rare_labels_share_one_temperature() -> None:
     scores = (2 * logits).astype(np.float32)
     observed = np.ones_like(cases)
     observed[2000:, 2] = False
-    line = recalibrate(scores, cases, observed)
+    line = recalibrate(Sample.of(scores, cases, observed))
     assert line.of_label.tolist() == [True, False, False, False]
     assert len(set(line.slope[1:])) == 1
     assert (line.intercept[1:] == 0).all()
@@ -172,13 +165,13 @@ def test_no_ranking_changes(upside_down: bool) -> None:
     """A label that is predicted upside down is not turned over: that would be a better model."""
     logits, cases = hospital(7)
     scores = (-logits if upside_down else logits).astype(np.float32)
-    line = recalibrate(scores, cases, np.ones_like(cases))
+    line = recalibrate(Sample.of(scores, cases))
     assert (line.slope > 0).all()
     assert line.of_label.any() != upside_down
     after = line.slope * scores + line.intercept
     owners = np.arange(len(cases))
     one, other = (
-        label_aurocs(each.astype(np.float32), cases, np.ones_like(cases), owners).auroc
+        label_aurocs(Sample.of(each.astype(np.float32), cases, patients=owners)).auroc
         for each in (scores, after)
     )
     np.testing.assert_allclose(one, other, atol=1e-6)
@@ -186,17 +179,17 @@ def test_no_ranking_changes(upside_down: bool) -> None:
 
 def test_validation_that_says_nothing_leaves_logits_alone() -> None:
     empty = np.zeros((0, 3), bool)
-    line = recalibrate(np.zeros((0, 3), np.float32), empty, empty)
+    line = recalibrate(Sample.of(np.zeros((0, 3), np.float32), empty, empty))
     assert (line.slope == 1).all()
     scores = np.linspace(-1, 1, 30, dtype=np.float32)[:, None]
     without = np.zeros((30, 1), bool)
-    assert (recalibrate(scores, without, ~without).slope == 1).all()
+    assert (recalibrate(Sample.of(scores, without, ~without)).slope == 1).all()
 
 
 def test_a_label_that_separates_its_validation_cases_still_gets_a_finite_line() -> None:
     cases = np.arange(200)[:, None] < 40
     scores = np.where(cases, 5.0, -5.0) + np.linspace(-1, 1, 200)[:, None]
-    line = recalibrate(scores.astype(np.float32), cases, np.ones_like(cases))
+    line = recalibrate(Sample.of(scores.astype(np.float32), cases))
     assert line.of_label[0]
     assert 0 < line.slope[0] < 10
     assert np.isnan(measured(scores, cases).slope[0]), "on test there is no slope to report"

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.measures.coding import DEPTHS, coding
+from tasks.measures.sample import Sample
 
 
 def test_by_hand() -> None:
     scores = np.float32([[5, 4, 3, 2, 1, 0], [1, 2, 3, 4, 5, 6]])
     cases = np.array([[True, False, True, False, False, False], [True] + [False] * 5])
-    found = coding(scores, cases, np.ones_like(cases))
+    found = coding(Sample.of(scores, cases))
     every = np.array([True, True])
     assert found.precision_at(5, every).value == pytest.approx((2 / 5 + 0) / 2)
     assert found.precision_at(8, every).value == pytest.approx((2 / 8 + 1 / 8) / 2)
@@ -40,7 +41,7 @@ def test_average_precision_is_scikit_learns_also_of_ties(
     scores = (random.integers(0, values, (rows, labels)) - values // 2).astype(np.float32)
     cases = random.random((rows, labels)) < 0.3
     observed = random.random((rows, labels)) < 0.7
-    found = coding(scores, cases, observed)
+    found = coding(Sample.of(scores, cases, observed))
     for row in range(rows):
         score, case = scores[row, observed[row]], cases[row, observed[row]]
         assert found.positives[row] == case.sum()
@@ -61,7 +62,7 @@ def test_average_precision_is_scikit_learns_also_of_ties(
 def test_whoever_ranks_at_random_by_ties_gets_nothing_for_it() -> None:
     cases = np.zeros((4, 20), bool)
     cases[:, :3] = True
-    found = coding(np.zeros((4, 20), np.float32), cases, np.ones_like(cases))
+    found = coding(Sample.of(np.zeros((4, 20), np.float32), cases))
     every = np.ones(4, bool)
     assert found.precision_at(15, every).value == 0
     assert found.mean_r_precision(every).value == 0
@@ -73,7 +74,7 @@ def test_an_admission_without_labels_counts_in_precision_and_in_nothing_else() -
     cases = np.zeros((3, 20), bool)
     cases[0, 15:] = True
     cases[1, 19] = True
-    found = coding(scores, cases, np.ones_like(cases))
+    found = coding(Sample.of(scores, cases))
     every = np.ones(3, bool)
     assert found.precision_at(5, every).value == pytest.approx((1 + 1 / 5 + 0) / 3)
     assert found.mean_r_precision(every).value == 1
@@ -86,6 +87,6 @@ def test_labels_of_another_code_system_take_no_place() -> None:
     scores = np.float32([[9, 9, 9, 3, 2, 1]])
     cases = np.array([[False] * 3 + [True, False, False]])
     observed = np.array([[False] * 3 + [True] * 3])
-    found = coding(scores, cases, observed)
+    found = coding(Sample.of(scores, cases, observed))
     assert found.average_precision[0] == 1
     assert found.r_precision[0] == 1

@@ -8,6 +8,7 @@ import pytest
 from tasks.measures.decisions import THRESHOLDS, net_benefit
 from tasks.measures.logistic import sigmoid
 from tasks.measures.recalibration import Recalibration, unchanged
+from tasks.measures.sample import Sample
 
 
 def test_equals_its_definition_on_the_observed_cells() -> None:
@@ -17,7 +18,7 @@ def test_equals_its_definition_on_the_observed_cells() -> None:
     observed = random.random((300, 3)) < 0.7
     line = Recalibration(np.array([1.0, 0.5, 2.0]), np.array([0.0, 1.0, -1.0]), np.ones(3, bool))
     labels = np.array([0, 2])
-    found = net_benefit(scores, cases, observed, labels, line)
+    found = net_benefit(Sample.of(scores, cases, observed), labels, line)
     for place, threshold in enumerate(THRESHOLDS):
         model, everybody = [], []
         for label in labels:
@@ -37,7 +38,7 @@ def test_a_probability_at_the_threshold_acts(place: int) -> None:
     log_odds = np.log(THRESHOLDS[[place]] / (1 - THRESHOLDS[[place]]))
     line = Recalibration(np.ones(1), log_odds, np.ones(1, bool))
     cases = np.array([[True]])
-    found = net_benefit(np.zeros((1, 1), np.float32), cases, cases, np.array([0]), line)
+    found = net_benefit(Sample.of(np.zeros((1, 1), np.float32), cases, cases), np.array([0]), line)
     assert found.model[place] == 1
     assert (found.model[place + 1 :] == 0).all()
 
@@ -46,7 +47,7 @@ def test_true_probabilities_are_worth_at_least_all_or_none() -> None:
     random = np.random.default_rng(2)
     logits = random.normal(-1, 1.5, (50_000, 1)).astype(np.float32)
     cases = random.random((50_000, 1)) < sigmoid(logits.astype(float))
-    found = net_benefit(logits, cases, np.ones_like(cases), np.array([0]), unchanged(1))
+    found = net_benefit(Sample.of(logits, cases), np.array([0]), unchanged(1))
     assert (found.model >= np.maximum(found.all, 0) - 0.002).all()
     assert found.model[20:60].min() > 0.02
     assert found.all[0] == pytest.approx(cases.mean() - (1 - cases.mean()) / 99, abs=1e-12)
@@ -55,6 +56,8 @@ def test_true_probabilities_are_worth_at_least_all_or_none() -> None:
 def test_no_label_has_no_curve() -> None:
     nothing = np.ones((5, 1), bool)
     found = net_benefit(
-        np.zeros((5, 1), np.float32), nothing, nothing, np.array([], np.int64), unchanged(1)
+        Sample.of(np.zeros((5, 1), np.float32), nothing, nothing),
+        np.array([], np.int64),
+        unchanged(1),
     )
     assert np.isnan(found.model).all()

@@ -28,4 +28,4 @@ def test_places_are_those_of_a_binary_search(spread: str, count: int) -> None:
     scores = made[spread].astype(np.float32)
     distinct = np.unique(scores[:count])
     below, upto = (np.searchsorted(distinct, scores, side) for side in ("left", "right"))
-    np.testing.assert_array_equal(Gaps.among(distinct).places(scores), below + upto)
+    np.testing.assert_array_equal(Gaps.among(distinct).levels(scores), below + upto)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tasks.measures import grouped
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.grouped import grouped_aurocs
+from tasks.measures.sample import Sample
 
 FEWEST = 2
 _Scored = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -40,11 +41,13 @@ def test_a_group_is_ranked_as_it_would_be_alone(scored: _Scored, block: int) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grouped, "BLOCK_CELLS", block)
         other = np.zeros(len(group), np.int64)  # a second partition, of one group
-        found, _ = grouped_aurocs(scores, cases, observed, patients, [group, other], FEWEST)
+        found, _ = grouped_aurocs(
+            Sample.of(scores, cases, observed, patients), [group, other], FEWEST
+        )
     for one in range(group.max() + 1):
         rows = group == one
         owners = np.unique(patients[rows], return_inverse=True)[1]
-        alone = label_aurocs(scores[rows], cases[rows], observed[rows], owners)
+        alone = label_aurocs(Sample.of(scores[rows], cases[rows], observed[rows], owners))
         counted = (alone.case_patients >= FEWEST) & (alone.control_patients >= FEWEST)
         np.testing.assert_array_equal(found.shared(one, one), counted)
         for label in np.flatnonzero(counted):
@@ -53,10 +56,12 @@ def test_a_group_is_ranked_as_it_would_be_alone(scored: _Scored, block: int) -> 
             assert found.auroc[one, label] == pytest.approx(expected, abs=1e-12)
         if counted.any():
             kept = label_aurocs(
-                scores[rows][:, counted],
-                cases[rows][:, counted],
-                observed[rows][:, counted],
-                owners,
+                Sample.of(
+                    scores[rows][:, counted],
+                    cases[rows][:, counted],
+                    observed[rows][:, counted],
+                    owners,
+                )
             ).macro()
             macro = found.macro(one)
             assert macro.value == pytest.approx(kept.value, abs=1e-12)
@@ -71,17 +76,16 @@ def test_a_group_is_ranked_as_it_would_be_alone(scored: _Scored, block: int) -> 
 def test_two_groups_are_compared_on_the_labels_that_both_have(scored: _Scored) -> None:
     scores, cases, observed, patients, group = scored
     found, _ = grouped_aurocs(
-        scores, cases, observed, patients, [group, np.zeros(len(group), np.int64)], FEWEST
+        Sample.of(scores, cases, observed, patients),
+        [group, np.zeros(len(group), np.int64)],
+        FEWEST,
     )
     first, second = 0, int(group.max())
     shared = found.shared(first, second)
     mean = found.macro(first, second)
     if shared.any():
         alone, _ = grouped_aurocs(
-            scores[:, shared],
-            cases[:, shared],
-            observed[:, shared],
-            patients,
+            Sample.of(scores[:, shared], cases[:, shared], observed[:, shared], patients),
             [group, np.zeros(len(group), np.int64)],
             FEWEST,
         )
@@ -100,6 +104,6 @@ def test_many_admissions_of_one_patient_are_one_case() -> None:
     cases[30:45, 1] = True
     scores = random.normal(size=(70, 2)).astype(np.float32)
     found, *_ = grouped_aurocs(
-        scores, cases, np.ones_like(cases), patients, [np.zeros(70, np.int64)], 10
+        Sample.of(scores, cases, patients=patients), [np.zeros(70, np.int64)], 10
     )
     assert found.shared(0, 0).tolist() == [False, True]

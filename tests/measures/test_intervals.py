@@ -17,6 +17,7 @@ from tasks.measures.intervals import (
     share_of_the_way,
     standard_error,
 )
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import TOO_FEW
 from tasks.measures.wilson import Z
 from tests.bench.coverage import replicate, summarized
@@ -34,7 +35,9 @@ def test_one_label_one_admission_a_patient_is_delong() -> None:
     delong = math.sqrt(
         by_case.var(ddof=1) / len(by_case) + by_control.var(ddof=1) / len(by_control)
     )
-    found = label_aurocs(scores[:, None], cases[:, None], np.ones((120, 1), bool), np.arange(120))
+    found = label_aurocs(
+        Sample.of(scores[:, None], cases[:, None], np.ones((120, 1), bool), np.arange(120))
+    )
     assert found.auroc[0] == pytest.approx(by_case.mean(), abs=1e-12)
     assert found.standard_error[0] == pytest.approx(delong, rel=0.01)
     assert standard_error(found.macro().influence, np.arange(120)) == pytest.approx(
@@ -44,8 +47,8 @@ def test_one_label_one_admission_a_patient_is_delong() -> None:
 
 def test_identical_models_differ_by_nothing() -> None:
     scores, cases, observed, patients = _hospital(np.random.default_rng(2), 200)
-    one = label_aurocs(scores, cases, observed, patients).macro()
-    two = label_aurocs(scores * 3 - 1, cases, observed, patients).macro()
+    one = label_aurocs(Sample.of(scores, cases, observed, patients)).macro()
+    two = label_aurocs(Sample.of(scores * 3 - 1, cases, observed, patients)).macro()
     found = difference(one, two, patients)
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
@@ -54,8 +57,8 @@ def test_a_better_model_is_told_apart_where_single_intervals_overlap() -> None:
     random = np.random.default_rng(3)
     scores, cases, observed, patients = _hospital(random, 400)
     worse = scores + 0.35 * random.normal(size=scores.shape).astype(np.float32)
-    one = label_aurocs(scores, cases, observed, patients).macro()
-    two = label_aurocs(worse, cases, observed, patients).macro()
+    one = label_aurocs(Sample.of(scores, cases, observed, patients)).macro()
+    two = label_aurocs(Sample.of(worse, cases, observed, patients)).macro()
     assert interval(one, patients).low < interval(two, patients).high
     found = difference(one, two, patients)
     back = difference(two, one, patients)
@@ -66,12 +69,14 @@ def test_a_better_model_is_told_apart_where_single_intervals_overlap() -> None:
 
 def test_repeated_admissions_do_not_narrow_the_interval() -> None:
     scores, cases, observed, patients = _hospital(np.random.default_rng(4), 300)
-    once = label_aurocs(scores, cases, observed, patients).macro()
+    once = label_aurocs(Sample.of(scores, cases, observed, patients)).macro()
     thrice = label_aurocs(
-        np.tile(scores, (3, 1)),
-        np.tile(cases, (3, 1)),
-        np.tile(observed, (3, 1)),
-        np.tile(patients, 3),
+        Sample.of(
+            np.tile(scores, (3, 1)),
+            np.tile(cases, (3, 1)),
+            np.tile(observed, (3, 1)),
+            np.tile(patients, 3),
+        )
     ).macro()
     assert thrice.value == pytest.approx(once.value, abs=1e-12)
     expected = standard_error(once.influence, patients)
@@ -82,7 +87,7 @@ def test_repeated_admissions_do_not_narrow_the_interval() -> None:
 
 def test_the_whole_way_is_one_hundred_percent() -> None:
     scores, cases, observed, patients = _hospital(np.random.default_rng(5), 200)
-    best = label_aurocs(scores, cases, observed, patients).macro()
+    best = label_aurocs(Sample.of(scores, cases, observed, patients)).macro()
     found = share_of_the_way(best, best, patients)
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
 
@@ -107,7 +112,7 @@ def test_the_macro_of_one_label_has_the_labels_interval() -> None:
     cases = np.arange(150)[:, None] < 14
     scores = (random.normal(size=(150, 1)) + cases).astype(np.float32)
     patients = np.repeat(np.arange(75), 2)  # the label is of seven patients
-    found = label_aurocs(scores, cases, np.ones_like(cases), np.arange(150))
+    found = label_aurocs(Sample.of(scores, cases, patients=np.arange(150)))
     whole = interval(found.macro(), np.arange(150))
     auroc, error = float(found.auroc[0]), float(found.standard_error[0])
     alone = label_interval(auroc, error, 14, 136)
@@ -115,7 +120,7 @@ def test_the_macro_of_one_label_has_the_labels_interval() -> None:
     assert whole.degrees == pytest.approx(alone.degrees, rel=1e-9)
     normal = interval_of(auroc, error)
     assert alone.high - alone.low > 1.03 * (normal.high - normal.low), "14 cases are few"
-    few = interval(label_aurocs(scores, cases, np.ones_like(cases), patients).macro(), patients)
+    few = interval(label_aurocs(Sample.of(scores, cases, patients=patients)).macro(), patients)
     assert (math.isnan(few.low), few.reason) == (True, TOO_FEW)
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval, standard_error
+from tasks.measures.sample import Sample
 from tasks.measures.seeds import Trained, difference_over_seeds, over_seeds
 from tasks.measures.small_samples import TOO_FEW, satterthwaite
 from tests.bench import seeds as simulated
@@ -122,10 +123,11 @@ def test_few_patients_withhold_an_interval_however_many_the_seeds() -> None:
         cases = np.arange(60)[:, None] < count
         seeds = [
             label_aurocs(
-                (random.normal(size=(60, 1)) + cases).astype(np.float32),
-                cases,
-                np.ones_like(cases),
-                np.arange(60),
+                Sample.of(
+                    (random.normal(size=(60, 1)) + cases).astype(np.float32),
+                    cases,
+                    patients=np.arange(60),
+                )
             ).macro()
             for _ in range(4)
         ]

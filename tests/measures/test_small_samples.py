@@ -10,6 +10,7 @@ import pytest
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import difference, interval, standard_error
+from tasks.measures.sample import Sample
 from tasks.measures.small_samples import (
     ALL_LONE,
     TOO_FEW,
@@ -37,12 +38,14 @@ def test_a_lone_label_by_hand() -> None:
 def test_labels_of_one_patient_widen_the_macro() -> None:
     """The influences are those of the label alone; its one case adds what it differs by."""
     scores, cases, patients = _with_lone_labels(np.random.default_rng(1))
-    found = label_aurocs(scores, cases, np.ones_like(cases), patients)
+    found = label_aurocs(Sample.of(scores, cases, patients=patients))
     assert (found.case_patients == 1).sum() == 4
     macro, row = found.macro(), int(np.flatnonzero(cases[:, 0])[0])
     others = found.auroc[found.case_patients > 1].mean()
     bare = sum(
-        label_aurocs(scores[:, [one]], cases[:, [one]], np.ones((120, 1), bool), patients)
+        label_aurocs(
+            Sample.of(scores[:, [one]], cases[:, [one]], np.ones((120, 1), bool), patients)
+        )
         .macro()
         .influence
         for one in range(10)
@@ -59,8 +62,8 @@ def test_a_group_without_the_lone_labels_is_as_before() -> None:
     scores, cases, patients = _with_lone_labels(np.random.default_rng(2))
     group = (np.arange(10) >= 4).astype(np.int64)
     seen = np.ones_like(cases)
-    found = label_aurocs(scores, cases, seen, patients, group)
-    rest = label_aurocs(scores[:, 4:], cases[:, 4:], seen[:, 4:], patients)
+    found = label_aurocs(Sample.of(scores, cases, seen, patients, group))
+    rest = label_aurocs(Sample.of(scores[:, 4:], cases[:, 4:], seen[:, 4:], patients))
     np.testing.assert_allclose(found.macro([1]).influence, rest.macro().influence, atol=1e-15)
     np.testing.assert_allclose(found.weighted([1]).influence, rest.weighted().influence, atol=1e-15)
     assert interval(found.macro([0]), patients).reason == TOO_FEW
@@ -68,8 +71,8 @@ def test_a_group_without_the_lone_labels_is_as_before() -> None:
 
 def test_identical_models_with_lone_labels_differ_by_nothing() -> None:
     scores, cases, patients = _with_lone_labels(np.random.default_rng(3))
-    one = label_aurocs(scores, cases, np.ones_like(cases), patients).macro()
-    two = label_aurocs(2 * scores + 1, cases, np.ones_like(cases), patients).macro()
+    one = label_aurocs(Sample.of(scores, cases, patients=patients)).macro()
+    two = label_aurocs(Sample.of(2 * scores + 1, cases, patients=patients)).macro()
     found = difference(one, two, patients)
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.measures.sample import Sample
 from tasks.measures.thresholds import NEVER, best_thresholds, f1_at
 
 
@@ -23,7 +24,7 @@ def test_no_other_threshold_is_better(seed: int, rows: int, values: int) -> None
     from sklearn.metrics import f1_score
 
     scores, cases, observed = drawn(seed, rows, 3, values)
-    found = best_thresholds(scores, cases, observed)
+    found = best_thresholds(Sample.of(scores, cases, observed))
     for label in range(3):
         score, case = scores[observed[:, label], label], cases[observed[:, label], label]
         if not case.any():
@@ -43,7 +44,7 @@ def test_f1_by_label_macro_and_micro_equal_scikit_learn(seed: int, rows: int, va
     scores, cases, observed = drawn(seed, rows, 4, values)
     thresholds = np.array([-1, 0, np.inf, -np.inf], np.float32)
     chosen = np.array([True, True, True, False])
-    found = f1_at(thresholds, scores, cases, observed, [chosen, ~chosen])
+    found = f1_at(thresholds, Sample.of(scores, cases, observed), [chosen, ~chosen])
     of_labels, called = [], scores >= thresholds
     for label in range(4):
         seen = observed[:, label]
@@ -72,10 +73,10 @@ def test_influences_foretell_what_leaving_one_out_does() -> None:
     cases = random.random((600, 3)) < 1 / (1 + np.exp(1 - scores))
     observed, every = np.ones_like(cases), [np.ones(3, bool)]
     thresholds = np.float32([0.2, 0, 0.5])
-    whole = f1_at(thresholds, scores, cases, observed, every)
+    whole = f1_at(thresholds, Sample.of(scores, cases, observed), every)
     for row in range(0, 600, 53):
         observed[row] = False
-        left = f1_at(thresholds, scores, cases, observed, every)
+        left = f1_at(thresholds, Sample.of(scores, cases, observed), every)
         observed[row] = True
         for mean, other in ((whole.macro[0], left.macro[0]), (whole.micro[0], left.micro[0])):
             assert mean.value - other.value == pytest.approx(mean.influence[row], abs=2e-5)
@@ -86,8 +87,8 @@ def test_by_hand() -> None:
     cases = np.array([[True], [True], [False], [False], [False]])
     every = np.ones_like(cases)
     # at 3: 2*1/(1+2) = .667; at 2: 2*2/(3+2) = .8
-    assert best_thresholds(scores, cases, every) == 2
-    found = f1_at(np.float32([2]), scores, cases, every, [np.array([True])])
+    assert best_thresholds(Sample.of(scores, cases, every)) == 2
+    found = f1_at(np.float32([2]), Sample.of(scores, cases, every), [np.array([True])])
     assert found.f1[0] == pytest.approx(0.8)
     # A = 4, B = 5: a hit (2 - .8 * 2) / 5, a false alarm (0 - .8) / 5, a quiet one 0
     assert found.micro[0].influence == pytest.approx([0.08, 0.08, -0.16, 0, 0])

@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import difference, interval, label_interval
+from tasks.measures.sample import Sample
 from tasks.measures.wilson import Z
 from tests.bench._score_shapes import SHAPES, Labels
 
@@ -77,7 +78,7 @@ def _few(draw: st.DrawFn) -> Scored:
 @given(_few())
 def test_no_interval_is_twice_as_long_as_delongs_on_the_logit_scale(scored: Scored) -> None:
     scores, cases, owner = scored
-    found = label_aurocs(scores, cases, np.ones_like(cases), owner)
+    found = label_aurocs(Sample.of(scores, cases, patients=owner))
     auroc, error = float(found.auroc[0]), float(found.standard_error[0])
     given = label_interval(
         auroc, error, int(found.case_patients[0]), int(found.control_patients[0])
@@ -96,8 +97,8 @@ def test_no_interval_is_twice_as_long_as_delongs_on_the_logit_scale(scored: Scor
 def test_who_lack_a_label_count_as_who_have_it(scored: Scored) -> None:
     """Cases and controls exchanged and scores turned round: the same question, the same answer."""
     scores, cases, owner = scored
-    here = label_aurocs(scores, cases, np.ones_like(cases), owner)
-    there = label_aurocs(-scores, ~cases, np.ones_like(cases), owner)
+    here = label_aurocs(Sample.of(scores, cases, patients=owner))
+    there = label_aurocs(Sample.of(-scores, ~cases, patients=owner))
     np.testing.assert_allclose(here.auroc, there.auroc, atol=1e-12)
     np.testing.assert_allclose(here.standard_error, there.standard_error, rtol=1e-9)
     assert here.case_patients.tolist() == there.control_patients.tolist()
@@ -126,7 +127,7 @@ def test_a_difference_of_few_patients_is_tested_by_as_many_degrees() -> None:
     other = scores + 0.3 * random.normal(size=scores.shape)
     other[0] = 2  # the second model has the outlying case right
     one, two = (
-        label_aurocs(model.astype(np.float32), cases, np.ones_like(cases), np.arange(312)).macro()
+        label_aurocs(Sample.of(model.astype(np.float32), cases, patients=np.arange(312))).macro()
         for model in (scores, other)
     )
     found = difference(two, one, np.arange(312))

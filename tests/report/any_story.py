@@ -10,14 +10,14 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tasks import schemas, tables
-from tasks.evaluate.config import EvaluateConfig
-from tasks.evaluate.perplexity import OUTCOME
-from tasks.evaluate.rows import WITHHELD
+from tasks.metrics_table import NEXT_TOKEN, WITHHELD
 from tasks.patients import SPLITS
 from tasks.report.config import Lineage, Origin
-from tasks.report.facts import Arm, Cohort, Cost, Label, Making, SplitSize
+from tasks.report.facts import Arm, CohortFlow, Cost, Label, Making, SplitSize
 from tasks.report.findings import Findings
 from tasks.report.story import Story
+from tasks.variants import BEST, Variant, write_records
+from tests.evaluate.made_up import VARIANTS as RECORDS
 
 CURVES = ("roc", "precision_recall", "reliability", "reliability_recalibrated", "net_benefit")
 COUNTS = ("labels", "labels_defined", "labels_calibrated", "labels_of_one_patient")
@@ -28,11 +28,13 @@ MEASURES = (
     *("calibration_intercept_median", "logit_change_largest"),
 )
 GUARDED = ("test_characters", "test_characters_seen_unguarded", "test_characters_seen")
+FUSED, UNFUSED, TFIDF, ABLATED = RECORDS
+OWN = Variant(name="own-member", title="Own member", member="own-member", summands=("task",))
 VARIANTS = (
-    ["fused"],
-    ["fused", "unfused", "tfidf", "p_best"],
-    ["unfused", "tfidf"],
-    ["fused", "tfidf", "fused-without-clinical", "own-arm"],
+    [FUSED],
+    [FUSED, UNFUSED, TFIDF, BEST],
+    [UNFUSED, TFIDF],
+    [FUSED, TFIDF, ABLATED, OWN],
 )
 DIFFERENCES = ("auroc_macro_difference", "average_precision_macro_difference")
 
@@ -53,14 +55,21 @@ def rows_of(draw: st.DrawFn, metric: str, value: st.SearchStrategy[Any], **named
     ends = draw(st.one_of(st.none(), st.tuples(END, END)))
     low, high = ends if ends and found is not None else (None, None)
     method = f"{WITHHELD}: fewer than 10 patients with the label" if low is None else "DeLong"
-    row = {"run": "any", "seed": 1, "split": "test", "code_system": None, "code": None}
+    row = {
+        "run": "any",
+        "seed": 1,
+        "against": None,
+        "split": "test",
+        "code_system": None,
+        "code": None,
+    }
     counts = {"n": draw(COUNT), "n_patients": draw(COUNT), "positives": draw(COUNT)}
     row |= {"group": "all", "metric": metric, "method": method, "value": found}
     return row | counts | {"low": low, "high": high} | named
 
 
 @st.composite
-def outcomes_of(draw: st.DrawFn, outcome: str, variants: list[str]) -> tuple[Any, Any, Any]:
+def outcomes_of(draw: st.DrawFn, outcome: str, variants: list[Variant]) -> tuple[Any, Any, Any]:
     """An outcome's metrics rows, curve points and labels."""
     systems = draw(st.sampled_from([["icd9cm", "icd10cm"], [outcome]]))
     labels = [
@@ -71,7 +80,7 @@ def outcomes_of(draw: st.DrawFn, outcome: str, variants: list[str]) -> tuple[Any
     ]  # fmt: skip
     rows, points = [], []
     for variant in variants:
-        named = {"outcome": outcome, "variant": variant}
+        named = {"outcome": outcome, "variant": variant.name}
         for system in [*systems, None]:
             here = named | {"code_system": system}
             rows.append(draw(rows_of("auroc_macro", VALUE, **here)))
@@ -95,10 +104,16 @@ def outcomes_of(draw: st.DrawFn, outcome: str, variants: list[str]) -> tuple[Any
                 if draw(st.booleans()):
                     low = high = None
                 ends = {"low": low, "high": high}
-                point = {"variant": variant, "outcome": outcome, "curve": curve, "x": x, "y": y}
+                point = {
+                    "variant": variant.name,
+                    "outcome": outcome,
+                    "curve": curve,
+                    "x": x,
+                    "y": y,
+                }
                 points.append(point | ends | {"n": draw(st.one_of(st.none(), COUNT))})
     for other in variants[1:]:
-        pair = {"outcome": outcome, "variant": f"{variants[0]}-{other}"}
+        pair = {"outcome": outcome, "variant": variants[0].name, "against": other.name}
         for metric in draw(_some(DIFFERENCES)):
             rows.append(draw(rows_of(metric, VALUE, **pair)))
             rows.append(draw(rows_of(f"{metric}_p", VALUE, **pair)))
@@ -118,8 +133,9 @@ def arms(draw: st.DrawFn) -> Arm:
 
     name = draw(st.sampled_from(["base", "clinical", "fused", "unfused"]))
     seconds = draw(st.sampled_from([0.0, 1e-9, 12.5, 1e7]))
-    return Arm("task adapters", name, *draw(st.tuples(COUNT, COUNT, COUNT)), seconds, 900.0,
-               curve(), curve())  # fmt: skip
+    counts = draw(st.tuples(COUNT, COUNT, COUNT))
+    named = ("task adapters", name, name.capitalize(), name.endswith("fused"))
+    return Arm(*named, *counts, seconds, 900.0, curve(), curve())
 
 
 @st.composite
@@ -133,10 +149,11 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
         for every, more in zip((rows, points, labels), found, strict=True):
             every += more
     for metric in draw(_some(("before", "after", "ratio"))):
-        named = {"outcome": OUTCOME, "variant": "clinical", "split": "validation"}
+        named = {"outcome": NEXT_TOKEN, "variant": "clinical", "split": "validation"}
         rows.append(draw(rows_of(f"perplexity_{metric}", ODD, **named)))
     metrics = pa.Table.from_pylist(rows, schemas.METRICS)
     tables.write(folder / "metrics.parquet", schemas.METRICS, metrics)
+    write_records(folder, variants)
     drawn = pa.Table.from_pylist(points, schemas.CURVES)
     tables.write(folder / "curves.parquet", schemas.CURVES, drawn)
     splits = tuple(SplitSize(name, draw(COUNT), draw(COUNT)) for name in SPLITS)
@@ -157,8 +174,8 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
     guarded = dict.fromkeys(GUARDED, 0) | {"dropped": 3}
     return Story(
         run="any",
-        findings=Findings.read(folder / "metrics.parquet"),
-        cohort=Cohort(source, reasons, splits),
+        findings=Findings.read(folder),
+        cohort=CohortFlow(source, reasons, splits),
         labels=labels,
         arms=draw(st.lists(arms(), max_size=3)),
         curves=folder / "curves.parquet",
@@ -168,7 +185,12 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
         leaks=draw(st.sampled_from([(), ("known too early",)])),
         settings=draw(st.sampled_from([{}, {"name": "any", "finetune": {"seed": None}}])),
         lineage=Lineage(artifacts=draw(st.sampled_from([(), (origin,)]))),
-        config=EvaluateConfig(smallest_cell=smallest, published=True),
+        smallest_cell=smallest,
+        synthetic=False,
+        published=True,
         made=Making(),
-        costs={name: Cost(seconds=draw(seconds)) for name in (*variants, "clinical")},
+        costs={
+            name: Cost(seconds=draw(seconds))
+            for name in (*(variant.name for variant in variants), "clinical")
+        },
     )

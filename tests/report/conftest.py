@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import (
@@ -32,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
 @pytest.fixture(scope="session")
 def plain_story(run: MadeUp) -> Story:
     """What a run tells of which AUROCs alone were measured."""
-    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity, run.truth)
+    work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity, run.truth)
     write_metrics(run.folder, work, run="made-up", seed=1)
     keep_aurocs_alone(run.folder)
     return _story(run, run.folder)
@@ -42,7 +41,7 @@ def plain_story(run: MadeUp) -> Story:
 def story(run: MadeUp, plain_story: Story, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """The same with every measure, its numbers made up: a test can say them."""
     folder = tmp_path_factory.mktemp("measured")
-    for name in ("metrics.parquet", "curves.parquet"):
+    for name in ("metrics.parquet", "curves.parquet", "variants.json"):
         (folder / name).write_bytes((run.folder / name).read_bytes())
     add_every_measure(folder)
     return _story(run, folder)
@@ -64,13 +63,18 @@ def _story(run: MadeUp, folder: Path) -> Story:
     origin = Origin(
         kind="notes", key="0123456789abcdef", digest="f" * 64, created="2026-11-21T11:51:47+00:00"
     )
-    pretrain, finetune = run.histories["pretrain"], run.histories["finetune"]
+    findings = Findings.read(folder)
+    histories = {
+        "base": (run.histories["base"],),
+        "clinical adapter": (run.histories["pretrain"],),
+        "task adapters": tuple(sorted(run.histories["finetune"].iterdir())),
+    }
     return Story(
         run="made-up",
-        findings=Findings.read(folder / "metrics.parquet"),
+        findings=findings,
         cohort=read_cohort(run.cohort),
         labels=read_labels(run.outcomes),
-        arms=read_arms({"clinical adapter": pretrain, "task adapters": finetune}),
+        arms=read_arms(histories, findings.records),
         curves=folder / "curves.parquet",
         difficulty=read_difficulty(run.folder / "synth.json"),
         quality=[
@@ -86,7 +90,9 @@ def _story(run: MadeUp, folder: Path) -> Story:
         leaks=("the view 'full' is known at discharge, outcome 'x' is predicted at admission",),
         settings={"name": "made-up", "finetune": {"epochs": 3}},
         lineage=Lineage(artifacts=(origin,)),
-        config=EvaluateConfig(published=True),
+        smallest_cell=10,
+        synthetic=False,
+        published=True,
         made=Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab"),
         costs={
             "clinical": Cost(parameters=421_888),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import schemas, tables
+from tasks.report.findings import Findings
+from tasks.variants import BEST
+from tests.evaluate.made_up import VARIANTS
 
 BANDS = ("cases=0", "cases=1-24", "cases=25-99", "cases=100-999", "cases=1000+")
 RANKING = ("auroc_weighted", "average_precision_macro", "average_precision_micro")
@@ -25,6 +28,11 @@ GAP_METHOD = "BLACK minus WHITE over 41 labels that both define, chosen after lo
 
 
 ALONE = ("auroc", "auroc_macro", "auroc_micro", "labels", "labels_defined", "share_of_best")
+
+
+def findings_of(rows: Sequence[dict[str, Any]]) -> Findings:
+    """The findings of a made-up run that has these rows."""
+    return Findings(rows, [*VARIANTS, BEST])
 
 
 def keep_aurocs_alone(folder: Path) -> None:
@@ -91,7 +99,7 @@ def _measures(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _differences(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if row["variant"] != "fused":
-        pair = {"variant": f"fused-{row['variant']}"}
+        pair = {"variant": "fused", "against": row["variant"]}
         yield _like(row, "average_precision_macro_difference", 0.0123, width=0.01) | pair
         yield _like(row, "average_precision_macro_difference_p", 0.017, width=None) | pair
 

@@ -32,8 +32,7 @@ def test_nothing_overflows_on_a_screen(page: str, tmp_path: Path, width: int) ->
 def test_whose_patients_when_and_by_what_is_on_the_first_screen(
     story: Story, tmp_path: Path, width: int
 ) -> None:
-    config = story.config.model_copy(update={"truth": tmp_path / "truth.parquet"})
-    write_report(tmp_path, replace(story, config=config))
+    write_report(tmp_path, replace(story, synthetic=True))
     page = (tmp_path / "report.html").read_text()
     shown = """[...document.querySelectorAll(".made > *")].map(
       one => Math.ceil(one.getBoundingClientRect().bottom))"""

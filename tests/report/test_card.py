@@ -9,28 +9,28 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from tasks.model.fusion import Fusion
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM
 
 from flows.config import AdaptConfig
 from flows.loading import load_config
-from tasks.evaluate.config import EvaluateConfig
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.methods import Lora
+from tasks.model.bases.load import load_base
+from tasks.model.classifier import Summand, new_classifier
 from tasks.provenance import gpus
-from tasks.report import account
+from tasks.report import card_facts
 from tasks.report.card import write_card
 from tasks.report.config import Lineage
 from tasks.report.facts import flattened
-from tasks.report.findings import Findings
 from tasks.report.page import write_report
 from tasks.report.story import Story
 from tests.config_keys import is_key
 from tests.evaluate.made_up import MadeUp, make_run
-from tests.model.test_fusion import SHAPES, tiny_config
-from tests.report.told import SECRET_PATH, SETTINGS, measure, metric, origins, tell
+from tests.model.test_classifier import SHAPES, tiny_config
+from tests.report.card_story import SECRET_PATH, SETTINGS, measure, metric, origins, tell
+from tests.report.made_up_rows import findings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +61,8 @@ def text_of(out: Path, story: Story) -> str:
 
 def test_the_settings_that_it_asks_for_exist() -> None:
     """One that was renamed would drop its row or its sentence without a word."""
-    report = Path(account.__file__).parent
-    asked = {place for row in account.SETTINGS for place in row[1:] if place}
+    report = Path(card_facts.__file__).parent
+    asked = {place for row in card_facts.SETTINGS for place in row[1:] if place}
     for path in (*report.rglob("*.py"), *report.glob("templates/**/*")):
         if path.is_file():
             asked |= set(re.findall(r"""\bsetting\(["']([\w.]+)["']\)""", path.read_text()))
@@ -138,7 +138,7 @@ def test_it_says_what_made_it(card: ModelCard) -> None:
 def test_what_was_not_measured_it_says(run: MadeUp, tmp_path: Path) -> None:
     story = tell(run)
     aurocs = [row for row in story.findings.rows if row["metric"].startswith("auroc")]
-    text = text_of(tmp_path, replace(story, findings=Findings(aurocs)))
+    text = text_of(tmp_path, replace(story, findings=findings_of(aurocs)))
     calibration = text.partition("### Calibration")[2].partition("##")[0]
     assert "Not measured" in calibration
 
@@ -187,13 +187,12 @@ def test_it_lies_beside_the_report(run: MadeUp, tmp_path: Path) -> None:
 def test_several_seeds_are_not_called_one(run: MadeUp, tmp_path: Path) -> None:
     findings = tell(run).findings
     rows = [row | {"seed": None} for row in findings.rows]
-    text = text_of(tmp_path, tell(run, findings=type(findings)(rows)))
+    text = text_of(tmp_path, tell(run, findings=findings_of(rows)))
     assert "one seed" not in text
 
 
 def test_generated_patients_and_leaks_stand_at_the_top(run: MadeUp, tmp_path: Path) -> None:
-    config = EvaluateConfig(truth=run.truth)
-    text = text_of(tmp_path, tell(run, config=config, leaks=("known at discharge",)))
+    text = text_of(tmp_path, tell(run, synthetic=True, leaks=("known at discharge",)))
     top = text.partition("## What it is")[0]
     assert "The patients of this run were generated" in top
     assert "known at discharge" in top
@@ -235,6 +234,7 @@ def _write_artifacts(folder: Path, places: dict[str, Path]) -> None:
     words = Tokenizer(models.WordLevel({"[UNK]": 0, "COMPLAINT": 1}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.save(str(places["tokenizer"] / "tokenizer.json"))
+    (places["tokenizer"] / "tokenizer_config.json").write_text('{"eos_token": "[UNK]"}')
     torch.manual_seed(0)
     LlamaForCausalLM(tiny_config()).save_pretrained(places["base"])
     lora = Lora(rank=2, alpha=4)
@@ -244,9 +244,10 @@ def _write_artifacts(folder: Path, places: dict[str, Path]) -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
     write_adapter(places["clinical-adapter"], clinical, "default")
-    backbone = load_headless(places["base"])
-    model = Fusion(places["clinical-adapter"], "frozen", lora).build(backbone, SHAPES)
+    summands = [Summand("clinical", places["clinical-adapter"])]
+    model = new_classifier(load_base(places["base"]), lora, summands)
+    model.add_heads(SHAPES)
     for name, parameter in model.named_parameters():
         if "lora_B.task" in name:
             torch.nn.init.normal_(parameter)
-    model.save(places["task-adapter"] / "fused")
+    model.save(places["task-adapter"])

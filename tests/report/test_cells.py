@@ -91,6 +91,10 @@ def forests(draw: st.DrawFn) -> tuple[Cells, list[Cell]]:
             cells.add((index, place), count)
         cells.sum(index, [(index, place) for place in range(len(group))])
     cells.sum("all", range(len(groups)))
+    for index in draw(st.lists(st.sampled_from(range(len(groups))), max_size=2)):
+        more = tops[index] + draw(COUNT)  # that has the same parts, and a rest
+        cells.add(("more", index, more), more)
+        cells.sum(("more", index, more), [(index, place) for place in range(len(groups[index]))])
     whole = cells.counts["all"]
     known = [whole - less for less in draw(st.lists(COUNT, max_size=4)) if less <= whole]
     cells.nested("all", {f"known {index}": count for index, count in enumerate(known)})
@@ -141,6 +145,17 @@ def test_a_total_and_its_parts(parts: list[int], texts: list[str]) -> None:
     cells.sum(0, range(1, len(parts)))
     printed = assert_none_is_known(cells)
     assert [printed.text(index) for index in range(len(parts))] == texts
+
+
+def test_two_totals_of_the_same_parts_do_not_tell_their_small_difference() -> None:
+    """12 admissions, and 10 cases of two classes of which an admission has one: 2 have none."""
+    cells = Cells(10)
+    for name, count in {"admissions": 12, "C0": 9, "C1": 1, "cases": 10}.items():
+        cells.add(name, count)
+    cells.sum("cases", ["C0", "C1"])
+    cells.sum("admissions", ["C0", "C1"])
+    printed = assert_none_is_known(cells)
+    assert [printed.text(name) for name in ("admissions", "cases")] == ["12", WITHHELD]
 
 
 def test_two_counts_of_nearly_the_same_patients_are_not_both_printed() -> None:

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.report.count_cells import UNITS, cells_of
-from tasks.report.facts import Cohort, SplitSize
-from tasks.report.findings import Findings
+from tasks.report.facts import CohortFlow, SplitSize
 from tasks.report.page import write_report
 from tasks.report.story import Story
 from tests.report.any_story import stories
+from tests.report.made_up_rows import findings_of
 from tests.report.test_any_run import PAGES
 from tests.report.test_cells import assert_none_is_known
 
@@ -37,7 +36,11 @@ def told(story: Story, **sizes: int) -> Story:
         return row | {"n": known, "n_patients": known - 1300 if known > 1400 else known}
 
     rows = [sized(row) for row in story.findings.rows]
-    return replace(story, cohort=Cohort(source, reasons, splits), findings=Findings(rows))
+    return replace(
+        story,
+        cohort=CohortFlow(source, reasons, splits),
+        findings=findings_of(rows),
+    )
 
 
 def written(story: Story, folder: Path) -> dict[str, str]:
@@ -110,7 +113,7 @@ def test_groups_of_an_outcome_known_in_nearly_the_same_patients_have_no_size(
 
     apart = told(story, diagnoses=TEST, mortality=TEST - 12)
     rows = [grouped(row) for row in apart.findings.rows]
-    changed = replace(apart, findings=Findings(rows))
+    changed = replace(apart, findings=findings_of(rows))
     sizes = {
         row["outcome"]: changed.counts.group(row, "patients")
         for row in changed.findings.by_group("auroc_macro")
@@ -140,7 +143,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(data=st.data())
 def test_no_small_count_of_any_run_can_be_solved_for(place: Path, data: st.DataObject) -> None:
     story = data.draw(stories(place))
-    config = EvaluateConfig(smallest_cell=data.draw(st.sampled_from([2, 5, 10])))
-    cells = cells_of(replace(story, config=config))
+    smallest = data.draw(st.sampled_from([2, 5, 10]))
+    cells = cells_of(replace(story, smallest_cell=smallest))
     for unit in UNITS:
         assert_none_is_known(cells, [(unit, "test"), *((unit, o) for o in story.findings.outcomes)])

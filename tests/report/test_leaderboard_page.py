@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
-from tasks.evaluate.leaderboard_write import write_leaderboard
+from tasks.evaluate.leaderboard import write_standings
 from tasks.report.config import NOTE, Lineage, Origin
-from tasks.report.facts import Making
-from tasks.report.leaderboard_page import MISSING, compared
+from tasks.report.facts import Making, read_cohort
+from tasks.report.leaderboard_page import MISSING, Leaderboard, compared, write_page
+from tasks.standings import Standings
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.report.chromium import CHROMIUM, FLAGS
@@ -67,7 +68,7 @@ def test_both_pages_tell_the_same(folder: Path, page: str) -> None:
             "chosen after looking",
             "the reference",
             "the best",
-            "finetune.lora.rank",
+            "finetune.adapter.rank",
             "0123456789abcdef",
         ):
             assert told in written.replace("&#39;", "'"), told
@@ -134,7 +135,7 @@ def test_what_fails_is_left_out_and_takes_nothing_along(
         text = (folder / name).read_text().replace("&#39;", "'")
         assert "the section 'Seeds' could not be made: ZeroDivisionError at tests/" in text
         assert text.lower().count("not drawn: zerodivisionerror at tests/") == 2
-        assert "finetune.lora.rank" in text, "another section"
+        assert "finetune.adapter.rank" in text, "another section"
         assert " in 80 s" in text, "another figure"
     assert json.loads((folder / "headline.json").read_text())
 
@@ -176,12 +177,12 @@ def test_no_identifier(made: MadeUp, folder: Path) -> None:
 def test_only_the_keys_that_differ_are_shown_as_differing() -> None:
     found = compared(
         {
-            "a": {"name": "a", "finetune": {"seed": 1, "lora": {"rank": 4}, "e": 3}},
-            "b": {"name": "b", "finetune": {"seed": 2, "lora": {"rank": 8}, "e": 3, "new": None}},
+            "a": {"name": "a", "finetune": {"training": {"seed": 1}, "adapter": {"rank": 4}, "e": 3}},
+            "b": {"name": "b", "finetune": {"training": {"seed": 2}, "adapter": {"rank": 8}, "e": 3, "new": None}},
         }
     )
     assert found.differing == (
-        ("finetune.lora.rank", ("4", "8")),
+        ("finetune.adapter.rank", ("4", "8")),
         ("finetune.new", (MISSING, "none")),
     )
     assert found.common == "finetune.e: 3\n"
@@ -224,14 +225,25 @@ def test_nothing_overflows_in_a_browser_and_the_console_is_silent(
 
 def _written(made: MadeUp, out: Path, seeds: tuple[int, ...]) -> Path:
     out.mkdir()
+    settings: dict[str, Any] = {}
     runs = []
     for name, noise, rank in (("one", 0.3, 4), (LONG, 1.0, 8)):
         evaluate = {"truth": str(made.truth), "smallest_cell": 10}
-        settings: dict[str, Any] = {"name": name, "finetune": {"lora": {"rank": rank}}}
-        settings["evaluate"] = evaluate
-        leaks = ("the view 'full' is known at discharge",) if name == LONG else ()
-        found = entrant(made, name, noise=noise, seeds=seeds)
-        runs.append({**vars(found), "leaks": leaks, "settings": settings})
+        finetune = {"adapter": {"rank": rank}}
+        settings[name] = {"name": name, "finetune": finetune, "evaluate": evaluate}
+        runs.append(entrant(made, name, noise=noise, seeds=seeds))
+    write_standings(out, runs, None)
     origin = Origin(kind="cohort", key="0123456789abcdef", digest="f" * 64)
-    write_leaderboard(out, "made-up", runs, None, Lineage(artifacts=(origin,)), MADE)
+    leaderboard = Leaderboard(
+        name="made-up",
+        standings=Standings.read(out),
+        settings=settings,
+        leaks={"one": (), LONG: ("the view 'full' is known at discharge",)},
+        lineage=Lineage(artifacts=(origin,)),
+        cohort=read_cohort(made.cohort),
+        smallest_cell=10,
+        synthetic=True,
+        made=MADE,
+    )
+    write_page(out, leaderboard)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -11,15 +12,14 @@ import pytest
 
 from tasks.report.config import Lineage, Origin
 from tasks.report.curves import Curves
-from tasks.report.facts import Cost, Label, read_costs
-from tasks.report.findings import Findings
+from tasks.report.facts import Arm, Cost, Label, read_costs
 from tasks.report.page import write_report
 from tasks.report.sections.by_label import MOST_ROWS, labels_by_outcome
 from tasks.report.sections.decisions import decisions
 from tasks.report.sections.efficiency import efficiency
 from tasks.report.sections.frequency import frequency
 from tasks.report.story import Story
-from tests.report.made_up_rows import GAP_METHOD
+from tests.report.made_up_rows import GAP_METHOD, findings_of
 
 SECTIONS = {  # what a section says in both forms, of numbers that were made up
     "one seed": ["One training seed: this checkpoint only"],
@@ -74,7 +74,7 @@ def test_a_withheld_interval_says_why(story: Story, tmp_path: Path) -> None:
         else row
         for row in story.findings.rows
     ]
-    write_report(tmp_path, replace(story, findings=Findings(rows)))
+    write_report(tmp_path, replace(story, findings=findings_of(rows)))
     for form in ("html", "md"):
         written = (tmp_path / f"report.{form}").read_text()
         assert f"In-hospital mortality (one label), TF-IDF: {reason}" in written
@@ -83,7 +83,7 @@ def test_a_withheld_interval_says_why(story: Story, tmp_path: Path) -> None:
 
 def test_several_seeds_are_not_called_one(story: Story, tmp_path: Path) -> None:
     rows = [row | {"seed": None} for row in story.findings.rows]
-    write_report(tmp_path, replace(story, findings=Findings(rows)))
+    write_report(tmp_path, replace(story, findings=findings_of(rows)))
     for form in ("html", "md"):
         written = (tmp_path / f"report.{form}").read_text()
         assert "Several training seeds" in written
@@ -91,18 +91,24 @@ def test_several_seeds_are_not_called_one(story: Story, tmp_path: Path) -> None:
 
 
 def test_the_fused_model_carries_the_cost_of_its_clinical_adapter(story: Story) -> None:
-    found = dict(efficiency(story.findings, story.arms, story.costs).costs)
+    def costs_of(arms: Sequence[Arm], known: Mapping[str, Cost]) -> dict[str, Cost]:
+        costs = efficiency(story.findings, arms, known).costs
+        return {variant.name: cost for variant, cost in costs}
+
+    found = costs_of(story.arms, story.costs)
     arms = {arm.name: arm for arm in story.arms}
     assert found["fused"].seconds == arms["clinical"].seconds + arms["fused"].seconds
     assert found["unfused"].seconds == arms["unfused"].seconds
     assert found["tfidf"] == Cost(seconds=12.3)
     without = tuple(arm for arm in story.arms if arm.name != "clinical")
     costs = {name: cost for name, cost in story.costs.items() if name != "clinical"}
-    assert "fused" not in dict(efficiency(story.findings, without, costs).costs), "half a cost"
+    assert "fused" not in costs_of(without, costs), "half a cost"
+    twice = costs_of([*story.arms, arms["unfused"]], story.costs)["unfused"]
+    assert twice.seconds == 2 * arms["unfused"].seconds, "an adapter for each of two outcomes"
 
 
 def test_costs_come_from_the_manifests() -> None:
-    def origin(kind: str, **counts: float) -> Origin:
+    def origin(kind: str, **counts: float | str) -> Origin:
         named = {"kind": kind, "key": "0" * 16, "digest": "f" * 64, "took_seconds": 7.5}
         return Origin(**named, counts=counts)
 
@@ -110,9 +116,11 @@ def test_costs_come_from_the_manifests() -> None:
         artifacts=(
             origin("cohort", admissions=5),
             origin("clinical-adapter", trained_parameters=421_888, tokens=1_000),
-            origin("task-adapter", fused_parameters=92_572, unfused_parameters=92_000),
-            origin("predictions", variants=4),
-            origin("predictions", terms=1_068),
+            origin("task-adapter", member="fused", parameters=92_572),
+            origin("task-adapter", member="unfused", parameters=46_000),
+            origin("task-adapter", member="unfused", parameters=46_000),  # of another outcome
+            origin("predictions", variants=2),
+            origin("predictions", variant="tfidf", terms=1_068),
         )
     )
     assert read_costs(lineage) == {
@@ -136,7 +144,11 @@ def test_a_table_of_thousands_of_labels_is_cut(story: Story, tmp_path: Path) -> 
         | {"value": 0.5 + 0.4 * (index * 37 % many) / many, "variant": "fused"}
         for index, label in enumerate(labels)
     ]
-    changed = replace(story, labels=labels, findings=Findings([*story.findings.rows, *rows]))
+    changed = replace(
+        story,
+        labels=labels,
+        findings=findings_of([*story.findings.rows, *rows]),
+    )
     (found,) = labels_by_outcome(changed.findings, labels, 10)
     assert found.cut
     assert {row.label.train for row in found.full} == set(range(500, many))
@@ -157,7 +169,7 @@ def test_the_best_labels_are_not_those_of_a_case_or_two(story: Story) -> None:
         named | {"code": label.code, "value": 1.0 if label.test < 10 else 0.7 + label.test / 1000}
         for label in labels
     ]
-    findings = Findings([*story.findings.rows, *rows])
+    findings = findings_of([*story.findings.rows, *rows])
     (found,) = labels_by_outcome(findings, labels, 10)
     assert [row.label.test for row in found.best] == list(range(44, 34, -1))
     (found,) = labels_by_outcome(findings, labels[:24], 10)  # too few are left: any label then
@@ -181,12 +193,12 @@ def test_a_useless_model_is_said_to_be_useless() -> None:
 
     scored = {"metric": "auroc_macro", "variant": "fused", "outcome": "mortality"}
     row = scored | {"code_system": None, "code": None, "group": "all", "seed": 1, "value": 0.5}
-    row |= {"low": None, "high": None}
+    row |= {"against": None, "low": None, "high": None}
     all_treated = curve("net_benefit_all", [0.3, 0.1, -0.1, -0.5])
     for heights, words in (
         ([0.3, 0.1, 0.0, -0.01], "at no threshold better"),
         ([0.3, 0.2, 0.1, -0.01], "at thresholds between 0.20 and 0.30"),
     ):
         curves = Curves([*curve("net_benefit", heights), *all_treated])
-        (figure,) = decisions(curves, Findings([row])).benefits
+        (figure,) = decisions(curves, findings_of([row])).benefits
         assert words in figure.caption

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.report.card import write_card
 from tasks.report.config import Lineage
 from tests.evaluate.made_up import MadeUp, make_run
-from tests.report.told import SETTINGS, measure, tell
+from tests.report.card_story import SETTINGS, measure, tell
+from tests.report.made_up_rows import findings_of
 
 # Collins et al., BMJ 2024;385:e078378, table 2: 27 numbers, 52 items
 PARTS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc"}
@@ -105,7 +105,7 @@ def test_weighted_cases_and_no_subgroups_change_the_answers(run: MadeUp, tmp_pat
     settings = SETTINGS | {"finetune": SETTINGS["finetune"] | {"positive_weight": "balanced"}}
     story = tell(run, settings=settings)
     kept = [row for row in story.findings.rows if "=" not in row["group"]]
-    write_card(tmp_path, tell(run, settings=settings, findings=type(story.findings)(kept)))
+    write_card(tmp_path, tell(run, settings=settings, findings=findings_of(kept)))
     items = read(tmp_path)
     assert items["13"][1] == "partly"
     assert "Cases weigh more in the loss (balanced)" in items["13"][2]
@@ -114,7 +114,7 @@ def test_weighted_cases_and_no_subgroups_change_the_answers(run: MadeUp, tmp_pat
 
 
 def test_generated_patients_are_said_to_be_so(run: MadeUp, tmp_path: Path) -> None:
-    write_card(tmp_path, tell(run, config=EvaluateConfig(truth=run.truth)))
+    write_card(tmp_path, tell(run, synthetic=True))
     text = (tmp_path / "tripod-ai.md").read_text()
     assert "The patients of this run were generated" in text.partition("## At a glance")[0]
     assert "Generated admissions of no real patient" in read(tmp_path)["5a"][2]

@@ -13,12 +13,13 @@ import pytest
 
 from tasks.measures.comparisons import holm
 from tasks.report.config import NOTE
-from tasks.report.findings import Findings, Space
-from tasks.report.glance import glance
+from tasks.report.findings import Pair, Space
 from tasks.report.headline import headline
 from tasks.report.page import write_report
 from tasks.report.printing import p_value
 from tasks.report.story import Story
+from tasks.report.summaries import summaries
+from tests.report.made_up_rows import findings_of
 from tests.report.test_any_run import PAGES
 
 FEW = "fewer than 10 patients with the label"
@@ -29,7 +30,7 @@ def changed(story: Story, wanted: dict[str, Any], **values: Any) -> Story:
     """The story with other values in the rows that have what is wanted."""
     rows = [row | values if wanted.items() <= row.items() else row for row in story.findings.rows]
     assert rows != story.findings.rows
-    return replace(story, findings=Findings(rows))
+    return replace(story, findings=findings_of(rows))
 
 
 def withheld(story: Story, reason: str, value: float | None, **wanted: Any) -> Story:
@@ -50,9 +51,9 @@ def test_no_headline_stands_without_its_interval_or_why(story: Story, tmp_path: 
     assert others
     assert all(re.fullmatch(r"0\.\d{3}\u20130\.\d{3}", row["95% interval"]) for row in others)
     assert not any(row[NOTE] for row in others)
-    glimpse = next(one for one in glance(few.findings) if one.title == "In-hospital mortality")
-    assert (glimpse.value, glimpse.interval) == ("0.286", "interval withheld")
-    assert f"Its interval is withheld: {FEW}" in glimpse.sentences
+    summary = next(one for one in summaries(few.findings) if one.title == "In-hospital mortality")
+    assert (summary.value, summary.interval) == ("0.286", "interval withheld")
+    assert f"Its interval is withheld: {FEW}" in summary.sentences
     for name in PAGES:
         text = (tmp_path / name).read_text()
         assert re.search(r"0\.286.{1,12}interval withheld|value: 0.286", text)
@@ -90,16 +91,16 @@ def test_what_is_undefined_is_called_so_on_every_page(
 
 def test_the_p_values_of_the_main_table_are_corrected_together(story: Story, page: str) -> None:
     findings = story.findings
-    found: dict[tuple[str, Space], float] = {}
+    p_values: dict[tuple[Pair, Space], float] = {}
     for pair in findings.pairs:
         for space in findings.all_spaces:
-            row = findings.within("auroc_macro_difference_p", pair.name, space)
+            row = findings.within("auroc_macro_difference_p", pair, space)
             if row:
-                found[pair.name, space] = row["value"]
-    assert len(found) == 8  # two pairs; two code systems, both together, and mortality
-    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+                p_values[pair, space] = row["value"]
+    assert len(p_values) == 8  # two pairs; two code systems, both together, and mortality
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     assert findings.holm == adjusted
-    for key, value in found.items():
+    for key, value in p_values.items():
         words = f"p {p_value(value)}, Holm {p_value(adjusted[key])}"
         assert f"<small>{words}</small>" in unescape(page)
     assert "Holm's is corrected for the 8 comparisons of this table" in unescape(page)
@@ -107,7 +108,7 @@ def test_the_p_values_of_the_main_table_are_corrected_together(story: Story, pag
 
 
 def test_at_a_glance_nothing_is_found_that_correction_does_not_find(story: Story) -> None:
-    pair = {"outcome": "mortality", "variant": "fused-tfidf"}
+    pair = {"outcome": "mortality", "variant": "fused", "against": "tfidf"}
     apart = changed(
         story, pair | {"metric": "auroc_macro_difference"}, value=0.1, low=0.01, high=0.2
     )
@@ -115,10 +116,10 @@ def test_at_a_glance_nothing_is_found_that_correction_does_not_find(story: Story
     not_apart = f"not told apart from {told} after correction for 8 comparisons (+0.100, +0.010 to"
     for p, words in ((0.04, not_apart), (1e-6, f"is above {told} by 0.100")):
         judged = changed(apart, pair | {"metric": "auroc_macro_difference_p"}, value=p)
-        glimpse = next(
-            one for one in glance(judged.findings) if one.title == "In-hospital mortality"
+        summary = next(
+            one for one in summaries(judged.findings) if one.title == "In-hospital mortality"
         )
-        assert words in glimpse.sentences
+        assert words in summary.sentences
 
 
 def test_a_measure_without_an_interval_is_not_said_to_withhold_one(folder: Path) -> None:

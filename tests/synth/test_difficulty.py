@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tasks.ranking import auroc_by_label
+from tasks.measures.ranking import auroc_by_label
 from tasks.synth.evidence import Mention
 from tests.synth.conftest import LabelTable, Population
 

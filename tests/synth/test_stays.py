@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.ranking import auroc_by_label
+from tasks.measures.ranking import auroc_by_label
 from tasks.synth import lengths, truth, ventilation
 from tasks.synth.catalog import VENTILATION, Catalog, Procedure, load
 from tasks.synth.difficulty import Difficulty

@@ -42,16 +42,18 @@ def labels_by_outcome(
     findings: Findings, labels: Sequence[Label], smallest_cell: int
 ) -> list[Labels]:
     """The outcomes' labels; best and worst are among those with enough test cases, if many have."""
-    found: dict[str, list[LabelRow]] = {name: [] for name in findings.outcomes}
+    rows_of: dict[str, list[LabelRow]] = {name: [] for name in findings.outcomes}
     for label in labels:
-        if label.outcome in found:
+        if label.outcome in rows_of:
             aurocs = tuple(
-                findings.raw("auroc", name, label.outcome, label.code_system, label.code)
-                for name in findings.models
+                findings.raw("auroc", model.name, label.outcome, label.code_system, label.code)
+                for model in findings.models
             )
-            found[label.outcome].append(LabelRow(label, aurocs))
+            rows_of[label.outcome].append(LabelRow(label, aurocs))
     return [
-        _labels(findings.overall(name), rows, smallest_cell) for name, rows in found.items() if rows
+        _labels(findings.overall(name), rows, smallest_cell)
+        for name, rows in rows_of.items()
+        if rows
     ]
 
 
@@ -76,14 +78,14 @@ def _labels(space: Space, rows: list[LabelRow], smallest_cell: int) -> Labels:
 
 def reasons(labels: Iterable[Labels]) -> list[str]:
     """Why intervals of the labels are withheld: each reason once."""
-    found = (
+    every = {
         why_withheld(row)
         for outcome in labels
-        for each in outcome.full
-        for row in each.aurocs
+        for label in outcome.full
+        for row in label.aurocs
         if row and row["value"] is not None
-    )
-    return sorted({reason for reason in found if reason})
+    }
+    return sorted(every - {""})
 
 
 def _rank(row: LabelRow) -> float:

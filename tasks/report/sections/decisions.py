@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.curves import Curves, Point
-from tasks.report.figures import Figure, draw, legend, short, style_of
-from tasks.report.findings import Findings
+from tasks.report.figures import Figure, by_outcome, plotted, style_of
+from tasks.report.findings import Findings, Space
 from tasks.report.grids import Grid, Measure, measured
 
 _THRESHOLDS = (Measure("F1, macro", "f1_macro"), Measure("F1, micro", "f1_micro"))
@@ -37,42 +37,43 @@ class Decisions:
 
 
 def decisions(curves: Curves, findings: Findings) -> Decisions:
-    figures = (
-        (findings.overall(outcome).title, partial(_benefit, curves, findings, outcome))
-        for outcome in findings.outcomes
-    )
     return Decisions(
         measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
         measured(findings, "Codes proposed for an admission, the most likely first", _CODING),
-        draw(figures),
+        by_outcome(findings, partial(_benefit, curves, findings)),
     )
 
 
-def _benefit(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
+def _benefit(curves: Curves, findings: Findings, space: Space) -> Figure | None:
     """Net benefit against the threshold probability, with treating all and treating none."""
-    models = {name: curves.get("net_benefit", name, outcome) for name in findings.models}
-    models = {name: points for name, points in models.items() if points}
+    models = {
+        model: points
+        for model in findings.models
+        if (points := curves.get("net_benefit", model.name, space.outcome))
+    }
     if not models:
         return None
     everyone = next(
-        (found for name in models if (found := curves.get("net_benefit_all", name, outcome))), []
+        (
+            points
+            for model in models
+            if (points := curves.get("net_benefit_all", model.name, space.outcome))
+        ),
+        [],
     )
     best = max(finite(point.y for points in models.values() for point in points))
     end = _end(list(models.values()), best)
     series = [
-        Series(short(name), _until(points, end), style_of(findings, name))
-        for name, points in models.items()
+        Series(model.short_title, _until(points, end), style_of(findings, model))
+        for model, points in models.items()
     ]
     x = Axis("threshold probability", 0, end)
     y = Axis("net benefit", -0.15 * best, 1.08 * best) if best > 0 else Axis("net benefit", -1, 1)
     if everyone:
         series.append(Series("Treat all", _above(_until(everyone, end), y.low), _TREAT_ALL))
     first, points = next(iter(models.items()))
-    words = f"{short(first)} is {_useful(points, everyone)}."
-    title = findings.overall(outcome).title
-    told = f"Decision curves, {title}. {words}"
-    drawing = plot(series, x, y, description=told, level=0.0)
-    return Figure(title, drawing, legend(series), words)
+    words = f"{first.short_title} is {_useful(points, everyone)}."
+    return plotted(space.title, series, x, y, words, f"Decision curves, {space.title}.", level=0.0)
 
 
 def _useful(points: list[Point], everyone: list[Point]) -> str:

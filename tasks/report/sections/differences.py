@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.evaluate.rows import WITHOUT
 from tasks.report.charts import forest
-from tasks.report.figures import Figure, around, draw, said, short, style_of, whisker
+from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
 from tasks.report.findings import Findings, Pair, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import p_value
+from tasks.variants import Variant
 
 _OTHERS = (
     ("Weighted AUROC", "auroc_weighted_difference"),
@@ -28,14 +28,14 @@ class Differences:
     pairs: list[Pair]
     forests: list[Figure]
     others: Grid | None  # of other measures than macro AUROC
-    shares: list[str]  # variants of which the share of the best reachable is known
-    zeroed: list[str]  # variants with an adapter zeroed
+    shares: list[Variant]  # those of which the share of the best reachable is known
+    ablations: list[Variant]
     findings: Findings
 
     def p_values(self, pair: Pair, space: Space) -> str:
         """A p-value of the main table, as it stands alone and adjusted; "p 0.012, Holm 0.036"."""
-        row = self.findings.within("auroc_macro_difference_p", pair.name, space)
-        adjusted = self.findings.holm.get((pair.name, space))
+        row = self.findings.within("auroc_macro_difference_p", pair, space)
+        adjusted = self.findings.holm.get((pair, space))
         return f"p {p_value(row['value'] if row else None)}, Holm {p_value(adjusted)}"
 
     @property
@@ -46,37 +46,33 @@ class Differences:
 
 
 def differences(findings: Findings) -> Differences:
+    shared = {row["variant"] for row in findings.of("share_of_best")}
     return Differences(
         pairs=findings.pairs,
         forests=_forests(findings),
         others=_others(findings),
-        shares=list(dict.fromkeys(row["variant"] for row in findings.of("share_of_best"))),
-        zeroed=[name for name in findings.variants if WITHOUT in name]
-        or list(dict.fromkeys(row["variant"] for row in findings.of("logit_change_largest"))),
+        shares=[variant for variant in findings.records if variant.name in shared],
+        ablations=[variant for variant in findings.records if variant.ablates],
         findings=findings,
     )
 
 
-def pair_title(pair: Pair) -> str:
-    return f"{short(pair.first)} minus {short(pair.second)}"
-
-
 def _forests(findings: Findings) -> list[Figure]:
     """The difference of macro AUROC, a row an outcome; a chart a pair."""
-    return draw((pair_title(pair), partial(_forest, findings, pair)) for pair in findings.pairs)
+    return draw((pair.title, partial(_forest, findings, pair)) for pair in findings.pairs)
 
 
 def _forest(findings: Findings, pair: Pair) -> Figure | None:
     rows = [
         whisker(space.title, row, style_of(findings, pair.second), f"{row['value']:+.3f}")
         for space in map(findings.overall, findings.outcomes)
-        if (row := findings.within("auroc_macro_difference", pair.name, space))
+        if (row := findings.within("auroc_macro_difference", pair, space))
     ]
     if not rows:
         return None
     axis = around("difference of macro AUROC (dotted: none)", rows, reference=0.0)
-    words = f"{pair_title(pair)}, difference of macro AUROC: {said(rows)}."
-    return Figure(pair_title(pair), forest(rows, axis, description=words, reference=0.0))
+    words = f"{pair.title}, difference of macro AUROC: {in_words(rows)}."
+    return Figure(pair.title, forest(rows, axis, description=words, reference=0.0))
 
 
 def _others(findings: Findings) -> Grid | None:
@@ -89,12 +85,12 @@ def _others(findings: Findings) -> Grid | None:
         for pair in findings.pairs:
             cells = []
             for _, metric in kept:
-                row = findings.within(metric, pair.name, space)
-                p = findings.within(f"{metric}_p", pair.name, space)
+                row = findings.within(metric, pair, space)
+                p = findings.within(f"{metric}_p", pair, space)
                 printed = cell(row, "+.3f")
                 words = [printed.span, f"p {p_value(p['value'])}" if p else ""]
-                cells.append(Cell(printed.value, ", ".join(one for one in words if one)))
-            rows.append((pair_title(pair), tuple(cells)))
+                cells.append(Cell(printed.value, ", ".join(filter(None, words))))
+            rows.append((pair.title, tuple(cells)))
         blocks.append(Block(space.title, space.system, tuple(rows)))
     columns = tuple(heading for heading, _ in kept)
     caption = "Paired differences of the other measures"

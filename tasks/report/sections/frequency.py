@@ -12,12 +12,11 @@ from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series, plot
 from tasks.report.counts import Counts
 from tasks.report.facts import Label
-from tasks.report.figures import Figure, draw, ends, legend, short, style_of
-from tasks.report.findings import Findings
+from tasks.report.figures import Figure, by_outcome, draw, ends, legend, plotted, style_of
+from tasks.report.findings import BAND, Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
 
-BAND = "cases="
 _TREND_FROM = 100  # labels from which a running median is drawn
 _TREND_STEPS = 20
 _TREND_LEAST = 5  # labels behind a point of it
@@ -37,15 +36,12 @@ class Frequency:
 
 
 def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Frequency:
-    by_outcome: dict[str, list[Label]] = {}
-    for label in labels:
-        by_outcome.setdefault(label.outcome, []).append(label)
-    scatters, charts = [], []
-    for name in findings.outcomes:
-        title, own = findings.overall(name).title, by_outcome.get(name, [])
-        scatters.append((title, partial(_scatter, findings, name, own, counts)))
-        charts.append((f"{title}, by band", partial(_band_chart, findings, name)))
-    return Frequency(draw(scatters), draw(charts), _band_table(findings))
+    charts = (
+        (f"{space.title}, by band", partial(_band_chart, findings, space))
+        for space in map(findings.overall, findings.outcomes)
+    )
+    scatters = by_outcome(findings, partial(_scatter, findings, labels, counts))
+    return Frequency(scatters, draw(charts), _band_table(findings))
 
 
 def band_title(group: str) -> str:
@@ -67,21 +63,19 @@ def band_start(group: str) -> int:
     return int(group.removeprefix(BAND).rstrip("+").partition("-")[0])
 
 
-def _bands(findings: Findings, outcome: str) -> list[str]:
-    """The outcome's bands, the rarest labels first."""
-    system = findings.overall(outcome).code_system
-    found = dict.fromkeys(
+def _bands(findings: Findings, space: Space) -> list[str]:
+    """The bands of the space's labels, the rarest first."""
+    bands = dict.fromkeys(
         row["group"]
         for row in findings.by_group("auroc_macro")
-        if row["outcome"] == outcome
-        and row["code_system"] == system
+        if (row["outcome"], row["code_system"]) == (space.outcome, space.code_system)
         and row["group"].startswith(BAND)
     )
-    return sorted(found, key=band_start)
+    return sorted(bands, key=band_start)
 
 
 def _scatter(
-    findings: Findings, outcome: str, labels: Sequence[Label], counts: Counts
+    findings: Findings, labels: Sequence[Label], counts: Counts, space: Space
 ) -> Figure | None:
     """AUROC of each label of the first model against how many training cases it had.
 
@@ -92,12 +86,13 @@ def _scatter(
     points = sorted(
         (float(cases), row["value"])
         for label in labels
-        if (cases := counts.at_least(label, "train"))
-        and (row := findings.get("auroc", model, outcome, label.code_system, label.code))
+        if label.outcome == space.outcome
+        and (cases := counts.at_least(label, "train"))
+        and (row := findings.get("auroc", model.name, label.outcome, label.code_system, label.code))
     )
     if len(points) < 5:
         return None
-    series = [Series(short(model), points, style_of(findings, model), marks=True)]
+    series = [Series(model.short_title, points, style_of(findings, model), marks=True)]
     if len(points) >= _TREND_FROM:
         series.append(Series("running median", _trend(points), _TREND))
     bottom, top = points[0][0], points[-1][0]
@@ -108,9 +103,7 @@ def _scatter(
         f"{len(points):,} labels with {least} to {top:,.0f} training admissions; "
         f"their median AUROC is {median(value for _, value in points):.3f}."
     )
-    title = findings.overall(outcome).title
-    drawing = plot(series, x, y, description=f"{title}: {words}", level=0.5)
-    return Figure(title, drawing, legend(series), words)
+    return plotted(space.title, series, x, y, words, f"{space.title}:", level=0.5)
 
 
 def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -127,28 +120,28 @@ def _trend(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     ]
 
 
-def _band_chart(findings: Findings, outcome: str) -> Figure | None:
+def _band_chart(findings: Findings, space: Space) -> Figure | None:
     """Macro AUROC of the labels in a band with its interval, a mark a model."""
-    bands = _bands(findings, outcome)
+    bands = _bands(findings, space)
     if len(bands) < 2:
         return None
-    space, series = findings.overall(outcome), []
-    for index, name in enumerate(findings.models):
+    series = []
+    for index, model in enumerate(findings.models):
         aside = 0.14 * (index - (len(findings.models) - 1) / 2)
-        rows = [findings.within("auroc_macro", name, space, band) for band in bands]
-        points = [(place + aside, row["value"]) for place, row in enumerate(rows) if row]
+        rows = [findings.within("auroc_macro", model, space, band) for band in bands]
+        points = [(across + aside, row["value"]) for across, row in enumerate(rows) if row]
         spans = [ends(row) for row in rows if row]
         if points:
-            style = style_of(findings, name)
-            series.append(Series(short(name), points, style, marks=True, spans=spans))
-    values = finite(height for one in series for height in one.heights)
+            style = style_of(findings, model)
+            series.append(Series(model.short_title, points, style, marks=True, spans=spans))
+    values = finite(height for line in series for height in line.heights)
     names = tuple(band.removeprefix(BAND) for band in bands)
     x = Axis("training admissions with the label", -0.5, len(bands) - 0.5, names=names)
     y = Axis("macro AUROC of the band", min(0.48, min(values)), min(1.0, max(values) + 0.02))
     words = "; ".join(
-        f"{one.name}: "
-        + ", ".join(f"{value:.3f} at {names[round(place)]}" for place, value in one.points)
-        for one in series
+        f"{line.name}: "
+        + ", ".join(f"{value:.3f} at {names[round(across)]}" for across, value in line.points)
+        for line in series
     )
     drawing = plot(series, x, y, description=f"{space.title} by band: {words}.", level=0.5)
     return Figure(f"{space.title}, by band", drawing, legend(series), "")
@@ -157,18 +150,19 @@ def _band_chart(findings: Findings, outcome: str) -> Figure | None:
 def _band_table(findings: Findings) -> Grid | None:
     """A row a band, a column a model."""
     blocks = []
-    for outcome in findings.outcomes:
-        space = findings.overall(outcome)
+    for space in map(findings.overall, findings.outcomes):
         rows = []
-        for band in _bands(findings, outcome):
+        for band in _bands(findings, space):
             count = findings.within("labels_defined", findings.models[0], space, band)
-            found = [findings.within("auroc_macro", name, space, band) for name in findings.models]
+            aurocs = [
+                findings.within("auroc_macro", model, space, band) for model in findings.models
+            ]
             labels = f"{count['value']:,.0f}" if count else MISSING
-            if any(found):
+            if any(aurocs):
                 first = Cell(labels)
-                rows.append((band_title(band), (first, *(cell(row) for row in found))))
+                rows.append((band_title(band), (first, *map(cell, aurocs))))
         if len(rows) > 1:
             blocks.append(Block(space.title, space.system, tuple(rows)))
-    columns = ("Labels ranked", *(short(name) for name in findings.models))
+    columns = ("Labels ranked", *(model.short_title for model in findings.models))
     caption = "Macro AUROC of the labels in a band of training cases"
     return Grid(caption, "Outcome", "Band", columns, tuple(blocks)) if blocks else None

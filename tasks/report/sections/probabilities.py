@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.curves import Curves
-from tasks.report.figures import Figure, draw, legend, short, style_of
-from tasks.report.findings import Findings, Space
+from tasks.report.figures import Figure, draw, plotted, style_of
+from tasks.report.findings import BAND, Findings, Space
 from tasks.report.grids import Block, Cell, Grid, cell
 from tasks.report.printing import MISSING
-from tasks.report.sections.frequency import BAND, band_start, band_title
+from tasks.report.sections.frequency import band_start, band_title
+from tasks.variants import Variant
 
 _MEASURES = (  # heading, metric, form
     ("Brier score", "brier_macro", ".4f"),
@@ -56,7 +57,7 @@ def _overall(findings: Findings) -> Grid | None:
     """A row a model; a cell says the measure as predicted and recalibrated."""
     blocks = []
     for space in map(findings.overall, findings.outcomes):
-        rows = tuple(row for name in findings.models for row in _row(findings, space, name))
+        rows = tuple(row for model in findings.models for row in _row(findings, space, model))
         if rows:
             blocks.append(Block(space.title, f"{space.system}{_of_all(findings, space)}", rows))
     caption = "Calibration: as predicted \u2192 recalibrated"
@@ -67,15 +68,10 @@ def _by_band(findings: Findings) -> Grid | None:
     """The first model's calibration by how often the label occurs in training."""
     model, blocks = findings.models[0], []
     for space in map(findings.overall, findings.outcomes):
-        groups = [
-            row["group"]
-            for row in findings.by_group("brier_macro")
-            if (row["outcome"], row["code_system"]) == (space.outcome, space.code_system)
-            and row["variant"] == model
-            and row["group"].startswith(BAND)
-        ]
+        groups = findings.groups("brier_macro", model, space)
+        bands = [group for group in groups if group.startswith(BAND)]
         rows = []
-        for group in sorted(groups, key=band_start):
+        for group in sorted(bands, key=band_start):
             count = findings.within("labels_calibrated", model, space, group)
             name = band_title(group) + (f" ({_labels(count['value'])})" if count else "")
             rows += [(name, cells) for _, cells in _row(findings, space, model, group)]
@@ -86,7 +82,7 @@ def _by_band(findings: Findings) -> Grid | None:
 
 
 def _row(
-    findings: Findings, space: Space, variant: str, group: str = "all"
+    findings: Findings, space: Space, variant: Variant, group: str = "all"
 ) -> list[tuple[str, tuple[Cell, ...]]]:
     """The variant's row, or nothing where it was not measured."""
     cells = []
@@ -95,8 +91,8 @@ def _row(
         after = findings.within(metric + _AFTER, variant, space, group)
         words = [cell(row, form).value for row in (before, after) if row]
         cells.append(Cell(" \u2192 ".join(words) or MISSING))
-    measured = any(one.value != MISSING for one in cells)
-    return [(short(variant), tuple(cells))] if measured else []
+    measured = any(value.value != MISSING for value in cells)
+    return [(variant.short_title, tuple(cells))] if measured else []
 
 
 def _reliability(
@@ -105,32 +101,31 @@ def _reliability(
     """Observed shares against mean predicted probabilities of equally filled bins."""
     series = [
         Series(
-            short(name),
+            model.short_title,
             [(point.x, point.y) for point in points],
-            style_of(findings, name),
+            style_of(findings, model),
             marks=True,
             joined=True,
             spans=[(point.low, point.high) for point in points],
         )
-        for name in findings.models
-        if (points := curves.get(curve, name, outcome))
+        for model in findings.models
+        if (points := curves.get(curve, model.name, outcome))
     ]
     if not series:
         return None
     axes = _axes(series)
-    words = "; ".join(f"{one.name} {_last(one.points)}" for one in series)
+    words = "; ".join(f"{line.name} {_last(line.points)}" for line in series)
     words = f"In the bin of the highest predictions: {words}."
     if axes[0].log:
         words += " Both axes are logarithmic"
         words += ", with 0 at their low ends." if axes[0].zero else "."
-    drawing = plot(series, *axes, description=f"Reliability, {title}. {words}", diagonal=True)
-    return Figure(title, drawing, legend(series), words)
+    return plotted(title, series, *axes, words, f"Reliability, {title}.", diagonal=True)
 
 
 def _axes(series: Sequence[Series]) -> tuple[Axis, Axis]:
     """The same range on both axes; logarithmic where most probabilities are small."""
-    across = sorted(finite(x for one in series for x, _ in one.points))
-    values = finite(value for one in series for point in one.points for value in point)
+    across = sorted(finite(x for line in series for x, _ in line.points))
+    values = finite(value for line in series for point in line.points for value in point)
     positive = [value for value in values if value > 0]
     top = min(1.0, 1.05 * max(values)) if positive else 1.0
     low, log = 0.0, across[len(across) // 2] < max(values) / _LOG_FROM

@@ -6,18 +6,15 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from tasks.report.axes import Axis, NothingToDraw, finite
-from tasks.report.charts import Series, plot
-from tasks.report.curves import Curves, Point
-from tasks.report.figures import Figure, draw, legend, short, style_of
-from tasks.report.findings import Findings
+from tasks.report.charts import Series
+from tasks.report.curves import Curves
+from tasks.report.figures import Figure, by_outcome, plotted, style_of
+from tasks.report.findings import Findings, Space
 
 
 def roc_figures(curves: Curves, findings: Findings) -> list[Figure]:
     """The macro-averaged ROC curve of every variant; a chart an outcome."""
-    return draw(
-        (findings.overall(outcome).title, partial(_roc, curves, findings, outcome))
-        for outcome in findings.outcomes
-    )
+    return by_outcome(findings, partial(_roc, curves, findings))
 
 
 def precision_figures(
@@ -29,53 +26,47 @@ def precision_figures(
         too_few: outcomes of one label whose cases in test are not printed; the curve, which ends
             at their share, would tell them.
     """
-    return draw(
-        (
-            findings.overall(outcome).title,
-            partial(_precision, curves, findings, outcome, outcome in too_few),
-        )
-        for outcome in findings.outcomes
-    )
+    return by_outcome(findings, partial(_precision, curves, findings, too_few))
 
 
-def _roc(curves: Curves, findings: Findings, outcome: str) -> Figure | None:
-    series = _series(curves, findings, "roc", outcome)
+def _roc(curves: Curves, findings: Findings, space: Space) -> Figure | None:
+    series = _series(curves, findings, "roc", space)
     if not series:
         return None
-    axes = Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1)
-    words = "; ".join(f"{one.name} {_at(one.points, 0.1):.2f}" for one in series)
+    x, y = Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1)
+    words = "; ".join(f"{line.name} {_at(line.points, 0.1):.2f}" for line in series)
     words = f"True positive rate at a false positive rate of 0.10: {words}."
-    title = findings.overall(outcome).title
-    drawing = plot(series, *axes, description=f"ROC curves, {title}. {words}", diagonal=True)
-    return Figure(title, drawing, legend(series), words)
+    about = f"ROC curves, {space.title}."
+    return plotted(space.title, series, x, y, words, about, diagonal=True)
 
 
-def _precision(curves: Curves, findings: Findings, outcome: str, too_few: bool) -> Figure | None:
-    series = _series(curves, findings, "precision_recall", outcome)
+def _precision(
+    curves: Curves, findings: Findings, too_few: Collection[str], space: Space
+) -> Figure | None:
+    series = _series(curves, findings, "precision_recall", space)
     if not series:
         return None
-    if too_few:
+    if space.outcome in too_few:
         raise NothingToDraw("it would tell how many cases there are, which are too few to print")
     # all admissions flagged: precision is the prevalence, and so it is for guessing
-    guessing = min(finite(one.points[-1][1] for one in series))
-    top = min(1.0, 1.05 * max(finite(up for one in series for _, up in one.points))) or 1.0
-    axes = Axis("recall", 0, 1), Axis("precision", 0, top)
-    words = "; ".join(f"{one.name} {_at(one.points, 0.5):.2f}" for one in series)
+    guessing = min(finite(line.points[-1][1] for line in series))
+    top = min(1.0, 1.05 * max(finite(up for line in series for _, up in line.points))) or 1.0
+    x, y = Axis("recall", 0, 1), Axis("precision", 0, top)
+    words = "; ".join(f"{line.name} {_at(line.points, 0.5):.2f}" for line in series)
     words = f"Precision at a recall of 0.50: {words}. Guessing: {guessing:.2f}."
-    title = findings.overall(outcome).title
-    told = f"Precision-recall curves, {title}. {words}"
-    drawing = plot(series, *axes, description=told, level=guessing)
-    return Figure(title, drawing, legend(series), words)
+    about = f"Precision-recall curves, {space.title}."
+    return plotted(space.title, series, x, y, words, about, level=guessing)
 
 
-def _series(curves: Curves, findings: Findings, curve: str, outcome: str) -> list[Series]:
-    found: dict[str, list[Point]] = {
-        name: curves.get(curve, name, outcome) for name in findings.variants
-    }
+def _series(curves: Curves, findings: Findings, curve: str, space: Space) -> list[Series]:
     return [
-        Series(short(name), [(one.x, one.y) for one in points], style_of(findings, name))
-        for name, points in found.items()
-        if points
+        Series(
+            variant.short_title,
+            [(point.x, point.y) for point in points],
+            style_of(findings, variant),
+        )
+        for variant in findings.variants
+        if (points := curves.get(curve, variant.name, space.outcome))
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,12 +10,11 @@ from typing import Any
 from tasks.report.cells import WITHHELD
 from tasks.report.charts import forest
 from tasks.report.counts import Counts
-from tasks.report.figures import Figure, around, draw, said, style_of, whisker
+from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
 from tasks.report.findings import Findings, Space
 from tasks.report.printing import p_value
-from tasks.report.sections.frequency import BAND
 
-_Row = Mapping[str, Any]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,12 @@ class Subgroups:
 
 def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
     """The outcomes of which groups were measured, in the order of the report."""
-    found: dict[str, dict[tuple[str, str], _Row]] = {}
-    for row in findings.by_group("auroc_macro"):
-        column, equals, name = row["group"].partition("=")
-        if equals and not row["group"].startswith(BAND) and _mine(findings, row):
-            found.setdefault(row["outcome"], {})[column, name] = row
     made = []
-    for outcome in findings.outcomes:
-        rows = [(*group, row) for group, row in found.get(outcome, {}).items()]
+    for space in map(findings.overall, findings.outcomes):
+        rows = [(*group, row) for group, row in findings.patients(space).items()]
         if rows:
-            figures = _forests(findings, outcome, rows, counts)
-            gaps = _gaps(findings, outcome)
-            made.append(Subgroups(findings.overall(outcome), rows, figures, gaps))
+            figures = _forests(findings, space, rows, counts)
+            made.append(Subgroups(space, rows, figures, _gaps(findings, space)))
     return made
 
 
@@ -64,16 +57,17 @@ def column_title(column: str) -> str:
 
 
 def _forests(
-    findings: Findings, outcome: str, rows: list[tuple[str, str, _Row]], counts: Counts
+    findings: Findings, space: Space, rows: list[tuple[str, str, _Row]], counts: Counts
 ) -> list[Figure]:
     """A row a group with its number of patients; the dotted line is all patients."""
-    space = findings.overall(outcome)
-    found: list[tuple[str, Callable[[], Figure | None]]] = []
+    figures: list[tuple[str, Callable[[], Figure | None]]] = []
     for column in dict.fromkeys(column for column, _, _ in rows):
         title = f"{space.title} by {column.replace('_', ' ')}"
-        own = [(name, row) for one, name, row in rows if one == column and row["value"] is not None]
-        found.append((title, partial(_forest, findings, space, title, own, counts)))
-    return draw(found)
+        groups = [
+            (name, row) for by, name, row in rows if by == column and row["value"] is not None
+        ]
+        figures.append((title, partial(_forest, findings, space, title, groups, counts)))
+    return draw(figures)
 
 
 def _forest(
@@ -91,24 +85,18 @@ def _forest(
     if not drawn:
         return None
     axis = around("macro AUROC (dotted: all patients)", drawn, reference)
-    words = f"{title}: {said(drawn)}."
+    words = f"{title}: {in_words(drawn)}."
     return Figure(title, forest(drawn, axis, description=words, reference=reference))
 
 
-def _gaps(findings: Findings, outcome: str) -> list[Gap]:
-    p_values = {
-        row["group"]: row["value"]
-        for row in findings.by_group("auroc_macro_gap_p")
-        if row["outcome"] == outcome and _mine(findings, row)
-    }
+def _gaps(findings: Findings, space: Space) -> list[Gap]:
+    gaps, p_rows = (
+        findings.groups(metric, findings.models[0], space)
+        for metric in ("auroc_macro_gap", "auroc_macro_gap_p")
+    )
+    p_values = {column: row["value"] for column, row in p_rows.items()}
     return [
-        Gap(row["group"], row, p_value(p_values.get(row["group"])))
-        for row in findings.by_group("auroc_macro_gap")
-        if row["outcome"] == outcome and _mine(findings, row) and row["value"] is not None
+        Gap(column, row, p_value(p_values.get(column)))
+        for column, row in gaps.items()
+        if row["value"] is not None
     ]
-
-
-def _mine(findings: Findings, row: _Row) -> bool:
-    """Whether the row is the first model's, over all code systems."""
-    pooled = row["code_system"] in (None, findings.overall(row["outcome"]).code_system)
-    return pooled and row["variant"] == findings.models[0]

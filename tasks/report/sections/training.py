@@ -6,44 +6,41 @@ from collections.abc import Sequence
 from functools import partial
 
 from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.report.charts import Series
 from tasks.report.facts import Arm
-from tasks.report.figures import Figure, draw, legend, short, spanning
-
-_LANGUAGE_ARMS = ("base", "clinical")  # trained on notes: validated by perplexity
+from tasks.report.figures import Figure, draw, plotted, spanning
 
 
 def training_figures(arms: Sequence[Arm]) -> list[Figure]:
     """The loss, and what was measured on validation, over the tokens seen; a chart a stage each."""
-    found = []
+    figures = []
     for stage in dict.fromkeys(arm.stage for arm in arms):
-        mine = [arm for arm in arms if arm.stage == stage]
-        language = any(arm.name in _LANGUAGE_ARMS for arm in mine)
+        of_stage = [arm for arm in arms if arm.stage == stage]
+        language = not any(arm.predicts for arm in of_stage)
         losses = "training loss (nats a token)" if language else "training loss (cross-entropy)"
         checks = "perplexity on validation" if language else "macro AUROC on validation"
         for title, curves, marks in (
-            (losses, [(arm.name, arm.loss) for arm in mine], False),
-            (checks, [(arm.name, arm.validation) for arm in mine], True),
+            (losses, [(arm.title, arm.loss) for arm in of_stage], False),
+            (checks, [(arm.title, arm.validation) for arm in of_stage], True),
         ):
             series = [
-                Series(short(name), curve, index, marks=marks or len(curve) == 1, joined=marks)
+                Series(name, curve, index, marks=marks or len(curve) == 1, joined=marks)
                 for index, (name, curve) in enumerate(curves)
                 if curve
             ]
             if series:
                 heading = f"{stage[:1].upper()}{stage[1:]}: {title.partition(' (')[0]}"
-                found.append((heading, partial(_curves, heading, title, series)))
-    return draw(found)
+                figures.append((heading, partial(_curves, heading, title, series)))
+    return draw(figures)
 
 
 def _curves(heading: str, title: str, series: list[Series]) -> Figure:
-    values = finite(value for one in series for _, value in one.points)
-    most = max(tokens for one in series for tokens, _ in one.points) or 1
+    values = finite(value for line in series for _, value in line.points)
+    most = max(tokens for line in series for tokens, _ in line.points) or 1
     x = Axis("tokens seen in training", 0, 1.02 * most)
     y = spanning(title, values, 0.05)
     # a loss that is no number is said as it is: that training diverged
     words = "; ".join(
-        f"{one.name}: from {one.points[0][1]:.3f} to {one.points[-1][1]:.3f}" for one in series
+        f"{line.name}: from {line.points[0][1]:.3f} to {line.points[-1][1]:.3f}" for line in series
     )
-    drawing = plot(series, x, y, description=f"{heading}. {words}.")
-    return Figure(heading, drawing, legend(series), f"{words}.")
+    return plotted(heading, series, x, y, f"{words}.", f"{heading}.")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.report import axes
-from tasks.report.attempts import attempt
+from tasks.report.missing import attempt
 from tasks.report.page import write_report
 from tasks.report.sections import decisions, probabilities, subgroups
 from tasks.report.story import Story
@@ -49,7 +49,7 @@ def test_what_fails_is_left_out_says_why_and_takes_nothing_along(
     monkeypatch.setattr(module, name, broken)
     missing = write_report(tmp_path, story)
     assert missing
-    assert all("ValueError at tests/report/test_attempts.py" in one.why for one in missing)
+    assert all("ValueError at tests/report/test_missing.py" in one.why for one in missing)
     assert all("math domain error" in one.why for one in missing)
     page, whole = ((place / "report.html").read_text() for place in (tmp_path, folder))
     for part in re.findall(r'<section id="\w+">.*?</section>', whole, re.DOTALL):
@@ -68,7 +68,7 @@ def test_what_fails_is_left_out_says_why_and_takes_nothing_along(
 def test_a_part_of_the_card_or_an_item_of_the_checklist_fails_alone(
     story: Story, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.report.account.Account.calibration", broken)
+    monkeypatch.setattr("tasks.report.card_facts.CardFacts.calibration", broken)
     missing = write_report(tmp_path, story)
     assert {one.what for one in missing} >= {"the section 'Evaluation'", "item 24"}
     card = (tmp_path / "model-card.md").read_text()

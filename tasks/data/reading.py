@@ -25,8 +25,8 @@ def artifact_of(path: Path) -> str:
     """
     of_parts = path.is_dir() and any(path.glob("part-*.parquet"))
     above = [path, *path.parents] if path.is_dir() and not of_parts else list(path.parents)
-    place = next((one for one in above if (one / MANIFEST).is_file()), above[0])
-    return "/".join(place.parts[-2:])
+    folder = next((parent for parent in above if (parent / MANIFEST).is_file()), above[0])
+    return "/".join(folder.parts[-2:])
 
 
 def refused(path: Path, what: str) -> EvaluationError:
@@ -34,10 +34,10 @@ def refused(path: Path, what: str) -> EvaluationError:
     return EvaluationError(f"{artifact_of(path)}: {what}")
 
 
-def table_of(place: Path, name: str) -> Path:
+def table_of(artifact: Path, name: str) -> Path:
     """Where an artifact keeps a table: a folder of parts, or a single file."""
-    folder = place / name
-    return folder if folder.is_dir() else place / f"{name}.parquet"
+    folder = artifact / name
+    return folder if folder.is_dir() else artifact / f"{name}.parquet"
 
 
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
@@ -78,29 +78,28 @@ def columns_of(path: Path) -> pa.Schema:
     if not path.exists():
         raise refused(path, f"{path.name} is missing; {REMEDY}")
     try:
-        found = parquet.read_schema(tables.parts(path)[0])
+        return parquet.read_schema(tables.parts(path)[0])
     except (StoreError, pa.ArrowException, OSError, ValueError):
         raise refused(path, f"{_named(path)} is no readable Parquet; {REMEDY}") from None
-    return found
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:
-    found = columns_of(path)
-    missing = [name for name in schema.names if name not in found.names]
-    added = [name for name in found.names if name not in schema.names]
+    columns = columns_of(path)
+    missing = [name for name in schema.names if name not in columns.names]
+    added = [name for name in columns.names if name not in schema.names]
     if missing or added:
         words = [f"has no column {name!r}" for name in missing]
         words += [f"has a column {name!r} too many" for name in added]
         raise refused(path, f"{_named(path)} {' and '.join(words)}; {REMEDY}")
     for field in schema:
-        own = found.field(field.name)
-        if own.type != field.type:
+        column = columns.field(field.name)
+        if column.type != field.type:
             raise refused(
                 path,
-                f"column '{field.name}' of {_named(path)} is of type {own.type}, not "
+                f"column '{field.name}' of {_named(path)} is of type {column.type}, not "
                 f"{field.type}; {REMEDY}",
             )
-        if own.nullable and not field.nullable:
+        if column.nullable and not field.nullable:
             raise refused(
                 path,
                 f"column '{field.name}' of {_named(path)} may be null, and is in "

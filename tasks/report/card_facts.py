@@ -10,11 +10,12 @@ from typing import Any
 
 from tasks import schemas, tables
 from tasks.report.config import Origin
-from tasks.report.findings import OUTCOMES, Space
+from tasks.report.findings import Space, outcome_title
 from tasks.report.outcome_words import definition, prediction_time
 from tasks.report.story import Story
+from tasks.variants import Variant
 
-BASELINE = "tfidf"
+CLINICAL = "clinical"  # the summand that learns from notes
 MADE_BY_TRAINING = ("base", "clinical-adapter", "task-adapter", "predictions")
 CALIBRATION = {  # metric -> words
     "brier_macro": "Brier score, mean over labels",
@@ -23,62 +24,81 @@ CALIBRATION = {  # metric -> words
     "calibration_intercept_median": "calibration intercept, median over labels",
 }
 SETTINGS = (  # a setting, and where it stands for the clinical and for the task adapter
-    ("LoRA rank", "pretrain.lora.rank", "finetune.lora.rank"),
-    ("LoRA alpha", "pretrain.lora.alpha", "finetune.lora.alpha"),
-    ("LoRA dropout", "pretrain.lora.dropout", "finetune.lora.dropout"),
-    ("adapted layers", "pretrain.lora.targets", "finetune.lora.targets"),
+    ("LoRA rank", "pretrain.adapter.rank", "finetune.adapter.rank"),
+    ("LoRA alpha", "pretrain.adapter.alpha", "finetune.adapter.alpha"),
+    ("LoRA dropout", "pretrain.adapter.dropout", "finetune.adapter.dropout"),
+    ("adapted layers", "pretrain.adapter.targets", "finetune.adapter.targets"),
     ("tokens of a sequence, at most", "pretrain.sequence_length", "finetune.max_tokens"),
     ("epochs", "pretrain.epochs", "finetune.epochs"),
     ("tokens trained on, at most", "pretrain.max_tokens", None),
     ("training admissions, at most", None, "finetune.max_labelled_admissions"),
-    ("peak learning rate", "pretrain.training.learning_rate", "finetune.learning_rate"),
+    ("peak learning rate", "pretrain.training.learning_rate", "finetune.training.learning_rate"),
     ("peak learning rate of the heads", None, "finetune.head.learning_rate"),
-    ("schedule", "pretrain.training.schedule", "finetune.schedule"),
-    ("warmup, share of the steps", "pretrain.training.warmup_share", "finetune.warmup_share"),
-    ("weight decay", "pretrain.training.weight_decay", "finetune.weight_decay"),
-    ("gradient norm, at most", "pretrain.training.clip", "finetune.clip"),
-    ("batch size", "pretrain.training.batch_size", "finetune.batch_size"),
-    ("precision", "pretrain.training.precision", "finetune.precision"),
-    ("seed", "pretrain.training.seed", "finetune.seed"),
+    ("schedule", "pretrain.training.schedule", "finetune.training.schedule"),
+    (
+        "warmup, share of the steps",
+        "pretrain.training.warmup_share",
+        "finetune.training.warmup_share",
+    ),
+    ("weight decay", "pretrain.training.weight_decay", "finetune.training.weight_decay"),
+    ("gradient norm, at most", "pretrain.training.clip", "finetune.training.clip"),
+    ("batch size", "pretrain.training.batch_size", "finetune.training.batch_size"),
+    ("precision", "pretrain.training.precision", "finetune.training.precision"),
+    ("seed", "pretrain.training.seed", "finetune.training.seed"),
     ("head", None, "finetune.head.kind"),
-    ("clinical adapter while finetuning", None, "finetune.clinical"),
+    ("clinical adapter learns on", None, "finetune.members.0.summands.0.trained"),
     ("one adapter for all outcomes", None, "finetune.joint"),
     ("weight of positives in the loss", None, "finetune.positive_weight"),
 )
 
 
 @dataclass(frozen=True)
-class Account:
+class CardFacts:
     """A story, asked as a reviewer would ask."""
 
     story: Story
 
     @cached_property
-    def model(self) -> str:
+    def model(self) -> Variant:
         """The variant that the card is about first."""
         return self.story.findings.models[0]
 
     @cached_property
-    def arms(self) -> tuple[str, ...]:
-        """The variants that are adapters; the others are baselines."""
-        return tuple(name for name in self.story.findings.models if name != BASELINE)
+    def members(self) -> tuple[Variant, ...]:
+        """The models that are adapters; the others are baselines."""
+        return tuple(model for model in self.story.findings.models if not model.baseline)
+
+    @property
+    def alone(self) -> Variant | None:
+        """The member without the clinical adapter, where there is one."""
+        return next((model for model in self.members if CLINICAL not in model.summands), None)
+
+    @property
+    def adapter(self) -> Origin | None:
+        """The artifact that holds the first member."""
+        member = self.members[0].member if self.members else None
+        adapters = self.origins("task-adapter")
+        return next((origin for origin in adapters if origin.counts.get("member") == member), None)
+
+    @property
+    def baselines(self) -> tuple[Variant, ...]:
+        return tuple(model for model in self.story.findings.models if model.baseline)
 
     @cached_property
     def spaces(self) -> list[Space]:
         return [self.story.findings.overall(name) for name in self.story.findings.outcomes]
 
-    @cached_property
-    def perplexity(self) -> dict[str, Any]:
-        """The metrics rows of the clinical adapter on validation notes, by their last word."""
-        rows = (row for row in self._aggregates if row["metric"].startswith("perplexity_"))
-        found = {row["metric"].removeprefix("perplexity_"): row for row in rows}
-        return {name: found.get(name) for name in ("before", "after", "ratio")}
-
-    def setting(self, place: str | None) -> Any:
-        """A value of the configuration by its dotted place; None where it is not known."""
+    def setting(self, key: str | None) -> Any:
+        """A value of the configuration by its dotted key; None where it is not known."""
         value: Any = self.story.settings
-        for name in place.split(".") if place else ("",):
-            value = value.get(name) if isinstance(value, Mapping) else None
+        for name in key.split(".") if key else ("",):
+            match value:
+                case Mapping():
+                    value = value.get(name)
+                case list() | tuple() if name.isdecimal() and int(name) < len(value):
+                    value = value[int(name)]
+                case _:
+                    return None
         return value
 
     @property
@@ -95,55 +115,59 @@ class Account:
     @cached_property
     def hyperparameters(self) -> list[tuple[str, Any, Any]]:
         """(setting, of the clinical adapter, of the task adapter), those that are known."""
-        rows = [(name, self.setting(one), self.setting(two)) for name, one, two in SETTINGS]
+        rows = [
+            (name, self.setting(clinical), self.setting(task)) for name, clinical, task in SETTINGS
+        ]
         return [row for row in rows if row[1] is not None or row[2] is not None]
 
     def origins(self, kind: str) -> list[Origin]:
-        return [each for each in self.story.lineage.artifacts if each.kind == kind]
+        return [origin for origin in self.story.lineage.artifacts if origin.kind == kind]
 
     def count(self, kind: str, name: str) -> Any:
         """A count of the first artifact of a kind; None where its manifest has none."""
-        return next((each.counts[name] for each in self.origins(kind) if name in each.counts), None)
+        counts = (origin.counts for origin in self.origins(kind))
+        return next((found[name] for found in counts if name in found), None)
 
     @cached_property
     def corpus(self) -> Mapping[str, Any] | None:
         """The counts of the clinical corpus: the first that is of patients is the training one."""
-        found = (each.counts for each in self.origins("corpus"))
-        return next((counts for counts in found if counts.get("patients")), None)
+        every = (origin.counts for origin in self.origins("corpus"))
+        return next((counts for counts in every if counts.get("patients")), None)
 
     @cached_property
     def trained(self) -> list[Origin]:
-        return [each for kind in MADE_BY_TRAINING for each in self.origins(kind)]
+        return [origin for kind in MADE_BY_TRAINING for origin in self.origins(kind)]
 
     @cached_property
     def seconds(self) -> float | None:
         """Spent on all artifacts of the run, by whichever runs made them."""
-        found = [each.took_seconds for each in self.story.lineage.artifacts]
-        known = [seconds for seconds in found if seconds is not None]
+        seconds = [origin.took_seconds for origin in self.story.lineage.artifacts]
+        known = [took for took in seconds if took is not None]
         return sum(known) if known else None
 
     @cached_property
     def peak_mib(self) -> float | None:
-        return max((each.peak_mib or 0 for each in self.story.lineage.artifacts), default=0) or None
+        peaks = (origin.peak_mib or 0 for origin in self.story.lineage.artifacts)
+        return max(peaks, default=0) or None
 
     @cached_property
     def packages(self) -> dict[str, str]:
         """Every version that made an artifact of the run, by package."""
-        found: dict[str, set[str]] = {}
-        for each in self.story.lineage.artifacts:
-            for name, version in each.packages.items():
-                found.setdefault(name, set()).add(version)
-        return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+        packages: dict[str, set[str]] = {}
+        for origin in self.story.lineage.artifacts:
+            for name, version in origin.packages.items():
+                packages.setdefault(name, set()).add(version)
+        return {name: ", ".join(sorted(versions)) for name, versions in packages.items()}
 
     @cached_property
     def commits(self) -> list[str]:
-        found = (each.git_commit for each in self.story.lineage.artifacts)
-        return sorted({commit[:12] for commit in found if commit})
+        commits = (origin.git_commit for origin in self.story.lineage.artifacts)
+        return sorted({commit[:12] for commit in commits if commit})
 
     @cached_property
     def machines(self) -> list[str]:
         """What the machines were, never what they are called."""
-        return list(dict.fromkeys(_machine(each) for each in self.trained if each.cores))
+        return list(dict.fromkeys(_machine(origin) for origin in self.trained if origin.cores))
 
     @cached_property
     def outcomes(self) -> list[tuple[str, str, str]]:
@@ -151,7 +175,7 @@ class Account:
         given = self.setting("ingest.outcomes")
         rows: Sequence[Any] = given if isinstance(given, list | tuple) else ()
         return [
-            (str(OUTCOMES.get(row["name"], row["name"])), definition(row), prediction_time(row))
+            (outcome_title(row["name"]), definition(row), prediction_time(row))
             for row in rows
             if isinstance(row, Mapping) and "name" in row and "kind" in row
         ]
@@ -161,9 +185,9 @@ class Account:
         """How many labels each outcome has."""
         return dict(Counter(label.outcome for label in self.story.labels))
 
-    def value(self, metric: str, space: Space, variant: str | None = None) -> Any:
+    def value(self, metric: str, space: Space) -> Any:
         """The row of a metric over an outcome, which may have no value; None: not measured."""
-        return self.story.findings.over(metric, variant or self.model, space)
+        return self.story.findings.over(metric, self.model, space)
 
     def number(self, metric: str, space: Space) -> float | None:
         """The model's value of a metric over an outcome; None where there is none."""
@@ -181,23 +205,20 @@ class Account:
 
     def groups(self, space: Space) -> list[tuple[str, str, Any]]:
         """(column, group, row) of the model's macro AUROC in every group of patients."""
-        return [
-            (column.replace("_", " "), name, row)
-            for row in self._rows("auroc_macro", space)
-            for column, equals, name in [row["group"].partition("=")]
-            if equals and column != "cases"
-        ]
+        groups = self.story.findings.patients(space)
+        return [(column.replace("_", " "), name, row) for (column, name), row in groups.items()]
 
     @cached_property
     def grouped(self) -> list[str]:
         """The columns that patients were grouped by."""
-        found = (column for space in self.spaces for column, _, _ in self.groups(space))
-        return list(dict.fromkeys(found))
+        columns = (column for space in self.spaces for column, _, _ in self.groups(space))
+        return list(dict.fromkeys(columns))
 
     def gaps(self, space: Space) -> list[tuple[str, Any]]:
         """(column, row): the largest difference between two of its groups."""
-        rows = self._rows("auroc_macro_gap", space)
-        return [(row["group"].replace("_", " "), row) for row in rows if row["value"] is not None]
+        gaps = self.story.findings.groups("auroc_macro_gap", self.model, space)
+        valued = [(column, row) for column, row in gaps.items() if row["value"] is not None]
+        return [(column.replace("_", " "), row) for column, row in valued]
 
     def calibration(self, space: Space) -> list[tuple[str, Any, Any]]:
         """(words, row, row after recalibration) of every measure that there is."""
@@ -206,17 +227,6 @@ class Account:
             for metric, words in CALIBRATION.items()
         ]
         return [row for row in rows if row[1] is not None]
-
-    def _rows(self, metric: str, space: Space) -> list[Any]:
-        """The model's rows of a metric over an outcome, one a group of patients."""
-        found = {
-            row["group"]: row
-            for row in self._aggregates
-            if (row["metric"], row["variant"]) == (metric, self.model)
-            and row["outcome"] == space.outcome
-            and row["code_system"] in (None, space.code_system)
-        }
-        return list(found.values())
 
     @cached_property
     def _aggregates(self) -> list[Any]:

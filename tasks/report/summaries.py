@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.report.findings import ERROR_RATE, Findings, Space, variant_title
-from tasks.report.printing import number, span, why_withheld
-
-_NAMED = {  # within a sentence
-    "fused": "the fused model",
-    "unfused": "the task adapter alone",
-    "tfidf": "TF-IDF with logistic regression",
-}
+from tasks.report.findings import ERROR_RATE, Findings, Space
+from tasks.report.printing import figure, number, span, why_withheld
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class Summary:
     """An outcome's headline number and interval, and what they say in a few plain sentences."""
 
     title: str
@@ -25,47 +19,44 @@ class Glimpse:
     sentences: str
 
 
-def glance(findings: Findings) -> list[Glimpse]:
+def summaries(findings: Findings) -> list[Summary]:
     """The headline of the first model, an outcome at a time."""
-    found = []
+    made = []
     model = findings.models[0]
     for space in map(findings.overall, findings.outcomes):
         row = findings.over("auroc_macro", model, space)
         if row is None or row["value"] is None:
             words = "No label has both cases and controls in test."
-            found.append(Glimpse(space.title, number(row), "", words))
+            made.append(Summary(space.title, number(row), "", words))
             continue
-        named = _named(model)
-        words = f"{named[:1].upper()}{named[1:]} reaches a macro AUROC of {number(row)}"
+        phrase = model.phrase
+        words = f"{phrase[:1].upper()}{phrase[1:]} reaches a macro AUROC of {number(row)}"
         if reason := why_withheld(row):
             words += f". Its interval is withheld: {reason}; so the number says little by itself."
         else:
             words += f" (95% interval {span(row)})."
         sentences = " ".join([words, *_compared(findings, space)])
-        found.append(Glimpse(space.title, number(row), span(row), sentences))
-    return found
+        made.append(Summary(space.title, number(row), span(row), sentences))
+    return made
 
 
 def _compared(findings: Findings, space: Space) -> Iterator[str]:
     """What the paired differences of a space say, in words."""
     for pair in findings.pairs:
-        row = findings.within("auroc_macro_difference", pair.name, space)
+        row = findings.within("auroc_macro_difference", pair, space)
         if row is None or row["low"] is None or row["high"] is None:
             continue
-        other, size = _named(pair.second), abs(row["value"])
+        other, size = pair.second.phrase, abs(row["value"])
         excludes_zero = row["low"] > 0 or row["high"] < 0
-        adjusted = findings.holm.get((pair.name, space))
+        adjusted = findings.holm.get((pair, space))
         if excludes_zero and (adjusted is None or adjusted < ERROR_RATE):
             side = "above" if row["low"] > 0 else "below"
             low, high = sorted((abs(row["low"]), abs(row["high"])))
-            yield f"It is {side} {other} by {size:.3f} ({low:.3f} to {high:.3f})."
+            apart = figure({"value": size, "low": low, "high": high})
+            yield f"It is {side} {other} by {apart}."
         else:
             when = (
                 f" after correction for {len(findings.holm)} comparisons" if excludes_zero else ""
             )
             apart = f"{number(row, '+.3f')}, {span(row, '+.3f')}"
             yield f"It is not told apart from {other}{when} ({apart})."
-
-
-def _named(variant: str) -> str:
-    return _NAMED.get(variant, variant_title(variant))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import Making, read_arms, read_cohort, read_labels
 from tasks.report.findings import Findings
 from tasks.report.story import Story
 from tests.evaluate.made_up import MadeUp
+from tests.report.made_up_rows import findings_of
 
 SECRET_HOST, SECRET_PATH = "ward-7-workstation", "/home/dr.secret/mimic"
 SETTINGS: dict[str, Any] = {
@@ -26,26 +26,28 @@ SETTINGS: dict[str, Any] = {
     },
     "pretrain": {
         "base": {"kind": "path", "path": SECRET_PATH},
-        "lora": {"rank": 16, "targets": ["q_proj", "v_proj"]},
+        "adapter": {"rank": 16, "targets": ["q_proj", "v_proj"]},
     },
-    "finetune": {"epochs": 3, "joint": True, "max_tokens": 77, "lora": {"rank": 8}},
+    "finetune": {"epochs": 3, "joint": True, "max_tokens": 77, "adapter": {"rank": 8}},
 }
 
 
 def measure(run: MadeUp) -> None:
-    work = Work(run.cohort, run.outcomes, run.predictions, run.perplexity)
+    work = Work(run.cohort, run.outcomes, run.artifacts, run.perplexity)
     write_metrics(run.folder, work, run="made-up", seed=1)
 
 
 def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) -> Story:
     """The story of a measured run; `rows` are added to its metrics, `changed` replaces parts."""
-    findings = Findings.read(run.folder / "metrics.parquet")
+    findings = Findings.read(run.folder)
     given: dict[str, Any] = {
         "run": "made-up",
-        "findings": Findings([*findings.rows, *(rows or [])]),
+        "findings": findings_of([*findings.rows, *(rows or [])]),
         "cohort": read_cohort(run.cohort),
         "labels": read_labels(run.outcomes),
-        "arms": read_arms(run.histories),
+        "arms": read_arms(
+            {title: (path,) for title, path in run.histories.items()}, findings.records
+        ),
         "curves": run.folder / "curves.parquet",
         "difficulty": {},
         "quality": [],
@@ -58,7 +60,8 @@ def tell(run: MadeUp, rows: list[dict[str, Any]] | None = None, **changed: Any) 
         "leaks": (),
         "settings": SETTINGS,
         "lineage": Lineage(artifacts=origins()),
-        "config": EvaluateConfig(),
+        "smallest_cell": 10,
+        "synthetic": False,
         "made": Making("2026-11-26 14:05 UTC", "0.9.1", "0123456789ab"),
     }
     return Story(**(given | changed))
@@ -72,7 +75,7 @@ def origins() -> tuple[Origin, ...]:
         ("base", 50.0, {}),
         ("clinical-adapter", 81.6, {"trained_parameters": 105_472}),
         ("encoded", 1.0, {"admissions": 400, "notes_cut": 187}),
-        ("task-adapter", 7200.0, {}),
+        ("task-adapter", 7200.0, {"member": "fused", "parameters": 92_572}),
     ]
     return tuple(
         Origin(
@@ -94,7 +97,7 @@ def origins() -> tuple[Origin, ...]:
 
 def metric(name: str, outcome: str, value: float, **given: Any) -> dict[str, Any]:
     """A metrics row of the fused model over an outcome's labels."""
-    row = {"metric": name, "variant": "fused", "outcome": outcome, "value": value}
+    row = {"metric": name, "variant": "fused", "against": None, "outcome": outcome, "value": value}
     rest = {
         "method": "made up",
         "code_system": None,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.ranking import auroc_by_label, class_scores, macro_auroc
+from tasks.measures.ranking import auroc_by_label, class_scores, macro_auroc
 
 
 @settings(deadline=None)  # the first example imports scikit-learn
