@@ -96,6 +96,7 @@ def without_training(model: nn.Module, config: TrainingConfig, world: World) -> 
 
             called, *_ = deepspeed.initialize(model=model, config=deepspeed_config(config, world))
             stack.callback(called.destroy)
+            _register_external(model)
         yield called
     model.train(was_training)
 
@@ -142,6 +143,7 @@ class Engine:
         wrapped, *_ = deepspeed.initialize(
             model=model, optimizer=optimizer, config=deepspeed_config(config, world)
         )
+        _register_external(model)
         wrapped.train()
         return cls(wrapped, optimizer, names)
 
@@ -197,6 +199,22 @@ class Engine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _register_external(model: nn.Module) -> None:
+    """Tell ZeRO-3 of parameters that a module reads from a dictionary of its own.
+
+    It fetches a module's parameters when the module is called, which a dictionary never is: so are
+    PEFT's updates of an embedding.
+    """
+    from deepspeed.runtime.zero import register_external_parameter
+
+    for module in model.modules():
+        for child in module.children():
+            if isinstance(child, nn.ParameterDict):
+                for parameter in child.values():
+                    if hasattr(parameter, "ds_id"):
+                        register_external_parameter(module, parameter)
 
 
 def _groups(

@@ -55,6 +55,18 @@ def test_one_key_changed_makes_only_what_follows(world: World) -> None:
     assert made_kinds(world) == ["metrics", "report"]
 
 
+def test_another_member_trains_nothing_but_itself(world: World) -> None:
+    third = "{name: learning-on, summands: [{adapter: clinical, trained: true}]}"
+    world.clinfuse(
+        "run", str(world.config), "--set", f"finetune.members=[fused, unfused, {third}]"
+    )
+    assert made_kinds(world) == ["task-adapter", "predictions", "metrics", "report"]
+    page = newest(world, "report") / "report.html"
+    assert "learning-on" in page.read_text()
+    world.clinfuse("run", str(world.config), "--set", "finetune.members=[unfused]")
+    assert made_kinds(world) == ["metrics", "report"]
+
+
 def test_a_report_made_later_tells_what_reused_models_cost(world: World) -> None:
     """Its key has changed, TF-IDF's has not: that took no time in this run, and some in its own."""
     tfidf = newest(world, "predictions", "terms")
@@ -144,11 +156,11 @@ def test_every_metric_row_says_what_it_is(world: World) -> None:
 
 def test_zeroing_either_adapter_changes_every_outcomes_logits(world: World) -> None:
     """The fusion is real: neither adapter is decoration, also as saved and read back."""
-    found = newest(world, "predictions", "variants")
+    (found,) = world.store.root.glob("predictions/*/fused")
     for outcome in ("diagnoses", "procedures", "mortality"):
-        fused = pq.read_table(found / "fused" / outcome / "test.parquet")["logits"].to_pylist()
+        fused = pq.read_table(found / outcome / "test.parquet")["logits"].to_pylist()
         for zeroed in ("fused-without-clinical", "fused-without-task"):
-            path = found / zeroed / outcome / "test.parquet"
+            path = found.with_name(zeroed) / outcome / "test.parquet"
             other = pq.read_table(path)["logits"].to_pylist()
             assert np.abs(np.array(fused) - np.array(other)).max() > 1e-4, (outcome, zeroed)
 
