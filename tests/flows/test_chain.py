@@ -57,9 +57,7 @@ def test_one_key_changed_makes_only_what_follows(world: World) -> None:
 
 def test_another_member_trains_nothing_but_itself(world: World) -> None:
     third = "{name: learning-on, summands: [{adapter: clinical, trained: true}]}"
-    world.clinfuse(
-        "run", str(world.config), "--set", f"finetune.members=[fused, unfused, {third}]"
-    )
+    world.clinfuse("run", str(world.config), "--set", f"finetune.members=[fused, unfused, {third}]")
     assert made_kinds(world) == ["task-adapter", "predictions", "metrics", "report"]
     page = newest(world, "report") / "report.html"
     assert "learning-on" in page.read_text()

@@ -177,8 +177,14 @@ def test_no_identifier(made: MadeUp, folder: Path) -> None:
 def test_only_the_keys_that_differ_are_shown_as_differing() -> None:
     found = compared(
         {
-            "a": {"name": "a", "finetune": {"training": {"seed": 1}, "adapter": {"rank": 4}, "e": 3}},
-            "b": {"name": "b", "finetune": {"training": {"seed": 2}, "adapter": {"rank": 8}, "e": 3, "new": None}},
+            "a": {
+                "name": "a",
+                "finetune": {"training": {"seed": 1}, "adapter": {"rank": 4}, "e": 3},
+            },
+            "b": {
+                "name": "b",
+                "finetune": {"training": {"seed": 2}, "adapter": {"rank": 8}, "e": 3, "new": None},
+            },
         }
     )
     assert found.differing == (
