@@ -77,7 +77,7 @@ class Cells:
         self.same[cell] = self.same.get(other, other)
 
     def sum(self, total: Cell, parts: Iterable[Cell]) -> None:
-        """The total is the sum of the parts and, if they are less, of a rest that no page prints."""
+        """The total is the sum of the parts and, if they are less, a rest that no page prints."""
         total = self.same.get(total, total)
         parts = [self.same.get(part, part) for part in parts]
         if (other := self.totals.get(frozenset(parts), total)) != total:
