@@ -16,7 +16,12 @@ from tasks import schemas, tables
 from tasks.audit.config import LeaksConfig
 from tasks.audit.leaks import TOGETHER
 from tasks.audit.leaks import audit as audit_sections
-from tasks.audit.told import Space, Told, read_spaces, read_told
+from tasks.audit.section_texts import (
+    LabelSpace,
+    SectionTexts,
+    read_label_spaces,
+    read_section_texts,
+)
 from tasks.errors import StoreError
 from tasks.store import Store
 from tasks.synth.write import synthesize
@@ -47,8 +52,8 @@ class Source:
 
     leaks: list[dict[str, Any]]
     page: str
-    told: Told
-    spaces: list[Space]
+    told: SectionTexts
+    spaces: list[LabelSpace]
 
     def flagged(self) -> dict[str, set[str]]:
         """The flagged sections by outcome."""
@@ -70,12 +75,12 @@ def made(folder: Path, *, leaks: bool) -> Source:
         audit(preset=str(TINY), overrides=given)
     store = Store(folder / "store")
     place = {each.kind: store.path(each.kind, each.key) for each in store.manifests()}
-    told = read_told(place["sections"], place["cohort"], CONFIG.most_admissions)
+    told = read_section_texts(place["sections"], place["cohort"], CONFIG.most_admissions)
     spaces = [
         space
         for each in store.manifests()
         if each.kind == "outcome"
-        for space in read_spaces(
+        for space in read_label_spaces(
             each.config["outcome"], store.path(each.kind, each.key), told, CONFIG
         )
     ]
@@ -135,7 +140,7 @@ def test_with_labels_permuted_over_patients_everything_is_one_half(leaking: Sour
     assert np.mean(held) > 0.9
 
 
-def permuted(told: Told, space: Space, random: np.random.Generator) -> Space:
+def permuted(told: SectionTexts, space: LabelSpace, random: np.random.Generator) -> LabelSpace:
     """Give each patient the labels of another of the same split with as many admissions."""
     cases, alike = space.cases.copy(), defaultdict(list)
     owner = told.patients[space.rows]
