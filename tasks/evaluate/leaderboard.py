@@ -185,7 +185,7 @@ def _adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _told(metric: str, seeded: Seeded) -> dict[str, Any]:
-    return valued(metric, seeded.found, seeded.method)
+    return valued(metric, seeded, seeded.method)
 
 
 def _or_lowest(value: float) -> float:

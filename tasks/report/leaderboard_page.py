@@ -140,7 +140,7 @@ def as_row(found: Seeded) -> dict[str, Any]:
     """An estimate over seeds as a metrics row, which is what can be printed."""
     ends = {"value": found.value, "low": found.low, "high": found.high}
     known = {name: None if math.isnan(end) else end for name, end in ends.items()}
-    return known | {"method": valued("", found.found, found.method)["method"]}
+    return known | {"method": valued("", found, found.method)["method"]}
 
 
 def _shared(contest: Contest) -> dict[str, Any]:
