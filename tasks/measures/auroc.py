@@ -175,7 +175,7 @@ class _Tally:
     def add(self, ranked: Ranked, sample: Sample, clusters: Clusters) -> None:
         """Measure one label and add its influences to its group's."""
         column, admissions = self.columns[:, ranked.label], sample.admissions
-        rows = ranked.order[ranked.places]  # the admissions with the label
+        rows = ranked.order[ranked.positions]  # the admissions with the label
         sides = clusters.sides(rows, ranked.observed(admissions))
         column[3:5] = len(rows), len(ranked.order) - len(rows)
         column[5:] = sides.cases[0], sides.controls[0]

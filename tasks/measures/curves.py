@@ -32,6 +32,6 @@ def true_positive_rates(ranks: CaseRanks) -> NDArray[np.float64]:
 
 def precisions_at_recalls(ranks: CaseRanks) -> NDArray[np.float64]:
     """The precision where RECALLS is just reached; its mean is about the average precision."""
-    found = np.cumsum(ranks.cases[::-1])
-    place = np.searchsorted(found, RECALLS * ranks.all_cases * (1 - 1e-12))
-    return ranks.precisions[::-1][np.minimum(place, len(found) - 1)]
+    called = np.cumsum(ranks.cases[::-1])
+    index = np.searchsorted(called, RECALLS * ranks.all_cases * (1 - 1e-12))
+    return ranks.precisions[::-1][np.minimum(index, len(called) - 1)]

@@ -33,10 +33,11 @@ def influences(
     sizes[0::2] = np.concatenate((first, [len(ranked.order)])) - np.concatenate(([0], last))
     sizes[1::2] = last - first
     of_cases, of_controls = hidden_spread(sides.effective())[:, 0].tolist()
-    found = np.repeat((levels - ranks.auroc) * of_controls / ranks.controls, sizes)
-    own = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(ranked.places, last), prepend=0))
-    found[ranked.places] = (ranks.shares[own] - ranks.auroc) * of_cases / ranks.all_cases
-    return found if weights is None else found * weights[ranked.order]
+    influence = np.repeat((levels - ranks.auroc) * of_controls / ranks.controls, sizes)
+    cases = np.diff(np.searchsorted(ranked.positions, last), prepend=0)  # of each score
+    shares = np.repeat(ranks.shares, cases)
+    influence[ranked.positions] = (shares - ranks.auroc) * of_cases / ranks.all_cases
+    return influence if weights is None else influence * weights[ranked.order]
 
 
 def hidden_spread(patients: NDArray[np.float64]) -> NDArray[np.float64]:

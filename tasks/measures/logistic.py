@@ -47,11 +47,11 @@ class Line:
 
 def sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(-logits)), made in one new array."""
-    found = np.negative(logits)
+    chances = np.negative(logits)
     with np.errstate(over="ignore"):
-        np.exp(found, out=found)
-    found += 1.0
-    return np.reciprocal(found, out=found)
+        np.exp(chances, out=chances)
+    chances += 1.0
+    return np.reciprocal(chances, out=chances)
 
 
 def binned(scores: Floats) -> tuple[Floats, Floats]:
@@ -61,9 +61,9 @@ def binned(scores: Floats) -> tuple[Floats, Floats]:
         count = np.zeros(BINS)
         count[0] = len(scores)
         return np.full(BINS, low if len(scores) else 0.0), count
-    place = ((scores - low) * ((BINS - 1e-6) / (high - low))).astype(np.int64)
-    count = np.bincount(place, minlength=BINS).astype(np.float64)
-    total = np.bincount(place, scores, minlength=BINS)
+    index = ((scores - low) * ((BINS - 1e-6) / (high - low))).astype(np.int64)
+    count = np.bincount(index, minlength=BINS).astype(np.float64)
+    total = np.bincount(index, scores, minlength=BINS)
     return np.where(count > 0, total / np.maximum(count, 1), low), count
 
 
@@ -168,8 +168,8 @@ def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float)
     information = float(chance.sum() - chance @ chance)
     if not information > 0:
         return np.full(len(scores), np.nan)
-    found: Floats = (cases - chance) / information
-    return found
+    influence: Floats = (cases - chance) / information
+    return influence
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # what has no maximum turns NaN
@@ -183,7 +183,7 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         given = np.stack([start.intercept + start.slope * mean, start.slope * spread])
         begin = np.where(known, given, begin)
 
-    def look(at: Floats) -> tuple[Floats, Floats]:
+    def slope(at: Floats) -> tuple[Floats, Floats]:
         chance = sigmoid(at[1][:, None] * score + at[0][:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = target - np.stack([weighted.sum(1), _dot(weighted, score)])
@@ -195,8 +195,8 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         )
         return gradient, step / (h00 * h11 - np.square(h01))
 
-    intercept, slope = climb(begin, look)
-    return Line(slope / spread, intercept - slope / spread * mean)
+    intercept, steepness = climb(begin, slope)
+    return Line(steepness / spread, intercept - steepness / spread * mean)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")

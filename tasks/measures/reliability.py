@@ -48,10 +48,10 @@ class Reliability:
         near = np.clip(logits, -_EDGE, _EDGE)
         near += _EDGE
         near *= _STEPS
-        place = np.rint(near, out=near).astype(np.int64)
-        self.cells += np.bincount(place, minlength=_WIDTH)
-        self.predicted += np.bincount(place, chances, minlength=_WIDTH)
-        self.cases += np.bincount(place[cases], minlength=_WIDTH)
+        index = np.rint(near, out=near).astype(np.int64)
+        self.cells += np.bincount(index, minlength=_WIDTH)
+        self.predicted += np.bincount(index, chances, minlength=_WIDTH)
+        self.cases += np.bincount(index[cases], minlength=_WIDTH)
 
     def plus(self, other: Reliability) -> Reliability:
         return Reliability(
@@ -72,9 +72,9 @@ class Reliability:
         ends = np.searchsorted(upto, np.arange(1, bins + 1) * total / bins - 1e-9)
         kept = [-1]
         for end in np.unique(ends):
-            held = upto[end] - (upto[kept[-1]] if kept[-1] >= 0 else 0)
+            cells = upto[end] - (upto[kept[-1]] if kept[-1] >= 0 else 0)
             left = total - upto[end]
-            if held >= smallest and (left >= smallest or left == 0):
+            if cells >= smallest and (left >= smallest or left == 0):
                 kept.append(int(end))
         kept[-1] = len(upto) - 1
         return [self._point(slice(before + 1, end + 1)) for before, end in pairwise(kept)]
