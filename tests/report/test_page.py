@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from tasks import schemas, tables
 from tasks.report.facts import read_labels
+from tasks.report.findings import Findings
+from tasks.report.page import write_report
 from tasks.report.story import Story
 from tests.evaluate.made_up import MadeUp
 
@@ -94,6 +99,39 @@ def test_numbers_are_those_of_the_metrics(folder: Path, page: str, story: Story)
         == ("diagnoses", "all codes", "fused")
     )
     assert line["macro AUROC"] == round(row["value"], 3)
+
+
+def test_no_name_says_what_a_variant_is(story: Story, folder: Path, tmp_path: Path) -> None:
+    """Variants and members of other names, but with the same records, have the same page."""
+    names = {variant.name: f"v{index}" for index, variant in enumerate(story.findings.models)}
+    names["fused-without-clinical"] = "less"
+    records = [
+        variant.model_copy(
+            update={"name": names.get(variant.name, variant.name)}
+            | ({"member": names[variant.member]} if variant.member else {})
+        )
+        for variant in story.findings.records
+    ]
+    rows, points = (
+        [
+            row
+            | {key: names.get(row[key], row[key]) for key in ("variant", "against") if key in row}
+            for row in table
+        ]
+        for table in (story.findings.rows, tables.read(story.curves, schemas.CURVES).to_pylist())
+    )
+    curves = pa.Table.from_pylist(points, schemas.CURVES)
+    tables.write(tmp_path / "curves.parquet", schemas.CURVES, curves)
+    renamed = replace(
+        story,
+        findings=Findings(rows, records),
+        curves=tmp_path / "curves.parquet",
+        arms=[replace(arm, name=names.get(arm.name, arm.name)) for arm in story.arms],
+        costs={names.get(name, name): cost for name, cost in story.costs.items()},
+    )
+    assert write_report(tmp_path, renamed) == []
+    for name in ("report.html", "report.md", "tripod-ai.md"):
+        assert (tmp_path / name).read_text() == (folder / name).read_text()
 
 
 def test_no_identifier_and_no_small_count(run: MadeUp, folder: Path, page: str) -> None:
