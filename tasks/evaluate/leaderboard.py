@@ -97,16 +97,20 @@ def rank(known: Known, entries: Sequence[Entry], reference: str | None = None) -
         )
         for name, entry in distinct.items()
     ]
-    board = Board(
+    standings.sort(key=lambda standing: -_or_lowest(standing.macro.value))
+    return Ranking(_board(known, base, best, standings), known, distinct)
+
+
+def _board(known: Known, base: Entry, best: str, standings: Sequence[Standing]) -> Board:
+    return Board(
         outcome=known.outcome,
         admissions=len(known.hadm_id),
         labels=known.labels,
         labels_defined=base.checkpoints[0].defined[None],
         reference=base.name,
         best=best,
-        standings=tuple(sorted(standings, key=lambda row: -_or_lowest(row.macro.value))),
+        standings=tuple(standings),
     )
-    return Ranking(board, known, distinct)
 
 
 def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
