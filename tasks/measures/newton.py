@@ -33,8 +33,8 @@ def climb(point: Floats, slope: Callable[[Floats], tuple[Floats, Floats]]) -> Fl
         taken = np.where(back, taken / 2, step)
         promised = np.where(back, promised / 2, (gradient * step).sum(0))
         radius = np.where(back, radius / 2, radius * 2)
-        point = point + step
-        arrived = (size <= _TOLERANCE) & ~back
+        point = np.where(arrived, point, point + step)
+        arrived |= (size <= _TOLERANCE) & ~back
         if (arrived | np.isnan(size)).all():
             break
     return np.where(arrived, point, np.nan)
