@@ -80,6 +80,12 @@ class LabelAurocs:
         """The mean over the defined labels, each counting as often as it has cases.
 
         The weights are of the sample too: a case of a label above the mean pulls it up.
+
+        >>> sample = Sample.of([[0, 0], [1, 2], [2, 1]], [[0, 0], [1, 1], [0, 1]])
+        >>> aurocs = label_aurocs(sample)
+        >>> macro, weighted = aurocs.macro().value, aurocs.weighted().value  # 1 and 2 cases
+        >>> macro, round(weighted, 4)  # (0.5 + 1) / 2, (0.5 + 2 * 1) / 3
+        (0.75, 0.8333)
         """
         defined = self.defined(groups)
         cases = self.cases[defined]

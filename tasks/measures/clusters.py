@@ -39,6 +39,10 @@ class Clusters:
             rows: the admissions with the label.
             observed: [admissions], of which admissions it is known; None: of all. What follows
                 from it is kept for the next label, which may be observed alike.
+
+        >>> sides = Clusters(np.array([0, 0, 1, 2])).sides(np.array([0, 2]), None)  # of 0 and of 1
+        >>> sides.cases.tolist(), sides.controls.tolist(), sides.patients.tolist()  # 0 is on both
+        ([2], [2], [3])
         """
         if not _same(observed, self._observed):
             self._observed = observed

@@ -59,7 +59,13 @@ class Estimate:
         )
 
     def minus(self, other: Estimate) -> Estimate:
-        """The difference on the same admissions; what both find hard cancels."""
+        """The difference on the same admissions; what both find hard cancels.
+
+        >>> influence = np.array([0.5, -0.5])
+        >>> apart = Estimate(0.75, influence).minus(Estimate(0.5, influence))
+        >>> apart.value, apart.influence.tolist()
+        (0.25, [0.0, 0.0])
+        """
         degrees = [of.degrees for of in (self, other) if of.degrees is not None]
         return Estimate(
             self.value - other.value,

@@ -13,6 +13,7 @@ _TOLERANCE = 1e-6  # of a whole step in each unknown; the error left is about it
 Floats = NDArray[np.float64]
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a step of nothing, and what turns NaN
 def climb(point: Floats, slope: Callable[[Floats], tuple[Floats, Floats]]) -> Floats:
     """Newton's steps up to the maximum of concave functions; NaN where it does not end.
 
@@ -22,6 +23,9 @@ def climb(point: Floats, slope: Callable[[Floats], tuple[Floats, Floats]]) -> Fl
     Args:
         point: [unknowns, labels], where to begin.
         slope: the gradient there and Newton's step, [unknowns, labels] each.
+
+    >>> climb(np.zeros((1, 1)), lambda at: (3.0 - at, 3.0 - at))  # up to the top of -(x - 3)^2 / 2
+    array([[3.]])
     """
     taken, promised = np.zeros_like(point), np.full(point.shape[1], np.inf)
     radius, arrived = np.ones(point.shape[1]), np.zeros(point.shape[1], bool)
@@ -33,8 +37,8 @@ def climb(point: Floats, slope: Callable[[Floats], tuple[Floats, Floats]]) -> Fl
         taken = np.where(back, taken / 2, step)
         promised = np.where(back, promised / 2, (gradient * step).sum(0))
         radius = np.where(back, radius / 2, radius * 2)
-        point = point + step
-        arrived = (size <= _TOLERANCE) & ~back
+        point = np.where(arrived, point, point + step)
+        arrived |= (size <= _TOLERANCE) & ~back
         if (arrived | np.isnan(size)).all():
             break
     return np.where(arrived, point, np.nan)

@@ -67,7 +67,13 @@ def macro_auroc(
     positives: NDArray[np.bool_],
     observed: NDArray[np.bool_],
 ) -> float:
-    """Return the mean of `auroc_by_label` over the defined labels; NaN where none is defined."""
+    """Return the mean of `auroc_by_label` over the defined labels; NaN where none is defined.
+
+    >>> scores = np.array([[0.1, 1], [0.4, 2], [0.4, 3], [0.9, 4]])
+    >>> positives = np.array([[False, False], [True, False], [False, True], [True, True]])
+    >>> macro_auroc(scores, positives, np.ones_like(positives))  # of 0.875 and 1
+    0.9375
+    """
     by_label = auroc_by_label(scores, positives, observed)
     defined = by_label[~np.isnan(by_label)]
     return float(defined.mean()) if len(defined) else float("nan")

@@ -159,7 +159,11 @@ def sortable(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
 
 
 def ascending(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The order of one-dimensional keys from the lowest up, as argsort gives it; stable."""
+    """The order of one-dimensional keys from the lowest up, as argsort gives it; stable.
+
+    >>> ascending(sortable(np.float32([3, -1, 2]))).tolist()
+    [1, 2, 0]
+    """
     return _ascending_rows(keys[None])[0]
 
 

@@ -62,6 +62,11 @@ class Reliability:
         """At most POINTS bins of about equal mass, each of at least `smallest` cells.
 
         Equal logits, and those within a 512th of each other, stay in one bin.
+
+        >>> curve = Reliability()
+        >>> curve.add(np.zeros(40), np.full(40, 0.5), np.arange(40) < 10)
+        >>> [(point.predicted, point.observed) for point in curve.points()]
+        [(0.5, 0.25)]
         """
         upto = np.cumsum(self.cells)
         total = int(upto[-1]) if len(upto) else 0

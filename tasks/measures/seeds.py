@@ -113,6 +113,11 @@ def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
 
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
+
+    >>> seeds = tuple(Estimate(value, np.zeros(20)) for value in (0.7, 0.8))
+    >>> mean = over_seeds(Trained(seeds), np.arange(20))
+    >>> mean.value, mean.degrees  # nothing but the two seeds varies
+    (0.75, 1.0)
     """
     words = ONE_CHECKPOINT if model.one_checkpoint else _in_words(model)
     if model.seeds == 1:  # nothing but patients varies: the interval that a run's report gives
@@ -131,6 +136,10 @@ def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.
     """First minus second on the same admissions, with the two-sided p-value of no difference.
 
     A model compared with itself gives 0, from 0 to 0, and p = 1.
+
+    >>> model = Trained(tuple(Estimate(value, np.zeros(20)) for value in (0.7, 0.8)))
+    >>> difference_over_seeds(model, model, np.arange(20)).p_value
+    1.0
     """
     ours, theirs = first.mean, second.mean
     method = f"{_in_words(first)} against {_in_words(second)}; {PAIRED_METHOD}"
