@@ -67,9 +67,7 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
 
 def _artifacts(finetuned: Finetuned) -> tuple[Artifact, ...]:
     outcomes = finetuned.predictions.values()
-    return tuple(
-        dict.fromkeys(artifact for by_outcome in outcomes for artifact in by_outcome.values())
-    )
+    return tuple(dict.fromkeys(artifact for found in outcomes for artifact in found.values()))
 
 
 def _seeded(run: AdaptConfig, seed: int) -> AdaptConfig:

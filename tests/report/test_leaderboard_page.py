@@ -175,17 +175,17 @@ def test_no_identifier(made: MadeUp, folder: Path) -> None:
 
 
 def test_only_the_keys_that_differ_are_shown_as_differing() -> None:
-    settings = compared(
+    found = compared(
         {
             "a": {"name": "a", "finetune": {"seed": 1, "lora": {"rank": 4}, "e": 3}},
             "b": {"name": "b", "finetune": {"seed": 2, "lora": {"rank": 8}, "e": 3, "new": None}},
         }
     )
-    assert settings.differing == (
+    assert found.differing == (
         ("finetune.lora.rank", ("4", "8")),
         ("finetune.new", (MISSING, "none")),
     )
-    assert settings.common == "finetune.e: 3\n"
+    assert found.common == "finetune.e: 3\n"
 
 
 @pytest.mark.parametrize("width", [1280, 390])
