@@ -11,32 +11,34 @@ class LeaksConfig(Config):
     smallest_patients: int = Field(
         default=20,
         ge=20,  # what fewer patients say may point at one of them
-        description="A term is used, and a label asked for, that at least so many training "
-        "patients have",
+        description="Use only terms and labels that at least this many training patients have",
     )
     validation_patients: int = Field(
         default=10,
         ge=10,  # with fewer there is no interval (measures/small_samples.py)
-        description="A label is asked for that at least so many validation patients have, and as "
+        description="Audit only labels that at least this many validation patients have, and as "
         "many lack",
     )
     terms: int = Field(
-        default=10, ge=1, description="Terms listed of each label and section: the largest weights"
+        default=10,
+        ge=1,
+        description="For each label and section, list this many terms: those of the largest "
+        "weights",
     )
     most_terms: int = Field(
         default=4096,
         ge=1,
-        description="The bag of a section holds its most frequent terms, so many",
+        description="Use at most this many terms of a section, the most frequent ones",
     )
     most_labels: int = Field(
         default=500,
         ge=1,
-        description="The most frequent labels of a code system are asked for, so many",
+        description="Audit at most this many labels of a code system, the most frequent ones",
     )
     most_admissions: int = Field(
         default=20_000,
         ge=1,
-        description="Learn from about so many training admissions, whole patients",
+        description="Learn from about this many training admissions at most, whole patients",
     )
     penalty: float = Field(
         default=100.0,  # 10 to 1000 tried on the demo: the admission note's AUROC peaks about here

@@ -17,10 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.audit.bags import Bag, bag_of_words
+from tasks.audit.bag_of_words import BagOfWords, bag_of_words
 from tasks.audit.config import LeaksConfig
-from tasks.audit.page import overview, report
-from tasks.audit.told import Space, Told, read_spaces, read_told
+from tasks.audit.leaks_page import overview, report
+from tasks.audit.section_texts import (
+    LabelSpace,
+    SectionTexts,
+    read_label_spaces,
+    read_section_texts,
+)
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.comparisons import holm
 from tasks.measures.estimates import Estimate
@@ -43,78 +48,78 @@ def write_leaks(
     out: Path, sections: Path, cohort: Path, outcomes: Mapping[str, Path], config: LeaksConfig
 ) -> dict[str, int]:
     """Audit every outcome; write the tables leaks and terms, `leaks.md` and `overview.json`."""
-    told = read_told(sections, cohort, config.most_admissions)
+    notes = read_section_texts(sections, cohort, config.most_admissions)
     spaces = [
         space
-        for outcome, place in outcomes.items()
-        for space in read_spaces(outcome, place, told, config)
+        for outcome, artifact in outcomes.items()
+        for space in read_label_spaces(outcome, artifact, notes, config)
     ]
-    found = audit(told, spaces, config)
+    audited = audit(notes, spaces, config)
     for name, schema, rows in (
-        ("leaks", schemas.LEAKS, found.sections),
-        ("terms", schemas.TERMS, found.terms),
+        ("leaks", schemas.LEAKS, audited.sections),
+        ("terms", schemas.TERMS, audited.terms),
     ):
         path = out / name / "part-0.parquet"
         tables.write(path, schema, pa.Table.from_pylist(rows, schema))
-    unasked = [name for name in outcomes if all(space.outcome != name for space in spaces)]
-    page = report(found.sections, found.terms, unasked, config)
+    left_out = [name for name in outcomes if all(space.outcome != name for space in spaces)]
+    page = report(audited.sections, audited.terms, left_out, config)
     (out / "leaks.md").write_text(page, encoding="utf-8")
-    (out / "overview.json").write_text(overview(found.sections), encoding="utf-8")
-    flagged = sum(row["flagged"] for row in found.sections)
-    return {"flagged": flagged, "sections": len(told.texts), "terms": len(found.terms)}
+    (out / "overview.json").write_text(overview(audited.sections), encoding="utf-8")
+    flagged = sum(row["flagged"] for row in audited.sections)
+    return {"flagged": flagged, "sections": len(notes.texts), "terms": len(audited.terms)}
 
 
-def audit(told: Told, spaces: Sequence[Space], config: LeaksConfig) -> Audited:
+def audit(notes: SectionTexts, spaces: Sequence[LabelSpace], config: LeaksConfig) -> Audited:
     """Learn every space's labels from every section; compare with the admission sections.
 
     Differences of later sections are tested together: after Holm (1979), the chance of any false
     flag is at most ERROR_RATE.
     """
-    found = Audited()
+    audited = Audited()
     ranked: dict[str, list[Estimate]] = {}
-    later = sorted(set(told.texts) - set(told.at_admission))
-    for section in (TOGETHER, *told.at_admission, *later):
-        texts = _together(told) if section == TOGETHER else told.texts[section]
-        bag = bag_of_words(texts, told, config.smallest_patients, config.most_terms)
+    later = sorted(set(notes.texts) - set(notes.at_admission))
+    for section in (TOGETHER, *notes.at_admission, *later):
+        texts = _together(notes) if section == TOGETHER else notes.texts[section]
+        bag = bag_of_words(texts, notes, config.smallest_patients, config.most_terms)
         ranked[section] = []
         for space in spaces:
-            weights, estimate = _learned(bag, told, space, config.penalty)
+            weights, estimate = _learn(bag, notes, space, config.penalty)
             ranked[section].append(estimate)
-            found.terms += _largest(bag, weights, space, section, config.terms)
-    for place, space in enumerate(spaces):
-        estimates = {section: of_space[place] for section, of_space in ranked.items()}
-        found.sections += _compared(told, space, estimates)
-    tested = [row for row in found.sections if row["p_value"] is not None]
+            audited.terms += _largest_weights(bag, weights, space, section, config.terms)
+    for index, space in enumerate(spaces):
+        estimates = {section: of_space[index] for section, of_space in ranked.items()}
+        audited.sections += _compare(notes, space, estimates)
+    tested = [row for row in audited.sections if row["p_value"] is not None]
     for row, p_value in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
         row["p_value"] = p_value
         row["flagged"] = bool(row["above"] > 0 and p_value < ERROR_RATE)
-    return found
+    return audited
 
 
-def _together(told: Told) -> list[str]:
-    parts = [told.texts[section] for section in told.at_admission]
+def _together(notes: SectionTexts) -> list[str]:
+    parts = [notes.texts[section] for section in notes.at_admission]
     return ["\n".join(filter(None, texts)) for texts in zip(*parts, strict=True)]
 
 
-def _learned(
-    bag: Bag, told: Told, space: Space, penalty: float
+def _learn(
+    bag: BagOfWords, notes: SectionTexts, space: LabelSpace, penalty: float
 ) -> tuple[NDArray[np.float64], Estimate]:
     """The weights, [terms, labels], and the macro AUROC on validation."""
-    train = told.train[space.rows]
+    train = notes.train[space.rows]
     weights = bag.learn(space.rows[train], space.cases[train], penalty)
     scores = bag.scores(space.rows[~train], weights)
-    sample = Sample.of(scores, space.cases[~train], patients=_patients(told, space))
+    sample = Sample.of(scores, space.cases[~train], patients=_patients(notes, space))
     return weights, label_aurocs(sample).macro()
 
 
-def _patients(told: Told, space: Space) -> NDArray[np.int64]:
+def _patients(notes: SectionTexts, space: LabelSpace) -> NDArray[np.int64]:
     """Whose the space's validation admissions are, as 0, 1, 2, ..."""
-    rows = space.rows[~told.train[space.rows]]
-    return np.unique(told.patients[rows], return_inverse=True)[1]
+    rows = space.rows[~notes.train[space.rows]]
+    return np.unique(notes.patients[rows], return_inverse=True)[1]
 
 
-def _largest(
-    bag: Bag, weights: NDArray[np.float64], space: Space, section: str, most: int
+def _largest_weights(
+    bag: BagOfWords, weights: NDArray[np.float64], space: LabelSpace, section: str, most: int
 ) -> Iterator[dict[str, Any]]:
     """The terms with the largest weights of each label; all are used by enough patients."""
     for label, code in enumerate(space.codes):
@@ -130,15 +135,15 @@ def _largest(
             }
 
 
-def _compared(
-    told: Told, space: Space, estimates: Mapping[str, Estimate]
+def _compare(
+    notes: SectionTexts, space: LabelSpace, estimates: Mapping[str, Estimate]
 ) -> Iterator[dict[str, Any]]:
     """A row a section; later sections with their p-value, not yet adjusted."""
-    patients, cases = _patients(told, space), space.cases[~told.train[space.rows]]
+    patients, cases = _patients(notes, space), space.cases[~notes.train[space.rows]]
     for section, estimate in estimates.items():
         alone = interval(estimate, patients)
         above = difference(estimate, estimates[TOGETHER], patients)
-        at_admission = section == TOGETHER or section in told.at_admission
+        at_admission = section == TOGETHER or section in notes.at_admission
         yield {
             "outcome": space.outcome,
             "code_system": space.code_system,

@@ -84,7 +84,9 @@ def rank(known: Known, entries: Sequence[Entry], reference: str | None = None) -
             seeds=len(entry.seeds),
             deterministic=entry.deterministic,
             one_checkpoint=trained[name].one_checkpoint,
-            twins=tuple(other for other, one in first_of.items() if one is entry and other != name),
+            twins=tuple(
+                other for other, first in first_of.items() if first is entry and other != name
+            ),
             macro=_number(macro[name]),
             micro=_number(over_seeds(entry.trained("micro"), known.patients)),
             by_seed=tuple(_or_none(estimate.value) for estimate in trained[name].estimates),
@@ -95,16 +97,20 @@ def rank(known: Known, entries: Sequence[Entry], reference: str | None = None) -
         )
         for name, entry in distinct.items()
     ]
-    board = Board(
+    standings.sort(key=lambda standing: -_or_lowest(standing.macro.value))
+    return Ranking(_board(known, base, best, standings), known, distinct)
+
+
+def _board(known: Known, base: Entry, best: str, standings: Sequence[Standing]) -> Board:
+    return Board(
         outcome=known.outcome,
         admissions=len(known.hadm_id),
         labels=known.labels,
         labels_defined=base.checkpoints[0].defined[None],
         reference=base.name,
         best=best,
-        standings=tuple(sorted(standings, key=lambda row: -_or_lowest(row.macro.value))),
+        standings=tuple(standings),
     )
-    return Ranking(board, known, distinct)
 
 
 def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:
@@ -163,8 +169,8 @@ def _row(metric: str, number: Number) -> dict[str, Any]:
 def _reference(entries: Sequence[Entry], wanted: str | None) -> Entry:
     by_name = {entry.name: entry for entry in entries}
     if wanted is None:
-        own = (entry for entry in entries if entry.run == entries[0].run)
-        return next((entry for entry in own if entry.variant.baseline), entries[0])
+        of_first_run = (entry for entry in entries if entry.run == entries[0].run)
+        return next((entry for entry in of_first_run if entry.variant.baseline), entries[0])
     if wanted not in by_name:
         raise EvaluationError(
             f"the reference '{wanted}' is none of the {len(by_name)} models that are compared: "

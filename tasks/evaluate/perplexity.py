@@ -19,18 +19,18 @@ from tasks.metrics_table import NEXT_TOKEN, valued
 _METHOD = "token-weighted ratio, delta method over patients"
 
 
-def perplexity_rows(place: Path) -> Iterator[dict[str, Any]]:
+def perplexity_rows(artifact: Path) -> Iterator[dict[str, Any]]:
     """Rows for the perplexity before, after, and the ratio after/before on the same patients.
 
     Perplexity is exp(total negative log-likelihood / total tokens). A ratio whose interval lies
     below 1 says that the clinical adapter reads unseen patients' notes better than the base.
     """
-    table = read_table(table_of(place, "perplexity"), schemas.PERPLEXITY)
+    table = read_table(table_of(artifact, "perplexity"), schemas.PERPLEXITY)
     tokens = table["tokens"].to_numpy().astype(np.float64)
     before, after = table["nll_before"].to_numpy(), table["nll_after"].to_numpy()
     if not tokens.sum() > 0 or not np.isfinite(before + after).all():
         raise refused(
-            place,
+            artifact,
             f"the perplexity table ({len(table)} rows) has no tokens or no finite likelihoods; "
             "run pretrain anew",
         )
@@ -40,9 +40,9 @@ def perplexity_rows(place: Path) -> Iterator[dict[str, Any]]:
         ("perplexity_after", after),
         ("perplexity_ratio", after - before),
     ):
-        found = interval(_mean_per_token(likelihood, tokens), patients, (-np.inf, np.inf))
-        value, low, high = np.exp([found.value, found.low, found.high]).tolist()
-        yield valued(metric, replace(found, value=value, low=low, high=high), _METHOD) | {
+        mean = interval(_mean_per_token(likelihood, tokens), patients, (-np.inf, np.inf))
+        value, low, high = np.exp([mean.value, mean.low, mean.high]).tolist()
+        yield valued(metric, replace(mean, value=value, low=low, high=high), _METHOD) | {
             "variant": "clinical",
             "split": "validation",
             "outcome": NEXT_TOKEN,

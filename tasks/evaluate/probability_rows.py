@@ -54,10 +54,11 @@ def probability_rows(
     labels = sample.labels_with(LEAST_CASES, 1)
     rows: _Rows = []
     curves: _Rows = []
-    calibrated = calibration(sample, labels, list(lines.values()))
-    for suffix, measured in zip(lines, calibrated, strict=True):
-        rows += _calibration_rows(measured, known, suffix)
-        curves += _reliability_points(measured, suffix, smallest)
+    for suffix, calibrated in zip(
+        lines, calibration(sample, labels, list(lines.values())), strict=True
+    ):
+        rows += _calibration_rows(calibrated, known, suffix)
+        curves += _reliability_points(calibrated, suffix, smallest)
     f1 = f1_at(thresholds, sample, [of.labels for of in known.sets])
     rows += _threshold_rows(thresholds, f1, known)
     rows += _coding_rows(sample, known)
@@ -88,17 +89,19 @@ def _label_rows(
             }
 
 
-def _calibration_rows(found: Calibration, known: Known, suffix: str) -> Iterator[dict[str, Any]]:
+def _calibration_rows(
+    calibrated: Calibration, known: Known, suffix: str
+) -> Iterator[dict[str, Any]]:
     share, real = (0.0, 1.0), (-np.inf, np.inf)
     with_interval = {
-        "brier": _bounded(found.brier, found.brier_error, share),
-        "calibration_slope": _bounded(found.slope, found.slope_error, real),
-        "calibration_intercept": _bounded(found.intercept, found.intercept_error, real),
+        "brier": _bounded(calibrated.brier, calibrated.brier_error, share),
+        "calibration_slope": _bounded(calibrated.slope, calibrated.slope_error, real),
+        "calibration_intercept": _bounded(calibrated.intercept, calibrated.intercept_error, real),
     }
     yield from _label_rows(known, {f"{k}{suffix}": v for k, v in with_interval.items()}, METHOD)
-    yield from _label_rows(known, {f"ece{suffix}": (found.ece,)}, BINNED)
-    measured = np.zeros(len(found.brier), bool)
-    measured[found.labels] = True
+    yield from _label_rows(known, {f"ece{suffix}": (calibrated.ece,)}, BINNED)
+    measured = np.zeros(len(calibrated.brier), bool)
+    measured[calibrated.labels] = True
     for of in (of for whole in known.sets for of in (whole, *whole.bands)):
         labels = of.labels & measured
         count = int(labels.sum())
@@ -106,14 +109,18 @@ def _calibration_rows(found: Calibration, known: Known, suffix: str) -> Iterator
             yield of.row | counted("labels_calibrated", count)
         if not count:
             continue
-        influence = found.influence[np.unique(known.groups[labels])].sum(0) / count
-        enough = np.isfinite(found.brier_error[labels]).any()  # of a label with enough patients
-        mean = Estimate(float(found.brier[labels].mean()), influence, "" if enough else TOO_FEW)
+        influence = calibrated.influence[np.unique(known.groups[labels])].sum(0) / count
+        enough = np.isfinite(
+            calibrated.brier_error[labels]
+        ).any()  # of a label with enough patients
+        mean = Estimate(
+            float(calibrated.brier[labels].mean()), influence, "" if enough else TOO_FEW
+        )
         yield of.row | valued(f"brier_macro{suffix}", interval(mean, known.patients))
         for name, values, method in (
-            ("ece", found.ece, f"median over labels, {BINNED}"),
-            ("calibration_slope", found.slope, "median over labels"),
-            ("calibration_intercept", found.intercept, "median over labels"),
+            ("ece", calibrated.ece, f"median over labels, {BINNED}"),
+            ("calibration_slope", calibrated.slope, "median over labels"),
+            ("calibration_intercept", calibrated.intercept, "median over labels"),
         ):
             defined = values[labels & ~np.isnan(values)]
             if len(defined):
@@ -150,8 +157,10 @@ def _coding_rows(sample: Sample, known: Known) -> Iterator[dict[str, Any]]:
         yield of.row | counted("admissions_without_label", without)
 
 
-def _reliability_points(found: Calibration, suffix: str, smallest: int) -> Iterator[dict[str, Any]]:
-    for point in found.reliability.points(smallest):
+def _reliability_points(
+    calibrated: Calibration, suffix: str, smallest: int
+) -> Iterator[dict[str, Any]]:
+    for point in calibrated.reliability.points(smallest):
         yield {
             "curve": f"reliability{suffix}",
             "x": point.predicted,

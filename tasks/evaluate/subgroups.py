@@ -47,7 +47,7 @@ class Gap:
     first: str
     second: str
     labels: int
-    found: Interval  # first minus second
+    apart: Interval  # first minus second
 
 
 def subgroup_rows(
@@ -60,23 +60,23 @@ def subgroup_rows(
     names, partitions = [], []
     for column in COLUMNS:
         groups = groups_of(known.admissions[column], column, known.patients, smallest)
-        found, codes = np.unique(groups.astype(str), return_inverse=True)
-        if len(found) > 1:
-            names.append((column, found.tolist()))
+        values, codes = np.unique(groups.astype(str), return_inverse=True)
+        if len(values) > 1:
+            names.append((column, values.tolist()))
             partitions.append(codes.astype(np.int64))
     fewest = max(smallest, FEWEST_PATIENTS)
     ranked = grouped_aurocs(sample, partitions, fewest)
     cases = _cases_of(known)
-    for (column, found), aurocs in zip(names, ranked, strict=True):
-        for group, name in enumerate(found):
+    for (column, values), aurocs in zip(names, ranked, strict=True):
+        for group, name in enumerate(values):
             base = _counts(variant, known, cases, aurocs.group == group)
             base["group"] = f"{column}={name}"
-            found_in = interval(aurocs.macro(group), known.patients)
-            yield base | valued("auroc_macro", found_in, _METHOD.format(METHOD, fewest))
+            macro = interval(aurocs.macro(group), known.patients)
+            yield base | valued("auroc_macro", macro, _METHOD.format(METHOD, fewest))
             defined = float(aurocs.shared(group, group).sum())
             yield base | counted("labels_defined", defined)
         base = _counts(variant, known, cases, np.ones(len(cases), bool)) | {"group": column}
-        yield from _gap_rows(base, largest_gaps(aurocs, found, known.patients))
+        yield from _gap_rows(base, largest_gaps(aurocs, values, known.patients))
 
 
 def groups_of(
@@ -114,15 +114,15 @@ def largest_gaps(aurocs: GroupedAurocs, names: list[str], patients: NDArray[np.i
     labels = [int(aurocs.shared(*pair).sum()) for pair in pairs]
     fewest = max(1.0, SHARE_OF_LABELS * max(labels, default=0))
     gaps = []
-    for (one, other), count in zip(pairs, labels, strict=True):
+    for (first, second), count in zip(pairs, labels, strict=True):
         if count < fewest:
             continue
-        found = difference(aurocs.macro(one, other), aurocs.macro(other, one), patients)
-        if found.value < 0:
-            one, other = other, one
-            found = replace(found, value=-found.value, low=-found.high, high=-found.low)
-        gaps.append(Gap(names[one], names[other], count, found))
-    return sorted(gaps, key=lambda gap: -gap.found.value)
+        apart = difference(aurocs.macro(first, second), aurocs.macro(second, first), patients)
+        if apart.value < 0:
+            first, second = second, first
+            apart = replace(apart, value=-apart.value, low=-apart.high, high=-apart.low)
+        gaps.append(Gap(names[first], names[second], count, apart))
+    return sorted(gaps, key=lambda gap: -gap.apart.value)
 
 
 def _gap_rows(base: dict[str, Any], gaps: list[Gap]) -> Iterator[dict[str, Any]]:
@@ -134,21 +134,21 @@ def _gap_rows(base: dict[str, Any], gaps: list[Gap]) -> Iterator[dict[str, Any]]
     chosen = f"chosen after looking at {len(gaps)} pairs" if len(gaps) > 1 else "the only pair"
     words = f"{top.first} minus {top.second}; {top.labels} label{'s' * (top.labels > 1)}; {chosen}"
     # unknown where nothing varies: no evidence
-    adjusted = holm(np.nan_to_num([gap.found.p_value for gap in gaps], nan=1.0).tolist())[0]
-    yield base | valued("auroc_macro_gap", top.found, f"{words}; {PAIRED_METHOD}")
+    adjusted = holm(np.nan_to_num([gap.apart.p_value for gap in gaps], nan=1.0).tolist())[0]
+    yield base | valued("auroc_macro_gap", top.apart, f"{words}; {PAIRED_METHOD}")
     for metric, value, how in (
         ("auroc_macro_gap_p", adjusted, "Holm over all pairs"),
-        ("auroc_macro_gap_p_unadjusted", top.found.p_value, "two-sided, unadjusted"),
+        ("auroc_macro_gap_p_unadjusted", top.apart.p_value, "two-sided, unadjusted"),
     ):
         yield base | counted(metric, value, f"{words}; {how}")
 
 
 def _cases_of(known: Known) -> NDArray[np.int64]:
     """How many observed labels each admission has; [admissions]."""
-    found = np.empty(len(known.cases), np.int64)
+    cases = np.empty(len(known.cases), np.int64)
     for rows in row_blocks(known.cases.shape):
-        found[rows] = np.count_nonzero(known.cases[rows] & known.observed[rows], axis=1)
-    return found
+        cases[rows] = np.count_nonzero(known.cases[rows] & known.observed[rows], axis=1)
+    return cases
 
 
 def _counts(

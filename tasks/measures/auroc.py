@@ -80,6 +80,12 @@ class LabelAurocs:
         """The mean over the defined labels, each counting as often as it has cases.
 
         The weights are of the sample too: a case of a label above the mean pulls it up.
+
+        >>> sample = Sample.of([[0, 0], [1, 2], [2, 1]], [[0, 0], [1, 1], [0, 1]])
+        >>> aurocs = label_aurocs(sample)
+        >>> macro, weighted = aurocs.macro().value, aurocs.weighted().value  # 1 and 2 cases
+        >>> macro, round(weighted, 4)  # (0.5 + 1) / 2, (0.5 + 2 * 1) / 3
+        (0.75, 0.8333)
         """
         defined = self.defined(groups)
         cases = self.cases[defined]
@@ -175,7 +181,7 @@ class _Tally:
     def add(self, ranked: Ranked, sample: Sample, clusters: Clusters) -> None:
         """Measure one label and add its influences to its group's."""
         column, admissions = self.columns[:, ranked.label], sample.admissions
-        rows = ranked.order[ranked.places]  # the admissions with the label
+        rows = ranked.order[ranked.positions]  # the admissions with the label
         sides = clusters.sides(rows, ranked.observed(admissions))
         column[3:5] = len(rows), len(ranked.order) - len(rows)
         column[5:] = sides.cases[0], sides.controls[0]

@@ -98,7 +98,13 @@ def cluster_bootstrap(sample: Sample, draws: int, seed: int = 0) -> Bootstrap:
 def label_draws(
     ranked: Ranked, patients: NDArray[np.int64], weights: Sequence[_Weights]
 ) -> NDArray[np.float64]:
-    """One label's AUROC in every draw; [draws], NaN where it has no case or no control."""
+    """One label's AUROC in every draw; [draws], NaN where it has no case or no control.
+
+    >>> [ranked] = ranked_labels(Sample.of([[1], [2], [3], [4]], [[0], [1], [0], [1]]))
+    >>> twice = np.float32([[1, 0], [1, 1], [1, 2], [1, 1]])  # all once; 3 twice and 1 never
+    >>> label_draws(ranked, np.arange(4), [twice])
+    array([0.75, 0.5 ])
+    """
     from scipy.sparse import csr_matrix
 
     first, last = ranked.ends

@@ -26,11 +26,11 @@ class Clusters:
         """
         group = np.zeros_like(patients) if group is None else group
         self.groups = int(group.max(initial=0)) + 1
-        found, self.cluster = np.unique(patients * self.groups + group, return_inverse=True)
-        self.group = found % self.groups  # [clusters]
+        clusters, self.cluster = np.unique(patients * self.groups + group, return_inverse=True)
+        self.group = clusters % self.groups  # [clusters]
         self.weights = weights
         self._observed: NDArray[np.bool_] | None = None
-        self._seen = _Seen.of(self, slice(None))
+        self._totals = _Totals.of(self, slice(None))
 
     def sides(self, rows: Ints, observed: NDArray[np.bool_] | None) -> Sides:
         """Split the clusters by a label.
@@ -39,24 +39,28 @@ class Clusters:
             rows: the admissions with the label.
             observed: [admissions], of which admissions it is known; None: of all. What follows
                 from it is kept for the next label, which may be observed alike.
+
+        >>> sides = Clusters(np.array([0, 0, 1, 2])).sides(np.array([0, 2]), None)  # of 0 and of 1
+        >>> sides.cases.tolist(), sides.controls.tolist(), sides.patients.tolist()  # 0 is on both
+        ([2], [2], [3])
         """
         if not _same(observed, self._observed):
             self._observed = observed
-            self._seen = _Seen.of(self, slice(None) if observed is None else observed)
+            self._totals = _Totals.of(self, slice(None) if observed is None else observed)
         with_case, counts = np.unique(self.cluster[rows], return_counts=True)
-        only = with_case[counts == self._seen.admissions[with_case]]
-        own = counts.astype(np.float64)
+        only = with_case[counts == self._totals.admissions[with_case]]
+        weight = counts.astype(np.float64)
         if self.weights is not None:
-            place = np.searchsorted(with_case, self.cluster[rows])
-            own = _sums(place, self.weights[rows], len(with_case))
+            index = np.searchsorted(with_case, self.cluster[rows])
+            weight = _sums(index, self.weights[rows], len(with_case))
         group = self.group[with_case]
         cases = np.bincount(group, minlength=self.groups)
-        controls = self._seen.patients - np.bincount(self.group[only], minlength=self.groups)
-        return Sides(cases, controls, with_case, group, own, only, self.group, self._seen)
+        controls = self._totals.patients - np.bincount(self.group[only], minlength=self.groups)
+        return Sides(cases, controls, with_case, group, weight, only, self.group, self._totals)
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Totals:
     """What is observed of some labels."""
 
     admissions: Ints  # [clusters] how many
@@ -66,7 +70,7 @@ class _Seen:
     squares: Floats  # [groups] of the weights' squares
 
     @classmethod
-    def of(cls, clusters: Clusters, observed: NDArray[np.bool_] | slice) -> _Seen:
+    def of(cls, clusters: Clusters, observed: NDArray[np.bool_] | slice) -> _Totals:
         cluster, group, groups = clusters.cluster[observed], clusters.group, clusters.groups
         admissions = np.bincount(cluster, minlength=len(group))
         weight = admissions.astype(np.float64)
@@ -85,15 +89,15 @@ class Sides:
     controls: Ints  # [groups] patients with a control
     _with_case: Ints  # the clusters with a case, rising
     _group: Ints  # [clusters with a case]
-    _own: Floats  # [clusters with a case] the weight of the cases
+    _weight: Floats  # [clusters with a case] of the cases
     _only: Ints  # the clusters whose every observed admission is a case
     _groups: Ints  # [clusters]
-    _seen: _Seen
+    _totals: _Totals
 
     @property
     def patients(self) -> Ints:
         """The patients with either; [groups]."""
-        return self._seen.patients
+        return self._totals.patients
 
     def effective(self) -> Floats:
         """The effective numbers of patients with a case and of those with a control; [2, groups].
@@ -101,12 +105,14 @@ class Sides:
         Kish's (Survey Sampling, 1965), (sum k)^2 / sum k^2 of their numbers of admissions k: fewer
         where some have most of them; 0 where there is none.
         """
-        own, size = self._own, len(self.cases)
-        total, squares = _sums(self._group, own, size), _sums(self._group, own * own, size)
+        weight, size = self._weight, len(self.cases)
+        total, squares = _sums(self._group, weight, size), _sums(self._group, weight**2, size)
         # what these clusters' controls leave of the squares of all that they have
-        left = _sums(self._group, own * (own - 2 * self._seen.weight[self._with_case]), size)
-        totals = np.array([total, self._seen.total - total])
-        below = np.array([squares, self._seen.squares + left])
+        left = _sums(
+            self._group, weight * (weight - 2 * self._totals.weight[self._with_case]), size
+        )
+        totals = np.array([total, self._totals.total - total])
+        below = np.array([squares, self._totals.squares + left])
         return np.divide(totals * totals, below, out=np.zeros_like(totals), where=below > 0)
 
     def rarer(self) -> Ints:
@@ -114,18 +120,18 @@ class Sides:
         by_cases = self.cases <= self.controls
         if by_cases.all():
             return self._with_case
-        with_control = (self._seen.admissions > 0) & ~by_cases[self._groups]
+        with_control = (self._totals.admissions > 0) & ~by_cases[self._groups]
         with_control[self._only] = False
         return np.concatenate(
             [self._with_case[by_cases[self._group]], np.flatnonzero(with_control)]
         )
 
 
-def _sums(place: Ints, values: Floats, places: int) -> Floats:
-    return np.bincount(place, values, minlength=places).astype(np.float64, copy=False)
+def _sums(index: Ints, values: Floats, size: int) -> Floats:
+    return np.bincount(index, values, minlength=size).astype(np.float64, copy=False)
 
 
-def _same(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)
+def _same(first: NDArray[np.bool_] | None, second: NDArray[np.bool_] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)

@@ -59,8 +59,14 @@ class Estimate:
         )
 
     def minus(self, other: Estimate) -> Estimate:
-        """The difference on the same admissions; what both find hard cancels."""
-        degrees = [one.degrees for one in (self, other) if one.degrees is not None]
+        """The difference on the same admissions; what both find hard cancels.
+
+        >>> influence = np.array([0.5, -0.5])
+        >>> apart = Estimate(0.75, influence).minus(Estimate(0.5, influence))
+        >>> apart.value, apart.influence.tolist()
+        (0.25, [0.0, 0.0])
+        """
+        degrees = [of.degrees for of in (self, other) if of.degrees is not None]
         return Estimate(
             self.value - other.value,
             self.influence - other.influence,
@@ -77,12 +83,12 @@ class Bearers:
     patient: NDArray[np.int64]  # [pairs]
 
     @classmethod
-    def of(cls, found: list[tuple[int, NDArray[np.int64]]]) -> Bearers:
+    def of(cls, pairs: list[tuple[int, NDArray[np.int64]]]) -> Bearers:
         """Join labels, each with its patients."""
-        labels = np.array([label for label, _ in found], np.int64)
-        sizes = np.array([len(patients) for _, patients in found], np.int64)
+        labels = np.array([label for label, _ in pairs], np.int64)
+        sizes = np.array([len(patients) for _, patients in pairs], np.int64)
         none = np.zeros(0, np.int64)
-        joined = np.concatenate([none, *(patients for _, patients in found)])
+        joined = np.concatenate([none, *(patients for _, patients in pairs)])
         return cls(np.repeat(labels, sizes), joined)
 
     def count(self, labels: NDArray[np.bool_]) -> int:

@@ -158,7 +158,7 @@ class _Cells:
         edges = np.concatenate(([0], ranked.ends.T.ravel(), [len(ranked.order)]))
         level = np.zeros(admissions, np.int64)
         level[ranked.order] = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
-        case = ranked.order[ranked.places]
+        case = ranked.order[ranked.positions]
         return cls(level, len(edges) - 1, case, ranked.observed(admissions))
 
     def rank(
@@ -170,10 +170,10 @@ class _Cells:
         enough = np.minimum(sides.cases, sides.controls) >= fewest
         if self.observed is not None:  # the unobserved are a group of their own, of no cases
             group = np.where(self.observed, group, groups)
-        place = self.level * width + group  # in tables of [levels, groups]
+        cell = self.level * width + group  # of tables of [levels, groups]
         size = self.levels * width
-        of_all = np.bincount(place, minlength=size).reshape(-1, width)
-        of_cases = np.bincount(place[self.case], minlength=size).reshape(-1, width)
+        of_all = np.bincount(cell, minlength=size).reshape(-1, width)
+        of_cases = np.bincount(cell[self.case], minlength=size).reshape(-1, width)
         # shares, ties half; by level, of the groups that count
         counts = np.append(enough, False)
         at, below = of_cases[:, counts], (of_all - of_cases)[:, counts]
@@ -185,7 +185,7 @@ class _Cells:
         table = np.zeros((2, self.levels, width))
         table[0][:, counts] = (above - value) * control_spread / n_controls
         table[1][:, counts] = (below - value) * case_spread / n_cases
-        table[0].take(place, out=added, mode="clip")  # in bounds, and so unbuffered
-        added[self.case] = table[1].take(place[self.case])
+        table[0].take(cell, out=added, mode="clip")  # in bounds, and so unbuffered
+        added[self.case] = table[1].take(cell[self.case])
         auroc[enough] = value
         return auroc

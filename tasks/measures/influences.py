@@ -23,6 +23,13 @@ def influences(
 
     Args:
         sides: the patients who have the label, and those who lack it.
+
+    >>> from tasks.measures.clusters import Clusters
+    >>> from tasks.measures.ranks import Sample, ranked_labels
+    >>> [ranked] = ranked_labels(Sample.of([[1], [2], [3], [4]], [[0], [1], [0], [1]]))
+    >>> sides = Clusters(np.arange(4)).sides(np.array([1, 3]), None)
+    >>> influences(ranked, ranked.ranks(), sides, None).round(4)  # (1 - 0.75) / 2 * sqrt(2)
+    array([ 0.1768, -0.1768, -0.1768,  0.1768])
     """
     first, last = ranked.ends
     above = 1.0 - np.concatenate(([0.0], np.cumsum(ranks.cases))) / ranks.all_cases
@@ -33,10 +40,11 @@ def influences(
     sizes[0::2] = np.concatenate((first, [len(ranked.order)])) - np.concatenate(([0], last))
     sizes[1::2] = last - first
     of_cases, of_controls = hidden_spread(sides.effective())[:, 0].tolist()
-    found = np.repeat((levels - ranks.auroc) * of_controls / ranks.controls, sizes)
-    own = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(ranked.places, last), prepend=0))
-    found[ranked.places] = (ranks.shares[own] - ranks.auroc) * of_cases / ranks.all_cases
-    return found if weights is None else found * weights[ranked.order]
+    influence = np.repeat((levels - ranks.auroc) * of_controls / ranks.controls, sizes)
+    cases = np.diff(np.searchsorted(ranked.positions, last), prepend=0)  # of each score
+    shares = np.repeat(ranks.shares, cases)
+    influence[ranked.positions] = (shares - ranks.auroc) * of_cases / ranks.all_cases
+    return influence if weights is None else influence * weights[ranked.order]
 
 
 def hidden_spread(patients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,6 +52,9 @@ def hidden_spread(patients: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Args:
         patients: the effective number, where some have more admissions than others.
+
+    >>> hidden_spread(np.array([1.0, 2.0, 5.0])).round(4)  # 1, sqrt(2), sqrt(5 / 4)
+    array([1.    , 1.4142, 1.118 ])
     """
     several = patients > 1 + 1e-9
     return np.sqrt(np.where(several, patients, 1.0) / np.where(several, patients - 1, 1.0))
@@ -59,5 +70,9 @@ def lone_cells(
 
 
 def standard_error(by_patient: NDArray[np.float64], patients: int) -> float:
-    """Of an estimate whose influences add up to these within patients, of whom so many count."""
+    """Of an estimate whose influences add up to these within patients, of whom so many count.
+
+    >>> round(standard_error(np.array([0.03, -0.01, -0.02]), 3), 4)  # sqrt(3 / 2 * 0.0014)
+    0.0458
+    """
     return float(np.sqrt(patients / (patients - 1) * (by_patient @ by_patient)))

@@ -46,24 +46,33 @@ class Line:
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-logits)), made in one new array."""
-    found = np.negative(logits)
+    """1 / (1 + exp(-logits)), made in one new array.
+
+    >>> sigmoid(np.array([0.0, np.log(3)]))
+    array([0.5 , 0.75])
+    """
+    chances = np.negative(logits)
     with np.errstate(over="ignore"):
-        np.exp(found, out=found)
-    found += 1.0
-    return np.reciprocal(found, out=found)
+        np.exp(chances, out=chances)
+    chances += 1.0
+    return np.reciprocal(chances, out=chances)
 
 
 def binned(scores: Floats) -> tuple[Floats, Floats]:
-    """Gather one label's scores in BINS bins of equal width: mean score, and how many; [BINS]."""
+    """Gather one label's scores in BINS bins of equal width: mean score, and how many; [BINS].
+
+    >>> means, counts = binned(np.array([0.0, 0.0, 1.0]))
+    >>> means[[0, -1]], counts[[0, -1]]
+    (array([0., 1.]), array([2., 1.]))
+    """
     low, high = float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))
     if not high > low:
         count = np.zeros(BINS)
         count[0] = len(scores)
         return np.full(BINS, low if len(scores) else 0.0), count
-    place = ((scores - low) * ((BINS - 1e-6) / (high - low))).astype(np.int64)
-    count = np.bincount(place, minlength=BINS).astype(np.float64)
-    total = np.bincount(place, scores, minlength=BINS)
+    index = ((scores - low) * ((BINS - 1e-6) / (high - low))).astype(np.int64)
+    count = np.bincount(index, minlength=BINS).astype(np.float64)
+    total = np.bincount(index, scores, minlength=BINS)
     return np.where(count > 0, total / np.maximum(count, 1), low), count
 
 
@@ -72,6 +81,9 @@ def overlaps(scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> bool:
 
     Args:
         scores, cases: [observed].
+
+    >>> overlaps(np.array([0, 1, 2, 3]), np.array([False, True, False, True]))
+    True
     """
     with_label, without = scores[cases], scores[~cases]
     if not len(with_label) or not len(without):
@@ -80,7 +92,12 @@ def overlaps(scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> bool:
 
 
 def fit_line(cells: Cells, start: Line | None = None) -> Line:
-    """Maximize the likelihood of slope and intercept, label by label."""
+    """Maximize the likelihood of slope and intercept, label by label.
+
+    >>> scores, cases = np.repeat([1.0, -1.0], 4), np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
+    >>> fit_line(of_label(scores, cases)).slope.round(4)  # log(3)
+    array([1.0986])
+    """
     parts = [
         _fit_line(
             cells.part(slice(first, first + _AT_ONCE)),
@@ -95,7 +112,11 @@ def fit_line(cells: Cells, start: Line | None = None) -> Line:
 
 
 def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
-    """Maximize the likelihood of the intercept, the score's slope being held at 1; [labels]."""
+    """Maximize the likelihood of the intercept, the score's slope being held at 1; [labels].
+
+    >>> fit_offset(of_label(np.zeros(4), np.array([1, 0, 0, 0], bool))).round(4)  # -log(3)
+    array([-1.0986])
+    """
     parts = [
         _fit_offset(
             cells.part(slice(first, first + _AT_ONCE)),
@@ -114,6 +135,10 @@ def refined_slope(
     Args:
         scores, cases: [observed].
         start: slope and intercept, as the bins have them; where it is not near, all begins anew.
+
+    >>> scores, cases = np.repeat([1.0, -1.0], 4), np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
+    >>> round(refined_slope(scores, cases, (1.0985, 0.0))[0], 4)  # log(3)
+    1.0986
     """
     slope, intercept = start
     of_slope = slope_influence(scores, cases, start) if np.isfinite(slope) else scores
@@ -127,7 +152,11 @@ def refined_slope(
 
 
 def refined_offset(scores: Floats, cases: NDArray[np.bool_], start: float) -> tuple[float, Floats]:
-    """One label's intercept of `fit_offset`, and its influence; see `refined_slope`."""
+    """One label's intercept of `fit_offset`, and its influence; see `refined_slope`.
+
+    >>> round(refined_offset(np.zeros(4), np.array([1, 0, 0, 0], bool), -1.0985)[0], 4)  # -log(3)
+    -1.0986
+    """
     influence = offset_influence(scores, cases, start) if np.isfinite(start) else scores
     step = float(influence.sum())
     if abs(step) <= _NEAR:
@@ -147,6 +176,10 @@ def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float,
 
     The score equations' sandwich: H^-1 x (y - p), H being the information. NaN where that is zero:
     saturated scores tell nothing.
+
+    >>> scores, cases = np.repeat([1.0, -1.0], 4), np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
+    >>> slope_influence(scores, cases, (np.log(3), 0.0)).round(4)[:4]  # 0.25 / 1.5 and -0.75 / 1.5
+    array([ 0.1667,  0.1667,  0.1667, -0.5   ])
     """
     chance = sigmoid(line[0] * scores + line[1])
     middle = scores - scores.mean()
@@ -163,13 +196,18 @@ def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float,
 
 
 def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
-    """What each admission adds to the intercept of one label's `fit_offset`; [observed]."""
+    """What each admission adds to the intercept of one label's `fit_offset`; [observed].
+
+    >>> cases = np.array([1, 0, 0, 0], bool)
+    >>> offset_influence(np.zeros(4), cases, -np.log(3)).round(4)  # 0.75 / 0.75, -0.25 / 0.75
+    array([ 1.    , -0.3333, -0.3333, -0.3333])
+    """
     chance = sigmoid(scores + intercept)
     information = float(chance.sum() - chance @ chance)
     if not information > 0:
         return np.full(len(scores), np.nan)
-    found: Floats = (cases - chance) / information
-    return found
+    influence: Floats = (cases - chance) / information
+    return influence
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # what has no maximum turns NaN
@@ -183,7 +221,7 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         given = np.stack([start.intercept + start.slope * mean, start.slope * spread])
         begin = np.where(known, given, begin)
 
-    def look(at: Floats) -> tuple[Floats, Floats]:
+    def slope(at: Floats) -> tuple[Floats, Floats]:
         chance = sigmoid(at[1][:, None] * score + at[0][:, None])
         weighted = chance if cells.counts is None else chance * cells.counts
         gradient = target - np.stack([weighted.sum(1), _dot(weighted, score)])
@@ -195,8 +233,8 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         )
         return gradient, step / (h00 * h11 - np.square(h01))
 
-    intercept, slope = climb(begin, look)
-    return Line(slope / spread, intercept - slope / spread * mean)
+    intercept, steepness = climb(begin, slope)
+    return Line(steepness / spread, intercept - steepness / spread * mean)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")

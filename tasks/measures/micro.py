@@ -25,7 +25,12 @@ def micro(sample: Sample) -> Estimate:
 def micro_with_ranks(
     sample: Sample, labels: NDArray[np.int64] | slice = slice(None)
 ) -> tuple[Estimate, CaseRanks]:
-    """The micro AUROC of these labels, and the ranks from which other pooled measures follow."""
+    """The micro AUROC of these labels, and the ranks from which other pooled measures follow.
+
+    >>> sample = Sample.of([[0.9, 0.2], [0.3, 0.1]], [[1, 0], [0, 1]])
+    >>> micro_with_ranks(sample)[1].average_precision  # (1 / 1 + 2 / 4) / 2
+    0.75
+    """
     pool = pooled(sample, labels)
     ranks = pool.ranks
     if not ranks.defined:

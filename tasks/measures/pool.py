@@ -70,10 +70,10 @@ def pooled(sample: Sample, labels: NDArray[np.int64] | slice = slice(None)) -> P
     control_shares = np.zeros(len(scores))
     n_controls = np.zeros(len(scores), np.int64)
 
-    def work(mine: list[slice]) -> NDArray[np.float64]:
+    def work(part: list[slice]) -> NDArray[np.float64]:
         """Weigh the controls of some blocks in each gap and tie, and sum their shares above."""
         sizes = np.zeros(len(share_above))
-        for rows in mine:
+        for rows in part:
             control = observed[rows, labels] & ~cases[rows, labels]
             levels = gaps.levels(scores[rows, labels].ravel())
             np.copyto(levels, len(share_above) - 1, where=~control.ravel())

@@ -56,9 +56,9 @@ def class_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     exact = logits.astype(np.float64)
     exact -= exact.max(axis=1, keepdims=True)  # so that a constant added changes no bit of them
     scores = np.empty_like(exact)
-    for each in range(exact.shape[1]):
-        others = np.delete(exact, each, axis=1)
-        scores[:, each] = exact[:, each] - np.logaddexp.reduce(others, axis=1)
+    for label in range(exact.shape[1]):
+        others = np.delete(exact, label, axis=1)
+        scores[:, label] = exact[:, label] - np.logaddexp.reduce(others, axis=1)
     return scores
 
 
@@ -67,7 +67,13 @@ def macro_auroc(
     positives: NDArray[np.bool_],
     observed: NDArray[np.bool_],
 ) -> float:
-    """Return the mean of `auroc_by_label` over the defined labels; NaN where none is defined."""
+    """Return the mean of `auroc_by_label` over the defined labels; NaN where none is defined.
+
+    >>> scores = np.array([[0.1, 1], [0.4, 2], [0.4, 3], [0.9, 4]])
+    >>> positives = np.array([[False, False], [True, False], [False, True], [True, True]])
+    >>> macro_auroc(scores, positives, np.ones_like(positives))  # of 0.875 and 1
+    0.9375
+    """
     by_label = auroc_by_label(scores, positives, observed)
     defined = by_label[~np.isnan(by_label)]
     return float(defined.mean()) if len(defined) else float("nan")
@@ -79,16 +85,16 @@ def _block_aurocs(
     """Sort the controls of every label, and look where its cases fall among them; [labels]."""
     auroc = np.full(scores.shape[1], np.nan)
     column = scores.T.copy()
-    case, seen = np.ascontiguousarray(positives.T), np.ascontiguousarray(observed.T)
-    case = case & seen
-    label, place = np.nonzero(case)
-    found = np.split(column[label, place], np.cumsum(np.count_nonzero(case, axis=1))[:-1])
-    column[case | ~seen] = np.inf  # sorted behind every control
+    known = np.ascontiguousarray(observed.T)
+    is_case = np.ascontiguousarray(positives.T) & known
+    n_cases = np.count_nonzero(is_case, axis=1)
+    n_controls = np.count_nonzero(known, axis=1) - n_cases
+    cases_of = np.split(column[np.nonzero(is_case)], np.cumsum(n_cases)[:-1])
+    column[is_case | ~known] = np.inf  # sorted behind every control
     column.sort(axis=1)
-    controls = np.count_nonzero(seen, axis=1) - np.count_nonzero(case, axis=1)
-    for index, (ranked, own) in enumerate(zip(column, found, strict=True)):
-        if len(own) and controls[index]:
-            ranked, own = ranked[: controls[index]], np.sort(own)
-            twice = np.searchsorted(ranked, own).sum() + np.searchsorted(ranked, own, "right").sum()
-            auroc[index] = twice / 2 / len(own) / controls[index]
+    for label, (ranked, cases) in enumerate(zip(column, cases_of, strict=True)):
+        if len(cases) and n_controls[label]:
+            controls, cases = ranked[: n_controls[label]], np.sort(cases)
+            twice = np.searchsorted(controls, cases) + np.searchsorted(controls, cases, "right")
+            auroc[label] = twice.sum() / 2 / len(cases) / len(controls)
     return auroc

@@ -77,27 +77,27 @@ class Ranked:
     case: NDArray[np.bool_]  # [observed]
 
     @cached_property
-    def places(self) -> NDArray[np.int64]:
+    def positions(self) -> NDArray[np.int64]:
         """Where the cases stand in the order; [cases]."""
         return np.flatnonzero(self.case)
 
     @cached_property
     def ends(self) -> NDArray[np.int64]:
         """Where each run of equal scores that holds a case begins and ends; [2, runs]."""
-        places, score = self.places, self.score
+        positions, score = self.positions, self.score
         if not (score[1:] == score[:-1]).any():
-            return np.stack([places, places + 1])
-        own = score[places]
-        own = own[np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1])))]
-        return np.stack([np.searchsorted(score, own), np.searchsorted(score, own, "right")])
+            return np.stack([positions, positions + 1])
+        cases = score[positions]
+        cases = cases[np.flatnonzero(np.concatenate(([True], cases[1:] != cases[:-1])))]
+        return np.stack([np.searchsorted(score, cases), np.searchsorted(score, cases, "right")])
 
     def observed(self, admissions: int) -> NDArray[np.bool_] | None:
         """Which of so many admissions are observed; None: all."""
         if len(self.order) == admissions:
             return None
-        found = np.zeros(admissions, bool)
-        found[self.order] = True
-        return found
+        observed = np.zeros(admissions, bool)
+        observed[self.order] = True
+        return observed
 
     def ranks(self, weights: NDArray[np.float64] | None = None) -> CaseRanks:
         """Count what stands at and below each distinct score of a case.
@@ -107,10 +107,10 @@ class Ranked:
         """
         first, last = self.ends
         if weights is None:
-            before, within = np.searchsorted(self.places, first), np.searchsorted(self.places, last)
+            before, within = np.searchsorted(self.positions, self.ends)
             cases = within - before
             below, upto = first - before, last - within
-            controls = float(len(self.case) - len(self.places))
+            controls = float(len(self.case) - len(self.positions))
         else:
             weight = weights[self.order]
             total = np.concatenate(([0.0], np.cumsum(np.where(self.case, weight, 0.0))))
@@ -159,7 +159,11 @@ def sortable(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
 
 
 def ascending(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The order of one-dimensional keys from the lowest up, as argsort gives it; stable."""
+    """The order of one-dimensional keys from the lowest up, as argsort gives it; stable.
+
+    >>> ascending(sortable(np.float32([3, -1, 2]))).tolist()
+    [1, 2, 0]
+    """
     return _ascending_rows(keys[None])[0]
 
 

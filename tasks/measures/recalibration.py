@@ -33,7 +33,11 @@ class Recalibration:
 
 
 def unchanged(labels: int) -> Recalibration:
-    """The recalibration that leaves every logit as it was predicted."""
+    """The recalibration that leaves every logit as it was predicted.
+
+    >>> unchanged(2).slope
+    array([1., 1.])
+    """
     return Recalibration(np.ones(labels), np.zeros(labels), np.zeros(labels, bool))
 
 

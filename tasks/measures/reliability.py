@@ -48,10 +48,10 @@ class Reliability:
         near = np.clip(logits, -_EDGE, _EDGE)
         near += _EDGE
         near *= _STEPS
-        place = np.rint(near, out=near).astype(np.int64)
-        self.cells += np.bincount(place, minlength=_WIDTH)
-        self.predicted += np.bincount(place, chances, minlength=_WIDTH)
-        self.cases += np.bincount(place[cases], minlength=_WIDTH)
+        index = np.rint(near, out=near).astype(np.int64)
+        self.cells += np.bincount(index, minlength=_WIDTH)
+        self.predicted += np.bincount(index, chances, minlength=_WIDTH)
+        self.cases += np.bincount(index[cases], minlength=_WIDTH)
 
     def plus(self, other: Reliability) -> Reliability:
         return Reliability(
@@ -62,6 +62,11 @@ class Reliability:
         """At most POINTS bins of about equal mass, each of at least `smallest` cells.
 
         Equal logits, and those within a 512th of each other, stay in one bin.
+
+        >>> curve = Reliability()
+        >>> curve.add(np.zeros(40), np.full(40, 0.5), np.arange(40) < 10)
+        >>> [(point.predicted, point.observed) for point in curve.points()]
+        [(0.5, 0.25)]
         """
         upto = np.cumsum(self.cells)
         total = int(upto[-1]) if len(upto) else 0
@@ -72,9 +77,9 @@ class Reliability:
         ends = np.searchsorted(upto, np.arange(1, bins + 1) * total / bins - 1e-9)
         kept = [-1]
         for end in np.unique(ends):
-            held = upto[end] - (upto[kept[-1]] if kept[-1] >= 0 else 0)
+            cells = upto[end] - (upto[kept[-1]] if kept[-1] >= 0 else 0)
             left = total - upto[end]
-            if held >= smallest and (left >= smallest or left == 0):
+            if cells >= smallest and (left >= smallest or left == 0):
                 kept.append(int(end))
         kept[-1] = len(upto) - 1
         return [self._point(slice(before + 1, end + 1)) for before, end in pairwise(kept)]

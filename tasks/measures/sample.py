@@ -91,7 +91,12 @@ class Sample:
 
 
 def positives_of(cases: NDArray[np.bool_], observed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The observed cases of each label, [labels]; through blocks of rows."""
+    """The observed cases of each label, [labels]; through blocks of rows.
+
+    >>> cases = np.array([[True, True], [True, False]])
+    >>> positives_of(cases, np.array([[True, True], [False, True]]))
+    array([1, 1])
+    """
     total = np.zeros(cases.shape[1], np.int64)
     for rows in row_blocks(cases.shape):
         total += np.count_nonzero(cases[rows] & observed[rows], axis=0)

@@ -56,28 +56,10 @@ _Term = tuple[float, float]  # a variance, and its degrees of freedom
 
 
 @dataclass(frozen=True)
-class Seeded:
-    """A value over seeds with its 95% interval, and how both were found."""
+class Seeded(Interval):
+    """A value over seeds with its 95% interval."""
 
-    found: Interval
-    method: str
-
-    @property
-    def value(self) -> float:
-        return self.found.value
-
-    @property
-    def low(self) -> float:
-        return self.found.low
-
-    @property
-    def high(self) -> float:
-        return self.found.high
-
-    @property
-    def p_value(self) -> float:
-        """Of zero; NaN where the value is no difference."""
-        return self.found.p_value
+    method: str = ""  # how both were made
 
 
 @dataclass(frozen=True)
@@ -99,10 +81,10 @@ class Trained:
         """The estimates and their influences, averaged over seeds."""
         return replace(
             self.estimates[0],  # of the same labels and patients, hence of the same degrees
-            value=float(np.mean([one.value for one in self.estimates])),
-            influence=np.mean([one.influence for one in self.estimates], axis=0),
-            reason=next((one.reason for one in self.estimates if one.reason), ""),
-            expected=float(np.mean([one.expected for one in self.estimates])),
+            value=float(np.mean([of_seed.value for of_seed in self.estimates])),
+            influence=np.mean([of_seed.influence for of_seed in self.estimates], axis=0),
+            reason=next(filter(None, (of_seed.reason for of_seed in self.estimates)), ""),
+            expected=float(np.mean([of_seed.expected for of_seed in self.estimates])),
         )
 
     @property
@@ -110,7 +92,7 @@ class Trained:
         """The standard deviation of the seeds' values; NaN for one seed, 0 if deterministic."""
         if self.deterministic:
             return 0.0
-        values = [one.value for one in self.estimates]
+        values = [of_seed.value for of_seed in self.estimates]
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
     @property
@@ -131,39 +113,45 @@ def over_seeds(model: Trained, patients: NDArray[np.int64]) -> Seeded:
 
     Args:
         patients: [admissions], whose admission it is, as 0, 1, 2, ...
+
+    >>> seeds = tuple(Estimate(value, np.zeros(20)) for value in (0.7, 0.8))
+    >>> mean = over_seeds(Trained(seeds), np.arange(20))
+    >>> mean.value, mean.degrees  # nothing but the two seeds varies
+    (0.75, 1.0)
     """
     words = ONE_CHECKPOINT if model.one_checkpoint else _in_words(model)
     if model.seeds == 1:  # nothing but patients varies: the interval that a run's report gives
-        return _told(interval(model.estimates[0], patients), f"{words}; {METHOD}")
-    mean, own = model.mean, _seed_terms(model)
-    patients_term, reason = _patient_term(mean, patients)
-    found = interval_of(
-        mean.value,
-        *_summed([patients_term, *own]),
-        reason=reason,
-        further=_summed([with_expected(*patients_term, mean.expected), *own])
-        if mean.expected
-        else None,
-    )
-    return _told(found, f"{words}; {METHOD}; {T_METHOD}")
+        return _seeded(interval(model.estimates[0], patients), f"{words}; {METHOD}")
+    mean, of_seeds = model.mean, _seed_terms(model)
+    of_patients, reason = _patient_term(mean, patients)
+    further = None
+    if mean.expected:
+        further = _summed([with_expected(*of_patients, mean.expected), *of_seeds])
+    spread = _summed([of_patients, *of_seeds])
+    ends = interval_of(mean.value, *spread, reason=reason, further=further)
+    return _seeded(ends, f"{words}; {METHOD}; {T_METHOD}")
 
 
 def difference_over_seeds(first: Trained, second: Trained, patients: NDArray[np.int64]) -> Seeded:
     """First minus second on the same admissions, with the two-sided p-value of no difference.
 
     A model compared with itself gives 0, from 0 to 0, and p = 1.
+
+    >>> model = Trained(tuple(Estimate(value, np.zeros(20)) for value in (0.7, 0.8)))
+    >>> difference_over_seeds(model, model, np.arange(20)).p_value
+    1.0
     """
     ours, theirs = first.mean, second.mean
     method = f"{_in_words(first)} against {_in_words(second)}; {PAIRED_METHOD}"
     if first.one_checkpoint or second.one_checkpoint:
         method = f"{ONE_CHECKPOINT}; {method}"
     if first.equals(second) or first.seeds == second.seeds == 1:
-        return _told(difference(ours, theirs, patients), method)
+        return _seeded(difference(ours, theirs, patients), method)
     apart = ours.minus(theirs)
-    patients_term, reason = _patient_term(apart, patients)
-    spread = _summed([patients_term, *_seed_terms(first), *_seed_terms(second)])
-    found = interval_of(apart.value, *spread, (-1.0, 1.0), reason)
-    return _told(tested(found, spread.error), f"{method}; {T_METHOD}")
+    of_patients, reason = _patient_term(apart, patients)
+    spread = _summed([of_patients, *_seed_terms(first), *_seed_terms(second)])
+    ends = interval_of(apart.value, *spread, (-1.0, 1.0), reason)
+    return _seeded(tested(ends, spread.error), f"{method}; {T_METHOD}")
 
 
 def _in_words(model: Trained) -> str:
@@ -172,8 +160,9 @@ def _in_words(model: Trained) -> str:
     return "1 seed" if model.seeds == 1 else f"mean of {model.seeds} seeds"
 
 
-def _told(found: Interval, method: str) -> Seeded:
-    return Seeded(found, f"interval withheld: {found.reason}" if found.reason else method)
+def _seeded(ends: Interval, method: str) -> Seeded:
+    withheld = f"interval withheld: {ends.reason}" if ends.reason else ""
+    return Seeded(**vars(ends), method=withheld or method)
 
 
 def _patient_term(estimate: Estimate, patients: NDArray[np.int64]) -> tuple[_Term, str]:

@@ -52,6 +52,10 @@ def lone_influence(
         rarer: [labels], how many patients have the label, or lack it if those are fewer.
         label, row, share: [cells], the lone patients' cells: which label, which admission, and what
             share of the patient's admissions it is.
+
+    >>> aurocs, weights, rarer = np.array([0.75, 0.5]), np.array([0.5, 0.5]), np.array([1, 5])
+    >>> lone_influence(aurocs, weights, rarer, np.array([0]), np.array([2]), np.ones(1), 3)
+    array([0.   , 0.   , 0.125])
     """
     several = (weight > 0) & (rarer > 1)
     inside = weight[label] > 0
@@ -124,6 +128,9 @@ def reason_to_withhold(patients: int, rarer: ArrayLike) -> str:
     Args:
         patients: on how many it rests, each counted once.
         rarer: on how many each label rests; [labels].
+
+    >>> reason_to_withhold(10, [1, 1]), reason_to_withhold(10, [1, 9])
+    ('no label rests on more than one patient', '')
     """
     if patients < FEWEST_PATIENTS:
         return TOO_FEW

@@ -24,9 +24,9 @@ class Axis:
     high: float
     log: bool = False
     zero: bool = False  # a logarithmic axis with 0 at its low end, off the scale
-    names: tuple[str, ...] = ()  # of the places 0, 1, 2, ... on an axis of categories
+    names: tuple[str, ...] = ()  # of the categories at 0, 1, 2, ...
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """Where the value lies between the ends, 0 to 1; outside of them, at the nearer one."""
         if self.log and value <= 0:
             return 0.0
@@ -39,7 +39,7 @@ class Axis:
     def ticks(self) -> list[float]:
         """Round values inside the axis: 1, 2 or 5 times a power of ten; powers alone if many."""
         if self.names:
-            return [float(place) for place in range(len(self.names))]
+            return [float(index) for index in range(len(self.names))]
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             wide = self.high / self.low >= 200
@@ -63,10 +63,10 @@ class Axis:
 
 def finite(values: Iterable[float]) -> list[float]:
     """Those of the values that are numbers. Raises NothingToDraw where none is."""
-    found = [value for value in values if drawable(value)]
-    if not found:
+    numbers = [value for value in values if drawable(value)]
+    if not numbers:
         raise NothingToDraw("none of its values is a finite number")
-    return found
+    return numbers
 
 
 def drawable(value: float) -> bool:

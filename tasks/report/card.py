@@ -43,7 +43,7 @@ PARTS = (  # of the card: a template each, and its heading
 
 def write_card(out: Path, story: Story) -> None:
     """Write `model-card.md` and `tripod-ai.md`."""
-    about, templates = CardFacts(story), environment()
+    about = CardFacts(story)
     view = attempt("what is read", partial(view_words, about.setting("ingest.view")))
     facts = {
         "about": about,
@@ -55,8 +55,8 @@ def write_card(out: Path, story: Story) -> None:
     front = "" if isinstance(head, Missing) else f"---\n{head}\n---\n\n"
     sections = written("card", PARTS, facts, ("md",))["md"]
     card = front + "\n\n".join(section.text for section in sections)
-    items = checklist(templates, facts)
-    tripod = templates.get_template("tripod-ai.md").render(facts | {"items": items})
+    items = checklist(facts)
+    tripod = environment().get_template("tripod-ai.md").render(facts | {"items": items})
     for name, text in (("model-card.md", card), ("tripod-ai.md", tripod)):
         (out / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 

@@ -125,8 +125,8 @@ class CardFacts:
 
     def count(self, kind: str, name: str) -> Any:
         """A count of the first artifact of a kind; None where its manifest has none."""
-        counts = (origin.counts for origin in self.origins(kind))
-        return next((found[name] for found in counts if name in found), None)
+        every = (origin.counts for origin in self.origins(kind))
+        return next((counts[name] for counts in every if name in counts), None)
 
     @cached_property
     def corpus(self) -> Mapping[str, Any] | None:

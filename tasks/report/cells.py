@@ -61,8 +61,8 @@ class Cells:
     counts: dict[Cell, int] = field(default_factory=dict)
     sums: list[tuple[Cell, ...]] = field(default_factory=list)  # a total, then its parts
     roomy: list[bool] = field(default_factory=list)  # whether a sum tells too little to matter
-    unprinted: set[Cell] = field(default_factory=set)  # for which there is a place, but no number
-    rests: set[Cell] = field(default_factory=set)  # for which there is no place
+    unprinted: set[Cell] = field(default_factory=set)  # for which pages print "withheld"
+    rests: set[Cell] = field(default_factory=set)  # which no page prints
     same: dict[Cell, Cell] = field(default_factory=dict)
     totals: dict[frozenset[Cell], Cell] = field(default_factory=dict)  # parts -> their exact sum
 
@@ -77,7 +77,7 @@ class Cells:
         self.same[cell] = self.same.get(other, other)
 
     def sum(self, total: Cell, parts: Iterable[Cell]) -> None:
-        """The total is the sum of the parts and of a rest that stands nowhere, if there is one."""
+        """The total is the sum of the parts and, if they are less, a rest that no page prints."""
         total = self.same.get(total, total)
         parts = [self.same.get(part, part) for part in parts]
         if (other := self.totals.get(frozenset(parts), total)) != total:
@@ -114,18 +114,18 @@ class Cells:
                 self.unprinted.add(cell)
             for other in near:
                 if not self.unprinted.issuperset((cell, other)):
-                    larger, smaller = sorted((cell, other), key=lambda one: -self.counts[one])
+                    larger, smaller = sorted((cell, other), key=lambda name: -self.counts[name])
                     self.sum(larger, [smaller])
 
     def printed(self) -> Printed:
         """Choose what is printed, what as "fewer than `smallest`", and what not at all."""
-        found = _Hiding(self)
-        small = found.small & found.hidden
-        told: dict[Cell, _Range] = dict.fromkeys(found.hidden, (self.smallest, math.inf))
-        told |= dict.fromkeys(small, (1, self.smallest - 1))
+        hiding = _Hiding(self)
+        small = hiding.small & hiding.hidden
+        ranges: dict[Cell, _Range] = dict.fromkeys(hiding.hidden, (self.smallest, math.inf))
+        ranges |= dict.fromkeys(small, (1, self.smallest - 1))
         # where this is too much to tell, all that is tied together is withheld alike
-        small -= found.tied_to(found.exposed(told))
-        withheld = frozenset((found.hidden | self.unprinted) - small)
+        small -= hiding.tied_to(hiding.exposed(ranges))
+        withheld = frozenset((hiding.hidden | self.unprinted) - small)
         return Printed(self.counts, frozenset(small), withheld, self.smallest, self.same)
 
 
@@ -135,11 +135,13 @@ class _Hiding:
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
         self.smallest = smallest = cells.smallest
-        self.sums = [one for one, roomy in zip(cells.sums, cells.roomy, strict=True) if not roomy]
+        self.sums = [
+            terms for terms, roomy in zip(cells.sums, cells.roomy, strict=True) if not roomy
+        ]
         self.sums_of: dict[Cell, list[tuple[Cell, ...]]] = {}
-        for one in self.sums:
-            for cell in one:
-                self.sums_of.setdefault(cell, []).append(one)
+        for terms in self.sums:
+            for cell in terms:
+                self.sums_of.setdefault(cell, []).append(terms)
         # not only the printed ones: what is left between two counts may be one patient
         self.small = {cell for cell, count in cells.counts.items() if 0 < count < smallest}
         self.unseen = cells.unprinted | cells.rests
@@ -148,39 +150,40 @@ class _Hiding:
         while more := self._beside(self.exposed(dict.fromkeys(self.hidden, (1, math.inf)))):
             self.hidden |= more
 
-    def exposed(self, told: Mapping[Cell, _Range]) -> list[Cell]:
-        """The small cells that a reader would know too well, given what is told of hidden ones."""
-        ranges = self._worked_out(told)
+    def exposed(self, printed: Mapping[Cell, _Range]) -> list[Cell]:
+        """The small cells that a reader would know too well, by what is printed for hidden ones."""
+        ranges = self._worked_out(printed)
         wide_enough = self.smallest - 2
         return [cell for cell in self.small if ranges[cell][1] - ranges[cell][0] < wide_enough]
 
     def tied_to(self, cells: Iterable[Cell]) -> set[Cell]:
         """The cells that are not printed and bound to these by sums, whatever else is printed."""
-        found, waiting = set(), list(cells)
+        tied, waiting = set(), list(cells)
         while waiting:
             cell = waiting.pop()
-            if cell in found or not (cell in self.hidden or cell in self.unseen):
+            if cell in tied or not (cell in self.hidden or cell in self.unseen):
                 continue
-            found.add(cell)
-            waiting += [other for one in self.sums_of.get(cell, ()) for other in one]
-        return found
+            tied.add(cell)
+            waiting += [other for terms in self.sums_of.get(cell, ()) for other in terms]
+        return tied
 
     def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
         """For each exposed cell the one to hide next: the least worth of those tied to it."""
-        worth = {cell: place for place, cell in enumerate(self.cells.counts)}
+        worth = {cell: index for index, cell in enumerate(self.cells.counts)}
         more = set()
         for cell in exposed:
             tied = self.tied_to([cell])
-            near = {other for each in tied for one in self.sums_of.get(each, ()) for other in one}
+            sums = (terms for name in tied for terms in self.sums_of.get(name, ()))
+            near = {other for terms in sums for other in terms}
             printed = [other for other in near - tied if self.cells.counts[other] > 0]
             more |= {max(printed, key=worth.__getitem__)} if printed else set()
         return more
 
-    def _worked_out(self, told: Mapping[Cell, _Range]) -> dict[Cell, _Range]:
+    def _worked_out(self, printed: Mapping[Cell, _Range]) -> dict[Cell, _Range]:
         """What follows for every cell from the sums, as a range."""
         ranges: dict[Cell, _Range] = {cell: (n, n) for cell, n in self.cells.counts.items()}
         ranges |= dict.fromkeys(self.unseen, (0, math.inf))
-        ranges |= told
+        ranges |= printed
         for _ in range(_PASSES):
             before = dict(ranges)
             for total, *parts in self.sums:
@@ -189,18 +192,18 @@ class _Hiding:
                 open_ended = sum(high == math.inf for high in highs)
                 ranges[total] = _both(ranges[total], (least, math.inf if open_ended else most))
                 low, high = ranges[total]
-                for part, own_low, own_high in zip(parts, lows, highs, strict=True):
-                    unbounded = open_ended - (own_high == math.inf) > 0
-                    others = most - (own_high if own_high < math.inf else 0)
-                    within = (-math.inf if unbounded else low - others, high - (least - own_low))
+                for part, part_low, part_high in zip(parts, lows, highs, strict=True):
+                    unbounded = open_ended - (part_high == math.inf) > 0
+                    others = most - (part_high if part_high < math.inf else 0)
+                    within = (-math.inf if unbounded else low - others, high - (least - part_low))
                     ranges[part] = _both(ranges[part], within)
             if ranges == before:
                 break
         return ranges
 
 
-def _both(one: _Range, other: _Range) -> _Range:
-    return max(one[0], other[0]), min(one[1], other[1])
+def _both(first: _Range, second: _Range) -> _Range:
+    return max(first[0], second[0]), min(first[1], second[1])
 
 
 def side_by_side(
@@ -209,7 +212,7 @@ def side_by_side(
     """Which partitions of nearly the same patients may be printed: the first, and others with it.
 
     Two that differ in a group by fewer than `smallest` would give away by subtraction who is in
-    one only. Groups that one of the two joins under `rest` are compared joined.
+    only one. Groups that either joins under `rest` are compared joined.
     """
     kept: list[str] = []
     for name, groups in partitions.items():
@@ -219,8 +222,10 @@ def side_by_side(
     return kept
 
 
-def _apart(one: Mapping[str, int], other: Mapping[str, int], smallest: int, rest: str) -> bool:
-    shared = (one.keys() & other.keys()) - {rest}
-    gaps = [one[name] - other[name] for name in shared]
-    left = [sum(n for name, n in each.items() if name not in shared) for each in (one, other)]
+def _apart(first: Mapping[str, int], second: Mapping[str, int], smallest: int, rest: str) -> bool:
+    shared = (first.keys() & second.keys()) - {rest}
+    gaps = [first[name] - second[name] for name in shared]
+    left = [
+        sum(n for name, n in groups.items() if name not in shared) for groups in (first, second)
+    ]
     return all(gap == 0 or abs(gap) >= smallest for gap in (*gaps, left[0] - left[1]))

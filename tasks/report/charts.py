@@ -64,8 +64,8 @@ def plot(
     The dotted reference is the diagonal, or a line at the height `level`. Points that are no
     numbers are left out; raises NothingToDraw where none is left.
     """
-    series = [_finite(one) for one in series]
-    finite(value for one in series for point in one.points for value in point)
+    series = [_finite(line) for line in series]
+    finite(value for line in series for point in line.points for value in point)
     parts = [_open(HEIGHT, description), _frame(x, y)]
     if level is not None:
         down = _spot(x, y, x.low, level)[1]
@@ -75,8 +75,8 @@ def plot(
         parts.append(
             f'<path class="chance" d="M{start[0]:.1f} {start[1]:.1f}L{end[0]:.1f} {end[1]:.1f}"/>'
         )
-    for one in series:
-        parts += _drawn(one, x, y)
+    for line in series:
+        parts += _drawn(line, x, y)
     return "".join([*parts, "</svg>"])
 
 
@@ -91,7 +91,7 @@ def forest(
     bottom, width = height - BOTTOM, WIDTH - RIGHT - names - notes
 
     def across(value: float) -> float:
-        return names + width * x.place(value)
+        return names + width * x.position(value)
 
     parts = [_open(height, description)]
     parts += [_tick_below(across(tick), bottom, TOP, x.label(tick)) for tick in x.ticks()]
@@ -104,8 +104,8 @@ def forest(
         color = COLORS[row.style % len(COLORS)]
         parts.append(f'<text x="0" y="{middle + 4:.1f}">{escape(_fitting(row.name))}</text>')
         if row.note:
-            place = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
-            parts.append(f"<text {place}>{escape(row.note)}</text>")
+            attributes = f'class="left" x="{WIDTH - 2}" y="{middle + 4:.1f}"'
+            parts.append(f"<text {attributes}>{escape(row.note)}</text>")
         if drawable(row.low) and drawable(row.high):
             parts.append(
                 f'<path stroke="{color}" stroke-width="2" '
@@ -134,7 +134,7 @@ def _open(height: float, description: str) -> str:
 def _frame(x: Axis, y: Axis) -> str:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     across = [(_spot(x, y, tick, y.low)[0], x.label(tick)) for tick in x.ticks()]
-    parts = [_tick_below(place, bottom, TOP, label) for place, label in across]
+    parts = [_tick_below(tick, bottom, TOP, label) for tick, label in across]
     for tick in y.ticks():
         height = _spot(x, y, x.low, tick)[1]
         parts.append(
@@ -158,39 +158,39 @@ def _tick_below(across: float, bottom: float, top: float, label: str) -> str:
 
 
 def _spot(x: Axis, y: Axis, a: float, b: float) -> tuple[float, float]:
-    across, up = x.place(a), y.place(b)
+    across, up = x.position(a), y.position(b)
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
 
-def _finite(one: Series) -> Series:
+def _finite(line: Series) -> Series:
     """The series without points that are no numbers."""
-    kept = [index for index, point in enumerate(one.points) if all(map(drawable, point))]
-    spans = [one.spans[index] for index in kept] if one.spans else ()
-    return replace(one, points=[one.points[index] for index in kept], spans=spans)
+    kept = [index for index, point in enumerate(line.points) if all(map(drawable, point))]
+    spans = [line.spans[index] for index in kept] if line.spans else ()
+    return replace(line, points=[line.points[index] for index in kept], spans=spans)
 
 
-def _drawn(one: Series, x: Axis, y: Axis) -> list[str]:
+def _drawn(line: Series, x: Axis, y: Axis) -> list[str]:
     """A series: its line, then its intervals, then its marks as one path."""
-    spots = [_spot(x, y, *point) for point in one.points]
-    color = COLORS[one.style % len(COLORS)]
+    spots = [_spot(x, y, *point) for point in line.points]
+    color = COLORS[line.style % len(COLORS)]
     parts = []
-    if spots and (one.joined or not one.marks):
+    if spots and (line.joined or not line.marks):
         path = "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
-        dash = DASHES[one.style % len(DASHES)]
+        dash = DASHES[line.style % len(DASHES)]
         parts.append(
-            f'<path fill="none" stroke="{color}" stroke-width="{1.2 if one.joined else 2}" '
+            f'<path fill="none" stroke="{color}" stroke-width="{1.2 if line.joined else 2}" '
             f'stroke-dasharray="{dash}" d="M{path}"/>'
         )
     ends = [
         f"M{across:.1f} {_spot(x, y, x.low, low)[1]:.1f}V{_spot(x, y, x.low, high)[1]:.1f}"
-        for (across, _), (low, high) in zip(spots, one.spans, strict=False)
+        for (across, _), (low, high) in zip(spots, line.spans, strict=False)
         if drawable(low) and drawable(high)
     ]
     if ends:
         parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
-    if one.marks and spots:
-        size = 1.4 if len(spots) > CROWD else 4.0 if one.spans else 3.0
-        parts.append(drawn_marks(one.style, spots, size))
+    if line.marks and spots:
+        size = 1.4 if len(spots) > CROWD else 4.0 if line.spans else 3.0
+        parts.append(drawn_marks(line.style, spots, size))
     return parts
 
 

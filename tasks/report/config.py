@@ -22,14 +22,14 @@ class ReportConfig(Config):
 class Origin(Unkeyed):
     """An artifact that the run came to, and what its manifest says of how it was made.
 
-    Nothing of what this run did about it: another run with the same key takes the same report.
+    It says nothing of this run: another run with the same key takes the same report.
     """
 
     kind: str
     key: str
     digest: str
     counts: dict[str, Any] = Field(default_factory=dict)
-    took_seconds: float | None = Field(None, description="to make it, by whichever run did")
+    took_seconds: float | None = Field(None, description="in whichever run made it")
     peak_mib: float | None = None
     created: str | None = Field(None, description="date and time, UTC")
     packages: dict[str, str] = Field(default_factory=dict, description="name -> version")

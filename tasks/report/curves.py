@@ -1,4 +1,4 @@
-"""The curves of a run, found by outcome, variant and kind of curve."""
+"""The curves of a run, by outcome, variant and kind of curve."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Curves:
     """Every curve of a run."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._found: dict[tuple[str, str, str], list[Point]] = {}
+        self._points: dict[tuple[str, str, str], list[Point]] = {}
         for row in rows:
             low, high = (math.nan if row[end] is None else row[end] for end in ("low", "high"))
             point = Point(row["x"], row["y"], low, high, row["n"])
             name = (row["curve"], row["variant"], row["outcome"])
-            self._found.setdefault(name, []).append(point)
+            self._points.setdefault(name, []).append(point)
 
     @classmethod
     def read(cls, path: Path) -> Curves:
@@ -39,4 +39,4 @@ class Curves:
 
     def get(self, curve: str, variant: str, outcome: str) -> list[Point]:
         """The curve's points in the order of x; empty where it was not drawn."""
-        return self._found.get((curve, variant, outcome), [])
+        return self._points.get((curve, variant, outcome), [])

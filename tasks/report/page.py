@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,7 +23,7 @@ from tasks.report.sections.frequency import frequency
 from tasks.report.sections.probabilities import probabilities
 from tasks.report.sections.ranking import precision_figures, roc_figures
 from tasks.report.sections.results import results, what_seeds_say
-from tasks.report.sections.subgroups import column_title, subgroups
+from tasks.report.sections.subgroups import subgroups
 from tasks.report.sections.training import training_figures
 from tasks.report.story import Story
 from tasks.report.summaries import summaries
@@ -44,77 +45,68 @@ def write_report(out: Path, story: Story) -> list[Missing]:
 def _parts(story: Story) -> list[Part]:
     """The sections of the report in their order; the first stands above the list of them."""
     findings, curves = story.findings, Curves.read(story.curves)
+    labels, counts = story.labels, story.counts
 
-    def of_results() -> Facts:
-        one_patient = any((row["value"] or 0) > 0 for row in findings.of("labels_of_one_patient"))
-        return {
-            "results": results(findings, story.published, story.one_seed),
-            "one_patient": one_patient,
-        }
-
-    def of_curves() -> Facts:
-        few = {
-            label.outcome
-            for label in story.labels
-            if _is_alone(label, story.labels) and not story.counts.exact(label, "test")
-        }
-        return {
-            "rocs": roc_figures(curves, findings),
-            "precisions": precision_figures(curves, findings, few),
-        }
-
-    def of_labels() -> Facts:
-        labels = labels_by_outcome(findings, story.labels, story.smallest_cell)
-        return {"labels": labels, "withheld": reasons(labels)}
-
-    def of_training() -> Facts:
-        return {
-            "training": training_figures(story.arms),
-            "perplexity": findings.perplexity,
-            "efficiency": efficiency(findings, story.arms, story.costs),
-        }
-
-    def of_settings() -> Facts:
-        return {"settings": yaml.safe_dump(dict(story.settings), sort_keys=False, width=88)}
+    def section(make: Callable[..., Any], *given: Any) -> Callable[[], Facts]:
+        return lambda: {make.__name__: make(*given)}
 
     return [
-        Part(
-            "top",
-            "At a glance",
-            lambda: {
-                "summaries": summaries(findings),
-                "seed": what_seeds_say(story.one_seed),
-            },
-        ),
+        Part("top", "At a glance", partial(_top, story)),
         Part("data", "Data"),
-        Part("results", "Results", of_results),
-        Part("differences", "Differences", lambda: {"differences": differences(findings)}),
-        Part("curves", "Curves", of_curves),
-        Part(
-            "probabilities",
-            "Probabilities",
-            lambda: {"probabilities": probabilities(curves, findings)},
-        ),
-        Part("decisions", "Decisions", lambda: {"decisions": decisions(curves, findings)}),
-        Part(
-            "frequency",
-            "Label frequency",
-            lambda: {"frequency": frequency(findings, story.labels, story.counts)},
-        ),
-        Part("labels", "Labels", of_labels),
-        Part(
-            "subgroups",
-            "Subgroups",
-            lambda: {
-                "subgroups": subgroups(findings, story.counts),
-                "column_title": column_title,
-            },
-        ),
-        Part("training", "Training and cost", of_training),
+        Part("results", "Results", partial(_results, story)),
+        Part("differences", "Differences", section(differences, findings)),
+        Part("curves", "Curves", partial(_curves, story, curves)),
+        Part("probabilities", "Probabilities", section(probabilities, curves, findings)),
+        Part("decisions", "Decisions", section(decisions, curves, findings)),
+        Part("frequency", "Label frequency", section(frequency, findings, labels, counts)),
+        Part("labels", "Labels", partial(_labels, story)),
+        Part("subgroups", "Subgroups", section(subgroups, findings, counts)),
+        Part("training", "Training and cost", partial(_training, story)),
         Part("numbers", "What the numbers mean", lambda: {"one_seed": story.one_seed}),
-        Part("config", "Configuration", of_settings),
+        Part("config", "Configuration", partial(_settings, story)),
         Part("lineage", "Lineage"),
     ]
+
+
+def _top(story: Story) -> Facts:
+    return {"summaries": summaries(story.findings), "seed": what_seeds_say(story.one_seed)}
+
+
+def _results(story: Story) -> Facts:
+    rows = story.findings.of("labels_of_one_patient")
+    return {
+        "results": results(story.findings, story.published, story.one_seed),
+        "one_patient": any((row["value"] or 0) > 0 for row in rows),
+    }
+
+
+def _curves(story: Story, curves: Curves) -> Facts:
+    few = {
+        label.outcome
+        for label in story.labels
+        if _is_alone(label, story.labels) and not story.counts.exact(label, "test")
+    }
+    return {
+        "rocs": roc_figures(curves, story.findings),
+        "precisions": precision_figures(curves, story.findings, few),
+    }
+
+
+def _labels(story: Story) -> Facts:
+    labels = labels_by_outcome(story.findings, story.labels, story.smallest_cell)
+    return {"labels": labels, "withheld": reasons(labels)}
+
+
+def _training(story: Story) -> Facts:
+    return {
+        "training": training_figures(story.arms),
+        "perplexity": story.findings.perplexity,
+        "efficiency": efficiency(story.findings, story.arms, story.costs),
+    }
+
+
+def _settings(story: Story) -> Facts:
+    return {"settings": yaml.safe_dump(dict(story.settings), sort_keys=False, width=88)}
 
 
 def _is_alone(label: Label, labels: Sequence[Label]) -> bool:

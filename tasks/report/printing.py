@@ -50,6 +50,7 @@ def environment() -> Environment:
         "count": count,
         "fact": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
         "setting": setting,
+        "column": column_title,
         "outcome": outcome_title,
         "system": lambda name: str(SYSTEMS.get(name, name)),
         "plain": plain,
@@ -165,6 +166,15 @@ def duration(seconds: float | None) -> str:
 def in_seconds(seconds: float | None) -> str:
     """Whole seconds, and tenths where there are few: what took a moment did not take 0 s."""
     return f"{seconds:.1f}" if seconds is not None and seconds < 10 else count(seconds)
+
+
+def column_title(column: str) -> str:
+    """A column's name in words.
+
+    >>> column_title("admission_type")
+    'Admission type'
+    """
+    return column.replace("_", " ").capitalize()
 
 
 def setting(value: Any) -> str:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from tasks.report.missing import Missing, attempt
+from tasks.report.printing import environment
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Template
 
 ITEMS = Path(__file__).parent / "templates" / "tripod-ai.yaml"
 State = Literal["filled", "partly", "open"]
@@ -44,11 +45,11 @@ class Item:
         return "partly" if self.left else "filled"
 
 
-def checklist(environment: Environment, facts: Mapping[str, Any]) -> list[Item]:
+def checklist(facts: Mapping[str, Any]) -> list[Item]:
     """Every item in the order of the statement, its templates filled with the facts."""
 
     def filled(text: str) -> str:
-        return " ".join(_template(environment, text).render(facts).split())
+        return " ".join(_template(text).render(facts).split())
 
     def answered(given: Mapping[str, str]) -> tuple[str, str]:
         return filled(given.get("says", "")), filled(given.get("left", ""))
@@ -69,5 +70,5 @@ def _questions() -> list[dict[str, Any]]:
 
 
 @cache
-def _template(environment: Environment, text: str) -> Template:
-    return environment.from_string(text)
+def _template(text: str) -> Template:
+    return environment().from_string(text)

@@ -12,11 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from tasks import schemas, tables
-from tasks.audit.bags import PRESENT, Bag, bag_of_words
+from tasks.audit.bag_of_words import PRESENT, BagOfWords, bag_of_words
 from tasks.audit.config import LeaksConfig
 from tasks.audit.leaks import TOGETHER, write_leaks
+from tasks.audit.section_texts import read_label_spaces, read_section_texts
 from tasks.audit.steps import audit_leaks
-from tasks.audit.told import read_spaces, read_told
 from tasks.errors import EvaluationError
 from tasks.measures.small_samples import FEWEST_PATIENTS
 from tests.digests import digest_of
@@ -178,18 +178,20 @@ def test_several_rows_of_a_section_are_read_together(ward: Ward) -> None:
     ward.say("HOSPITAL COURSE", ["first"] * 400)
     ward.say("HOSPITAL COURSE", ["second"] * 400)
     sections, cohort, _ = ward.write()
-    assert set(read_told(sections, cohort, 1000).texts["HOSPITAL COURSE"]) == {"first\nsecond"}
+    assert set(read_section_texts(sections, cohort, 1000).texts["HOSPITAL COURSE"]) == {
+        "first\nsecond"
+    }
 
 
 def test_a_large_source_is_learned_from_whole_patients(ward: Ward) -> None:
     ward.subject[:240] = 100 + np.arange(240) // 2
     sections, cohort, outcomes = ward.write()
-    told = read_told(sections, cohort, 120)
+    told = read_section_texts(sections, cohort, 120)
     _, admissions = np.unique(told.patients[told.train], return_counts=True)
     assert admissions.tolist() == [2] * 60
     assert (~told.train).sum() == 120
-    assert set(read_told(sections, cohort, 119).hadm_id) == set(told.hadm_id)
-    [space] = read_spaces("mortality", outcomes["mortality"], told, LeaksConfig())
+    assert set(read_section_texts(sections, cohort, 119).hadm_id) == set(told.hadm_id)
+    [space] = read_label_spaces("mortality", outcomes["mortality"], told, LeaksConfig())
     assert space.cases[:, 0].tolist() == ward.died[told.hadm_id[space.rows] - 1000].tolist()
 
 
@@ -203,7 +205,7 @@ def test_the_weights_are_those_of_ridge_regression(ward: Ward) -> None:
     from sklearn.linear_model import Ridge
 
     sections, cohort, _ = ward.write()
-    told = read_told(sections, cohort, 1000)
+    told = read_section_texts(sections, cohort, 1000)
     bag = bag_of_words(told.texts["CHIEF COMPLAINT"], told, 20, 4096)
     assert bag.terms == ("alpha", "beta", "delta", "gamma", "grave")
     rows = np.flatnonzero(told.train)
@@ -214,10 +216,10 @@ def test_the_weights_are_those_of_ridge_regression(ward: Ward) -> None:
 
 def test_texts_without_a_term_rank_everyone_alike(ward: Ward) -> None:
     sections, cohort, _ = ward.write()
-    told = read_told(sections, cohort, 1000)
+    told = read_section_texts(sections, cohort, 1000)
     bag = bag_of_words(["-"] * len(told.train), told, 20, 4096)
     rows = np.arange(3)
-    assert isinstance(bag, Bag)
+    assert isinstance(bag, BagOfWords)
     weights = bag.learn(rows, np.array([[True], [False], [True]]), 1.0)
     assert bag.scores(rows, weights).tolist() == [[0.0], [0.0], [0.0]]
 

@@ -57,7 +57,7 @@ def test_the_best_comes_first_and_each_distinct_model_once(ranked: list[Ranking]
     values = [standing.macro.value for standing in ranked[0].board.standings]
     assert values == sorted(values, reverse=True)
     assert ranked[0].board.best == names[0]
-    tfidf = next(one for one in ranked[0].board.standings if one.name == "one/tfidf")
+    tfidf = next(row for row in ranked[0].board.standings if row.name == "one/tfidf")
     assert tfidf.twins == ("two/tfidf",)
     assert tfidf.deterministic
 
@@ -94,14 +94,14 @@ def test_all_are_compared_with_the_first_runs_tfidf_and_corrected_together(
     board = ranked[0].board
     assert board.reference == "one/tfidf"
     assert board.comparisons == 4
-    apart = [one for one in board.standings if one.to_reference is not None]
-    assert [one.holm for one in apart] == pytest.approx(
-        holm([one.to_reference.p_value for one in apart])
+    apart = [row for row in board.standings if row.to_reference is not None]
+    assert [row.holm for row in apart] == pytest.approx(
+        holm([row.to_reference.p_value for row in apart])
     )
-    alone = {one.name: one.macro.value for one in board.standings}
-    for one in apart:
-        assert one.to_reference.value == pytest.approx(
-            alone[one.name] - alone["one/tfidf"], abs=1e-12
+    alone = {row.name: row.macro.value for row in board.standings}
+    for row in apart:
+        assert row.to_reference.value == pytest.approx(
+            alone[row.name] - alone["one/tfidf"], abs=1e-12
         )
     adjusted = _of(
         rows, "auroc_macro_difference_p_holm", run="one", variant="fused", against="one/tfidf"
@@ -129,7 +129,7 @@ def test_identical_models_differ_by_nothing_and_are_no_comparison(made: MadeUp) 
     (board, _) = boards([one, replace(two, predictions=one.predictions)], "two/fused")
     assert board.reference == "one/fused"  # the same predictions, under the first name
     assert board.comparisons == 2
-    fused = next(each for each in board.standings if each.name == "one/fused")
+    fused = next(row for row in board.standings if row.name == "one/fused")
     assert fused.twins == ("two/fused",)
     assert fused.to_reference is None
 
@@ -141,7 +141,7 @@ def test_equal_ranks_in_other_bytes_give_zero_and_p_one(made: MadeUp) -> None:
         for seed, artifacts in one.predictions.items()
     }
     (board, _) = boards([one, replace(one, run="two", predictions=doubled)], "one/fused")
-    two = next(each for each in board.standings if each.name == "two/fused")
+    two = next(row for row in board.standings if row.name == "two/fused")
     assert (two.to_reference.value, two.to_reference.p_value, two.holm) == (0.0, 1.0, 1.0)
 
 
@@ -175,11 +175,11 @@ def test_runs_whose_labels_differ_are_refused(made: MadeUp, tmp_path: Path) -> N
     changed = tmp_path / "changed"
     shutil.copytree(made.outcomes["mortality"], changed)
     path = changed / "outcomes" / "part-0.parquet"
-    found = pq.read_table(path)
-    flipped = [[] if labels else [0] for labels in found["labels"].to_pylist()]
+    table = pq.read_table(path)
+    flipped = [[] if labels else [0] for labels in table["labels"].to_pylist()]
     column = pa.array(flipped, schemas.OUTCOMES.field("labels").type)
-    place = found.schema.get_field_index("labels")
-    tables.write(path, schemas.OUTCOMES, found.set_column(place, "labels", column))
+    index = table.schema.get_field_index("labels")
+    tables.write(path, schemas.OUTCOMES, table.set_column(index, "labels", column))
     two = entrant(made, "two")
     two = replace(two, outcomes={**two.outcomes, "mortality": changed})
     with pytest.raises(EvaluationError, match=r"'mortality': the labels or patients of (\d+) of "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from prefect import flow
 
 from tasks.errors import EvaluationError
 from tasks.evaluate.config import EvaluateConfig
-from tasks.evaluate.steps import evaluate
+from tasks.evaluate.steps import Contender, evaluate, rank, rank_runs
 from tasks.evaluate.steps import measure as measuring
 from tasks.keys import Artifact
 from tasks.report.config import Lineage, Origin, ReportConfig
-from tasks.report.steps import Reported, report
+from tasks.report.steps import Reported, report, write_leaderboard
 from tasks.step import Counts, step
 from tasks.store import Store
 from tests.digests import digest_of
+from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run, write_predictions
 
 
@@ -112,6 +114,50 @@ def test_a_refusal_leaves_nothing_behind(prefect_store: Store, tmp_path: Path) -
         "the artifact is named"
     )
     assert not list((prefect_store.root / "metrics").glob("*/manifest.json"))
+
+
+@flow(persist_result=False, result_serializer="json")
+def compare(run: MadeUp) -> tuple[Artifact, Reported]:
+    def taken(paths: Iterable[Path]) -> tuple[Artifact, ...]:
+        return tuple(take_in(source=path) for path in paths)
+
+    made, seeds = entrant(run, "one", seeds=(1, 2)), (1, 2)
+    cohort = take_in(source=run.cohort)
+    contender = Contender(
+        run="one",
+        cohort=cohort,
+        outcomes=dict(zip(run.outcomes, taken(run.outcomes.values()), strict=True)),
+        predictions={seed: taken(made.predictions[seed]) for seed in seeds},
+        adapters={seed: taken(made.adapters[seed]) for seed in seeds},
+        clinical=take_in(source=run.histories["pretrain"]),
+    )
+    standings = rank([contender], reference=None)
+    leaderboard = write_leaderboard(
+        name="made-up",
+        standings=standings,
+        cohort=cohort,
+        settings={"one": {"name": "one"}},
+        leaks={"one": ()},
+        lineage=Lineage(),
+        smallest_cell=10,
+        synthetic=True,
+    )
+    return standings, Reported.of(leaderboard)
+
+
+def test_runs_are_ranked_once_and_drawn_from_the_record(
+    prefect_store: Store, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run")
+    compared = compare.with_options(validate_parameters=False)
+    standings, reported = compared(run)
+    digest = digest_of(prefect_store.path(standings.kind, standings.key))
+    assert (rank_runs.version, digest) == (1, "2f3a53597bb61c44")
+    assert {line["model"] for line in reported.table} == {"one/fused", "one/unfused", "one/tfidf"}
+    page = prefect_store.path("leaderboard", reported.report.key) / "report.html"
+    written = page.stat().st_mtime_ns
+    assert compared(run) == (standings, reported)
+    assert page.stat().st_mtime_ns == written
 
 
 def _measure(run: MadeUp, created: str) -> Any:

@@ -15,7 +15,12 @@ from tasks import schemas, tables
 from tasks.audit.config import LeaksConfig
 from tasks.audit.leaks import TOGETHER
 from tasks.audit.leaks import audit as audit_sections
-from tasks.audit.told import Space, Told, read_spaces, read_told
+from tasks.audit.section_texts import (
+    LabelSpace,
+    SectionTexts,
+    read_label_spaces,
+    read_section_texts,
+)
 from tasks.errors import StoreError
 from tasks.store import Store
 from tasks.synth.synthesize import synthesize
@@ -46,8 +51,8 @@ class Source:
 
     leaks: list[dict[str, Any]]
     page: str
-    told: Told
-    spaces: list[Space]
+    notes: SectionTexts
+    spaces: list[LabelSpace]
 
     def flagged(self) -> dict[str, set[str]]:
         """The flagged sections by outcome."""
@@ -69,17 +74,17 @@ def made(folder: Path, *, leaks: bool) -> Source:
         audit(preset=str(TINY), overrides=given)
     store = Store(folder / "store")
     place = {each.kind: store.path(each.kind, each.key) for each in store.manifests()}
-    told = read_told(place["sections"], place["cohort"], CONFIG.most_admissions)
+    notes = read_section_texts(place["sections"], place["cohort"], CONFIG.most_admissions)
     spaces = [
         space
         for each in store.manifests()
         if each.kind == "outcome"
-        for space in read_spaces(
-            each.config["outcome"], store.path(each.kind, each.key), told, CONFIG
+        for space in read_label_spaces(
+            each.config["outcome"], store.path(each.kind, each.key), notes, CONFIG
         )
     ]
     rows = tables.read(place["leaks"] / "leaks", schemas.LEAKS).to_pylist()
-    return Source(rows, (place["leaks"] / "leaks.md").read_text(), told, spaces)
+    return Source(rows, (place["leaks"] / "leaks.md").read_text(), notes, spaces)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +129,8 @@ def test_with_labels_permuted_over_patients_everything_is_one_half(leaking: Sour
     random = np.random.default_rng(0)
     aurocs, held = [], []
     for _ in range(PERMUTATIONS):
-        spaces = [permuted(leaking.told, space, random) for space in leaking.spaces]
-        rows = audit_sections(leaking.told, spaces, CONFIG).sections
+        spaces = [permuted(leaking.notes, space, random) for space in leaking.spaces]
+        rows = audit_sections(leaking.notes, spaces, CONFIG).sections
         assert [row["section"] for row in rows if row["flagged"]] == []
         aurocs += [row["auroc"] for row in rows]
         held += [row["low"] <= 0.5 <= row["high"] for row in rows]
@@ -134,12 +139,12 @@ def test_with_labels_permuted_over_patients_everything_is_one_half(leaking: Sour
     assert np.mean(held) > 0.9
 
 
-def permuted(told: Told, space: Space, random: np.random.Generator) -> Space:
+def permuted(notes: SectionTexts, space: LabelSpace, random: np.random.Generator) -> LabelSpace:
     """Give each patient the labels of another of the same split with as many admissions."""
     cases, alike = space.cases.copy(), defaultdict(list)
-    owner = told.patients[space.rows]
+    owner = notes.patients[space.rows]
     for rows in np.split(np.arange(len(owner)), np.flatnonzero(np.diff(owner)) + 1):
-        alike[len(rows), bool(told.train[space.rows[rows[0]]])].append(rows)
+        alike[len(rows), bool(notes.train[space.rows[rows[0]]])].append(rows)
     for patients in alike.values():
         for mine, theirs in zip(patients, random.permutation(len(patients)), strict=True):
             cases[mine] = space.cases[patients[theirs]]

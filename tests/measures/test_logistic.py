@@ -83,6 +83,19 @@ def test_bins_are_a_close_start_and_many_labels_are_solved_apart() -> None:
         assert offset[label] == pytest.approx(again, abs=2e-3)
 
 
+def test_labels_that_take_long_keep_no_other_from_its_end() -> None:
+    """Heavy tails take many steps, in which those that have arrived may not leave again."""
+    random = np.random.default_rng(1)
+    scores = np.concatenate([random.normal(size=(50, 500)), random.standard_cauchy(size=(50, 500))])
+    strength = random.uniform(0, 8, (100, 1))
+    cases = random.random(scores.shape) < sigmoid(strength * scores - 3)
+    line = fit_line(Cells(scores, None, cases.sum(1) * 1.0, (scores * cases).sum(1)))
+    for label in range(100):
+        if overlaps(scores[label], cases[label]):
+            alone = fit_line(cells(scores[label], cases[label])).slope[0]
+            assert line.slope[label] == pytest.approx(alone, rel=1e-6)
+
+
 def test_a_slope_without_bound_and_a_constant_score_have_none() -> None:
     assert not overlaps(np.array([0.0, 1, 2, 3]), np.array([False, False, True, True]))
     assert not overlaps(np.array([0.0, 1, 1, 3]), np.array([False, False, True, True]))

@@ -51,9 +51,9 @@ COUNT = st.one_of(st.integers(0, 30), st.integers(0, 5000))
 @st.composite
 def rows_of(draw: st.DrawFn, metric: str, value: st.SearchStrategy[Any], **named: Any) -> Any:
     """A metrics row: with an interval, without, or without a value."""
-    found = draw(value)
+    number = draw(value)
     ends = draw(st.one_of(st.none(), st.tuples(END, END)))
-    low, high = ends if ends and found is not None else (None, None)
+    low, high = ends if ends and number is not None else (None, None)
     method = f"{WITHHELD}: fewer than 10 patients with the label" if low is None else "DeLong"
     row = {
         "run": "any",
@@ -64,7 +64,7 @@ def rows_of(draw: st.DrawFn, metric: str, value: st.SearchStrategy[Any], **named
         "code": None,
     }
     counts = {"n": draw(COUNT), "n_patients": draw(COUNT), "positives": draw(COUNT)}
-    row |= {"group": "all", "metric": metric, "method": method, "value": found}
+    row |= {"group": "all", "metric": metric, "method": method, "value": number}
     return row | counts | {"low": low, "high": high} | named
 
 
@@ -145,8 +145,8 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
     outcomes = st.sampled_from(["diagnoses", "mortality", "own"])
     rows, points, labels = [], [], []
     for name in draw(st.lists(outcomes, min_size=1, unique=True)):
-        found = draw(outcomes_of(name, variants))
-        for every, more in zip((rows, points, labels), found, strict=True):
+        parts = draw(outcomes_of(name, variants))
+        for every, more in zip((rows, points, labels), parts, strict=True):
             every += more
     for metric in draw(_some(("before", "after", "ratio"))):
         named = {"outcome": NEXT_TOKEN, "variant": "clinical", "split": "validation"}

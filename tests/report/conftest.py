@@ -49,9 +49,9 @@ def story(run: MadeUp, plain_story: Story, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def folder(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("report")
-    write_report(place, story)
-    return place
+    folder = tmp_path_factory.mktemp("report")
+    write_report(folder, story)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -84,13 +84,13 @@ def _measures(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for index, metric in enumerate(CODING):
             yield _like(row, metric, 0.66 - 0.08 * index - behind)
         yield _like(row, "mean_average_precision", 0.537 - behind)
-        for place, group in enumerate(BANDS[1:]):
-            value = 0.62 + 0.07 * place - behind
-            yield _like(row, "auroc_macro", value, group=group, width=0.06 / (1 + place))
-            yield _like(row, "labels_defined", 40 - 10 * place, group=group, width=None)
+        for index, group in enumerate(BANDS[1:]):
+            value = 0.62 + 0.07 * index - behind
+            yield _like(row, "auroc_macro", value, group=group, width=0.06 / (1 + index))
+            yield _like(row, "labels_defined", 40 - 10 * index, group=group, width=None)
             for metric, pair in CALIBRATION.items():
-                yield _like(row, metric, pair[0] + 0.01 * place, group=group, width=None)
-            yield _like(row, "labels_calibrated", 2 + place, group=group, width=None)
+                yield _like(row, metric, pair[0] + 0.01 * index, group=group, width=None)
+            yield _like(row, "labels_calibrated", 2 + index, group=group, width=None)
     for metric, (before, after) in CALIBRATION.items():
         yield _like(row, metric, before + behind, width=None)
         yield _like(row, f"{metric}_recalibrated", after + behind, width=None)

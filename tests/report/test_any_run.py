@@ -27,24 +27,24 @@ FAILED = "could not be"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_every_page_of_any_run_is_whole(place: Path, data: st.DataObject) -> None:
-    missing = write_report(place, data.draw(stories(place)))
+def test_every_page_of_any_run_is_whole(folder: Path, data: st.DataObject) -> None:
+    missing = write_report(folder, data.draw(stories(folder)))
     assert missing == []
-    page = (place / "report.html").read_text()
+    page = (folder / "report.html").read_text()
     for svg in re.findall(r'<svg class="chart".*?</svg>', page, re.DOTALL):
         drawn = " ".join(re.findall(r' (?:d|x|y|y1|points)="([^"]*)"', svg))
         assert not re.search(r"nan|inf|e[+-]\d", drawn)
         assert not re.search(r">-?(nan|inf)<", svg)
         assert all(-20 <= float(n) <= 2000 for n in re.findall(r"-?\d+\.?\d*", drawn))
     for name in PAGES:
-        assert FAILED not in (place / name).read_text()
-    json.loads((place / "headline.json").read_text())
+        assert FAILED not in (folder / name).read_text()
+    json.loads((folder / "headline.json").read_text())
 
 
 def every_value(value: float | None) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -40,8 +40,8 @@ def test_whose_patients_when_and_by_what_is_on_the_first_screen(
     assert len(bottoms) == 4
     assert max(map(int, bottoms)) < 300, "far within a screen of 800"
     (line,) = re.findall(r'<p class="made">(.*?)</p>', page)
-    told = ("Synthetic patients", "2026-11-26 14:05 UTC", "clinfuse 0.9.1", "commit 0123456789ab")
-    assert re.sub("<[^>]*>", " ", line).split() == " ".join(told).split()
+    words = ("Synthetic patients", "2026-11-26 14:05 UTC", "clinfuse 0.9.1", "commit 0123456789ab")
+    assert re.sub("<[^>]*>", " ", line).split() == " ".join(words).split()
 
 
 def test_real_patients_are_not_called_synthetic(page: str) -> None:

@@ -62,12 +62,12 @@ def text_of(out: Path, story: Story) -> str:
 def test_the_settings_that_it_asks_for_exist() -> None:
     """One that was renamed would drop its row or its sentence without a word."""
     report = Path(card_facts.__file__).parent
-    asked = {place for row in card_facts.SETTINGS for place in row[1:] if place}
+    asked = {key for row in card_facts.SETTINGS for key in row[1:] if key}
     for path in (*report.rglob("*.py"), *report.glob("templates/**/*")):
         if path.is_file():
             asked |= set(re.findall(r"""\bsetting\(["']([\w.]+)["']\)""", path.read_text()))
     assert len(asked) > 40
-    assert [place for place in sorted(asked) if not is_key(AdaptConfig, place)] == []
+    assert [key for key in sorted(asked) if not is_key(AdaptConfig, key)] == []
 
 
 def test_the_settings_of_these_tests_are_a_configurations() -> None:
@@ -87,16 +87,18 @@ def test_the_hub_reads_its_metadata(card: ModelCard) -> None:
 def test_its_results_are_those_of_the_metrics(run: MadeUp, card: ModelCard) -> None:
     story = tell(run)
     assert card.data.model_name == "made-up"
-    found = {(one.dataset_config, one.metric_name): one for one in card.data.eval_results}
-    assert len(found) == 4, "two outcomes, two adapters; a baseline is no result of this model"
+    results = {
+        (result.dataset_config, result.metric_name): result for result in card.data.eval_results
+    }
+    assert len(results) == 4, "two outcomes, two adapters; a baseline is no result of this model"
     for outcome in ("diagnoses", "mortality"):
         system = story.findings.overall(outcome).code_system
         row = story.findings.get("auroc_macro", "fused", outcome, system)
         assert row
         name = f"Macro AUROC, Fused, 95% interval {row['low']:.4f} to {row['high']:.4f}"
-        one = found[outcome, name]
-        assert one.metric_value == round(row["value"], 4)
-        assert (one.dataset_split, one.metric_type) == ("test", "roc_auc")
+        result = results[outcome, name]
+        assert result.metric_value == round(row["value"], 4)
+        assert (result.dataset_split, result.metric_type) == ("test", "roc_auc")
         assert f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})" in card.text
 
 
@@ -111,7 +113,7 @@ def test_a_base_of_the_hub_is_named_with_its_revision(run: MadeUp, tmp_path: Pat
 def test_it_gives_nobody_away(run: MadeUp, folder: Path) -> None:
     for page in ("model-card.md", "tripod-ai.md"):
         text = (folder / page).read_text()
-        assert not any(str(one) in text for one in run.test_ids)
+        assert not any(str(hadm_id) in text for hadm_id in run.test_ids)
         assert SECRET_PATH not in text
         assert "dr.secret" not in text
         assert "no discharge note: withheld" in text
@@ -162,8 +164,8 @@ def test_what_was_measured_it_prints(run: MadeUp, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "config",
     # a comparison has no card of its own
-    [one for one in sorted((ROOT / "configs").glob("*.yaml")) if "compare-" not in one.stem],
-    ids=lambda one: one.stem,
+    [path for path in sorted((ROOT / "configs").glob("*.yaml")) if "compare-" not in path.stem],
+    ids=lambda path: path.stem,
 )
 def test_every_shipped_configuration_has_a_card(run: MadeUp, tmp_path: Path, config: Path) -> None:
     settings = load_config(config).model_dump(mode="json", exclude={"launch"})
@@ -222,9 +224,9 @@ def test_its_code_loads_the_fused_model(
 def test_the_driver_tells_the_gpus(tmp_path: Path) -> None:
     assert gpus(tmp_path) == ()
     for number in range(2):
-        place = tmp_path / "gpus" / f"0000:0{number}:00.0"
-        place.mkdir(parents=True)
-        (place / "information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 18\n")
+        folder = tmp_path / "gpus" / f"0000:0{number}:00.0"
+        folder.mkdir(parents=True)
+        (folder / "information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 18\n")
     assert gpus(tmp_path) == ("NVIDIA H200", "NVIDIA H200")
 
 

@@ -44,14 +44,14 @@ def solved(
         wanted[names.index(cell)] = sign
         if less is not None:
             wanted[names.index(less)] = -sign
-        found = milp(
+        solution = milp(
             wanted,
             integrality=np.ones(len(names)),
             bounds=(low, high),
             constraints=[LinearConstraint(rows, 0, 0)] if len(rows) else [],
         )
-        assert found.success, "what is printed must agree with itself"
-        ends.append(sign * found.fun)
+        assert solution.success, "what is printed must agree with itself"
+        ends.append(sign * solution.fun)
     return ends[0], ends[1]
 
 
@@ -61,11 +61,11 @@ def assert_none_is_known(cells: Cells, nested: list[Cell] | None = None) -> Prin
     And of the difference of any two that count nearly the same patients.
     """
     printed = cells.printed()
-    for one, other in combinations(nested or [], 2):
-        one, other = (cells.same.get(cell, cell) for cell in (one, other))
-        if 0 < abs(cells.counts[one] - cells.counts[other]) < cells.smallest:
-            low, high = solved(cells, printed, one, other)
-            assert high - low >= cells.smallest - 2, (one, other, low, high)
+    for first, second in combinations(nested or [], 2):
+        first, second = (cells.same.get(cell, cell) for cell in (first, second))
+        if 0 < abs(cells.counts[first] - cells.counts[second]) < cells.smallest:
+            low, high = solved(cells, printed, first, second)
+            assert high - low >= cells.smallest - 2, (first, second, low, high)
     for cell, count in cells.counts.items():
         if 0 < count < printed.smallest:
             low, high = solved(cells, printed, cell)
@@ -87,14 +87,14 @@ def forests(draw: st.DrawFn) -> tuple[Cells, list[Cell]]:
     cells.add("all", sum(tops))
     for index, group in enumerate(groups):
         cells.add(index, tops[index])
-        for place, count in enumerate(group):
-            cells.add((index, place), count)
-        cells.sum(index, [(index, place) for place in range(len(group))])
+        for part, count in enumerate(group):
+            cells.add((index, part), count)
+        cells.sum(index, [(index, part) for part in range(len(group))])
     cells.sum("all", range(len(groups)))
     for index in draw(st.lists(st.sampled_from(range(len(groups))), max_size=2)):
         more = tops[index] + draw(COUNT)  # that has the same parts, and a rest
         cells.add(("more", index, more), more)
-        cells.sum(("more", index, more), [(index, place) for place in range(len(groups[index]))])
+        cells.sum(("more", index, more), [(index, part) for part in range(len(groups[index]))])
     whole = cells.counts["all"]
     known = [whole - less for less in draw(st.lists(COUNT, max_size=4)) if less <= whole]
     cells.nested("all", {f"known {index}": count for index, count in enumerate(known)})
@@ -208,11 +208,11 @@ def test_no_difference_of_two_partitions_is_small(
     partitions: dict[str, dict[str, int]], smallest: int
 ) -> None:
     kept = side_by_side(partitions, smallest)
-    for one in kept:
-        assert not any(0 < count < smallest for count in partitions[one].values())
+    for first in kept:
+        assert not any(0 < count < smallest for count in partitions[first].values())
         for other in kept:
-            for name in (partitions[one].keys() & partitions[other].keys()) - {"other"}:
-                apart = abs(partitions[one][name] - partitions[other][name])
+            for name in (partitions[first].keys() & partitions[other].keys()) - {"other"}:
+                apart = abs(partitions[first][name] - partitions[other][name])
                 assert apart == 0 or apart >= smallest
 
 

@@ -66,8 +66,8 @@ def test_text_is_escaped() -> None:
 
 def test_a_mark_has_its_interval_and_a_withheld_one_has_none() -> None:
     spans = [(0.5, 0.7), (math.nan, math.nan)]
-    one = Series("one", [(0.2, 0.6), (0.4, 0.6)], marks=True, spans=spans)
-    drawing = plot([one], Axis("x", 0, 1), Axis("y", 0, 1), description="words")
+    series = Series("one", [(0.2, 0.6), (0.4, 0.6)], marks=True, spans=spans)
+    drawing = plot([series], Axis("x", 0, 1), Axis("y", 0, 1), description="words")
     (lines,) = re.findall(r'<path stroke="#0072b2"[^>]* d="([^"]*)"', drawing)
     (span,) = re.findall(r"M[\d.]+ ([\d.]+)V([\d.]+)", lines)
     low, high = map(float, span)

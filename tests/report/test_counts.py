@@ -23,19 +23,19 @@ from tests.report.test_cells import assert_none_is_known
 TEST, STAYED, ICD10 = 7337, 7331, 3226  # test admissions; 6 have no known outcome
 
 
-def told(story: Story, **sizes: int) -> Story:
+def sized(story: Story, **sizes: int) -> Story:
     """The story with so many test admissions in which an outcome (or a code system) is known."""
     splits = (SplitSize("train", 31013, 40021), SplitSize("validation", 5003, 6007))
     splits = (*splits, SplitSize("test", 6011, TEST))
     reasons = (("no discharge note", 8009), ("empty admission note", 4))
     source = sum(split.admissions for split in splits) + 8013
 
-    def sized(row: dict[str, Any]) -> dict[str, Any]:
+    def with_size(row: dict[str, Any]) -> dict[str, Any]:
         wanted = sizes.get(row["code_system"] or row["outcome"], sizes.get(row["outcome"]))
         known = wanted if wanted and row["group"] == "all" else row["n"]
         return row | {"n": known, "n_patients": known - 1300 if known > 1400 else known}
 
-    rows = [sized(row) for row in story.findings.rows]
+    rows = [with_size(row) for row in story.findings.rows]
     return replace(
         story,
         cohort=CohortFlow(source, reasons, splits),
@@ -49,13 +49,13 @@ def written(story: Story, folder: Path) -> dict[str, str]:
 
 
 def numbers(text: str) -> set[int]:
-    return {int(found.replace(",", "")) for found in re.findall(r"\d[\d,]*\d|\d", text)}
+    return {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d|\d", text)}
 
 
 def test_a_count_that_gives_a_small_one_away_is_on_no_page(story: Story, tmp_path: Path) -> None:
-    plain = written(told(story, diagnoses=TEST, mortality=TEST), tmp_path)
+    plain = written(sized(story, diagnoses=TEST, mortality=TEST), tmp_path)
     assert "7,337 admissions of 6,011 patients of the test split" in plain["report.html"]
-    near = told(story, diagnoses=TEST, icd10cm=ICD10, icd9cm=TEST - ICD10, mortality=STAYED)
+    near = sized(story, diagnoses=TEST, icd10cm=ICD10, icd9cm=TEST - ICD10, mortality=STAYED)
     pages = written(near, tmp_path)
     for name, text in pages.items():
         assert STAYED not in numbers(text), f"{name}: 7,337 less 7,331 is 6"
@@ -72,7 +72,7 @@ def test_nothing_is_withheld_where_nothing_is_small(story: Story, tmp_path: Path
     kept = [label for label in story.labels if label.outcome == "mortality"]
     large = [replace(kept[0], train=3000, validation=400, test=500)]
     plain = replace(
-        told(story, diagnoses=TEST, mortality=TEST), labels=large, quality=[], contamination={}
+        sized(story, diagnoses=TEST, mortality=TEST), labels=large, quality=[], contamination={}
     )
     plain = replace(plain, cohort=replace(plain.cohort, exclusions=(("no note", 8013),)))
     assert not plain.counts.any_hidden
@@ -92,8 +92,8 @@ def test_the_same_small_class_is_hidden_in_the_report_and_the_card(
         replace(label, code=code, test=count, train=count * 5, validation=count * 2, one_of=True)
         for code, count in cases.items()
     ]
-    changed = replace(told(story, diagnoses=TEST, mortality=TEST), labels=classes)
-    shown = {one.code: changed.counts.label(one, "test") for one in classes}
+    changed = replace(sized(story, diagnoses=TEST, mortality=TEST), labels=classes)
+    shown = {label.code: changed.counts.label(label, "test") for label in classes}
     assert shown == {"up to 3": "3,001", "to 7": "2,999", "to 14": "withheld", "longer": "<10"}
     for text in written(changed, tmp_path).values():
         assert 1329 not in numbers(text)
@@ -111,7 +111,7 @@ def test_groups_of_an_outcome_known_in_nearly_the_same_patients_have_no_size(
         size = {"sex=F": women, "sex=M": men}.get(row["group"])
         return row if size is None else row | {"n": size, "n_patients": size}
 
-    apart = told(story, diagnoses=TEST, mortality=TEST - 12)
+    apart = sized(story, diagnoses=TEST, mortality=TEST - 12)
     rows = [grouped(row) for row in apart.findings.rows]
     changed = replace(apart, findings=findings_of(rows))
     sizes = {
@@ -126,7 +126,7 @@ def test_groups_of_an_outcome_known_in_nearly_the_same_patients_have_no_size(
 
 def test_precision_curves_do_not_tell_how_many_died(story: Story, tmp_path: Path) -> None:
     (label,) = (label for label in story.labels if label.outcome == "mortality")
-    others = [one for one in story.labels if one.outcome != "mortality"]
+    others = [other for other in story.labels if other.outcome != "mortality"]
     few = replace(story, labels=[*others, replace(label, test=6)])
     page = written(few, tmp_path)["report.html"]
     assert "Precision-recall curves, In-hospital mortality" not in page
@@ -135,14 +135,14 @@ def test_precision_curves_do_not_tell_how_many_died(story: Story, tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_no_small_count_of_any_run_can_be_solved_for(place: Path, data: st.DataObject) -> None:
-    story = data.draw(stories(place))
+def test_no_small_count_of_any_run_can_be_solved_for(folder: Path, data: st.DataObject) -> None:
+    story = data.draw(stories(folder))
     smallest = data.draw(st.sampled_from([2, 5, 10]))
     cells = cells_of(replace(story, smallest_cell=smallest))
     for unit in UNITS:

@@ -50,17 +50,17 @@ def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
 
 
 def test_every_drawing_has_a_text_alternative(page: str) -> None:
-    charts = [one for one in re.findall(r"<svg[^>]*>", page) if 'class="chart"' in one]
+    charts = [svg for svg in re.findall(r"<svg[^>]*>", page) if 'class="chart"' in svg]
     assert len(charts) == 4  # a forest and a cost chart an outcome
-    for one in charts:
-        assert 'role="img"' in one
-        assert "one/fused 0." in re.search('aria-label="([^"]*)"', one)[1]
+    for svg in charts:
+        assert 'role="img"' in svg
+        assert "one/fused 0." in re.search('aria-label="([^"]*)"', svg)[1]
 
 
 def test_both_pages_tell_the_same(folder: Path, page: str) -> None:
     text = (folder / "report.md").read_text()
     for written in (page, text):
-        for told in (
+        for words in (
             "one/fused",
             f"{LONG}/unfused",
             f"the same predictions: {LONG}/tfidf",
@@ -71,7 +71,7 @@ def test_both_pages_tell_the_same(folder: Path, page: str) -> None:
             "finetune.adapter.rank",
             "0123456789abcdef",
         ):
-            assert told in written.replace("&#39;", "'"), told
+            assert words in written.replace("&#39;", "'"), words
         mark = (
             "<small>chosen after looking</small>" if written is page else " (chosen after looking)"
         )
@@ -102,10 +102,10 @@ def test_the_numbers_on_the_page_are_those_of_the_table(folder: Path, page: str)
     assert f"<b>{row['value']:.3f}</b><small>{row['low']:.3f} to {row['high']:.3f}</small>" in page
     headline = json.loads((folder / "headline.json").read_text())
     [line] = [
-        one for one in headline if (one["outcome"], one["model"]) == ("diagnoses", "one/fused")
+        row for row in headline if (row["outcome"], row["model"]) == ("diagnoses", "one/fused")
     ]
     assert line["macro AUROC"] == round(row["value"], 3)
-    assert len({tuple(one) for one in headline}) == 1  # the terminal's table has one set of columns
+    assert len({tuple(row) for row in headline}) == 1  # the terminal's table has one set of columns
 
 
 def test_whose_patients_when_and_by_what_stands_at_the_top(page: str) -> None:
@@ -144,8 +144,8 @@ def test_two_outcomes_of_nearly_the_same_admissions_are_not_both_counted(
     made: MadeUp, tmp_path: Path
 ) -> None:
     """Of the leaderboard alone, or with a report of the same run beside it."""
-    place = made.outcomes["mortality"] / "outcomes" / "part-0.parquet"
-    rows = pq.read_table(place).to_pylist()
+    path = made.outcomes["mortality"] / "outcomes" / "part-0.parquet"
+    rows = pq.read_table(path).to_pylist()
     test = set(made.test_ids.tolist())
     dropped = [row["hadm_id"] for row in rows if row["hadm_id"] in test][:4]
     known = [row | {"observed": row["hadm_id"] not in dropped} for row in rows]
@@ -171,7 +171,7 @@ def test_no_auroc_stands_without_its_interval_or_why(folder: Path) -> None:
 def test_no_identifier(made: MadeUp, folder: Path) -> None:
     for name in ("report.html", "report.md", "headline.json"):
         text = (folder / name).read_text()
-        assert not any(str(one) in text for one in made.test_ids)
+        assert not any(str(hadm_id) in text for hadm_id in made.test_ids)
 
 
 def test_only_the_keys_that_differ_are_shown_as_differing() -> None:

@@ -49,9 +49,9 @@ def test_what_fails_is_left_out_says_why_and_takes_nothing_along(
     monkeypatch.setattr(module, name, broken)
     missing = write_report(tmp_path, story)
     assert missing
-    assert all("ValueError at tests/report/test_missing.py" in one.why for one in missing)
-    assert all("math domain error" in one.why for one in missing)
-    page, whole = ((place / "report.html").read_text() for place in (tmp_path, folder))
+    assert all("ValueError at tests/report/test_missing.py" in part.why for part in missing)
+    assert all("math domain error" in part.why for part in missing)
+    page, whole = ((path / "report.html").read_text() for path in (tmp_path, folder))
     for part in re.findall(r'<section id="\w+">.*?</section>', whole, re.DOTALL):
         numbers = re.findall(r"<td[^>]*>.*?</td>", part)
         title = re.search(r"<h2>(.*?)</h2>", part)
@@ -70,11 +70,11 @@ def test_a_part_of_the_card_or_an_item_of_the_checklist_fails_alone(
 ) -> None:
     monkeypatch.setattr("tasks.report.card_facts.CardFacts.calibration", broken)
     missing = write_report(tmp_path, story)
-    assert {one.what for one in missing} >= {"the section 'Evaluation'", "item 24"}
+    assert {part.what for part in missing} >= {"the section 'Evaluation'", "item 24"}
     card = (tmp_path / "model-card.md").read_text()
     assert "the section 'Evaluation' could not be made: ValueError" in card
     assert "## Limitations" in card
-    whole, changed = ((place / "tripod-ai.md").read_text() for place in (folder, tmp_path))
+    whole, changed = ((path / "tripod-ai.md").read_text() for path in (folder, tmp_path))
     lines = [line for line in whole.splitlines() if line.startswith("| ") and "(D" in line]
     assert sum(line not in changed for line in lines) <= 1
 

@@ -95,11 +95,11 @@ def test_the_fused_model_carries_the_cost_of_its_clinical_adapter(story: Story) 
         costs = efficiency(story.findings, arms, known).costs
         return {variant.name: cost for variant, cost in costs}
 
-    found = costs_of(story.arms, story.costs)
+    costs = costs_of(story.arms, story.costs)
     arms = {arm.name: arm for arm in story.arms}
-    assert found["fused"].seconds == arms["clinical"].seconds + arms["fused"].seconds
-    assert found["unfused"].seconds == arms["unfused"].seconds
-    assert found["tfidf"] == Cost(seconds=12.3)
+    assert costs["fused"].seconds == arms["clinical"].seconds + arms["fused"].seconds
+    assert costs["unfused"].seconds == arms["unfused"].seconds
+    assert costs["tfidf"] == Cost(seconds=12.3)
     without = tuple(arm for arm in story.arms if arm.name != "clinical")
     costs = {name: cost for name, cost in story.costs.items() if name != "clinical"}
     assert "fused" not in costs_of(without, costs), "half a cost"
@@ -149,10 +149,10 @@ def test_a_table_of_thousands_of_labels_is_cut(story: Story, tmp_path: Path) -> 
         labels=labels,
         findings=findings_of([*story.findings.rows, *rows]),
     )
-    (found,) = labels_by_outcome(changed.findings, labels, 10)
-    assert found.cut
-    assert {row.label.train for row in found.full} == set(range(500, many))
-    values = [row.aurocs[0]["value"] for row in found.full if row.aurocs[0]]
+    (table,) = labels_by_outcome(changed.findings, labels, 10)
+    assert table.cut
+    assert {row.label.train for row in table.full} == set(range(500, many))
+    values = [row.aurocs[0]["value"] for row in table.full if row.aurocs[0]]
     assert values == sorted(values, reverse=True)
     write_report(tmp_path, changed)
     page = (tmp_path / "report.html").read_text()
@@ -170,11 +170,11 @@ def test_the_best_labels_are_not_those_of_a_case_or_two(story: Story) -> None:
         for label in labels
     ]
     findings = findings_of([*story.findings.rows, *rows])
-    (found,) = labels_by_outcome(findings, labels, 10)
-    assert [row.label.test for row in found.best] == list(range(44, 34, -1))
-    (found,) = labels_by_outcome(findings, labels[:24], 10)  # too few are left: any label then
-    assert found.fewest == 0
-    assert found.best[0].label.test < 10
+    (table,) = labels_by_outcome(findings, labels, 10)
+    assert [row.label.test for row in table.best] == list(range(44, 34, -1))
+    (table,) = labels_by_outcome(findings, labels[:24], 10)  # too few are left: any label then
+    assert table.fewest == 0
+    assert table.best[0].label.test < 10
 
 
 def test_the_scatter_tells_no_small_count(story: Story) -> None:

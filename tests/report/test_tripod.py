@@ -36,9 +36,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
 
 def read(out: Path) -> dict[str, tuple[str, str, str]]:
     """Item -> (applies, state, what the run says)."""
-    found = ROW.findall((out / "tripod-ai.md").read_text())
-    assert [number for number, *_ in found] == NUMBERS
-    return {number: (applies, state, says) for number, applies, _, state, says in found}
+    rows = ROW.findall((out / "tripod-ai.md").read_text())
+    assert [number for number, *_ in rows] == NUMBERS
+    return {number: (applies, state, says) for number, applies, _, state, says in rows}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_each_item_stands_once_and_applies_to_what_the_statement_says(
 ) -> None:
     assert len(items) == 52
     for number, (applies, _, _) in items.items():
-        expected = next((one for one, numbers in ONLY.items() if number in numbers), "D;E")
+        expected = next((part for part, numbers in ONLY.items() if number in numbers), "D;E")
         assert applies == expected, number
 
 
@@ -73,7 +73,7 @@ def test_what_the_run_knows_it_says_in_its_numbers(
     test = cohort.splits[2]
     assert f"test: {test.admissions} admissions, {test.patients} patients" in items["21"][2]
     died = [label for label in story.labels if label.outcome == "mortality"]
-    counts = ", ".join(str(sum(getattr(one, name) for one in died)) for name in _SPLITS)
+    counts = ", ".join(str(sum(getattr(label, name) for label in died)) for name in _SPLITS)
     assert f"in-hospital mortality {counts}" in items["21"][2]
     row = story.findings.get("auroc_macro", "fused", "diagnoses")
     assert row
@@ -89,7 +89,7 @@ def test_the_counts_at_the_top_are_those_of_the_rows(run: MadeUp, tmp_path: Path
     top = (tmp_path / "tripod-ai.md").read_text().partition("## At a glance")[0]
     said = re.search(r"\*\*(\d+) filled, (\d+) partly, (\d+) open\*\*, of 52 items", top)
     assert said
-    assert [int(one) for one in said.groups()] == [
+    assert [int(count) for count in said.groups()] == [
         states.count(state) for state in ("filled", "partly", "open")
     ]
 

@@ -51,7 +51,9 @@ def test_no_headline_stands_without_its_interval_or_why(story: Story, tmp_path: 
     assert others
     assert all(re.fullmatch(r"0\.\d{3}\u20130\.\d{3}", row["95% interval"]) for row in others)
     assert not any(row[NOTE] for row in others)
-    summary = next(one for one in summaries(few.findings) if one.title == "In-hospital mortality")
+    summary = next(
+        summary for summary in summaries(few.findings) if summary.title == "In-hospital mortality"
+    )
     assert (summary.value, summary.interval) == ("0.286", "interval withheld")
     assert f"Its interval is withheld: {FEW}" in summary.sentences
     for name in PAGES:
@@ -83,9 +85,9 @@ def test_what_is_undefined_is_called_so_on_every_page(
             "report.md": r"\| In-hospital mortality \| Sex \| F \|[^|]*\|[^|]*\| undefined \|",
             "model-card.md": r"\| In-hospital mortality \| sex \| F \|[^|]*\| undefined \|",
         }
-        words = {name: re.search(found, pages[name])[0] for name, found in words.items()}
-    for name, found in words.items():
-        assert found in pages[name]
+        words = {name: re.search(line, pages[name])[0] for name, line in words.items()}
+    for name, line in words.items():
+        assert line in pages[name]
         assert "undefined (" not in pages[name], "what has no value has no interval to withhold"
 
 
@@ -112,12 +114,12 @@ def test_at_a_glance_nothing_is_found_that_correction_does_not_find(story: Story
     apart = changed(
         story, pair | {"metric": "auroc_macro_difference"}, value=0.1, low=0.01, high=0.2
     )
-    told = "TF-IDF with logistic regression"
-    not_apart = f"not told apart from {told} after correction for 8 comparisons (+0.100, +0.010 to"
-    for p, words in ((0.04, not_apart), (1e-6, f"is above {told} by 0.100")):
+    name = "TF-IDF with logistic regression"
+    not_apart = f"not told apart from {name} after correction for 8 comparisons (+0.100, +0.010 to"
+    for p, words in ((0.04, not_apart), (1e-6, f"is above {name} by 0.100")):
         judged = changed(apart, pair | {"metric": "auroc_macro_difference_p"}, value=p)
         summary = next(
-            one for one in summaries(judged.findings) if one.title == "In-hospital mortality"
+            made for made in summaries(judged.findings) if made.title == "In-hospital mortality"
         )
         assert words in summary.sentences
 

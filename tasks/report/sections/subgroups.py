@@ -47,15 +47,6 @@ def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
     return made
 
 
-def column_title(column: str) -> str:
-    """A column's name in words.
-
-    >>> column_title("admission_type")
-    'Admission type'
-    """
-    return column.replace("_", " ").capitalize()
-
-
 def _forests(
     findings: Findings, space: Space, rows: list[tuple[str, str, _Row]], counts: Counts
 ) -> list[Figure]:

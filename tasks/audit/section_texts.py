@@ -1,4 +1,4 @@
-"""What the leak audit reads: each section's text, and who has which label, lined up."""
+"""The text of each section of each admission's notes, and who has which label, lined up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.errors import EvaluationError
 
 
 @dataclass(frozen=True)
-class Told:
+class SectionTexts:
     """The texts of the training and validation admissions, section by section."""
 
     hadm_id: NDArray[np.int64]  # [admissions], rising
@@ -30,17 +30,17 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Space:
+class LabelSpace:
     """The labels of one outcome in one code system, on the admissions observed in it."""
 
     outcome: str
     code_system: str
     codes: tuple[str, ...]  # [labels]
-    rows: NDArray[np.int64]  # [observed], rows of `Told`
+    rows: NDArray[np.int64]  # [observed], rows of `SectionTexts`
     cases: NDArray[np.bool_]  # [observed, labels]
 
 
-def read_told(sections: Path, cohort: Path, most_admissions: int) -> Told:
+def read_section_texts(sections: Path, cohort: Path, most_admissions: int) -> SectionTexts:
     """Read the notes of training and validation; never those of test.
 
     Raises EvaluationError where one of the two splits is empty.
@@ -59,34 +59,37 @@ def read_told(sections: Path, cohort: Path, most_admissions: int) -> Told:
     rows = np.flatnonzero(kept)[np.argsort(hadm_id[kept])]
     texts, at_admission = _texts(table_of(sections, "sections"), hadm_id[rows])
     patients = np.unique(subject[rows], return_inverse=True)[1]
-    return Told(hadm_id[rows], patients, split[rows] == "train", texts, at_admission)
+    return SectionTexts(hadm_id[rows], patients, split[rows] == "train", texts, at_admission)
 
 
-def read_spaces(outcome: str, place: Path, told: Told, config: LeaksConfig) -> Iterator[Space]:
+def read_label_spaces(
+    outcome: str, artifact: Path, notes: SectionTexts, config: LeaksConfig
+) -> Iterator[LabelSpace]:
     """The outcome's code systems, each with its labels that enough patients have."""
-    labels = tables.read(table_of(place, "labels"), schemas.LABELS).sort_by("index")
-    rows = tables.read(table_of(place, "outcomes"), schemas.OUTCOMES)
-    rows = rows.filter(pc.and_(rows["observed"], pc.is_in(rows["hadm_id"], pa.array(told.hadm_id))))
+    labels = tables.read(table_of(artifact, "labels"), schemas.LABELS).sort_by("index")
+    outcomes = tables.read(table_of(artifact, "outcomes"), schemas.OUTCOMES)
+    wanted = pc.is_in(outcomes["hadm_id"], pa.array(notes.hadm_id))
+    outcomes = outcomes.filter(pc.and_(outcomes["observed"], wanted)).sort_by("hadm_id")
     codes = np.array(labels["code"].to_pylist(), object)
-    systems = np.array(labels["code_system"].to_pylist(), object)
-    for system in dict.fromkeys(systems):
-        seen = rows.filter(pc.equal(rows["code_system"], system)).sort_by("hadm_id")
-        at = np.searchsorted(told.hadm_id, seen["hadm_id"].to_numpy())
-        listed = seen["labels"].combine_chunks()
-        owner = np.repeat(at, pc.list_value_length(listed).to_numpy(zero_copy_only=False))
-        label = listed.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-        common = _common(told, at, owner, label, len(labels), config)
-        cases = np.zeros((len(at), len(common)), bool)
+    for system in dict.fromkeys(labels["code_system"].to_pylist()):
+        observed = outcomes.filter(pc.equal(outcomes["code_system"], system))
+        rows = pc.index_in(observed["hadm_id"], pa.array(notes.hadm_id)).to_numpy()
+        lists = observed["labels"].combine_chunks()
+        lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+        owner = np.repeat(np.arange(len(rows)), lengths)
+        label = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+        common = _common(notes, rows, rows[owner], label, len(labels), config)
         column = np.full(len(labels), -1)
         column[common] = np.arange(len(common))
-        asked = column[label] >= 0
-        cases[np.searchsorted(at, owner[asked]), column[label[asked]]] = True
+        kept = column[label] >= 0
+        cases = np.zeros((len(rows), len(common)), bool)
+        cases[owner[kept], column[label[kept]]] = True
         if len(common):
-            yield Space(outcome, str(system), tuple(codes[common]), at, cases)
+            yield LabelSpace(outcome, system, tuple(codes[common]), rows, cases)
 
 
 def _common(
-    told: Told,
+    notes: SectionTexts,
     observed: NDArray[np.int64],
     owner: NDArray[np.int64],
     label: NDArray[np.int64],
@@ -96,14 +99,14 @@ def _common(
     """The labels that enough patients have and have not, the most frequent ones, rising.
 
     Args:
-        observed: [observed], rows of `told`.
+        observed: [observed], rows of `notes`.
         owner, label: [positives], the row and the label of each.
     """
-    learned = told.train[owner]
-    train = _patients_with(told.patients[owner[learned]], label[learned], labels)
-    validation = _patients_with(told.patients[owner[~learned]], label[~learned], labels)
-    asked = len(np.unique(told.patients[observed[~told.train[observed]]]))
-    enough = np.minimum(validation, asked - validation) >= config.validation_patients
+    is_train = notes.train[owner]
+    train = _patients_with(notes.patients[owner[is_train]], label[is_train], labels)
+    validation = _patients_with(notes.patients[owner[~is_train]], label[~is_train], labels)
+    patients = len(np.unique(notes.patients[observed[~notes.train[observed]]]))
+    enough = np.minimum(validation, patients - validation) >= config.validation_patients
     enough &= train >= config.smallest_patients
     order = np.argsort(-train, kind="stable")
     return np.sort(order[enough[order]][: config.most_labels])
@@ -120,29 +123,27 @@ def _drawn(subject: NDArray[np.int64], train: NDArray[np.bool_], most: int) -> N
     """Training admissions of patients in the order of a hash, until there are enough."""
     if train.sum() <= most:
         return train
-    people, counts = np.unique(subject[train], return_counts=True)
-    places = [
-        hashlib.blake2b(str(person).encode(), key=b"leak audit", digest_size=8).digest()
-        for person in people
+    patients, counts = np.unique(subject[train], return_counts=True)
+    hashes = [
+        hashlib.blake2b(str(patient).encode(), key=b"leak audit", digest_size=8).digest()
+        for patient in patients
     ]
-    order = np.array(sorted(range(len(people)), key=places.__getitem__))
+    order = np.array(sorted(range(len(patients)), key=hashes.__getitem__))
     enough = int(np.searchsorted(np.cumsum(counts[order]), most)) + 1
-    return train & np.isin(subject, people[order[:enough]])
+    return train & np.isin(subject, patients[order[:enough]])
 
 
-def _texts(place: Path, hadm_id: NDArray[np.int64]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+def _texts(path: Path, hadm_id: NDArray[np.int64]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
     """Each section's text of each admission, and which sections are known at admission."""
     texts: dict[str, list[str]] = {}
-    early: dict[str, bool] = {}
+    at_admission: dict[str, bool] = {}
     wanted = pa.array(hadm_id)
-    for batch in tables.stream(place, schemas.SECTIONS):
-        batch = batch.filter(pc.is_in(batch["hadm_id"], wanted))
-        rows = np.searchsorted(hadm_id, batch["hadm_id"].to_numpy()).tolist()
-        names, at_admission = batch["section"].to_pylist(), batch["at_admission"].to_pylist()
-        for row, name, known, text in zip(
-            rows, names, at_admission, batch["text"].to_pylist(), strict=True
-        ):
-            early[name] = known
+    for batch in tables.stream(path, schemas.SECTIONS):
+        rows = pc.index_in(batch["hadm_id"], wanted)
+        batch = batch.filter(rows.is_valid())
+        columns = (batch[name].to_pylist() for name in ("section", "at_admission", "text"))
+        for row, name, early, text in zip(rows.drop_null().to_pylist(), *columns, strict=True):
+            at_admission[name] = early
             of_section = texts.setdefault(name, [""] * len(hadm_id))
             of_section[row] = f"{of_section[row]}\n{text}" if of_section[row] else text
-    return texts, tuple(sorted(name for name, known in early.items() if known))
+    return texts, tuple(sorted(name for name, early in at_admission.items() if early))

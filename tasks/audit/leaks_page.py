@@ -1,4 +1,4 @@
-"""What the leak audit says to a reader: a Markdown page, and a table of section by outcome."""
+"""The leak audit as a Markdown page, and as a table of section by outcome."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Row = Mapping[str, Any]
 
 
 def report(
-    sections: Sequence[Row], terms: Sequence[Row], unasked: Sequence[str], config: LeaksConfig
+    sections: Sequence[Row], terms: Sequence[Row], left_out: Sequence[str], config: LeaksConfig
 ) -> str:
     """The page as Markdown: aggregates, and terms that enough patients use.
 
     Args:
         sections, terms: rows of schemas.LEAKS and schemas.TERMS.
-        unasked: outcomes without a label that enough patients have.
+        left_out: outcomes without a label that enough patients have.
     """
     method = _METHOD.format(
         leak=LEAK,
@@ -47,8 +47,8 @@ def report(
         labels=config.most_labels,
     )
     parts = ["# Leak audit", _summary(sections), method]
-    if unasked:
-        parts.append(f"Not asked, as no label has enough patients: {', '.join(unasked)}.")
+    if left_out:
+        parts.append(f"Not asked, as no label has enough patients: {', '.join(left_out)}.")
     for space in _spaces(sections):
         of_space = [row for row in sections if _space(row) == space]
         parts.append("\n".join([f"## {_title(*space)}", "", *_table(of_space)]))
@@ -109,10 +109,10 @@ def _span(low: float, high: float, form: str) -> str:
 
 def _words(row: Row, terms: Sequence[Row]) -> str:
     """The section's terms with the largest weights over the labels, each once."""
-    mine = [
+    of_section = [
         term for term in terms if term["section"] == row["section"] and _space(term) == _space(row)
     ]
-    largest = sorted(mine, key=lambda term: -abs(term["weight"]))
+    largest = sorted(of_section, key=lambda term: -abs(term["weight"]))
     first = {term["term"]: term for term in reversed(largest)}
     shown = [first[name] for name in dict.fromkeys(t["term"] for t in largest)][:_TERMS_SHOWN]
     return ", ".join(f"`{t['term']}` ({t['code']} {t['weight']:+.2f})" for t in shown)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.audit.told import Told
+from tasks.audit.section_texts import SectionTexts
 
 PRESENT = "(the section is there)"  # no term: it has no letter of a note
 _TERM = r"(?u)\b\w+\b"
 
 
 @dataclass(frozen=True)
-class Bag:
+class BagOfWords:
     """Which admission uses which term, whatever how often."""
 
     terms: tuple[str, ...]
@@ -52,7 +52,9 @@ class Bag:
         return np.asarray(self.uses[rows] @ weights, np.float32)
 
 
-def bag_of_words(texts: Sequence[str], told: Told, smallest_patients: int, most_terms: int) -> Bag:
+def bag_of_words(
+    texts: Sequence[str], notes: SectionTexts, smallest_patients: int, most_terms: int
+) -> BagOfWords:
     """The terms that enough training patients use in these texts, [admissions], and who does.
 
     That the section is there is a term too, where enough patients have it and enough have not.
@@ -66,19 +68,19 @@ def bag_of_words(texts: Sequence[str], told: Told, smallest_patients: int, most_
     with suppress(ValueError):  # scikit-learn refuses texts without any term
         uses = sparse.hstack([vectorizer.fit_transform(texts), there]).tocsr()
         terms = np.array([*vectorizer.get_feature_names_out(), PRESENT], object)
-    patients = _patients_of(uses, told)
-    without = _patients_of(sparse.csr_matrix(1 - there), told)[0]
+    patients = _patients_of(uses, notes)
+    without = _patients_of(sparse.csr_matrix(1 - there), notes)[0]
     order = np.argsort(-patients, kind="stable")[:most_terms]
     kept = np.sort(order[patients[order] >= smallest_patients])
     if without < smallest_patients:
         kept = kept[kept != len(terms) - 1]
-    return Bag(tuple(terms[kept]), patients[kept], uses[:, kept].tocsr())
+    return BagOfWords(tuple(terms[kept]), patients[kept], uses[:, kept].tocsr())
 
 
-def _patients_of(uses: Any, told: Told) -> NDArray[np.int64]:
+def _patients_of(uses: Any, notes: SectionTexts) -> NDArray[np.int64]:
     """How many training patients have each column in any of their admissions, [columns]."""
     from scipy import sparse
 
-    rows = np.flatnonzero(told.train)
-    owned = sparse.csr_matrix((np.ones(len(rows)), (told.patients[rows], np.arange(len(rows)))))
+    rows = np.flatnonzero(notes.train)
+    owned = sparse.csr_matrix((np.ones(len(rows)), (notes.patients[rows], np.arange(len(rows)))))
     return np.asarray(((owned @ uses[rows]) > 0).sum(axis=0), np.int64).ravel()
