@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,19 @@ def test_two_launches_at_once_have_ranks_of_their_own(tmp_path: Path) -> None:
     first, second = ((work / "first.safetensors").read_bytes() for work in works)
     assert first == second
     assert len(warm._idle) == 1
+
+
+def test_a_launch_that_is_cancelled_as_it_starts_ends_at_once(tmp_path: Path) -> None:
+    launch(TOY, job(steps=2), tmp_path, TWO)
+    for twentieths in range(1, 6):
+        work = tmp_path / str(twentieths)
+        cancel = threading.Timer(twentieths / 20, os.kill, (os.getpid(), signal.SIGINT))
+        begun = time.monotonic()
+        cancel.start()
+        with pytest.raises(KeyboardInterrupt):
+            launch(TOY, job(steps=10_000, slow_seconds=0.05), work, TWO)
+        assert time.monotonic() - begun < warm.SAVE_SECONDS / 2
+        assert not ranks_of(work)
 
 
 def test_a_prepared_launch_finds_its_process_there(tmp_path: Path) -> None:
