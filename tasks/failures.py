@@ -17,10 +17,10 @@ ERROR, LOGS, LAUNCHER = "error.json", "logs", "launcher.log"
 
 def failure_of(work: Path, deaths: list[Death]) -> ClinfuseError:
     """What went wrong, from the note that a rank left, or from how the processes ended."""
-    told = _told(work / ERROR)
-    known = getattr(errors, told.get("error", ""), None)
+    note = _note(work / ERROR)
+    known = getattr(errors, note.get("error", ""), None)
     if isinstance(known, type) and issubclass(known, ClinfuseError):
-        return known(told["message"])
+        return known(note["message"])
     logs = work / LOGS
     report = (logs / LAUNCHER).read_text(errors="replace")
     if re.search("Rendezvous(Timeout|Connection|Closed)Error", report):
@@ -38,21 +38,21 @@ def failure_of(work: Path, deaths: list[Death]) -> ClinfuseError:
             f"rank {rank} was ended by {name}{memory}; its log is {logs / f'rank-{rank}.log'}; "
             "run again to resume from the last checkpoint"
         )
-    if told.get("exception") == "OutOfMemoryError":
+    if note.get("exception") == "OutOfMemoryError":
         return ConfigError(
-            f"rank {told['rank']} ran out of GPU memory at {told['place']}; lower "
+            f"rank {note['rank']} ran out of GPU memory at {note['place']}; lower "
             "micro_batch_size or max_tokens, or set deepspeed to configs/deepspeed/zero3.json"
         )
-    if told:
-        cause = f" ({told['cause']})" if told["cause"] else ""
+    if note:
+        cause = f" ({note['cause']})" if note["cause"] else ""
         return TrainingError(
-            f"rank {told['rank']} stopped with {told['exception']} at {told['place']}{cause}; "
-            f"see {logs / 'rank-{}.log'.format(told['rank'])}"
+            f"rank {note['rank']} stopped with {note['exception']} at {note['place']}{cause}; "
+            f"see {logs / 'rank-{}.log'.format(note['rank'])}"
         )
     return TrainingError(f"rank {rank} ended with exit code {ended}; see the logs in {logs}")
 
 
-def _told(path: Path) -> dict[str, str]:
+def _note(path: Path) -> dict[str, str]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

@@ -84,9 +84,9 @@ class Warm:
         if not connection.wait([self.answers.fileno()], seconds):
             return None
         line = self.answers.readline()
+        self.serving = False
         if not line:
             raise _end_of(self.process.wait(), self.log)
-        self.serving = False
         return [(rank, code) for rank, code in json.loads(line)]
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class Warm:
                 self.process.send_signal(signal.SIGTERM)  # lost where the request is not yet read
                 self.deaths(seconds=1.0)
         except TrainingError:
-            pass  # the warm process has ended, and its ranks with it
+            pass  # it has ended, and its ranks with it
         finally:
             if self.serving:
                 for child in {*tree, *_tree(self.process.pid)}:
@@ -157,7 +157,7 @@ def _take(environment: Mapping[str, str]) -> Warm | None:
 
 def _keep(warm: Warm) -> None:
     with _one_at_a_time:
-        if not warm.serving and not _idle:
+        if not _idle and not warm.serving and warm.process.poll() is None:
             _idle.append(warm)
             return
     warm.end()

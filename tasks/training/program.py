@@ -121,11 +121,12 @@ def run(
     )
     _log = _keep_log(world)
     _watch_launcher()
-    signal.signal(signal.SIGTERM, lambda *_: setattr(world, "told_to_stop", True))
     try:
         _held = lock(world.work, fcntl.LOCK_SH)  # a later launch waits until no rank holds it
         job = job_type.model_validate_json(path.read_text())
         _join(world)
+        # until here there is nothing to save, and a rank that awaits the others would not listen
+        signal.signal(signal.SIGTERM, lambda *_: setattr(world, "told_to_stop", True))
         main(job, world)
         _leave()
     except Preempted:

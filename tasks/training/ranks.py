@@ -105,7 +105,7 @@ def _be_of(request: Request) -> None:
     for loaded in list(sys.modules.values()):  # where libraries noted it as they were imported
         for name, value in list(getattr(loaded, "__dict__", {}).items()):
             if isinstance(value, str) and value.startswith(caches):
-                setattr(loaded, name, value.replace(caches, os.environ["HF_HOME"], 1))
+                setattr(loaded, name, os.environ["HF_HOME"] + value.removeprefix(caches))
 
 
 def _end_if_alone(seconds: float = 0) -> None:
@@ -125,9 +125,8 @@ def _become(rank: int, request: Request, meeting: socket.socket) -> NoReturn:
             os.execv(request.command[0], request.command)
         host, port = meeting.getsockname()
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(request.ranks))
-        os.environ.update(
-            MASTER_ADDR=host, MASTER_PORT=str(port), **{SOCKET: str(meeting.fileno())}
-        )
+        os.environ.update(MASTER_ADDR=host, MASTER_PORT=str(port))
+        os.environ[SOCKET] = str(meeting.fileno())
         if torch.cuda._is_in_bad_fork():  # an import asked CUDA after all: start from nothing
             meeting.set_inheritable(True)
             os.execv(sys.executable, [sys.executable, "-m", request.module, request.job])

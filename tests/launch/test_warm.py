@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,18 @@ def test_every_rank_is_a_new_fork_with_what_its_launch_says(
         work = tmp_path / name
         launch(FACTS, FactsJob(), work, config)
         for rank in (0, 1):
-            found = facts(work, rank)
-            assert found["forked"]
-            assert found["parent"] == idle().pid
-            assert found["launches_before"] == 0
-            assert found["threads"] == 2
-            assert not found["cuda"]
-            assert (found["sum"], found["numpy"]) == (3000, 500)
-            assert found["cache"] == str(work / "cache" / "hub")
-            assert found["modules"] == str(work / "cache" / "modules")
-            assert found["operators"] == str(work / "operators")
-            assert found["folder"] == str(folder)
-            assert found["umask"] == os.umask(found["umask"])
+            fact = facts(work, rank)
+            assert fact["forked"]
+            assert fact["parent"] == idle().pid
+            assert fact["launches_before"] == 0
+            assert fact["threads"] == 2
+            assert not fact["cuda"]
+            assert (fact["sum"], fact["numpy"]) == (3000, 500)
+            assert fact["cache"] == str(work / "cache" / "hub")
+            assert fact["modules"] == str(work / "cache" / "modules")
+            assert fact["operators"] == str(work / "operators")
+            assert fact["folder"] == str(folder)
+            assert fact["umask"] == os.umask(fact["umask"])
     assert facts(tmp_path / "first")["parent"] == facts(tmp_path / "second")["parent"]
 
 
@@ -128,6 +129,19 @@ def test_two_launches_at_once_have_ranks_of_their_own(tmp_path: Path) -> None:
     first, second = ((work / "first.safetensors").read_bytes() for work in works)
     assert first == second
     assert len(warm._idle) == 1
+
+
+def test_a_launch_that_is_cancelled_as_it_starts_ends_at_once(tmp_path: Path) -> None:
+    launch(TOY, job(steps=2), tmp_path, TWO)
+    for twentieths in range(1, 6):
+        work = tmp_path / str(twentieths)
+        cancel = threading.Timer(twentieths / 20, os.kill, (os.getpid(), signal.SIGINT))
+        begun = time.monotonic()
+        cancel.start()
+        with pytest.raises(KeyboardInterrupt):
+            launch(TOY, job(steps=10_000, slow_seconds=0.05), work, TWO)
+        assert time.monotonic() - begun < warm.SAVE_SECONDS / 2
+        assert not ranks_of(work)
 
 
 def test_a_prepared_launch_finds_its_process_there(tmp_path: Path) -> None:
@@ -213,6 +227,6 @@ def test_the_other_node_is_started_by_hand_with_the_command_of_the_log(tmp_path:
     subprocess.run(command, cwd=ROOT, env=by_hand, check=True, timeout=120)
     thread.join(60)
     assert not thread.is_alive()
-    found = [facts(tmp_path, rank) for rank in (0, 1)]
-    assert [each["sum"] for each in found] == [3000, 3000]
-    assert {each["operators"] for each in found} == {"by-hand", str(tmp_path / "operators")}
+    nodes = [facts(tmp_path, rank) for rank in (0, 1)]
+    assert [node["sum"] for node in nodes] == [3000, 3000]
+    assert {node["operators"] for node in nodes} == {"by-hand", str(tmp_path / "operators")}
