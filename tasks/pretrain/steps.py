@@ -12,7 +12,7 @@ from tasks.config import Config
 from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.flow_run import current_store
 from tasks.keys import Artifact, fingerprint
-from tasks.launch import LaunchConfig, launch
+from tasks.launch import LaunchConfig, launch, prepare
 from tasks.model.adapters.methods import BaseName
 from tasks.model.bases.config import ScratchBase
 from tasks.model.bases.files import check_base, check_targets, check_vocabulary
@@ -71,6 +71,7 @@ def pretrain(
             sequence_length=config.sequence_length,
             seed=config.training.seed,
             patients=None if split == "train" else config.perplexity_patients,
+            launch=launch,
         )
         for split in ("train", "validation")
     }
@@ -106,6 +107,7 @@ def _base_and_tokenizer(
             tokenizer=tokens,
             sequence_length=scratch.sequence_length,
             seed=scratch.training.seed,
+            launch=launch,
         )
         job = BaseJob(base=scratch, tokenizer=tokens, corpus=general)
         return train_base(job=job, launch=launch), tokens
@@ -134,8 +136,11 @@ def convert_tokenizer(out: Path, source: Path) -> Counts:
 
 
 @step("corpus", version=2)
-def pack_text(out: Path, text: Path, tokenizer: Path, sequence_length: int, seed: int) -> Counts:
+def pack_text(
+    out: Path, text: Path, tokenizer: Path, sequence_length: int, seed: int, launch: LaunchConfig
+) -> Counts:
     """Pack a plain text, which is of no patient."""
+    prepare(launch, "tasks.pretrain.base")  # it is packed because something will be trained on it
     writer = CorpusWriter(out, LoadedTokenizer.load(tokenizer), sequence_length, seed)
     return writer.write(of_texts(documents(text)))
 
@@ -152,8 +157,10 @@ def pack_notes(
     sequence_length: int,
     seed: int,
     patients: int | None,
+    launch: LaunchConfig,
 ) -> Counts:
     """Pack the notes of the patients of a split, and of other releases."""
+    prepare(launch, "tasks.pretrain.train")  # they are packed because an adapter will be trained
     chosen = patients_of(splits, split, patients)
     documents = of_notes(notes, chosen, dropped_by(guard, OWN_RELEASE))
     for name, places in others.items():
