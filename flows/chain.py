@@ -129,7 +129,9 @@ def lineage() -> Lineage:
     """The artifacts that this run came to, each with what its manifest says of its making."""
     store = current_store()
     return Lineage(
-        artifacts=tuple(_origin(each, store.manifest(each.kind, each.key)) for each in reached())
+        artifacts=tuple(
+            _origin(artifact, store.manifest(artifact.kind, artifact.key)) for artifact in reached()
+        )
     )
 
 

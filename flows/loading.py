@@ -133,16 +133,16 @@ def _on_its_preset(
     given: dict[str, Any], path: Path, below: tuple[Path, ...] = ()
 ) -> dict[str, Any]:
     """The mapping laid over what its key `preset` names; so is each run of a comparison."""
-    own = {key: value for key, value in given.items() if key != PRESET}
-    if isinstance(runs := own.get("runs"), list):
-        own["runs"] = [
+    keys = {key: value for key, value in given.items() if key != PRESET}
+    if isinstance(runs := keys.get("runs"), list):
+        keys["runs"] = [
             _on_its_preset(run, path, below) if isinstance(run, dict) else run for run in runs
         ]
     match given.get(PRESET):
         case None:
-            return own
+            return keys
         case str(preset):
-            return merge(_read(Path(preset), below), own)
+            return merge(_read(Path(preset), below), keys)
         case _:
             raise ConfigError(f"{path}: '{PRESET}' must be the path of a YAML file")
 
@@ -206,14 +206,14 @@ def _checked(model: type[_Model], path: Path, given: dict[str, Any]) -> _Model:
 
 def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
     """One sentence: the key, what was given, what is allowed, and the nearest right name."""
-    place = [part for part in error["loc"] if not str(part).startswith("function-")]
-    key = ".".join(str(part) for part in place)
+    path = [part for part in error["loc"] if not str(part).startswith("function-")]
+    key = ".".join(str(part) for part in path)
     match error["type"]:
         case "extra_forbidden" if new := MOVED.get(re.sub(r"^runs\.\d+\.", "", key)):
             return f"the key '{key}' is now '{new}'; rename it"
         case "extra_forbidden":
-            known = sorted(_keys_beside(place, model))
-            near = difflib.get_close_matches(str(place[-1]), known, n=1)
+            known = sorted(_keys_beside(path, model))
+            near = difflib.get_close_matches(str(path[-1]), known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
             return f"there is no key '{key}'; {hint}"
         case "missing":
@@ -225,17 +225,17 @@ def _explain(error: ErrorDetails, model: type[BaseModel]) -> str:
             return f"'{key}': {message}{shown}"
 
 
-def _keys_beside(place: list[Any], model: type[BaseModel]) -> set[str]:
+def _keys_beside(path: list[Any], model: type[BaseModel]) -> set[str]:
     """The keys of every model that could stand where the unknown key was given."""
     models: list[Any] = [model]
-    for part in place[:-1]:
-        found = [
+    for part in path[:-1]:
+        inner = [
             model
             for parent in models
             if isinstance(part, str) and part in parent.model_fields
             for model in _models_in(parent.model_fields[part].annotation)
         ]
-        models = found or models  # an index, or the tag of a union, stays at the same models
+        models = inner or models  # an index, or the tag of a union, stays at the same models
     return {name for model in models for name in model.model_fields}
 
 

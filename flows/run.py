@@ -56,8 +56,8 @@ def run(
 def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> None:
     """Raise a ClinfuseError where the flow could not come to its end with this configuration."""
     if flow == "compare":
-        for one in load_compare(preset, overrides).runs:
-            check(one, flow="finetune")
+        for config in load_compare(preset, overrides).runs:
+            check(config, flow="finetune")
     else:
         check(load_config(preset, overrides), flow=flow)
 
@@ -73,7 +73,7 @@ def _call(flow: str, parameters: dict[str, Any]) -> str:
     from flows.stages import FLOWS, refreshable
 
     check_names(parameters.get("refresh", ()), refreshable(flow), "refresh")
-    called: Any = next(each for each in (*FLOWS, compare) if each.name == flow)
+    called: Any = next(known for known in (*FLOWS, compare) if known.name == flow)
     _quiet()
     with prefect_api(), tags(flow, Path(parameters["preset"]).stem):
         state = called(**parameters, return_state=True)
@@ -107,7 +107,7 @@ def _quiet() -> None:
 def _print_result(store: Store, run: Run, seconds: float) -> None:
     console = Console()
     made = sum(reached.how == "made" for reached in run.artifacts)
-    reports = [each for each in run.artifacts if each.kind in ("report", "leaderboard")]
+    reports = [artifact for artifact in run.artifacts if artifact.kind in ("report", "leaderboard")]
     if reports:
         folder = store.path(reports[-1].kind, reports[-1].key)
         _print_table(console, folder / "headline.json")

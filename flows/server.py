@@ -209,8 +209,8 @@ def _wait_for_last_states() -> None:
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
             with suppress(Exception):  # its database is locked for a moment, say
-                found = client.read_task_runs(task_run_filter=ended, limit=LAST_STATES)
-                if len(found) == len(ours):
+                ended_runs = client.read_task_runs(task_run_filter=ended, limit=LAST_STATES)
+                if len(ended_runs) == len(ours):
                     return
             time.sleep(POLL_SECONDS)
 

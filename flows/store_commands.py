@@ -28,9 +28,9 @@ DEFAULT_STORE = user_data_path("clinfuse") / "store"
 store_app = typer.Typer()
 
 
-def open_store(place: Path) -> Store:
+def open_store(folder: Path) -> Store:
     """The store, to be looked into; one that cannot be written will do."""
-    return Store(place.expanduser(), read_only=True)
+    return Store(folder.expanduser(), read_only=True)
 
 
 @store_app.command(name="ls")

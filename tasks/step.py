@@ -123,8 +123,8 @@ class Step(Generic[Arguments]):
             store = current_store()
             key = self.key(store, arguments)
             name = f"{self.kind}/{key}/{RECORD}"
-            if found := store.find(self.kind, key):
-                context.result_store.write(found, key=name)
+            if artifact := store.find(self.kind, key):
+                context.result_store.write(artifact, key=name)
             else:
                 (store.root / name).unlink(missing_ok=True)
         except Exception:
@@ -154,10 +154,10 @@ class Step(Generic[Arguments]):
 
         refresh = bool(TaskRunContext.get().task.refresh_cache)  # type: ignore[union-attr]
         with store.lock(self.kind, key, waiting=waiting):
-            found, problem = (None, None) if refresh else store.examine(self.kind, key)
-            if found:
+            made, problem = (None, None) if refresh else store.examine(self.kind, key)
+            if made:
                 log.info("%s/%s was made meanwhile; reusing it", self.kind, key)
-                return found
+                return made
             if not may_make(self.stage, self.kind):
                 raise StoreError(
                     f"the artifact {self.kind}/{key} is {'damaged' if problem else 'missing'} and "

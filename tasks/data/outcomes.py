@@ -38,12 +38,12 @@ class Outcome:
 
     def positives(self, rows: Rows) -> NDArray[np.bool_]:
         """Which labels these admissions have, [rows, labels]."""
-        found = np.zeros((len(rows), len(self.labels)), bool)
+        has = np.zeros((len(rows), len(self.labels)), bool)
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         starts = np.repeat(self.offsets[rows] - np.cumsum(lengths) + lengths, lengths)
         values = self.values[starts + np.arange(lengths.sum())]
-        found[np.repeat(np.arange(len(rows)), lengths), values] = True
-        return found
+        has[np.repeat(np.arange(len(rows)), lengths), values] = True
+        return has
 
     def observed(self, rows: Rows) -> NDArray[np.bool_]:
         """Which labels are known of these admissions, [rows, labels]."""
@@ -65,17 +65,17 @@ class Outcome:
         return int(by_system[systems[systems >= 0]].sum())
 
 
-def read_outcome(name: str, place: Path, hadm_ids: NDArray[np.int64]) -> Outcome:
+def read_outcome(name: str, folder: Path, hadm_ids: NDArray[np.int64]) -> Outcome:
     """Read an outcome artifact and line it up with these admissions.
 
     An admission that the outcome does not know is unobserved.
     """
-    labels = tables.read(place / "labels", schemas.LABELS).sort_by("index")
+    labels = tables.read(folder / "labels", schemas.LABELS).sort_by("index")
     if not len(labels):
         raise TrainingError(
             f"outcome '{name}' has no label; lower ingest.outcomes' min_count, or leave it out"
         )
-    rows = tables.read(place / "outcomes", schemas.OUTCOMES).combine_chunks()
+    rows = tables.read(folder / "outcomes", schemas.OUTCOMES).combine_chunks()
     names = labels["code_system"].to_pylist()
     systems = {system: index for index, system in enumerate(dict.fromkeys(names))}
     known = np.where(

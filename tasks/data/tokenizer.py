@@ -156,7 +156,7 @@ def _eos_of_the_model(folder: Path) -> int | None:
 
 def _special_tokens(folder: Path) -> dict[str, str]:
     """The special tokens by name (eos_token, ...), from the files that may hold them."""
-    found: dict[str, str] = {}
+    named: dict[str, str] = {}
     for name in _SETTINGS:
         if not (folder / name).is_file():
             continue
@@ -165,9 +165,9 @@ def _special_tokens(folder: Path) -> dict[str, str]:
             for key, value in settings.items():
                 token = value.get("content") if isinstance(value, dict) else value
                 if key.endswith("_token") and isinstance(token, str):  # add_bos_token is a bool
-                    found[key] = token
+                    named[key] = token
         except (OSError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"{folder / name} is no readable tokenizer configuration ({type(error).__name__})"
             ) from None
-    return found
+    return named

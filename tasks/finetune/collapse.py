@@ -66,7 +66,7 @@ def check_collapse(
     if not fell_back and (not last or best >= config.collapse_below):
         return None
     margin = Z_95 * spread()
-    found = (
+    values_in_words = (
         f"validation macro AUROC {now:.3f} after epoch {len(values)}, at best {best:.3f} (chance "
         f"is 0.5, give or take {margin:.3f} with these cases)"
     )
@@ -75,9 +75,9 @@ def check_collapse(
     else:
         sure = best + margin < config.collapse_below
     if not sure:
-        return f"'{name}' may have learned nothing: {found}; more patients would tell"
+        return f"'{name}' may have learned nothing: {values_in_words}; more patients would tell"
     raise TrainingError(
-        f"'{name}' collapsed: {found}; lower finetune.training.learning_rate (now "
+        f"'{name}' collapsed: {values_in_words}; lower finetune.training.learning_rate (now "
         f"{config.training.learning_rate:g}), finetune.head.learning_rate (now "
         f"{config.head.learning_rate:g}) or finetune.training.clip (now "
         f"{config.training.clip:g}), or set finetune.collapse_below to 0 to publish it"

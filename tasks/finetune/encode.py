@@ -27,8 +27,8 @@ def encode(
     read_tokenizer(tokenizer)
     given = {"out": out, "tokenizer": tokenizer, "max_tokens": max_tokens}
     parts = tables.parts(cohort / "admissions")
-    found = spread(encode_part, [{**given, "part": part} for part in parts])
-    return {name: sum(counts[name] for counts in found) for name in COUNTED}
+    parts_counts = spread(encode_part, [{**given, "part": part} for part in parts])
+    return {name: sum(counts[name] for counts in parts_counts) for name in COUNTED}
 
 
 def encode_part(out: Path, part: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
@@ -46,12 +46,12 @@ def _encoded(
     columns = ["hadm_id", "split", "note"]
     for batch in tables.stream(part, schemas.ADMISSIONS, columns, BATCH_ROWS):
         notes = batch.column("note").to_pylist()
-        found = [encoding.ids for encoding in encoder.encode_batch_fast(notes)]
-        kept = [ids[:max_tokens] for ids in found]
-        counts["admissions"] += len(found)
+        ids_of_notes = [encoding.ids for encoding in encoder.encode_batch_fast(notes)]
+        kept = [ids[:max_tokens] for ids in ids_of_notes]
+        counts["admissions"] += len(ids_of_notes)
         counts["tokens"] += sum(map(len, kept))
-        counts["notes_cut"] += sum(len(ids) > max_tokens for ids in found)
-        counts["tokens_cut"] += sum(map(len, found)) - sum(map(len, kept))
+        counts["notes_cut"] += sum(len(ids) > max_tokens for ids in ids_of_notes)
+        counts["tokens_cut"] += sum(map(len, ids_of_notes)) - sum(map(len, kept))
         yield pa.record_batch(
             [batch.column("hadm_id"), batch.column("split"), pa.array(kept, pa.list_(pa.int32()))],
             schema=schemas.ENCODED,

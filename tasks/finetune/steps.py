@@ -52,10 +52,12 @@ def finetune(
             member,
             MemberJob(
                 name=member.name if config.joint else f"{member.name}-{next(iter(group))}",
-                trained=tuple(each.adapter for each in member.summands if each.trained),
+                trained=tuple(summand.adapter for summand in member.summands if summand.trained),
                 config=config.of_members,
                 base=base,
-                summands={each.adapter: summands[each.adapter] for each in member.summands},
+                summands={
+                    summand.adapter: summands[summand.adapter] for summand in member.summands
+                },
                 tokenizer=tokenizer,
                 encoded=encoded,
                 outcomes=group,
@@ -99,7 +101,7 @@ def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Coun
 
 def _predicting(member: MemberConfig, job: MemberJob, adapter: Artifact) -> PredictJob:
     """The member, and, where it is a sum, the member without each of the summands."""
-    ablated = (*(each.adapter for each in member.summands), TASK) if member.summands else ()
+    ablated = (*(summand.adapter for summand in member.summands), TASK) if member.summands else ()
     return PredictJob(
         member=job,
         adapter=adapter,

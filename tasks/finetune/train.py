@@ -102,7 +102,7 @@ def main(job: MemberJob, world: World) -> None:
     tables.write(out / "history.parquet", schemas.HISTORY, history)
     counts: dict[str, Any] = {
         "admissions_to_learn_from": len(study.train_rows),
-        "parameters": sum(each.numel() for each in trained.state.values()),
+        "parameters": sum(tensor.numel() for tensor in trained.state.values()),
         "tokens": trained.tokens,
         "examples": trained.examples,
         "best_step": trained.best_step,

@@ -125,7 +125,7 @@ class Classifier(nn.Module):
             folder = path if adapter == TASK else path / adapter
             write_adapter(folder, self.backbone, adapter, peft, base)
         heads = {name: state[name] for name in self.state_dict() if name.startswith("heads.")}
-        fixed = {f"whitening.{name}": each for name, each in self.whitening.named_buffers()}
+        fixed = {f"whitening.{name}": buffer for name, buffer in self.whitening.named_buffers()}
         tensors = {name: _plain(tensor) for name, tensor in sorted({**heads, **fixed}.items())}
         save_file(tensors, path / _HEADS)
         described = {"heads": [shape.model_dump(mode="json") for shape in self.shapes]}

@@ -40,7 +40,9 @@ def score(
                 world.report(Progress(what, number, len(mine)))
             arrays = notes.padded(rows[indices])
             logits = model(*(torch.from_numpy(array).to(world.device) for array in arrays))
-            scored.append((indices, {name: each.cpu().numpy() for name, each in logits.items()}))
+            scored.append(
+                (indices, {name: tensor.cpu().numpy() for name, tensor in logits.items()})
+            )
     whole: Logits = {}
     for indices, logits in (part for rank in world.gather(scored) for part in rank):
         for name, values in logits.items():

@@ -32,9 +32,9 @@ def of_notes(
         subject_ids: the patients wanted, [patients]; None: all.
         dropped: the note_ids that are left out.
     """
-    for place in notes:
+    for folder in notes:
         columns = ["note_id", "subject_id", "text"]
-        for batch in tables.stream(place / "notes", schemas.NOTES, columns, _DOCUMENTS_AT_ONCE):
+        for batch in tables.stream(folder / "notes", schemas.NOTES, columns, _DOCUMENTS_AT_ONCE):
             kept = batch
             if subject_ids is not None:
                 kept = kept.filter(pc.is_in(kept["subject_id"], pa.array(subject_ids)))
@@ -59,10 +59,10 @@ def of_texts(texts: Iterable[str]) -> Iterator[tuple[int, str]]:
 def patients_of(splits: Path, split: str, at_most: int | None = None) -> NDArray[np.int64]:
     """The subject_ids of a split: all, or those `at_most` whose hashes are lowest."""
     table = tables.read(splits / "splits", schemas.SPLITS)
-    found = table.filter(pc.equal(table["split"], split))["subject_id"].to_numpy()
-    if at_most is None or len(found) <= at_most:
-        return np.sort(found)
-    return np.sort(found[np.argsort(keyed_numbers(found), kind="stable")[:at_most]])
+    subject_ids = table.filter(pc.equal(table["split"], split))["subject_id"].to_numpy()
+    if at_most is None or len(subject_ids) <= at_most:
+        return np.sort(subject_ids)
+    return np.sort(subject_ids[np.argsort(keyed_numbers(subject_ids), kind="stable")[:at_most]])
 
 
 @dataclass
@@ -143,10 +143,10 @@ class CorpusWriter:
 class Corpus:
     """The packed sequences of a corpus artifact, read by row; a row group is held in memory."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         import pyarrow.parquet as pq
 
-        (part,) = tables.parts(place / TABLE)
+        (part,) = tables.parts(folder / TABLE)
         self._file = pq.ParquetFile(part, page_checksum_verification=True)
         self.sequence_length: int = self._file.schema_arrow.field("input_ids").type.list_size
         sizes = [
@@ -187,5 +187,5 @@ def _groups(documents: Iterable[tuple[int, str]], size: int) -> Iterator[list[tu
 
 
 def _distinct(subjects: list[NDArray[np.int64]]) -> int:
-    found = np.unique(np.concatenate(subjects))
-    return int(((found != PADDING) & (found != NO_PATIENT)).sum())
+    distinct = np.unique(np.concatenate(subjects))
+    return int(((distinct != PADDING) & (distinct != NO_PATIENT)).sum())

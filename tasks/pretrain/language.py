@@ -52,7 +52,7 @@ class Packs:
 
     def to(self, device: torch.device) -> Packs:
         """The same on that device."""
-        return Packs(*(each.to(device) for each in vars(self).values()))
+        return Packs(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 def apart(sequences: Sequence[Packed], most_tokens: int) -> list[list[Packed]]:

@@ -76,15 +76,15 @@ def _score(
     with model.disable_adapter():
         before = token_losses(model, packs, packed=packed).double().cpu().numpy()
     scored = packs.scored.cpu().numpy()
-    found = []
+    scores = []
     for row, sequence in enumerate(sequences):
         ends = [*sequence.starts[1:], len(sequence.input_ids)]
         for subject_id, start, end in zip(sequence.subject_ids, sequence.starts, ends, strict=True):
             if subject_id != PADDING:
                 piece = (row, slice(start, end))
                 sums = [scored[piece].sum(), before[piece].sum(), after[piece].sum()]
-                found.append((subject_id, np.array(sums, dtype=np.float64)))
-    return found
+                scores.append((subject_id, np.array(sums, dtype=np.float64)))
+    return scores
 
 
 def _write(gathered: list[dict[int, Sums]], out: Path) -> dict[str, float]:

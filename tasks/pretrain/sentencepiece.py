@@ -101,7 +101,7 @@ def _merges(
 
     SentencePiece makes no control symbol and no byte of a text.
     """
-    found = []
+    scored_pairs: list[tuple[float, tuple[str, str]]] = []
     for piece, index in vocabulary.items():
         if model.is_control(index) or model.is_unknown(index) or model.is_byte(index):
             continue
@@ -111,5 +111,5 @@ def _merges(
             if piece[:cut] in vocabulary and piece[cut:] in vocabulary
         ]
         splits.sort(key=lambda pair: (vocabulary[pair[0]], vocabulary[pair[1]]))
-        found += [(-model.get_score(index), pair) for pair in splits]
-    return [pair for _, pair in sorted(found, key=lambda scored: scored[0])]
+        scored_pairs += [(-model.get_score(index), pair) for pair in splits]
+    return [pair for _, pair in sorted(scored_pairs, key=lambda scored: scored[0])]

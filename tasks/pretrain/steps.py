@@ -163,8 +163,8 @@ def pack_notes(
     prepare(launch, "tasks.pretrain.train")  # they are packed because an adapter will be trained
     chosen = patients_of(splits, split, patients)
     documents = of_notes(notes, chosen, dropped_by(guard, OWN_RELEASE))
-    for name, places in others.items():
-        documents = chain(documents, of_notes(places, None, dropped_by(guard, name)))
+    for name, folders in others.items():
+        documents = chain(documents, of_notes(folders, None, dropped_by(guard, name)))
     training = split == "train"
     writer = CorpusWriter(
         out,

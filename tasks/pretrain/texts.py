@@ -28,18 +28,18 @@ def _of_dataset(folder: Path) -> Iterator[str]:
 
     disable_progress_bars()
     try:
-        found = load_from_disk(str(folder))
+        dataset = load_from_disk(str(folder))
     except (OSError, ValueError):
         raise ConfigError(
             f"{folder} is no folder that datasets' save_to_disk wrote; correct pretrain.base.corpus"
         ) from None
-    if not isinstance(found, Dataset):
+    if not isinstance(dataset, Dataset):
         raise ConfigError(
-            f"{folder} holds several splits ({', '.join(found)}); name the folder of one of them"
+            f"{folder} holds several splits ({', '.join(dataset)}); name the folder of one of them"
         )
-    if COLUMN not in found.column_names:
+    if COLUMN not in dataset.column_names:
         raise ConfigError(f"{folder} has no column '{COLUMN}'; rename the column of the documents")
-    for batch in found.with_format("arrow").iter(batch_size=1024):
+    for batch in dataset.with_format("arrow").iter(batch_size=1024):
         yield from (text for text in batch[COLUMN].to_pylist() if text and text.strip())
 
 

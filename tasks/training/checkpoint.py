@@ -53,8 +53,8 @@ class Checkpoints:
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
-        self.place = world.work / "checkpoints" / name
-        self.place.mkdir(parents=True, exist_ok=True)
+        self.folder = world.work / "checkpoints" / name
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.beginning = "started"  # how the training began, for the log
         self._best: dict[str, Tensor] | None = None
         self._best_file: Path | None = None  # of the last checkpoint
@@ -75,7 +75,7 @@ class Checkpoints:
         One of another number of ranks cannot be read by DeepSpeed's engine: training starts anew,
         as it does where a file is damaged. Raises TrainingError for one that holds code.
         """
-        (self.place / _BEST).unlink(missing_ok=True)  # of a step after the checkpoint
+        (self.folder / _BEST).unlink(missing_ok=True)  # of a step after the checkpoint
         mark = self._read("latest.json")
         if mark is None or mark.pop("ranks", self.world.size) != self.world.size:
             return State()
@@ -87,11 +87,11 @@ class Checkpoints:
         try:
             with _tensors_only():
                 engine.model.load_checkpoint(
-                    str(self.place), _tag(state.step), load_module_strict=False
+                    str(self.folder), _tag(state.step), load_module_strict=False
                 )
         except pickle.UnpicklingError:
             raise TrainingError(
-                f"the checkpoint in {self.place} holds more than tensors and was not loaded; find "
+                f"the checkpoint in {self.folder} holds more than tensors and was not loaded; find "
                 "out who changed it, then delete that folder, and training starts anew"
             ) from None
         self.beginning = f"resumed from step {state.step}"
@@ -100,13 +100,13 @@ class Checkpoints:
 
     def save(self, engine: Engine, state: State) -> None:
         """Write a checkpoint; the former one counts until this one is whole on every rank."""
-        folder = self.place / _tag(state.step)
+        folder = self.folder / _tag(state.step)
         if self.world.first:  # what a training left that was killed, or began anew since
             shutil.rmtree(folder, ignore_errors=True)
         self.world.wait()
         # frozen parameters come from the base again: 85 GB against 0.5 GB at 7B
         engine.model.save_checkpoint(
-            str(self.place), _tag(state.step), save_latest=False, exclude_frozen_parameters=True
+            str(self.folder), _tag(state.step), save_latest=False, exclude_frozen_parameters=True
         )
         if self.world.first:
             self._add_best(folder / _BEST)
@@ -115,7 +115,7 @@ class Checkpoints:
         files = self._hashes(self._files(state.step))
         if self.world.first:
             self._mark("latest.json", asdict(state) | {"ranks": self.world.size, "files": files})
-            for old in self.place.glob("step-*"):
+            for old in self.folder.glob("step-*"):
                 if old != folder:  # the newest is enough: it is marked only when it is whole
                     shutil.rmtree(old)
         self.world.wait()
@@ -124,11 +124,11 @@ class Checkpoints:
         """Keep these tensors as the best so far; with the next checkpoint they are durable."""
         self._best = tensors
         if self.world.first:
-            save_file(tensors, self.place / _BEST)
+            save_file(tensors, self.folder / _BEST)
 
     def best(self) -> dict[str, Tensor]:
         """The tensors that were kept last."""
-        return self._best or load_file(self._best_file or self.place / _BEST)
+        return self._best or load_file(self._best_file or self.folder / _BEST)
 
     def finish(self, state: State, tensors: dict[str, Tensor]) -> None:
         """Write the result of the training, then drop its checkpoints."""
@@ -137,19 +137,19 @@ class Checkpoints:
             save_file(tensors, self._trained)
             self._mark("finished.json", asdict(state) | {"files": self._hash([self._trained])})
             for name in ("latest.json", _BEST):
-                (self.place / name).unlink(missing_ok=True)
-            for old in self.place.glob("step-*"):
+                (self.folder / name).unlink(missing_ok=True)
+            for old in self.folder.glob("step-*"):
                 shutil.rmtree(old)
         self.world.wait()
 
     @property
     def _trained(self) -> Path:
-        return self.place / "trained.safetensors"
+        return self.folder / "trained.safetensors"
 
     def _add_best(self, path: Path) -> None:
         """Put the best so far into a checkpoint."""
-        if (self.place / _BEST).exists():
-            (self.place / _BEST).replace(path)
+        if (self.folder / _BEST).exists():
+            (self.folder / _BEST).replace(path)
         elif self._best_file:
             try:
                 os.link(self._best_file, path)
@@ -157,12 +157,12 @@ class Checkpoints:
                 shutil.copyfile(self._best_file, path)
 
     def _best_of(self, step: int) -> Path | None:
-        path = self.place / _tag(step) / _BEST
+        path = self.folder / _tag(step) / _BEST
         return path if path.exists() else None
 
     def _files(self, step: int) -> list[Path]:
         """The files of the checkpoint of that step, on all ranks the same."""
-        return sorted(path for path in (self.place / _tag(step)).rglob("*") if path.is_file())
+        return sorted(path for path in (self.folder / _tag(step)).rglob("*") if path.is_file())
 
     def _is_whole(self, files: dict[str, str] | None, paths: list[Path]) -> bool:
         """Whether these files, and no others, are what the mark says; every rank must call it."""
@@ -171,30 +171,32 @@ class Checkpoints:
     def _hashes(self, paths: list[Path]) -> dict[str, str]:
         """The hashes of the files by name, each computed by one of the ranks."""
         mine = self._hash(paths[self.world.rank :: self.world.size])
-        return {name: digest for each in self.world.gather(mine) for name, digest in each.items()}
+        return {
+            name: digest for hashes in self.world.gather(mine) for name, digest in hashes.items()
+        }
 
     def _hash(self, paths: list[Path]) -> dict[str, str]:
         return {
-            str(path.relative_to(self.place)): sha256_of(path) if path.is_file() else ""
+            str(path.relative_to(self.folder)): sha256_of(path) if path.is_file() else ""
             for path in paths
         }
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """A mark; None where there is none, and nothing in it where it cannot be read."""
         try:
-            return json.loads((self.place / name).read_text())
+            return json.loads((self.folder / name).read_text())
         except FileNotFoundError:
             return None
         except ValueError:
             return {}
 
     def _mark(self, name: str, value: dict[str, Any]) -> None:
-        fresh = self.place / f"{name}.new"
+        fresh = self.folder / f"{name}.new"
         with fresh.open("w") as file:
             json.dump(value, file)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(self.place / name)
+        fresh.replace(self.folder / name)
 
 
 def _tag(step: int) -> str:

@@ -133,7 +133,11 @@ class Engine:
         """Wrap the model; its parameters that require a gradient are trained."""
         import deepspeed
 
-        names = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        names = {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
         optimizer = torch.optim.AdamW(
             _groups(names, config, rate_of), lr=config.learning_rate, foreach=True
         )

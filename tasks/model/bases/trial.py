@@ -80,8 +80,8 @@ def _rows(half: int, base: PreTrainedModel) -> Tensor:
     return torch.stack([torch.cat(pair) for pair in ((a, b), (b, a), (b, c))]).to(base.device)
 
 
-def _differ(found: Tensor, expected: Tensor) -> float:
+def _differ(states: Tensor, expected: Tensor) -> float:
     """How far two results differ, as a share of the spread; 0 where that may be rounding."""
     spread = (expected.float() - expected.float().mean()).norm()
-    share = ((found.float() - expected.float()).norm() / spread).item()
-    return share if share > ROUNDING[found.dtype] else 0.0
+    share = ((states.float() - expected.float()).norm() / spread).item()
+    return share if share > ROUNDING[states.dtype] else 0.0

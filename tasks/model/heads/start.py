@@ -89,7 +89,7 @@ def embedded_titles(
     means = []
     for start in range(0, len(titles), BATCH_TITLES):
         encodings = tokenizer.tokenizer.encode_batch_fast(titles[start : start + BATCH_TITLES])
-        ids, present = _on(device, *padded([each.ids for each in encodings], tokenizer.pad))
+        ids, present = _on(device, *padded([encoding.ids for encoding in encodings], tokenizer.pad))
         read = states(ids, present) * present[:, :, None]
         means.append(read.sum(1) / present.sum(dim=1, keepdim=True))
     embedded = torch.cat(means).cpu()
