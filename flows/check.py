@@ -16,7 +16,7 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
-from tasks.model.bases.config import HubBase, PathBase
+from tasks.model.bases.config import GgufBase, HubBase, PathBase
 from tasks.model.bases.files import check_base, check_targets
 from tasks.provenance import has_gpu
 
@@ -99,7 +99,7 @@ def _check_base(config: AdaptConfig) -> None:
     """The base's files, and that it has the layers that the adapters name."""
     base: Path | None = None
     match config.pretrain.base:
-        case HubBase():  # known once it is downloaded
+        case HubBase() | GgufBase():  # known once it is downloaded, or converted
             return
         case PathBase(path=base):
             check_base(base, config.pretrain.sequence_length)

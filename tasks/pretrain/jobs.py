@@ -5,7 +5,7 @@ from typing import Literal
 from tasks.config import Config
 from tasks.keys import Input
 from tasks.model.adapters.methods import UNNAMED, BaseName, Method
-from tasks.model.bases.config import ScratchBase
+from tasks.model.bases.config import GgufBase, ScratchBase
 from tasks.training.config import TrainingConfig
 
 
@@ -27,6 +27,12 @@ class BaseJob(Config):
     @property
     def max_tokens(self) -> int | None:
         return None
+
+
+class ConvertJob(Config):
+    """Make a Hugging Face directory of a base that is in another format."""
+
+    base: GgufBase
 
 
 class AdapterJob(Config):

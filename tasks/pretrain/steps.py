@@ -14,12 +14,12 @@ from tasks.flow_run import current_store
 from tasks.keys import Artifact, fingerprint
 from tasks.launch import LaunchConfig, launch, prepare
 from tasks.model.adapters.methods import BaseName
-from tasks.model.bases.config import ScratchBase
+from tasks.model.bases.config import GgufBase, GivenBase, ScratchBase
 from tasks.model.bases.files import check_base, check_targets, check_vocabulary
 from tasks.patients import OWN_RELEASE
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
-from tasks.pretrain.jobs import AdapterJob, BaseJob, PerplexityJob
+from tasks.pretrain.jobs import AdapterJob, BaseJob, ConvertJob, PerplexityJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
@@ -83,7 +83,7 @@ def pretrain(
         epochs=config.epochs,
         max_tokens=config.max_tokens,
     )
-    known_as = None if isinstance(config.base, ScratchBase) else config.base.name
+    known_as = config.base.name if isinstance(config.base, GivenBase) else None
     clinical = train_adapter(job=job, known_as=known_as, launch=launch)
     measuring = PerplexityJob(
         base=base,
@@ -111,14 +111,20 @@ def _base_and_tokenizer(
         )
         job = BaseJob(base=scratch, tokenizer=tokens, corpus=general)
         return train_base(job=job, launch=launch), tokens
+    if isinstance(config.base, GgufBase):
+        converted = convert_base(job=ConvertJob(base=config.base), launch=launch)
+        folder = current_store().path(converted.kind, converted.key)
+        check_base(folder, config.sequence_length)
+        check_targets(folder, config.adapter.targets, TARGETS)
+        return converted, converted
     folder = config.base.folder()
     check_base(folder, config.sequence_length)
     check_targets(folder, config.adapter.targets, TARGETS)
     if (folder / FILE).is_file():
         return folder, folder
-    converted = convert_tokenizer(source=folder)
-    check_vocabulary(folder, current_store().path(converted.kind, converted.key))
-    return folder, converted
+    tokenizer = convert_tokenizer(source=folder)
+    check_vocabulary(folder, current_store().path(tokenizer.kind, tokenizer.key))
+    return folder, tokenizer
 
 
 @step("tokenizer", version=1)
@@ -180,6 +186,13 @@ def pack_notes(
 def train_base(out: Path, job: BaseJob, launch: LaunchConfig) -> Counts:
     """Train a small LLaMA from nothing."""
     return _run("tasks.pretrain.base", job, out, launch)
+
+
+@step("base", version=1)
+def convert_base(out: Path, job: ConvertJob, launch: LaunchConfig) -> Counts:
+    """Convert a base to a Hugging Face directory."""
+    alone = launch.model_copy(update={"ranks": 1, "nodes": 1})
+    return _run("tasks.pretrain.convert", job, out, alone)
 
 
 @step("clinical-adapter", version=3, resumable=True)

@@ -50,6 +50,13 @@ class ScratchBase(Config):
         return self
 
 
+class GgufBase(Config):
+    """A causal language model in one GGUF file, as llama.cpp has them; quantized weights count."""
+
+    kind: Literal["gguf"] = "gguf"
+    file: Path = Field(description="The file, its tokenizer in it; it is converted once")
+
+
 class PathBase(Config):
     """A language model in a local Hugging Face directory."""
 
@@ -101,4 +108,4 @@ class HubBase(Config):
 
 
 GivenBase = PathBase | HubBase  # made elsewhere, and taken as it is
-BaseConfig = Annotated[ScratchBase | GivenBase, Field(discriminator="kind"), KIND_ALONE]
+BaseConfig = Annotated[ScratchBase | GgufBase | GivenBase, Field(discriminator="kind"), KIND_ALONE]
