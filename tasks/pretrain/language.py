@@ -41,6 +41,7 @@ class Packs:
         for row, packed in enumerate(sequences):
             length = len(packed.input_ids)
             ids[row, :length] = packed.input_ids
+            ids[row, length:] = packed.input_ids[-1]  # some id that every base has a row for
             scored[row, :length] = True
             ends = [*packed.starts[1:], length]
             for start, end in zip(packed.starts, ends, strict=True):
