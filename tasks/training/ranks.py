@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +30,12 @@ from typing import NoReturn
 
 import torch
 
+from tasks.failures import PREEMPTED
 from tasks.training.program import SOCKET, run_module
 from tasks.warm import SAVE_SECONDS, Death, Request
 
 POLL_SECONDS = 0.02
+ALONE_SECONDS = 5.0  # what ranks get when one has failed: without it, they cannot save
 CHECK_BY_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
@@ -150,22 +153,25 @@ class _Ranks:
         while self.running:
             _end_if_alone(POLL_SECONDS)
             while self.running and (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                self.deaths.append(
-                    (self.running.pop(ended[0]), os.waitstatus_to_exitcode(ended[1]))
-                )
-            if any(code for _, code in self.deaths):
-                self.stop()
+                code = os.waitstatus_to_exitcode(ended[1])
+                self.deaths.append((self.running.pop(ended[0]), code))
+                if code:
+                    self.stop()
+                if code not in (0, PREEMPTED):
+                    self.deadline = min(self.deadline, time.monotonic() + ALONE_SECONDS)
             if time.monotonic() > self.deadline:
-                for pid in self.running:
-                    os.killpg(pid, signal.SIGKILL)
+                self._signal(os.killpg, signal.SIGKILL)
 
     def stop(self, *_: object) -> None:
         """Tell them, once, to save and leave."""
         if self.deadline == math.inf:
             self.deadline = time.monotonic() + SAVE_SECONDS
-            for pid in self.running:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+            self._signal(os.kill, signal.SIGTERM)
+
+    def _signal(self, send: Callable[[int, int], None], number: int) -> None:
+        for pid in self.running:
+            with suppress(ProcessLookupError):
+                send(pid, number)
 
 
 if __name__ == "__main__":
