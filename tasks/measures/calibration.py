@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.measures.columns import Column, by_column
+from tasks.measures.label_lines import refined_offset, refined_slope
 from tasks.measures.logistic import (
     BINS,
     Cells,
@@ -23,8 +24,6 @@ from tasks.measures.logistic import (
     fit_line,
     fit_offset,
     overlaps,
-    refined_offset,
-    refined_slope,
     sigmoid,
 )
 from tasks.measures.ranks import ascending, sortable
