@@ -67,7 +67,7 @@ class Chain:
     @cached_property
     def metrics(self) -> Artifact:
         return evaluate(
-            self.config.evaluate,
+            config=self.config.evaluate,
             run=self.config.name,
             seed=self.config.finetune.training.seed,
             cohort=self.ingested.cohort,

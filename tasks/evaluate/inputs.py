@@ -86,18 +86,12 @@ def read_scores(
     _check_width(what, path, known.labels)
     schema = schemas.predictions(known.labels)
     ids = read_table(path, schema, ["hadm_id"])["hadm_id"]
+    wanted = pa.array(known.hadm_id)
     _refuse_duplicates(path, what, ids)
     _refuse_strangers(path, what, ids, admissions["hadm_id"])
     in_split = admissions.filter(pc.equal(admissions["split"], split))["hadm_id"]
     _refuse_strangers(path, what, ids, in_split, f"{split} split")
-    wanted = pa.array(known.hadm_id)
-    missing = len(wanted) - pc.sum(pc.is_in(wanted, ids.combine_chunks())).as_py()
-    if missing:
-        raise refused(
-            path,
-            f"{what}: {missing} of {len(wanted)} observed {split} admissions have no "
-            f"row among {len(ids)}; predict them all, or the variants are not comparable",
-        )
+    _refuse_missing(path, what, ids, wanted, split)
     scores = np.empty(known.cases.shape, np.float32)
     bad = 0
     batch_rows = max(1, min(tables.ROW_GROUP_ROWS, BATCH_CELLS // known.labels))
@@ -167,6 +161,18 @@ def _refuse_strangers(
             path,
             f"{what}: {strangers} of {len(ids)} rows are of admissions that are not in the "
             f"{where}; they come from another cohort or split: run again from ingest on",
+        )
+
+
+def _refuse_missing(
+    path: Path, what: str, ids: pa.ChunkedArray, wanted: pa.Array, split: str
+) -> None:
+    missing = len(wanted) - pc.sum(pc.is_in(wanted, ids.combine_chunks())).as_py()
+    if missing:
+        raise refused(
+            path,
+            f"{what}: {missing} of {len(wanted)} observed {split} admissions have no "
+            f"row among {len(ids)}; predict them all, or the variants are not comparable",
         )
 
 

@@ -67,16 +67,22 @@ def subgroup_rows(
     fewest = max(smallest, FEWEST_PATIENTS)
     ranked = grouped_aurocs(sample, partitions, fewest)
     cases = _cases_of(known)
+    whole = known.sets[-1].row | {"variant": variant}
     for (column, values), aurocs in zip(names, ranked, strict=True):
         for group, name in enumerate(values):
-            base = _counts(variant, known, cases, aurocs.group == group)
-            base["group"] = f"{column}={name}"
+            rows = aurocs.group == group
+            base = whole | {
+                "group": f"{column}={name}",
+                "n": int(rows.sum()),
+                "n_patients": len(np.unique(known.patients[rows])),
+                "positives": int(cases[rows].sum()),
+            }
             macro = interval(aurocs.macro(group), known.patients)
             yield base | valued("auroc_macro", macro, _METHOD.format(METHOD, fewest))
             defined = float(aurocs.shared(group, group).sum())
             yield base | counted("labels_defined", defined)
-        base = _counts(variant, known, cases, np.ones(len(cases), bool)) | {"group": column}
-        yield from _gap_rows(base, largest_gaps(aurocs, values, known.patients))
+        gaps = largest_gaps(aurocs, values, known.patients)
+        yield from _gap_rows(whole | {"group": column}, gaps)
 
 
 def groups_of(
@@ -149,19 +155,6 @@ def _cases_of(known: Known) -> NDArray[np.int64]:
     for rows in row_blocks(known.cases.shape):
         cases[rows] = np.count_nonzero(known.cases[rows] & known.observed[rows], axis=1)
     return cases
-
-
-def _counts(
-    variant: str, known: Known, cases: NDArray[np.int64], rows: NDArray[np.bool_]
-) -> dict[str, Any]:
-    return {
-        "variant": variant,
-        "outcome": known.outcome,
-        "code_system": None,
-        "n": int(rows.sum()),
-        "n_patients": len(np.unique(known.patients[rows])),
-        "positives": int(cases[rows].sum()),
-    }
 
 
 def _band(age: int | None) -> str:

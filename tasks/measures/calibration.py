@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.measures.columns import Column, by_column
+from tasks.measures.label_lines import refined_offset, refined_slope
 from tasks.measures.logistic import (
     BINS,
     Cells,
@@ -23,8 +24,6 @@ from tasks.measures.logistic import (
     fit_line,
     fit_offset,
     overlaps,
-    refined_offset,
-    refined_slope,
     sigmoid,
 )
 from tasks.measures.ranks import ascending, sortable
@@ -54,14 +53,6 @@ class Calibration:
     intercept_error: Floats
 
 
-@dataclass
-class _Part:
-    """What one part of the labels adds up under one line."""
-
-    influence: Floats  # [groups, admissions]
-    reliability: Reliability = field(default_factory=Reliability)
-
-
 def calibration(
     sample: Sample, labels: NDArray[np.int64], lines: Sequence[Recalibration]
 ) -> list[Calibration]:
@@ -86,44 +77,59 @@ def calibration(
     start, offsets = _binned_fits(sample, labels, lines)
 
     def work(label_columns: Iterator[Column]) -> list[_Part]:
-        parts = [_Part(np.zeros((sample.n_groups, sample.admissions))) for _ in lines]
+        influences = np.zeros((len(lines), sample.n_groups, sample.admissions))
+        parts = list(map(_Part, lines, columns, influences))
         for column in label_columns:
             label = column.label
-            score = column.scores.astype(np.float64)
-            clusters = _Clusters.of(sample.patients, column)
-            bins = _EqualMass.of(column.scores, column.cases)
-            slope = slope_error = float("nan")
+            cells = _Cells.of(sample.patients, column)
+            fitted = np.full(2, np.nan)
             if overlaps(column.scores, column.cases):
                 begin = float(start.slope[label]), float(start.intercept[label])
-                slope, influence = refined_slope(score, column.cases, begin)
-                slope_error = clusters.standard_error(influence)
-            for line, part, to, begun in zip(lines, parts, columns, offsets, strict=True):
-                logit = line.slope[label] * score + line.intercept[label]
-                chance = sigmoid(logit)
-                apart = chance - column.cases
-                np.square(apart, out=apart)
-                to[0, label] = brier = float(apart.mean())
-                apart -= brier
-                apart /= len(apart)
-                to[1, label] = clusters.standard_error(apart)
-                clusters.add(part.influence[sample.groups[label]], apart)
-                to[2, label] = bins.error(line.slope[label], line.intercept[label])
-                to[3:5, label] = np.array([slope, slope_error]) / line.slope[label]
-                to[5, label], influence = refined_offset(logit, column.cases, float(begun[label]))
-                to[6, label] = clusters.standard_error(influence)
-                part.reliability.add(logit, chance, column.cases)
+                slope, influence = refined_slope(cells.scores, column.cases, begin)
+                fitted[:] = slope, cells.standard_error(influence)
+            for part, offset in zip(parts, offsets[:, label].tolist(), strict=True):
+                part.columns[3:5, label] = fitted / part.line.slope[label]
+                part.add(column, cells, offset, sample.groups[label])
         return parts
 
     done = by_column(work, sample, labels)
     return [
         Calibration(
             labels,
-            np.sum([part.influence for part in parts], axis=0),
-            parts[0].reliability.plus(parts[1].reliability),
-            *to,
+            first.influence + second.influence,
+            first.reliability.plus(second.reliability),
+            *first.columns,
         )
-        for parts, to in zip(zip(*done, strict=True), columns, strict=True)
+        for first, second in zip(*done, strict=True)
     ]
+
+
+@dataclass
+class _Part:
+    """What one part of the labels adds up under one line."""
+
+    line: Recalibration
+    columns: Floats  # [7, all labels], as Calibration ends; of all parts
+    influence: Floats  # [groups, admissions]
+    reliability: Reliability = field(default_factory=Reliability)
+
+    def add(self, column: Column, cells: _Cells, offset: float, group: int) -> None:
+        """Measure a label, but for its slope; its calibration intercept is near the offset."""
+        to, line = self.columns[:, column.label], self.line
+        slope, intercept = line.slope[column.label], line.intercept[column.label]
+        logit = slope * cells.scores + intercept
+        chance = sigmoid(logit)
+        apart = chance - column.cases
+        np.square(apart, out=apart)
+        to[0] = brier = float(apart.mean())
+        apart -= brier
+        apart /= len(apart)
+        to[1] = cells.standard_error(apart)
+        self.influence[group, cells.rows] += apart
+        to[2] = cells.bins.error(slope, intercept)
+        to[5], influence = refined_offset(logit, column.cases, offset)
+        to[6] = cells.standard_error(influence)
+        self.reliability.add(logit, chance, column.cases)
 
 
 def expected_calibration_error(
@@ -175,21 +181,25 @@ class _EqualMass:
 
 
 @dataclass(frozen=True)
-class _Clusters:
-    """Sums influences within patients: a patient's admissions are not independent."""
+class _Cells:
+    """One label's observed cells; influences on them are summed within patients."""
 
+    scores: Floats  # [observed]
+    bins: _EqualMass
     owners: NDArray[np.int64]  # [observed]
     patients: int
     rarer: int  # the patients with the label, or those without it if they are fewer
     rows: NDArray[np.int64] | slice
 
     @classmethod
-    def of(cls, patients: NDArray[np.int64], column: Column) -> _Clusters:
+    def of(cls, patients: NDArray[np.int64], column: Column) -> _Cells:
         rows = slice(None) if len(column.rows) == len(patients) else column.rows
         owners = patients[rows]
         admissions, cases = np.bincount(owners), np.bincount(owners, column.cases)
         rarer = min(np.count_nonzero(cases), np.count_nonzero(admissions > cases))
-        return cls(owners, int(np.count_nonzero(admissions)), int(rarer), rows)
+        bins = _EqualMass.of(column.scores, column.cases)
+        total = int(np.count_nonzero(admissions))
+        return cls(column.scores.astype(np.float64), bins, owners, total, int(rarer), rows)
 
     def standard_error(self, influence: Floats) -> float:
         """As `intervals.standard_error`, of one label's observed admissions; NaN of too few."""
@@ -198,10 +208,6 @@ class _Clusters:
         by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
         wider = self.patients / (self.patients - 1)
         return float(np.sqrt(wider * (by_patient @ by_patient)))
-
-    def add(self, total: Floats, influence: Floats) -> None:
-        """Add to a total over all admissions."""
-        total[self.rows] += influence
 
 
 def _binned_fits(

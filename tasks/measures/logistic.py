@@ -18,7 +18,6 @@ BINS = 512
 _AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
 _ROUNDS = 100
 _TOLERANCE = 1e-9  # of the intercept
-_NEAR = 3e-4  # a start that close needs one step only: the error left is about its square
 
 Floats = NDArray[np.float64]
 
@@ -98,17 +97,11 @@ def fit_line(cells: Cells, start: Line | None = None) -> Line:
     >>> fit_line(of_label(scores, cases)).slope.round(4)  # log(3)
     array([1.0986])
     """
-    parts = [
-        _fit_line(
-            cells.part(slice(first, first + _AT_ONCE)),
-            None if start is None else _part(start, slice(first, first + _AT_ONCE)),
-        )
-        for first in range(0, len(cells.cases), _AT_ONCE)
-    ]
-    return Line(
-        np.concatenate([np.empty(0), *(part.slope for part in parts)]),
-        np.concatenate([np.empty(0), *(part.intercept for part in parts)]),
-    )
+    slopes, intercepts = np.full((2, len(cells.cases)), np.nan)
+    for labels in _parts(cells):
+        begin = None if start is None else Line(start.slope[labels], start.intercept[labels])
+        slopes[labels], intercepts[labels] = _fit_line(cells.part(labels), begin)
+    return Line(slopes, intercepts)
 
 
 def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
@@ -117,52 +110,11 @@ def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
     >>> fit_offset(of_label(np.zeros(4), np.array([1, 0, 0, 0], bool))).round(4)  # -log(3)
     array([-1.0986])
     """
-    parts = [
-        _fit_offset(
-            cells.part(slice(first, first + _AT_ONCE)),
-            None if start is None else start[first : first + _AT_ONCE],
-        )
-        for first in range(0, len(cells.cases), _AT_ONCE)
-    ]
-    return np.concatenate([np.empty(0), *parts])
-
-
-def refined_slope(
-    scores: Floats, cases: NDArray[np.bool_], start: tuple[float, float]
-) -> tuple[float, Floats]:
-    """One label's slope, and its influence, by one step from a start that is near.
-
-    Args:
-        scores, cases: [observed].
-        start: slope and intercept, as the bins have them; where it is not near, all begins anew.
-
-    >>> scores, cases = np.repeat([1.0, -1.0], 4), np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
-    >>> round(refined_slope(scores, cases, (1.0985, 0.0))[0], 4)  # log(3)
-    1.0986
-    """
-    slope, intercept = start
-    of_slope = slope_influence(scores, cases, start) if np.isfinite(slope) else scores
-    step = float(of_slope.sum())
-    if abs(step) <= _NEAR * abs(slope):
-        return slope + step, of_slope - step / len(of_slope)
-    given = Line(np.array([slope]), np.array([intercept]))
-    line = fit_line(of_label(scores, cases), given)
-    slope, intercept = float(line.slope[0]), float(line.intercept[0])
-    return slope, slope_influence(scores, cases, (slope, intercept))
-
-
-def refined_offset(scores: Floats, cases: NDArray[np.bool_], start: float) -> tuple[float, Floats]:
-    """One label's intercept of `fit_offset`, and its influence; see `refined_slope`.
-
-    >>> round(refined_offset(np.zeros(4), np.array([1, 0, 0, 0], bool), -1.0985)[0], 4)  # -log(3)
-    -1.0986
-    """
-    influence = offset_influence(scores, cases, start) if np.isfinite(start) else scores
-    step = float(influence.sum())
-    if abs(step) <= _NEAR:
-        return start + step, influence - step / len(influence)
-    offset = float(fit_offset(of_label(scores, cases), np.array([start]))[0])
-    return offset, offset_influence(scores, cases, offset)
+    offsets = np.full(len(cells.cases), np.nan)
+    for labels in _parts(cells):
+        begin = None if start is None else start[labels]
+        offsets[labels] = _fit_offset(cells.part(labels), begin)
+    return offsets
 
 
 def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
@@ -171,47 +123,8 @@ def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
     return Cells(scores[None, :], None, total, np.array([float(scores[cases].sum())]))
 
 
-def slope_influence(scores: Floats, cases: NDArray[np.bool_], line: tuple[float, float]) -> Floats:
-    """What each admission adds to the slope of one label's `fit_line`; [observed].
-
-    The score equations' sandwich: H^-1 x (y - p), H being the information. NaN where that is zero:
-    saturated scores tell nothing.
-
-    >>> scores, cases = np.repeat([1.0, -1.0], 4), np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
-    >>> slope_influence(scores, cases, (np.log(3), 0.0)).round(4)[:4]  # 0.25 / 1.5 and -0.75 / 1.5
-    array([ 0.1667,  0.1667,  0.1667, -0.5   ])
-    """
-    chance = sigmoid(line[0] * scores + line[1])
-    middle = scores - scores.mean()
-    weight = chance * (1 - chance)
-    h00, h01 = weight.sum(), weight @ middle
-    information = h00 * ((weight * middle) @ middle) - h01**2
-    if not information > 0:
-        return np.full(len(scores), np.nan)
-    middle = h00 * middle
-    middle -= h01
-    middle *= cases - chance
-    middle /= information
-    return middle
-
-
-def offset_influence(scores: Floats, cases: NDArray[np.bool_], intercept: float) -> Floats:
-    """What each admission adds to the intercept of one label's `fit_offset`; [observed].
-
-    >>> cases = np.array([1, 0, 0, 0], bool)
-    >>> offset_influence(np.zeros(4), cases, -np.log(3)).round(4)  # 0.75 / 0.75, -0.25 / 0.75
-    array([ 1.    , -0.3333, -0.3333, -0.3333])
-    """
-    chance = sigmoid(scores + intercept)
-    information = float(chance.sum() - chance @ chance)
-    if not information > 0:
-        return np.full(len(scores), np.nan)
-    influence: Floats = (cases - chance) / information
-    return influence
-
-
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # what has no maximum turns NaN
-def _fit_line(cells: Cells, start: Line | None) -> Line:
+def _fit_line(cells: Cells, start: Line | None) -> tuple[Floats, Floats]:
     mean, spread = _moments(cells)
     score = (cells.scores - mean[:, None]) / spread[:, None]  # the two unknowns become comparable
     target = np.stack([cells.cases, (cells.case_scores - mean * cells.cases) / spread])
@@ -234,7 +147,7 @@ def _fit_line(cells: Cells, start: Line | None) -> Line:
         return gradient, step / (h00 * h11 - np.square(h01))
 
     intercept, steepness = climb(begin, slope)
-    return Line(steepness / spread, intercept - steepness / spread * mean)
+    return steepness / spread, intercept - steepness / spread * mean
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
@@ -293,5 +206,6 @@ def _dot(first: Floats, second: Floats) -> Floats:
     return products
 
 
-def _part(line: Line, labels: slice) -> Line:
-    return Line(line.slope[labels], line.intercept[labels])
+def _parts(cells: Cells) -> list[slice]:
+    """The labels in runs that are solved together."""
+    return [slice(first, first + _AT_ONCE) for first in range(0, len(cells.cases), _AT_ONCE)]

@@ -26,17 +26,15 @@ class Point:
     cells: int
 
 
-def _empty() -> NDArray[np.float64]:
-    return np.zeros(_WIDTH)
-
-
 @dataclass
 class Reliability:
     """Cells in narrow bins of logit, which `points` joins to bins of equal mass."""
 
-    cells: NDArray[np.float64] = field(default_factory=_empty)
-    predicted: NDArray[np.float64] = field(default_factory=_empty)  # summed probabilities
-    cases: NDArray[np.float64] = field(default_factory=_empty)
+    cells: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_WIDTH))
+    predicted: NDArray[np.float64] = field(
+        default_factory=lambda: np.zeros(_WIDTH)
+    )  # summed probabilities
+    cases: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_WIDTH))
 
     def add(
         self,

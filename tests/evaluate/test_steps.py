@@ -13,7 +13,6 @@ from prefect import flow
 from tasks.errors import EvaluationError
 from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.steps import Contender, evaluate, rank, rank_runs
-from tasks.evaluate.steps import measure as measuring
 from tasks.keys import Artifact
 from tasks.report.config import Lineage, Origin, ReportConfig
 from tasks.report.steps import Reported, report, write_leaderboard
@@ -46,7 +45,7 @@ def measure(run: MadeUp, created: str) -> tuple[Artifact, Reported]:
         taken(run.outcomes),
     )
     metrics = evaluate(
-        config,
+        config=config,
         run="made-up",
         seed=1,
         cohort=cohort,
@@ -95,7 +94,7 @@ def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
 
 def test_the_numbers_are_those_of_the_steps_version(prefect_store: Store, tmp_path: Path) -> None:
     made, _ = _measure(make_run(tmp_path / "run"), "2026-11-21T11:51")
-    assert (measuring.version, digest_of(prefect_store.path(made.kind, made.key))) == (
+    assert (evaluate.version, digest_of(prefect_store.path(made.kind, made.key))) == (
         6,
         "8194a79a7778e2d2",
     )

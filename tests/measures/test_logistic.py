@@ -7,16 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.measures.logistic import (
-    Cells,
-    binned,
-    fit_line,
-    fit_offset,
-    offset_influence,
-    overlaps,
-    sigmoid,
-    slope_influence,
-)
+from tasks.measures.label_lines import offset_influence, slope_influence
+from tasks.measures.logistic import Cells, binned, fit_line, fit_offset, overlaps, sigmoid
 
 
 def cells(scores: np.ndarray, cases: np.ndarray) -> Cells:
