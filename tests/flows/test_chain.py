@@ -61,8 +61,6 @@ def test_another_member_trains_nothing_but_itself(world: World) -> None:
     assert made_kinds(world) == ["task-adapter", "predictions", "metrics", "report"]
     page = newest(world, "report") / "report.html"
     assert "learning-on" in page.read_text()
-    world.clinfuse("run", str(world.config), "--set", "finetune.members=[unfused]")
-    assert made_kinds(world) == ["metrics", "report"]
 
 
 def test_a_report_made_later_tells_what_reused_models_cost(world: World) -> None:

@@ -64,9 +64,9 @@ def test_brackets_in_a_path_are_printed_as_they_are(
         (("check", DEMO, "--set", "=1"), "write it as key=value"),
         (("check", DEMO, "--set", "ingest.source=/no/such"), "'ingest.source': /no/such is not"),
         (("check", DEMO, "--set", "evaluate.truth=/no/such"), "'evaluate.truth': /no/such is not"),
-        (("check", DEMO, "--set", "finetune.deepspeed=README.md"), "is not readable JSON"),
+        (("check", DEMO, "--set", "finetune.training.deepspeed=README.md"), "is not readable JSON"),
         (("check", DEMO, "--set", "launch.accelerator=cuda"), "shows no GPU"),
-        (("check", DEMO, "--set", "finetune.lora.targets=[q_prj]"), "nearest: q_proj"),
+        (("check", DEMO, "--set", "finetune.adapter.targets=[q_prj]"), "nearest: q_proj"),
         (("check", DEMO, "--set", "pretrain.base={kind: path, path: /etc}"), "no config.json"),
     ],
 )

@@ -24,7 +24,7 @@ def compared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compare") / "compare.yaml"
     runs = [
         {"preset": str(world.config), "name": "one"},
-        {"preset": str(world.config), "name": "two", "finetune": {"tfidf": {"max_features": 60}}},
+        {"preset": str(world.config), "name": "two", "baselines": {"tfidf": {"max_features": 60}}},
     ]
     path.write_text(yaml.safe_dump({"name": "both", "seeds": [0, 1], "runs": runs}))
     world.clinfuse("compare", str(path))

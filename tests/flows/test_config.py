@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.chain import settings_of
-from flows.loading import load_compare, load_config, merge
+from flows.config import AdaptConfig
+from flows.loading import MOVED, load_compare, load_config, merge
 from tasks.errors import ConfigError
 from tasks.ingest.config import FullView
 from tasks.ingest.outcomes.config import DiagnosesConfig
 from tasks.model.bases.config import PathBase
+from tests.config_keys import is_key
 
 ROOT = Path(__file__).parents[2]
 COMPARISONS = sorted((ROOT / "configs").glob("compare-*.yaml"))
@@ -74,8 +76,10 @@ def test_every_key_of_the_7b_preset_is_kept_as_written() -> None:
     path = ROOT / "configs" / "mimic-iv-llama-7b.yaml"
     given = yaml.safe_load(path.read_text())
     loaded = load_config(path).model_dump(mode="json")
+    assert [member["name"] for member in loaded["finetune"]["members"]] == ["fused", "unfused"]
+    given["finetune"].pop("members")  # by name
     assert merge(loaded, given) == loaded | {"ingest": merge(loaded["ingest"], given["ingest"])}
-    assert loaded["pretrain"]["lora"]["targets"] == ["q_proj", "v_proj"]
+    assert loaded["pretrain"]["adapter"]["targets"] == ["q_proj", "v_proj"]
 
 
 def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:
@@ -91,7 +95,7 @@ def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:
         ("finetune.epocs=3", r"no key 'finetune\.epocs'; did you mean 'epochs'"),
         ("finetune.epochs=many", r"'finetune\.epochs'.*valid integer.*'many'"),
         ("ingest.split.validation=2", r"'ingest\.split\.validation'.*less than 1, not 2"),
-        ("pretrain.base.kind=magic", r"pretrain\.base.*'scratch', 'path', 'hub'"),
+        ("pretrain.base.kind=magic", r"pretrain\.base.*'scratch', 'gguf', 'path', 'hub'"),
         ("name=My Run", r"'name'.*'My Run'"),
         ("novalue", r"write it as key=value"),
     ],
@@ -131,7 +135,7 @@ def test_every_deployment_names_a_flow_and_has_a_name_of_its_own() -> None:
         getattr(importlib.import_module(module), name)
         for module, _, name in (each["entrypoint"].rpartition(".") for each in declared)
     ]
-    names = {"adapt", "ingest", "pretrain", "finetune", "evaluate", "audit", "compare"}
+    names = {"adapt", "ingest", "pretrain", "finetune", "baselines", "evaluate", "audit", "compare"}
     assert {flow.name for flow in flows} == names
     assert len({each["name"] for each in declared}) == len(declared) == len(names)
 
@@ -245,7 +249,8 @@ VALUES = st.recursive(
     st.dictionaries(
         st.sampled_from(["name", "ingest", "pretrain", "finetune", "evaluate", "launch", "runs"]),
         st.dictionaries(
-            st.sampled_from(["outcomes", "view", "base", "lora", "split", "source", "arms"]), VALUES
+            st.sampled_from(["outcomes", "view", "base", "adapter", "split", "source", "members"]),
+            VALUES,
         )
         | VALUES,
     )
@@ -268,3 +273,11 @@ def test_where_a_configuration_comes_from_is_no_setting_of_the_run(tmp_path: Pat
     assert told == settings_of(load_config(above)) == settings_of(elsewhere)
     assert told["finetune"], "what was done is told"
     assert settings_of(load_config(DEMO, ["finetune.epochs=77"])) != told
+
+
+@pytest.mark.parametrize(("former", "now"), MOVED.items())
+def test_a_key_that_moved_is_named_with_its_new_place(former: str, now: str) -> None:
+    with pytest.raises(ConfigError, match=rf"the key '{former}' is now '{now}'; rename it$"):
+        load_config(DEMO, [f"{former}=1"])
+    assert not is_key(AdaptConfig, former)
+    assert is_key(AdaptConfig, now)

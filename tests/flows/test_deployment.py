@@ -17,7 +17,7 @@ import pytest
 from tasks.runs import load_runs
 from tests.flows.conftest import BIN, ROOT, World, api
 
-NAMES = {"adapt", "ingest", "pretrain", "finetune", "evaluate", "audit", "compare"}
+NAMES = {"adapt", "ingest", "pretrain", "finetune", "baselines", "evaluate", "audit", "compare"}
 
 
 @pytest.fixture(scope="module")

@@ -137,9 +137,9 @@ def test_a_number_is_sent_as_one(form: Callable[[str], Form]) -> None:
 
 def test_a_list_changed_is_sent(form: Callable[[str], Form]) -> None:
     shown = form("demo")
-    shown.add_override("finetune.lora.targets=[q_proj, v_proj]")
+    shown.add_override("finetune.adapter.targets=[q_proj, v_proj]")
     sent = shown.submit()
-    assert sent["overrides"] == ["finetune.lora.targets=[q_proj, v_proj]"]
+    assert sent["overrides"] == ["finetune.adapter.targets=[q_proj, v_proj]"]
     assert {key: sent[key] for key in OF_STAGES} == OF_STAGES
 
 
