@@ -249,7 +249,7 @@ VALUES = st.recursive(
     st.dictionaries(
         st.sampled_from(["name", "ingest", "pretrain", "finetune", "evaluate", "launch", "runs"]),
         st.dictionaries(
-            st.sampled_from(["outcomes", "view", "base", "adapter", "split", "source", "members"]),
+            st.sampled_from(["outcomes", "view", "base", "adapter", "split", "members"]),
             VALUES,
         )
         | VALUES,
