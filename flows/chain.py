@@ -48,6 +48,7 @@ class Chain:
             self.config.finetune,
             self.config.launch,
             base=self.pretrained.base,
+            known_as=self.pretrained.known_as,
             summands={"clinical": self.pretrained.clinical},
             tokenizer=self.pretrained.tokenizer,
             cohort=self.ingested.cohort,

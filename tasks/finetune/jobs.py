@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tasks.config import Config
 from tasks.finetune.config import MemberTraining
 from tasks.keys import Input
+from tasks.model.adapters.methods import UNNAMED, BaseName
 from tasks.variants import Variant
 
 
@@ -17,6 +18,7 @@ class MemberJob(Config):
     trained: tuple[str, ...]  # which of the summands go on learning
     config: MemberTraining
     base: Input
+    base_name: BaseName = UNNAMED  # for the adapters' configs
     summands: Mapping[str, Input]  # the adapters beside the task adapter, in order
     tokenizer: Input
     encoded: Input

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from tasks.finetune.config import FinetuneConfig, MemberConfig
 from tasks.finetune.jobs import MemberJob, PredictJob
+from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
-from tasks.model.adapters.methods import TASK
+from tasks.model.adapters.methods import TASK, BaseName
 from tasks.model.bases.files import check_targets
 from tasks.reporting import report
 from tasks.step import Counts, in_shards, step, warn
@@ -31,6 +32,7 @@ def finetune(
     launch: LaunchConfig,
     *,
     base: Artifact | Path,
+    known_as: tuple[str, str] | None,
     summands: Mapping[str, Artifact],
     tokenizer: Artifact | Path,
     cohort: Artifact,
@@ -39,6 +41,7 @@ def finetune(
     """From admission notes and outcomes to every member and its predictions.
 
     Args:
+        known_as: the base's id and revision, where it is of the hub.
         summands: the adapters beside which a member may learn, by name.
 
     Raises TrainingError where a member collapses, RanksDied where a new run would resume.
@@ -66,7 +69,10 @@ def finetune(
         for member in config.members
         for group in groups
     ]
-    adapters = [train_member(job=job, member=member.name, launch=launch) for member, job in jobs]
+    adapters = [
+        train_member(job=job, member=member.name, known_as=known_as, launch=launch)
+        for member, job in jobs
+    ]
     predictions = [
         predict(job=_predicting(member, job, adapter), name=job.name, launch=launch)
         for (member, job), adapter in zip(jobs, adapters, strict=True)
@@ -83,9 +89,16 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
 
 
 @step("task-adapter", version=3, resumable=True)
-def train_member(out: Path, job: MemberJob, member: str, launch: LaunchConfig) -> Counts:
+def train_member(
+    out: Path,
+    job: MemberJob,
+    member: str,
+    known_as: tuple[str, str] | None,
+    launch: LaunchConfig,
+) -> Counts:
     """Train the task adapter and the heads of one member."""
-    run("tasks.finetune.train", job, out / "work", launch, on_progress=report)
+    named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
+    run("tasks.finetune.train", named, out / "work", launch, on_progress=report)
     counts: Counts = json.loads((out / "work" / "counts.json").read_text())
     if "warning" in counts:
         warn(str(counts["warning"]))

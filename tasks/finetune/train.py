@@ -35,7 +35,6 @@ from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
-from tasks.model.adapters.files import base_name_of
 from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, Summand, new_classifier
 from tasks.model.heads.config import HeadShape
@@ -96,8 +95,7 @@ def main(job: MemberJob, world: World) -> None:
         return
     out = world.work.parent
     state = prior_corrected(trained.state, study.case_weights)
-    bases = [base_name_of(path) for path in job.summands.values()]
-    model.save(out, state, *bases[:1])
+    model.save(out, state, job.base_name)
     history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
     tables.write(out / "history.parquet", schemas.HISTORY, history)
     counts: dict[str, Any] = {

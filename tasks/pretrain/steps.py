@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.config import Config
 from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.flow_run import current_store
-from tasks.keys import Artifact, fingerprint
+from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch, prepare
 from tasks.model.adapters.methods import BaseName
 from tasks.model.bases.config import GgufBase, GivenBase, ScratchBase
@@ -39,6 +39,7 @@ class Pretrained:
     validation_corpus: Artifact
     clinical: Artifact  # kind "clinical-adapter"
     perplexity: Artifact
+    known_as: tuple[str, str] | None  # the base's id and revision, where it is of the hub
 
 
 def pretrain(
@@ -92,7 +93,9 @@ def pretrain(
         precision=config.training.precision,
     )
     perplexity = measure_perplexity(job=measuring, launch=launch)
-    return Pretrained(base, tokens, packed["train"], packed["validation"], clinical, perplexity)
+    return Pretrained(
+        base, tokens, packed["train"], packed["validation"], clinical, perplexity, known_as
+    )
 
 
 def _base_and_tokenizer(
@@ -200,18 +203,8 @@ def train_adapter(
     out: Path, job: AdapterJob, known_as: tuple[str, str] | None, launch: LaunchConfig
 ) -> Counts:
     """Train the clinical adapter on the frozen base."""
-    named = job.model_copy(update={"base_name": _name_of(job.base, known_as)})
+    named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
     return _run("tasks.pretrain.train", named, out, launch)
-
-
-def _name_of(base: Path, known_as: tuple[str, str] | None) -> BaseName:
-    """What the adapter calls its base: found again by it, and no path of this machine."""
-    store = current_store()
-    if known_as is not None:
-        return BaseName(name=known_as[0], revision=known_as[1])
-    if base.parent.parent == store.root:
-        return BaseName(name=f"{base.parent.name}/{base.name}")
-    return BaseName(name=f"sha256:{fingerprint(base, store.fingerprints)[:16]}")
 
 
 @step("perplexity", version=2)

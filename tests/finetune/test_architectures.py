@@ -20,7 +20,6 @@ from tasks.errors import ModelError
 from tasks.finetune.collapse import Collapse
 from tasks.finetune.train import Study, build, fit
 from tasks.model.adapters.build import language_model
-from tasks.model.adapters.files import base_name_of
 from tasks.model.adapters.methods import BaseName, Lora
 from tasks.model.bases.causal import trunk, untie
 from tasks.model.bases.load import load_base
@@ -152,7 +151,7 @@ def check_it_fuses_and_comes_back_by_us_and_by_peft(
     collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
     state = fit(study, model, world, collapse).state
     model.eval()
-    model.save(tmp_path / "arm", state, base_name_of(trained.clinical))
+    model.save(tmp_path / "arm", state, BASE)
 
     clinical = [Summand("clinical", trained.clinical)]
     loaded = load_classifier(load_base(trained.base), tmp_path / "arm", clinical)

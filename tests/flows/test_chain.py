@@ -55,6 +55,15 @@ def test_one_key_changed_makes_only_what_follows(world: World) -> None:
     assert made_kinds(world) == ["metrics", "report"]
 
 
+def test_every_adapter_names_the_base_that_it_is_of(world: World) -> None:
+    names = {
+        json.loads(path.read_text())["base_model_name_or_path"]
+        for path in world.store.root.glob("*-adapter/*/adapter_config.json")
+    }
+    (base,) = world.store.root.glob("base/*")
+    assert names == {f"base/{base.name}"}
+
+
 def test_another_member_trains_nothing_but_itself(world: World) -> None:
     third = "{name: learning-on, summands: [{adapter: clinical, trained: true}]}"
     world.clinfuse("run", str(world.config), "--set", f"finetune.members=[fused, unfused, {third}]")

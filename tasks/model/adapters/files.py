@@ -32,12 +32,6 @@ def read_adapter(path: Path) -> tuple[PeftConfig, dict[str, Tensor]]:
         ) from None
 
 
-def base_name_of(path: Path) -> BaseName:
-    """The base of the adapter in a PEFT directory, as its config names it."""
-    config, _ = read_adapter(path)
-    return BaseName(name=config.base_model_name_or_path, revision=config.revision)
-
-
 def write_adapter(
     path: Path,
     model: PeftModel,

@@ -1,11 +1,16 @@
 """How an adapter changes a base: one class a method, in PEFT's terms, without torch."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tasks.config import Config, kind_or
+from tasks.keys import fingerprint
 from tasks.model.bases.config import Targets
+from tasks.store import Store
 
 TASK = "task"  # the adapter that is learned for a task; it comes last in a sum
 
@@ -60,6 +65,19 @@ class BaseName(Config):
 
     name: str | None = None  # an id of the hub, "base/KEY" in the store, or "sha256:..."
     revision: str | None = None  # of the hub
+
+    @classmethod
+    def of(cls, base: Path, known_as: tuple[str, str] | None, store: Store) -> BaseName:
+        """The name by which a base is found again.
+
+        Args:
+            known_as: its id and revision on the hub, where it is from there.
+        """
+        if known_as is not None:
+            return cls(name=known_as[0], revision=known_as[1])
+        if base.parent.parent == store.root:
+            return cls(name=f"{base.parent.name}/{base.name}")
+        return cls(name=f"sha256:{fingerprint(base, store.fingerprints)[:16]}")
 
 
 UNNAMED = BaseName()
