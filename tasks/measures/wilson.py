@@ -60,6 +60,8 @@ def score_interval(
     near = _reach(spare, spread.width)[0]
     longest = 2 * ONE_PEAK / Z * quantile(further.degrees) * spread.error
     away = min(_reach(spare, further.width)[1], longest - near, (ONE_EVENT - 1) * spare)
+    if math.isclose(value, 0.5, rel_tol=1e-12):  # no end is the nearer; rounding may not choose
+        near = away = max(near, away)
     return (value - near, value + away) if value < 0.5 else (value - away, value + near)
 
 

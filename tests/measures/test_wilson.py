@@ -59,3 +59,11 @@ def test_it_holds_the_value_inside_and_turns_round(
     fewer = score_interval(value, Spread(error, max(1.0, degrees / 2)))
     same = score_interval(value, Spread(error, degrees))
     assert fewer[1] - fewer[0] >= same[1] - same[0] - 1e-9
+
+
+def test_at_one_half_both_sides_are_alike_whatever_the_rounding() -> None:
+    spreads = Spread(0.12, 18.0), Spread(0.13, 20.0)
+    low, high = score_interval(0.5, *spreads)
+    assert 0.5 - low == pytest.approx(high - 0.5, abs=1e-12)
+    below = score_interval(math.nextafter(0.5, 0), *spreads)
+    assert below == pytest.approx((low, high), abs=1e-12)
