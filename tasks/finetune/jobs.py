@@ -14,7 +14,8 @@ from tasks.variants import Variant
 class MemberJob(Config):
     """A member to train, and from what."""
 
-    name: str  # the member's; that of its outcome added where it learns a single one
+    name: str  # of the training: the member's, and its outcome's where it learns one alone
+    member: str
     trained: tuple[str, ...]  # which of the summands go on learning
     config: MemberTraining
     base: Input

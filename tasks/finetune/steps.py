@@ -55,6 +55,7 @@ def finetune(
             member,
             MemberJob(
                 name=member.name if config.joint else f"{member.name}-{next(iter(group))}",
+                member=member.name,
                 trained=tuple(summand.adapter for summand in member.summands if summand.trained),
                 config=config.of_members,
                 base=base,
@@ -69,10 +70,7 @@ def finetune(
         for member in config.members
         for group in groups
     ]
-    adapters = [
-        train_member(job=job, member=member.name, known_as=known_as, launch=launch)
-        for member, job in jobs
-    ]
+    adapters = [train_member(job=job, known_as=known_as, launch=launch) for _, job in jobs]
     predictions = [
         predict(job=_predicting(member, job, adapter), name=job.name, launch=launch)
         for (member, job), adapter in zip(jobs, adapters, strict=True)
@@ -92,7 +90,6 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
 def train_member(
     out: Path,
     job: MemberJob,
-    member: str,
     known_as: tuple[str, str] | None,
     launch: LaunchConfig,
 ) -> Counts:
@@ -102,7 +99,7 @@ def train_member(
     counts: Counts = json.loads((out / "work" / "counts.json").read_text())
     if "warning" in counts:
         warn(str(counts["warning"]))
-    return {"member": member, **counts}
+    return {"member": job.member, **counts}
 
 
 @step("predictions", version=2)

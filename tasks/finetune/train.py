@@ -96,7 +96,8 @@ def main(job: MemberJob, world: World) -> None:
     out = world.work.parent
     state = prior_corrected(trained.state, study.case_weights)
     model.save(out, state, job.base_name)
-    history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
+    rows = [{**row, "arm": job.member} for row in trained.history]
+    history = pa.Table.from_pylist(rows, schemas.HISTORY)
     tables.write(out / "history.parquet", schemas.HISTORY, history)
     counts: dict[str, Any] = {
         "admissions_to_learn_from": len(study.train_rows),

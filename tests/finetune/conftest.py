@@ -55,6 +55,7 @@ class Inputs:
         outcomes = settings.pop("outcomes", ("diagnoses", "mortality"))
         return MemberJob(
             name=member.name,
+            member=member.name,
             trained=tuple(each.adapter for each in member.summands if each.trained),
             config=config(**settings),
             base=self.base,
