@@ -195,9 +195,11 @@ def read_quality(quality: Path) -> list[dict[str, Any]]:
 def flattened(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
     """Pairs of a dotted name and a plain value.
 
-    >>> list(flattened({"a": {"b": 1}, "c": [2, 3]}))
-    [('a.b', 1), ('c', '2, 3')]
+    >>> list(flattened({"a": {"b": 1}, "c": [2, 3], "d": [{"e": 4}]}))
+    [('a.b', 1), ('c', '2, 3'), ('d.0.e', 4)]
     """
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
     if isinstance(value, dict):
         for key, inside in value.items():
             yield from flattened(inside, f"{name}.{key}" if name else str(key))
