@@ -106,6 +106,20 @@ def test_only_what_the_config_says_changes(
     assert (inputs.clinical / "adapter_model.safetensors").read_bytes() == stored
 
 
+def test_activations_computed_twice_teach_the_same(
+    inputs: Inputs, process_group: None, tmp_path: Path
+) -> None:
+    states = []
+    for checkpointing in (False, True):
+        job = inputs.job(epochs=1, collapse_below=0, gradient_checkpointing=checkpointing)
+        study, world = Study.read(job), one_rank(tmp_path / str(checkpointing))
+        model = build(study, world)
+        assert model.base.model.is_gradient_checkpointing == checkpointing
+        states.append(fitted(study, model, world).state)
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-5, atol=1e-6)
+
+
 def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World) -> None:
     """Admissions coded in ICD-9 move no ICD-10 label's query, weight or bias, and conversely."""
     study = Study.read(inputs.job())
