@@ -162,6 +162,11 @@ class Engine:
             group["lr"] = group["peak"] * share
         self.model.step()
 
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps changed nothing: in fp16 a gradient overflowed, and its scale is halved."""
+        return int(self.model.skipped_steps)
+
     def trained_tensors(self) -> dict[str, Tensor]:
         """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
         return {name: tensor.cpu().clone() for name, tensor in self._trained()}
