@@ -20,7 +20,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import LaunchConfig, Progress, launch
 from tasks.model.adapters.methods import Lora
 from tasks.pretrain.corpus import CorpusWriter, of_notes, patients_of
-from tasks.pretrain.jobs import AdapterJob, TrainJob
+from tasks.pretrain.jobs import AdapterJob
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.training.config import TrainingConfig
 from tests.pretrain.conftest import write_base, write_notes, write_splits, write_text
@@ -45,36 +45,28 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def adapter_job(prepared: Path, out: Path, deepspeed: Path | None = None) -> TrainJob:
-    (out / "work").mkdir(parents=True)
-    return TrainJob(
-        arm="clinical",
-        method=AdapterJob(
-            # dropout, so that the random numbers must be resumed as well
-            base=prepared / "base",
-            lora=Lora(rank=4, dropout=0.1),
-            gradient_checkpointing=False,
-        ),
+def adapter_job(prepared: Path, deepspeed: Path | None = None) -> AdapterJob:
+    return AdapterJob(
+        # dropout, so that the random numbers must be resumed as well
+        adapter=Lora(rank=4, dropout=0.1),
+        base=prepared / "base",
         corpus=prepared / "corpus",
         epochs=30,
         max_tokens=64 * 8 * 60,
         training=TrainingConfig(
             learning_rate=5e-3, batch_size=8, checkpoint_every_steps=INTERVAL, deepspeed=deepspeed
         ),
-        out=out,
-        counts=out / "work" / "counts.json",
     )
 
 
-def killed_at(job: TrainJob, step: int) -> int:
+def killed_at(job: AdapterJob, work: Path, step: int) -> int:
     """Start the training in a process of its own and kill -9 all of it; the last step reported."""
     script = (
         "import sys; from pathlib import Path; from tasks.launch import launch, LaunchConfig; "
-        "from tasks.pretrain.jobs import TrainJob; "
-        f"launch('{MODULE}', TrainJob.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "
+        "from tasks.pretrain.jobs import AdapterJob; "
+        f"launch('{MODULE}', AdapterJob.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "
         "LaunchConfig(ranks=2, threads_per_rank=1))"
     )
-    work = job.out / "work"
     command = [sys.executable, "-c", script, job.model_dump_json(), str(work)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 120
@@ -98,53 +90,53 @@ def last_step(work: Path) -> int:
 @pytest.fixture(scope="module")
 def whole(prepared: Path) -> Path:
     """The adapter of a training that nothing interrupted."""
-    job = adapter_job(prepared, prepared / "whole")
-    launch(MODULE, job, job.out / "work", TWO)
-    return job.out
+    out = prepared / "whole"
+    launch(MODULE, adapter_job(prepared), out / "work", TWO)
+    return out
 
 
 def history(out: Path) -> list[dict[str, Any]]:
     return tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
 
 
-def resumed(job: TrainJob) -> Progress:
+def resumed(job: AdapterJob, work: Path) -> Progress:
     """Run the job to its end; what it said first."""
     seen: list[Progress] = []
-    launch(MODULE, job, job.out / "work", TWO, on_progress=seen.append)
+    launch(MODULE, job, work, TWO, on_progress=seen.append)
     assert seen[-1].step == seen[-1].total
     return seen[0]
 
 
 def test_a_killed_pretraining_resumes_exactly(prepared: Path, whole: Path, tmp_path: Path) -> None:
-    job = adapter_job(prepared, tmp_path / "broken")
-    reached = killed_at(job, 25)
-    assert not (job.out / "adapter_model.safetensors").exists()
+    job, broken = adapter_job(prepared), tmp_path / "broken"
+    reached = killed_at(job, broken / "work", 25)
+    assert not (broken / "adapter_model.safetensors").exists()
     # as if it had been killed while it wrote the next checkpoint
-    checkpoints = job.out / "work" / "checkpoints" / "clinical"
+    checkpoints = broken / "work" / "checkpoints" / "clinical"
     marked = json.loads((checkpoints / "latest.json").read_text())["step"]
     (checkpoints / f"step-{marked + INTERVAL:08d}").mkdir(exist_ok=True)
 
-    first = resumed(job)
+    first = resumed(job, broken / "work")
     assert (first.step, first.note) == (marked, f"resumed from step {marked}")
     assert marked >= 20
     assert reached - marked <= INTERVAL
     for column in ("step", "loss", "learning_rate", "tokens", "examples", "epoch"):
-        expected, found = ([row[column] for row in history(out)] for out in (whole, job.out))
+        expected, found = ([row[column] for row in history(out)] for out in (whole, broken))
         assert found == expected, column
     for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (job.out / name).read_bytes() == (whole / name).read_bytes()
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_zero3_killed_and_resumed_agrees_with_zero2(
     prepared: Path, whole: Path, tmp_path: Path
 ) -> None:
-    job = adapter_job(prepared, tmp_path / "zero3", deepspeed=ZERO3)
-    killed_at(job, 15)
-    assert resumed(job).step >= 10
-    losses = [row["loss"] for row in history(job.out)]
+    job, out = adapter_job(prepared, deepspeed=ZERO3), tmp_path / "zero3"
+    killed_at(job, out / "work", 15)
+    assert resumed(job, out / "work").step >= 10
+    losses = [row["loss"] for row in history(out)]
     assert losses == pytest.approx([row["loss"] for row in history(whole)], abs=1e-5)
     expected = load_file(whole / "adapter_model.safetensors")
-    found = load_file(job.out / "adapter_model.safetensors")
+    found = load_file(out / "adapter_model.safetensors")
     assert set(found) == set(expected)
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4)
