@@ -164,7 +164,7 @@ class Engine:
 
     @property
     def skipped_steps(self) -> int:
-        """How many steps changed nothing: in fp16 a gradient overflowed, and its scale is halved."""
+        """How many steps changed nothing: fp16 overflowed, and its loss scale was halved."""
         return int(self.model.skipped_steps)
 
     def trained_tensors(self) -> dict[str, Tensor]:

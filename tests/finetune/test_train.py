@@ -143,7 +143,7 @@ def test_the_best_state_is_what_is_saved_loaded_and_predicts(
     value = mean_macro_auroc(logits, study.outcomes, study.validation_rows)
     assert value == pytest.approx(result.best_value, abs=1e-9)
     nobody = study.validation_rows[:0]
-    with pytest.raises(TrainingError, match="among 0 validation admissions .* raise ingest.split"):
+    with pytest.raises(TrainingError, match=r"among 0 validation.*raise ingest\.split"):
         mean_macro_auroc(score(loaded, study.notes, nobody, world), study.outcomes, nobody)
 
 
