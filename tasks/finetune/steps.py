@@ -14,7 +14,6 @@ from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
 from tasks.model.adapters.methods import TASK
 from tasks.model.bases.files import check_targets
-from tasks.reporting import report
 from tasks.step import Counts, in_shards, step, warn
 
 
@@ -85,7 +84,7 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
 @step("task-adapter", version=3, resumable=True)
 def train_member(out: Path, job: MemberJob, member: str, launch: LaunchConfig) -> Counts:
     """Train the task adapter and the heads of one member."""
-    run("tasks.finetune.train", job, out / "work", launch, on_progress=report)
+    run("tasks.finetune.train", job, out / "work", launch)
     counts: Counts = json.loads((out / "work" / "counts.json").read_text())
     if "warning" in counts:
         warn(str(counts["warning"]))
@@ -95,7 +94,7 @@ def train_member(out: Path, job: MemberJob, member: str, launch: LaunchConfig) -
 @step("predictions", version=2)
 def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Counts:
     """Predict with a saved member, and without each of its adapters."""
-    run("tasks.finetune.predict", job, out / "work", launch, on_progress=report)
+    run("tasks.finetune.predict", job, out / "work", launch)
     return {"variants": len(job.variants)}
 
 

@@ -76,7 +76,7 @@ class World:
             return
         with (self.work / PROGRESS).open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
-        print(f"{progress.done}/{progress.total} {progress.words}", flush=True)
+        print(f"{progress.step}/{progress.total} {progress.words}", flush=True)
 
     def sum(self, *values: float) -> list[float]:
         """The sums of these numbers over all ranks; every rank must call it."""
