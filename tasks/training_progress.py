@@ -29,18 +29,15 @@ class Progress:
     @property
     def words(self) -> str:
         """What a progress bar or a log line says beside the count."""
-        shown = [self.arm, self.note]
-        if self.loss is not None:
-            shown.append(f"loss {self.loss:.4g}")
-        if self.validation is not None:
-            shown.append(f"validation {self.validation:.3f}")
-        if self.learning_rate is not None:
-            shown.append(f"rate {self.learning_rate:.2g}")
-        if self.tokens_per_second is not None:
-            shown.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        if self.peak_mib is not None:
-            shown.append(f"{self.peak_mib:,.0f} MiB")
-        return ", ".join(word for word in shown if word)
+        numbers = {
+            "loss {:.4g}": self.loss,
+            "validation {:.3f}": self.validation,
+            "rate {:.2g}": self.learning_rate,
+            "{:,.0f} tokens/s": self.tokens_per_second,
+            "{:,.0f} MiB": self.peak_mib,
+        }
+        known = [words.format(number) for words, number in numbers.items() if number is not None]
+        return ", ".join(filter(None, [self.arm, self.note, *known]))
 
     @property
     def reading(self) -> Reading:
