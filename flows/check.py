@@ -37,7 +37,6 @@ OWN = {name: (name,) for name in STAGES} | {
     "audit": ("sections", "audit"),
     "evaluate": ("evaluate", "report"),
 }
-_READ = STAGES | {"audit": ("ingest", "audit")}  # the parts of the configuration that it reads
 
 
 def check(config: AdaptConfig, *, flow: str) -> None:
@@ -46,7 +45,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     Args:
         flow: its name; what it does not read is not looked at.
     """
-    for part in _READ[flow]:
+    for part in STAGES[flow]:
         for key, path in _paths(getattr(config, part), part):
             if not path.exists():
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")
@@ -68,21 +67,17 @@ def check_names(given: Sequence[str], known: Sequence[str], key: str) -> None:
             raise ConfigError(f"there is no '{name}' to {key}; {hint}")
 
 
-def _paths(model: BaseModel, key: str) -> Iterator[tuple[str, Path]]:
+def _paths(value: object, key: str) -> Iterator[tuple[str, Path]]:
     """Every path of a configuration, with its dotted key."""
-    for name in type(model).model_fields:
-        yield from _paths_in(getattr(model, name), f"{key}.{name}")
-
-
-def _paths_in(value: object, key: str) -> Iterator[tuple[str, Path]]:
     match value:
         case Path():
             yield key, value
         case BaseModel():
-            yield from _paths(value, key)
+            for name, item in value:
+                yield from _paths(item, f"{key}.{name}")
         case tuple():
             for index, item in enumerate(value):
-                yield from _paths_in(item, f"{key}.{index}")
+                yield from _paths(item, f"{key}.{index}")
 
 
 def _check_machine(launch: LaunchConfig) -> None:
