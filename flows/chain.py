@@ -140,11 +140,5 @@ def _origin(artifact: Reached, manifest: Manifest | None) -> Origin:
     named = artifact.model_dump(include={"kind", "key", "digest"})
     if manifest is None:  # deleted while the run went on
         return Origin(**named)
-    return Origin(
-        **named,
-        counts=manifest.counts,
-        took_seconds=manifest.seconds,
-        **manifest.model_dump(
-            include={"peak_mib", "created", "packages", "git_commit", "cores", "gpus"}
-        ),
-    )
+    facts = {"counts", "peak_mib", "created", "packages", "git_commit", "cores", "gpus"}
+    return Origin(**named, took_seconds=manifest.seconds, **manifest.model_dump(include=facts))

@@ -6,7 +6,6 @@ Nothing here imports torch or Prefect, and nothing is read but headers: it takes
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tasks.launch import LaunchConfig
 from tasks.model.bases.config import GgufBase, HubBase, PathBase
 from tasks.model.bases.files import check_base, check_targets
 from tasks.provenance import has_gpu
+from tasks.training.config import read_deepspeed
 
 # the stages, or single kinds of artifact, that each flow comes to
 STAGES = {
@@ -37,7 +37,6 @@ OWN = {name: (name,) for name in STAGES} | {
     "audit": ("sections", "audit"),
     "evaluate": ("evaluate", "report"),
 }
-_READ = STAGES | {"audit": ("ingest", "audit")}  # the parts of the configuration that it reads
 
 
 def check(config: AdaptConfig, *, flow: str) -> None:
@@ -46,7 +45,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     Args:
         flow: its name; what it does not read is not looked at.
     """
-    for part in _READ[flow]:
+    for part in STAGES[flow]:
         for key, path in _paths(getattr(config, part), part):
             if not path.exists():
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")
@@ -54,12 +53,9 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     if "pretrain" in STAGES[flow]:
         _check_machine(config.launch)
         _check_base(config)
-        for key, training in (
-            ("pretrain.training", config.pretrain.training),
-            ("finetune.training", config.finetune.training),
-        ):
-            if training.deepspeed:
-                _check_json(f"{key}.deepspeed", training.deepspeed)
+        for stage in ("pretrain", "finetune"):
+            if path := getattr(config, stage).training.deepspeed:
+                read_deepspeed(path, f"{stage}.training.deepspeed")
 
 
 def check_names(given: Sequence[str], known: Sequence[str], key: str) -> None:
@@ -71,21 +67,17 @@ def check_names(given: Sequence[str], known: Sequence[str], key: str) -> None:
             raise ConfigError(f"there is no '{name}' to {key}; {hint}")
 
 
-def _paths(model: BaseModel, key: str) -> Iterator[tuple[str, Path]]:
+def _paths(value: object, key: str) -> Iterator[tuple[str, Path]]:
     """Every path of a configuration, with its dotted key."""
-    for name in type(model).model_fields:
-        yield from _paths_in(getattr(model, name), f"{key}.{name}")
-
-
-def _paths_in(value: object, key: str) -> Iterator[tuple[str, Path]]:
     match value:
         case Path():
             yield key, value
         case BaseModel():
-            yield from _paths(value, key)
+            for name, item in value:
+                yield from _paths(item, f"{key}.{name}")
         case tuple():
             for index, item in enumerate(value):
-                yield from _paths_in(item, f"{key}.{index}")
+                yield from _paths(item, f"{key}.{index}")
 
 
 def _check_machine(launch: LaunchConfig) -> None:
@@ -105,14 +97,3 @@ def _check_base(config: AdaptConfig) -> None:
             check_base(base, config.pretrain.sequence_length)
     check_targets(base, config.pretrain.adapter.targets, "pretrain.adapter.targets")
     check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")
-
-
-def _check_json(key: str, path: Path) -> None:
-    try:
-        given = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"'{key}': {path} is not readable JSON ({type(error).__name__}); correct it"
-        ) from None
-    if not isinstance(given, dict):
-        raise ConfigError(f"'{key}': {path} is not a DeepSpeed configuration: it holds no keys")

@@ -244,7 +244,9 @@ def _fail(sentence: str) -> NoReturn:
 
 
 def _run(flow: str, config: Path, sets: list[str] | None, store: Path, **more: Any) -> None:
-    _without_telemetry()
+    # no telemetry of the client, nor of the temporary server; Prefect reads it at import
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from flows.run import run
     from flows.stop import Stopped
 
@@ -253,12 +255,6 @@ def _run(flow: str, config: Path, sets: list[str] | None, store: Path, **more: A
     except Stopped as stopped:
         typer.echo(f"clinfuse: {stopped}; run the same command again to go on from there", err=True)
         raise typer.Exit(stopped.exit_code) from None
-
-
-def _without_telemetry() -> None:
-    """Neither of the client nor of the temporary server; Prefect reads it at import."""
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 
 if __name__ == "__main__":

@@ -198,9 +198,9 @@ def _wait_for_last_states() -> None:
     )
     from prefect.client.schemas.objects import TERMINAL_STATES
 
-    from tasks.flow_run import last_task_runs
+    from tasks.flow_run import task_runs
 
-    ours = last_task_runs(LAST_STATES)
+    ours = list(task_runs)[-LAST_STATES:]
     ended = TaskRunFilter(
         id=TaskRunFilterId(any_=ours),
         state=TaskRunFilterState(type=TaskRunFilterStateType(any_=list(TERMINAL_STATES))),
@@ -219,33 +219,26 @@ def main() -> None:
     """Serve on the socket that our parent opened, until it closes our input or dies."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # sent to all of a control group
         signal.signal(number, signal.SIG_IGN)
-    listener = socket.socket(fileno=int(sys.argv[1]))
-    stop = threading.Event()
-    thread = threading.Thread(target=_serve, args=(listener, stop), daemon=True)
-    thread.start()
-    while os.read(0, 1):
-        pass
-    stop.set()
-    thread.join(STOP_SECONDS)
-    os._exit(0)
-
-
-def _serve(listener: socket.socket, stop: threading.Event) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(create_app, factory=True, log_level="critical", lifespan="on")
     server = uvicorn.Server(config)
 
-    def end() -> None:
-        stop.wait()
-        server.should_exit = True
+    def serve() -> None:
+        try:
+            server.run(sockets=[listener])
+        finally:
+            os._exit(0 if server.started else 1)
 
-    threading.Thread(target=end, daemon=True).start()
-    try:
-        server.run(sockets=[listener])
-    finally:
-        os._exit(0 if stop.is_set() else 1)
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    while os.read(0, 1):
+        pass
+    server.should_exit = True
+    thread.join(STOP_SECONDS)
+    os._exit(0)
 
 
 if __name__ == "__main__":

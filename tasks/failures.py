@@ -28,7 +28,9 @@ def failure_of(work: Path, deaths: list[Death]) -> ClinfuseError:
             "the other machines did not meet this one in time; start on them the command that "
             f"{logs / LAUNCHER} opens with, and run again"
         )
-    rank, ended = _first(_deaths_in(report) or deaths)
+    # torchrun's report names every rank that failed
+    failed = re.findall(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: (-?\d+)", report)
+    rank, ended = _first([(int(rank), int(code)) for rank, code in failed] or deaths)
     if ended == PREEMPTED:
         return RanksDied("training was told to stop and saved a checkpoint; run again to resume")
     if ended < 0:
@@ -57,12 +59,6 @@ def _note(path: Path) -> dict[str, str]:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-
-
-def _deaths_in(report: str) -> list[Death]:
-    """Those of torchrun's report, which names every rank that failed."""
-    failed = re.findall(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: (-?\d+)", report)
-    return [(int(rank), int(ended)) for rank, ended in failed]
 
 
 def _first(deaths: list[Death]) -> Death:

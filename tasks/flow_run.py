@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 
@@ -23,8 +24,7 @@ from tasks.store import Store
 _refreshed: ContextVar[Collection[str]] = ContextVar("refreshed", default=())
 _makers: ContextVar[Collection[str] | None] = ContextVar("makers", default=None)
 _runs: dict[str, Run] = {}  # the one flow run of this process
-_task_runs: dict[UUID, None] = {}  # of its steps, in order
-_hashes: dict[str, Hashes] = {}  # what was hashed in that run
+task_runs: dict[UUID, None] = {}  # of its steps, in order
 
 
 @contextmanager
@@ -80,16 +80,6 @@ def reached() -> list[Reached]:
     return list(run.artifacts) if run else []
 
 
-def task_run_began(task_run: UUID) -> None:
-    """Remember a task run, so that Prefect can be told how it ended."""
-    _task_runs[task_run] = None
-
-
-def last_task_runs(most: int) -> list[UUID]:
-    """The last `most` task runs of this process's flow run."""
-    return list(_task_runs)[-most:]
-
-
 def remember(artifact: Artifact, seconds: float) -> None:
     """Add the artifact to the run's record in the store."""
     context = FlowRunContext.get()
@@ -112,11 +102,12 @@ def remember(artifact: Artifact, seconds: float) -> None:
 
 def hashes_of_this_run() -> Hashes:
     """The hashes of this flow run: each file that is read is compared with its manifest once."""
-    run = run_ids()["flow_run_id"] or ""
-    if run not in _hashes:
-        _hashes.clear()
-        _hashes[run] = Hashes()
-    return _hashes[run]
+    return _hashes_of(run_ids()["flow_run_id"])
+
+
+@lru_cache(maxsize=1)
+def _hashes_of(run: str | None) -> Hashes:
+    return Hashes()
 
 
 def run_ids() -> dict[str, str | None]:

@@ -24,7 +24,7 @@ from tasks import warm
 from tasks.config import Config, Unkeyed
 from tasks.errors import TrainingError
 from tasks.failures import ERROR, LAUNCHER, LOGS, failure_of
-from tasks.training_progress import PROGRESS, follow
+from tasks.training_progress import PROGRESS, follow, show
 from tasks.training_progress import Progress as Progress
 from tasks.warm import SAVE_SECONDS, STOP_SECONDS, Request
 
@@ -79,7 +79,7 @@ def launch(
     job: Config,
     work: Path,
     config: LaunchConfig,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] = show,
 ) -> None:
     """Run `python -m module work/job.json` on the ranks of the config, until all have ended.
 
@@ -87,7 +87,7 @@ def launch(
         module: a training program, e.g. "tasks.pretrain.train".
         job: what it shall do; written to work/job.json.
         work: a folder of its own: checkpoints, logs, progress. Kept, it resumes there.
-        on_progress: told every new reading, in this thread.
+        on_progress: told every new reading, in this thread; by default the step's listener is.
 
     Raises what a rank raised, if that was a ClinfuseError; RanksDied where ranks were killed or
     told to stop (a new launch resumes); TrainingError otherwise, naming the log. Whatever ends
@@ -192,7 +192,8 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
     threads = config.threads_per_rank or max(1, cores // config.ranks)
     chosen = {
         "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join(_import_path()),
+        # this code's own root first: ranks run the same code as we do
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)]),
         "PYTHONSAFEPATH": "1",  # not the current folder, which may have a `tasks` of its own
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -210,8 +211,3 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
     elif config.accelerator == "cuda":
         chosen |= {"DS_ACCELERATOR": "cuda"}
     return passed | chosen
-
-
-def _import_path() -> list[str]:
-    """Where this process imports from, this code's own root first: ranks run the same code."""
-    return list(dict.fromkeys(filter(None, [str(Path(__file__).parents[1]), *sys.path])))

@@ -22,7 +22,7 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tasks.reporting import AnyReading, listening
+from tasks.reporting import Reading, listening
 
 LINE_SECONDS = 10.0  # between log lines: each takes Prefect about 1 ms
 UPDATE_SECONDS = 2.0
@@ -50,7 +50,7 @@ def progress(title: str, key: str) -> Iterator[None]:
 class _Shown:
     def __init__(self, title: str, key: str) -> None:
         self.title, self.key = title, key
-        self.last: AnyReading | None = None
+        self.last: Reading | None = None
         self.table = _Table(f"{key}-curve", f"{title}, as it learns")
         self.next_line = self.next_update = time.monotonic() + UPDATE_SECONDS
         self.artifact: UUID | None = None
@@ -68,7 +68,7 @@ class _Shown:
         self.task = self.bar.add_task(title, total=None, words="")
         self.bar.start()
 
-    def report(self, reading: AnyReading) -> None:
+    def report(self, reading: Reading) -> None:
         self.last = reading
         self.bar.update(self.task, completed=reading.done, total=reading.total, words=reading.words)
         self.table.add(reading)
@@ -85,7 +85,7 @@ class _Shown:
             self._update(self.last)
         self.table.publish()
 
-    def _update(self, reading: AnyReading) -> None:
+    def _update(self, reading: Reading) -> None:
         percent = min(100.0, 100.0 * reading.done / max(reading.total, 1))
         line = _line(self.title, reading)
         if self.artifact is None:
@@ -101,7 +101,7 @@ class _Table:
 
     def __init__(self, key: str, description: str) -> None:
         self.key, self.description = key, description
-        self.readings: list[tuple[int, AnyReading]] = []  # numbered as they arrive
+        self.readings: list[tuple[int, Reading]] = []  # numbered as they arrive
         self.count, self.stride = 0, 1
         self.published = time.monotonic()
         self.artifact: UUID | None = None
@@ -110,7 +110,7 @@ class _Table:
     def rows(self) -> list[dict[str, object]]:
         return [dict(reading.row) for _, reading in self.readings if reading.row]
 
-    def add(self, reading: AnyReading) -> None:
+    def add(self, reading: Reading) -> None:
         if reading.row is None:
             return
         self.readings.append((self.count, reading))
@@ -146,5 +146,5 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _line(title: str, reading: AnyReading) -> str:
+def _line(title: str, reading: Reading) -> str:
     return f"{title}: {reading.done:,.0f}/{reading.total:,.0f} {reading.words}".rstrip()

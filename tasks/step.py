@@ -36,7 +36,7 @@ from tasks.flow_run import (
     may_make,
     remember,
     run_ids,
-    task_run_began,
+    task_runs,
 )
 from tasks.guard import guarded
 from tasks.keys import Artifact, describe, inputs_of, key_of
@@ -100,7 +100,7 @@ class Step(Generic[Arguments]):
 
     def _body(self) -> Callable[..., Artifact]:
         def run(**arguments: Any) -> Artifact:
-            return self._make(arguments)
+            return guarded(self.kind, lambda: self._find_or_make(arguments))
 
         run.__name__ = run.__qualname__ = self.function.__name__
         run.__module__ = self.function.__module__
@@ -118,7 +118,7 @@ class Step(Generic[Arguments]):
         Where it raised, Prefect would go on and print the exception; the task's body meets the
         same error again and raises it properly.
         """
-        task_run_began(context.task_run.id)
+        task_runs[context.task_run.id] = None  # so that its end can be waited for
         try:
             store = current_store()
             key = self.key(store, arguments)
@@ -139,9 +139,6 @@ class Step(Generic[Arguments]):
             if name not in self.defaults or self.defaults[name] != value
         }
         return key_of(self.kind, self.version, given, store.fingerprints)
-
-    def _make(self, arguments: dict[str, Any]) -> Artifact:
-        return guarded(self.kind, lambda: self._find_or_make(arguments))
 
     def _find_or_make(self, arguments: dict[str, Any]) -> Artifact:
         forbid_core_dumps()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.reporting import Reading, report
+
 PROGRESS = "progress.jsonl"
 
 
@@ -25,49 +27,43 @@ class Progress:
     note: str = ""
 
     @property
-    def done(self) -> int:
-        return self.step
-
-    @property
     def words(self) -> str:
         """What a progress bar or a log line says beside the count."""
-        shown = [self.arm, self.note]
-        if self.loss is not None:
-            shown.append(f"loss {self.loss:.4g}")
-        if self.validation is not None:
-            shown.append(f"validation {self.validation:.3f}")
-        if self.learning_rate is not None:
-            shown.append(f"rate {self.learning_rate:.2g}")
-        if self.tokens_per_second is not None:
-            shown.append(f"{self.tokens_per_second:,.0f} tokens/s")
-        if self.peak_mib is not None:
-            shown.append(f"{self.peak_mib:,.0f} MiB")
-        return ", ".join(word for word in shown if word)
+        numbers = {
+            "loss {:.4g}": self.loss,
+            "validation {:.3f}": self.validation,
+            "rate {:.2g}": self.learning_rate,
+            "{:,.0f} tokens/s": self.tokens_per_second,
+            "{:,.0f} MiB": self.peak_mib,
+        }
+        known = [words.format(number) for words, number in numbers.items() if number is not None]
+        return ", ".join(filter(None, [self.arm, self.note, *known]))
 
     @property
-    def row(self) -> dict[str, object] | None:
-        """A row of the training's table, where there is a loss or a validation."""
-        if self.loss is None and self.validation is None:
-            return None
-        return {
+    def reading(self) -> Reading:
+        """What a step shows of it: a row of the training's table where there is a number for it."""
+        row = {
             "training": self.arm,
             "step": self.step,
             "of": self.total,
             "loss": "" if self.loss is None else round(self.loss, 4),
             "validation AUROC": "" if self.validation is None else round(self.validation, 4),
         }
+        judged = self.validation is not None
+        is_row = judged or self.loss is not None
+        return Reading(self.step, self.total, self.words, row if is_row else None, milestone=judged)
 
-    @property
-    def milestone(self) -> bool:
-        return self.validation is not None
+
+def show(progress: Progress) -> None:
+    """Report it to the listener that a step has."""
+    report(progress.reading)
 
 
-def follow(path: Path, read: int, on_progress: Callable[[Progress], None] | None) -> int:
+def follow(path: Path, read: int, on_progress: Callable[[Progress], None]) -> int:
     """Report the whole lines beyond `read` bytes; return how far was read."""
     with path.open("rb") as file:
         file.seek(read)
         lines, newline, _ = file.read().rpartition(b"\n")
     for line in lines.splitlines():
-        if on_progress:
-            on_progress(Progress(**json.loads(line)))
+        on_progress(Progress(**json.loads(line)))
     return read + len(lines) + len(newline)

@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass
 from multiprocessing import connection
 from pathlib import Path
 
-import psutil
-
 from tasks.errors import RanksDied, TrainingError
 
 STOP_SECONDS = 25.0  # Prefect kills a cancelled flow after 30 s
@@ -90,23 +88,15 @@ class Warm:
         return [(rank, code) for rank, code in json.loads(line)]
 
     def stop(self) -> None:
-        """End the ranks: first asked, so that they save, then killed, the warm process as well."""
-        tree = _tree(self.process.pid)
+        """Ask it to end the ranks: they save, or are killed by it after SAVE_SECONDS."""
         deadline = time.monotonic() + STOP_SECONDS
-        try:
+        with suppress(TrainingError):  # it has ended, and its ranks with it
             while self.serving and time.monotonic() < deadline:
                 self.process.send_signal(signal.SIGTERM)  # lost where the request is not yet read
                 self.deaths(seconds=1.0)
-        except TrainingError:
-            pass  # it has ended, and its ranks with it
-        finally:
-            if self.serving:
-                for child in {*tree, *_tree(self.process.pid)}:
-                    if child.is_running():
-                        child.kill()
 
     def end(self) -> None:
-        """Let the warm process go; it holds no work."""
+        """Let the warm process go; ranks that it still has end with it."""
         self.process.kill()
         self.process.wait()
         self.requests.close()
@@ -125,16 +115,15 @@ def serving(environment: Mapping[str, str], request: Request) -> Iterator[Warm]:
         warm.ask(request)
         yield warm
     finally:
-        if warm.serving:
+        try:
             warm.stop()
-        _keep(warm)
+        finally:  # also where a second signal ends that wait
+            _keep(warm)
 
 
 def warm_up(environment: Mapping[str, str], modules: tuple[str, ...]) -> None:
     """Start a warm process that imports the modules meanwhile, if there is none."""
-    if (warm := _take(environment)) is None:
-        warm = Warm(environment, modules)
-    _keep(warm)
+    _keep(_take(environment) or Warm(environment, modules))
 
 
 @atexit.register
@@ -167,21 +156,11 @@ def _keep(warm: Warm) -> None:
 os.register_at_fork(after_in_child=_idle.clear)
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        parent = psutil.Process(pid)
-        return [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        return []
-
-
 def _end_of(code: int, log: Path | None) -> TrainingError:
-    if code < 0:
-        return RanksDied(
-            f"the process that ranks are started from was ended by {signal.Signals(-code).name}, "
-            f"and they ended with it; its log is {log}; run again to resume from the last "
-            "checkpoint"
-        )
-    return TrainingError(
-        f"the process that ranks are started from ended with exit code {code}; its log is {log}"
+    who = "the process that ranks are started from"
+    if code >= 0:
+        return TrainingError(f"{who} ended with exit code {code}; its log is {log}")
+    return RanksDied(
+        f"{who} was ended by {signal.Signals(-code).name}, and they ended with it; its log is "
+        f"{log}; run again to resume from the last checkpoint"
     )

@@ -15,7 +15,6 @@ from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
 from tasks.model.adapters.methods import TASK, BaseName
 from tasks.model.bases.files import check_targets
-from tasks.reporting import report
 from tasks.step import Counts, in_shards, step, warn
 
 
@@ -95,7 +94,7 @@ def train_member(
 ) -> Counts:
     """Train the task adapter and the heads of one member."""
     named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
-    run("tasks.finetune.train", named, out / "work", launch, on_progress=report)
+    run("tasks.finetune.train", named, out / "work", launch)
     counts: Counts = json.loads((out / "work" / "counts.json").read_text())
     if "warning" in counts:
         warn(str(counts["warning"]))
@@ -105,7 +104,7 @@ def train_member(
 @step("predictions", version=2)
 def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Counts:
     """Predict with a saved member, and without each of its adapters."""
-    run("tasks.finetune.predict", job, out / "work", launch, on_progress=report)
+    run("tasks.finetune.predict", job, out / "work", launch)
     return {"variants": len(job.variants)}
 
 

@@ -161,6 +161,7 @@ def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Tr
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
     epoch, steps = plan.steps_per_epoch, plan.steps
+    heads = [f"heads.{outcome}" for outcome in model.heads]
     rates = model.rates(training.learning_rate, config.head.learning_rate)
     return train(
         model,
@@ -169,7 +170,7 @@ def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Tr
         world,
         rate_of=rates.__getitem__,
         watchers=(
-            Movement(model.trained_parts(), due=dict.fromkeys(model.heads, epoch)),
+            Movement(model.trained_parts(), due=dict.fromkeys(heads, epoch)),
             Validation(range(epoch, steps + 1, epoch), judge),
             collapse,
         ),
@@ -248,6 +249,7 @@ def mean_macro_auroc(logits: Logits, outcomes: tuple[Outcome, ...], rows: Rows) 
             outcome.observed(rows),
         )
         for outcome in outcomes
+        if len(rows)
     ]
     defined = [value for value in values if not np.isnan(value)]
     if not defined:

@@ -87,10 +87,13 @@ class Classifier(nn.Module):
         return self.heads[outcome]  # type: ignore[return-value]
 
     def trained_parts(self) -> dict[str, list[str]]:
-        """The names of the trained parameters, by the adapter or the outcome that they are of."""
+        """The names of the trained parameters, by the adapter or the head that they are of.
+
+        A head is named "heads.mortality": an outcome may have the name of an adapter.
+        """
         adapters = parameters_of(self)
         heads = {
-            outcome: [f"heads.{outcome}.{name}" for name, _ in head.named_parameters()]
+            f"heads.{outcome}": [f"heads.{outcome}.{name}" for name, _ in head.named_parameters()]
             for outcome, head in self.heads.items()
         }
         return {**{name: adapters[name] for name in self.trained_adapters}, **heads}
@@ -98,7 +101,7 @@ class Classifier(nn.Module):
     def rates(self, of_adapters: float, of_heads: float) -> dict[str, float]:
         """The peak learning rate of each trained parameter, by name."""
         return {
-            name: of_heads if part in self.heads else of_adapters
+            name: of_heads if part.startswith("heads.") else of_adapters
             for part, names in self.trained_parts().items()
             for name in names
         }

@@ -23,7 +23,6 @@ from tasks.pretrain.jobs import AdapterJob, BaseJob, ConvertJob, PerplexityJob
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
-from tasks.reporting import report
 from tasks.step import Counts, step
 
 TARGETS = "pretrain.adapter.targets"
@@ -214,5 +213,5 @@ def measure_perplexity(out: Path, job: PerplexityJob, launch: LaunchConfig) -> C
 
 
 def _run(module: str, job: Config, out: Path, config: LaunchConfig) -> Counts:
-    launch(module, job, out / "work", config, on_progress=report)
+    launch(module, job, out / "work", config)
     return json.loads((out / "work" / "counts.json").read_text())

@@ -1,11 +1,13 @@
 """How a model is trained, whatever it is trained on; no torch, so that flows can read it."""
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tasks.config import Config
+from tasks.errors import ConfigError
 
 
 class TrainingConfig(Config):
@@ -65,3 +67,16 @@ class TrainingConfig(Config):
     def batch_size_of_rank(self, ranks: int) -> int:
         """A rank's share of the batch, rounded up."""
         return -(-self.batch_size // ranks)
+
+
+def read_deepspeed(path: Path, key: str = "deepspeed") -> dict[str, Any]:
+    """The DeepSpeed configuration that the key names. Raises ConfigError where it is none."""
+    try:
+        given = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"'{key}': {path} is not readable JSON ({type(error).__name__}); correct it"
+        ) from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"'{key}': {path} is not a DeepSpeed configuration: it holds no keys")
+    return given

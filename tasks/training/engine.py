@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.collectives import join_deepspeed
 from tasks.errors import ConfigError
-from tasks.training.config import TrainingConfig
+from tasks.training.config import TrainingConfig, read_deepspeed
 from tasks.training.program import World
 
 # the default; as configs/deepspeed/zero2.json
@@ -34,15 +32,9 @@ def seed_all(*numbers: int) -> None:
 
 def precision_of(config: TrainingConfig, world: World) -> torch.dtype:
     """The type in which the model computes, and in which to load its weights."""
-    match config.precision:
-        case "fp32":
-            return torch.float32
-        case "bf16":
-            return torch.bfloat16
-        case "fp16":
-            return torch.float16
-        case "auto":
-            return torch.bfloat16 if world.device.type == "cuda" else torch.float32
+    on_gpu = world.device.type == "cuda"
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return types.get(config.precision, torch.bfloat16 if on_gpu else torch.float32)
 
 
 def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
@@ -51,7 +43,7 @@ def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
     Ours, and therefore not to be set to anything but "auto": batch sizes, clipping, precision. The
     optimizer and its schedule are ours too. Raises ConfigError where the file is not usable.
     """
-    given = copy.deepcopy(_ZERO2) if config.deepspeed is None else _read(config.deepspeed)
+    given = copy.deepcopy(_ZERO2) if config.deepspeed is None else read_deepspeed(config.deepspeed)
     dtype = precision_of(config, world)
     ours: dict[str, Any] = {
         "train_batch_size": world.size,  # DeepSpeed counts backward passes: one, on each rank
@@ -162,6 +154,11 @@ class Engine:
             group["lr"] = group["peak"] * share
         self.model.step()
 
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps changed nothing: fp16 overflowed, and its loss scale was halved."""
+        return int(self.model.skipped_steps)
+
     def trained_tensors(self) -> dict[str, Tensor]:
         """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
         return {name: tensor.cpu().clone() for name, tensor in self._trained()}
@@ -244,15 +241,3 @@ def _fingerprint(tensor: Tensor) -> int:
 def _shape(parameter: nn.Parameter) -> torch.Size:
     """The whole parameter's shape; under ZeRO-3 its own is that of an empty tensor."""
     return getattr(parameter, "ds_shape", parameter.shape)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        given = json.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); correct the path") from None
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); correct it") from None
-    if not isinstance(given, dict):
-        raise ConfigError(f"{path} is not a DeepSpeed configuration: it holds no keys")
-    return given

@@ -26,7 +26,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+import torch
 
 from tasks.config import Config
 from tasks.dumps import forbid_core_dumps
@@ -43,6 +45,11 @@ MEETING_MINUTES = 10  # ... and for one another to be there
 SOCKET = "CLINFUSE_SOCKET"  # set: the file descriptor on which the first rank awaits the others
 
 
+# a rank that is started by hand, as one process: what torchrun would tell it, and any free port
+ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+ALONE |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+
+
 class Preempted(BaseException):
     """The program was told to stop and saved what it needs to go on; no error to be handled."""
 
@@ -55,7 +62,7 @@ class World:
     size: int
     local_rank: int
     work: Path  # a folder that all ranks share: checkpoints, logs, progress
-    device: Any  # torch.device
+    device: torch.device
     told_to_stop: bool = False
 
     @property
@@ -69,12 +76,10 @@ class World:
             return
         with (self.work / PROGRESS).open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
-        print(f"{progress.done}/{progress.total} {progress.words}", flush=True)
+        print(f"{progress.step}/{progress.total} {progress.words}", flush=True)
 
     def sum(self, *values: float) -> list[float]:
         """The sums of these numbers over all ranks; every rank must call it."""
-        import torch
-
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         if self.size > 1:
             torch.distributed.all_reduce(total)
@@ -82,13 +87,10 @@ class World:
 
     def gather(self, value: Any) -> list[Any]:
         """What each rank gave, in the order of ranks, on every rank; every rank must call it."""
-        import torch
-
-        if self.size == 1:
-            return [value]
-        found: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(found, value)
-        return found
+        values = [value] * self.size
+        if self.size > 1:
+            torch.distributed.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
         """Until every rank is here."""
@@ -112,15 +114,14 @@ def run(
     """
     forbid_core_dumps()
     path = (path or Path(sys.argv[1])).resolve()
-    world = World(
-        rank=int(os.environ.get("RANK", "0")),
-        size=int(os.environ.get("WORLD_SIZE", "1")),
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        work=path.parent,
-        device=None,
+    os.environ |= ALONE | os.environ
+    rank, size, local_rank = (
+        int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     )
-    _log = _keep_log(world)
-    _watch_launcher()
+    world = World(rank, size, local_rank, path.parent, torch.device("cpu"))
+    if os.environ.get(PARENT):
+        _keep_log(world)
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
         _held = lock(world.work, fcntl.LOCK_SH)  # a later launch waits until no rank holds it
         job = job_type.model_validate_json(path.read_text())
@@ -128,7 +129,7 @@ def run(
         # until here there is nothing to save, and a rank that awaits the others would not listen
         signal.signal(signal.SIGTERM, lambda *_: setattr(world, "told_to_stop", True))
         main(job, world)
-        _leave()
+        torch.distributed.destroy_process_group()
     except Preempted:
         _exit(PREEMPTED)
     except BaseException as error:
@@ -140,14 +141,11 @@ def run(
 
 def _join(world: World) -> None:
     """Choose the device and meet the other ranks."""
-    import torch
-
     on_gpu = os.environ.get("DS_ACCELERATOR", "") != "cpu" and torch.cuda.is_available()
     if not on_gpu:
         if os.environ.get("DS_ACCELERATOR") == "cuda":
             raise ConfigError("launch.accelerator is cuda, but there is no GPU; set it to auto")
         os.environ["DS_ACCELERATOR"] = "cpu"  # before deepspeed is imported
-        world.device = torch.device("cpu")
     else:
         if world.local_rank >= torch.cuda.device_count():
             raise ConfigError(
@@ -156,11 +154,6 @@ def _join(world: World) -> None:
             )
         torch.cuda.set_device(world.local_rank)
         world.device = torch.device("cuda", world.local_rank)
-    os.environ.setdefault("RANK", "0")
-    os.environ.setdefault("WORLD_SIZE", "1")
-    os.environ.setdefault("LOCAL_RANK", "0")
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "0")  # alone: any free port
     torch.distributed.init_process_group(
         "nccl" if on_gpu else "gloo",
         store=_meeting(world),
@@ -178,8 +171,6 @@ def _meeting(world: World) -> Any:
     """
     if SOCKET not in os.environ:
         return None
-    import torch
-
     listening = None
     if world.first:
         listening = int(os.environ[SOCKET])
@@ -194,12 +185,6 @@ def _meeting(world: World) -> Any:
     )
 
 
-def _leave() -> None:
-    import torch
-
-    torch.distributed.destroy_process_group()
-
-
 def _exit(code: int) -> NoReturn:
     """Leave at once: interpreter shutdown takes a second and may hang on a dead partner."""
     sys.stdout.flush()
@@ -207,33 +192,24 @@ def _exit(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _keep_log(world: World) -> TextIO | None:
-    """Under the launcher, all that this rank prints goes to its own file, libraries' lines too."""
-    if not os.environ.get(PARENT):
-        return None
+def _keep_log(world: World) -> None:
+    """All that this rank prints goes to its own file, libraries' lines too."""
     folder = world.work / LOGS
     folder.mkdir(parents=True, exist_ok=True)
-    log = (folder / f"rank-{world.rank}.log").open("w")
-    os.dup2(log.fileno(), 1)
-    os.dup2(log.fileno(), 2)
+    with (folder / f"rank-{world.rank}.log").open("w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     faulthandler.enable()
-    return log
 
 
-def _watch_launcher() -> None:
+def _end_with_launcher() -> None:
     """End at once when the launcher dies, by the end of the pipe that is our stdin.
 
     Without saving: the next run may already be waiting for the folder.
     """
-    if not os.environ.get(PARENT):
-        return
-
-    def watch() -> None:
-        while os.read(0, 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def _tell(world: World, error: BaseException) -> None:

@@ -43,20 +43,16 @@ def main() -> NoReturn:
     answers = os.dup(1)
     os.dup2(2, 1)  # what an import prints is no answer
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while there are no ranks to tell
-    _tell_deepspeed_where_there_is_no_gpu()
+    # DeepSpeed decides when it is imported; by NVML, since asking CUDA would spoil all forks
+    os.environ[CHECK_BY_NVML] = "1"
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for module in sys.argv[1:]:
         _import(module)
     for line in sys.stdin:
         deaths = _serve(Request(**json.loads(line)), answers)
         os.write(answers, json.dumps(deaths).encode() + b"\n")
     os._exit(0)
-
-
-def _tell_deepspeed_where_there_is_no_gpu() -> None:
-    """DeepSpeed decides when it is imported; by NVML, since asking CUDA would spoil all forks."""
-    os.environ[CHECK_BY_NVML] = "1"
-    if "DS_ACCELERATOR" not in os.environ and not torch.cuda.is_available():
-        os.environ["DS_ACCELERATOR"] = "cpu"
 
 
 def _import(module: str) -> None:

@@ -17,7 +17,7 @@ from scipy.sparse import random as random_matrix
 from tasks.baselines import regressions
 from tasks.baselines.regressions import Regressions, fit_labels
 from tasks.errors import TrainingError
-from tasks.reporting import AnyReading, listening
+from tasks.reporting import Reading, listening
 
 ROOT = Path(__file__).parents[2]
 LABELS = 3 * regressions.LABELS_AT_ONCE
@@ -50,7 +50,7 @@ def test_workers_fit_what_one_process_does_and_leave_nothing(tmp_path: Path) -> 
 
 def test_it_says_how_far_it_has_come(tmp_path: Path) -> None:
     matrix, positives, observed = data()
-    heard: list[AnyReading] = []
+    heard: list[Reading] = []
     with listening(heard.append), Regressions(matrix, tmp_path / "work", 2 * LABELS) as fitted:
         fitted.fit(positives, observed, 1.0)
         for label in range(LABELS):

@@ -47,9 +47,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def adapter_job(prepared: Path, deepspeed: Path | None = None) -> AdapterJob:
     return AdapterJob(
+        # dropout, so that the random numbers must be resumed as well
+        adapter=Lora(rank=4, dropout=0.1),
         base=prepared / "base",
         corpus=prepared / "corpus",
-        adapter=Lora(rank=4, dropout=0.1),  # dropout: the random numbers must be resumed as well
         epochs=30,
         max_tokens=64 * 8 * 60,
         training=TrainingConfig(
@@ -89,8 +90,9 @@ def last_step(work: Path) -> int:
 @pytest.fixture(scope="module")
 def whole(prepared: Path) -> Path:
     """The adapter of a training that nothing interrupted."""
-    launch(MODULE, adapter_job(prepared), prepared / "whole" / "work", TWO)
-    return prepared / "whole"
+    out = prepared / "whole"
+    launch(MODULE, adapter_job(prepared), out / "work", TWO)
+    return out
 
 
 def history(out: Path) -> list[dict[str, Any]]:
@@ -106,23 +108,23 @@ def resumed(job: AdapterJob, work: Path) -> Progress:
 
 
 def test_a_killed_pretraining_resumes_exactly(prepared: Path, whole: Path, tmp_path: Path) -> None:
-    job, out = adapter_job(prepared), tmp_path / "broken"
-    reached = killed_at(job, out / "work", 25)
-    assert not (out / "adapter_model.safetensors").exists()
+    job, broken = adapter_job(prepared), tmp_path / "broken"
+    reached = killed_at(job, broken / "work", 25)
+    assert not (broken / "adapter_model.safetensors").exists()
     # as if it had been killed while it wrote the next checkpoint
-    checkpoints = out / "work" / "checkpoints" / "clinical"
+    checkpoints = broken / "work" / "checkpoints" / "clinical"
     marked = json.loads((checkpoints / "latest.json").read_text())["step"]
     (checkpoints / f"step-{marked + INTERVAL:08d}").mkdir(exist_ok=True)
 
-    first = resumed(job, out / "work")
+    first = resumed(job, broken / "work")
     assert (first.step, first.note) == (marked, f"resumed from step {marked}")
     assert marked >= 20
     assert reached - marked <= INTERVAL
     for column in ("step", "loss", "learning_rate", "tokens", "examples", "epoch"):
-        expected, found = ([row[column] for row in history(folder)] for folder in (whole, out))
+        expected, found = ([row[column] for row in history(out)] for out in (whole, broken))
         assert found == expected, column
     for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes()
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_zero3_killed_and_resumed_agrees_with_zero2(

@@ -156,6 +156,9 @@ def test_the_best_state_is_what_is_saved_loaded_and_predicts(
     logits = score(loaded, study.notes, study.validation_rows, world)
     value = mean_macro_auroc(logits, study.outcomes, study.validation_rows)
     assert value == pytest.approx(result.best_value, abs=1e-9)
+    nobody = study.validation_rows[:0]
+    with pytest.raises(TrainingError, match=r"among 0 validation.*raise ingest\.split"):
+        mean_macro_auroc(score(loaded, study.notes, nobody, world), study.outcomes, nobody)
 
 
 def test_it_learns_each_label_and_predicts_in_the_labels_order(

@@ -75,7 +75,10 @@ def test_a_file_is_read_by_what_it_is_and_not_by_its_name(
         (arrow(feather.write_feather), "is a Feather file; save the table as CSV"),
         (b"BZh91AY&SY", "is compressed with bzip2"),
         (b"\xfd7zXZ\0\0\4", "is compressed with xz"),
-        (gzip.compress(gzip.compress(TEXT.encode(), mtime=0), mtime=0), "is compressed twice; unpack it once"),
+        (
+            gzip.compress(gzip.compress(TEXT.encode(), mtime=0), mtime=0),
+            "is compressed twice; unpack it once",
+        ),
         (b"\n <!DOCTYPE html><title>Log in</title>", "is a web page, maybe one that asks to log"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS has; fetch it with git lfs"),
         (APPLEDOUBLE, "is what a Mac leaves beside a file"),

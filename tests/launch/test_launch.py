@@ -53,8 +53,8 @@ def wait_until(condition: object, seconds: float) -> bool:
 def test_progress_comes_as_it_is_made(tmp_path: Path) -> None:
     seen: list[Progress] = []
     launch(TOY, job(name="arm", steps=3), tmp_path, ONE, on_progress=seen.append)
-    assert (seen[0].arm, seen[0].done, seen[0].words) == ("arm", 0, "arm, started")
-    assert (seen[-1].done, seen[-1].total) == (3, 3)
+    assert (seen[0].arm, seen[0].step, seen[0].words) == ("arm", 0, "arm, started")
+    assert (seen[-1].step, seen[-1].total) == (3, 3)
     assert seen[-1].loss is not None
     assert "tokens/s" in seen[-1].words
 
@@ -101,7 +101,7 @@ def test_a_program_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_cancelled_launch_lets_its_ranks_save_and_leaves_none(tmp_path: Path) -> None:
     def cancel(progress: Progress) -> None:
-        if progress.done > 3:
+        if progress.step > 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -266,6 +266,14 @@ def test_whose_parameter_a_tensor_is_does_not_follow_from_its_name(base: Path) -
     assert not any("backbone.lora_A" in name for name in parameters_of(model)[TASK])
 
 
+def test_an_outcome_may_have_the_name_of_an_adapter(base: Path) -> None:
+    model = build(base)
+    model.add_heads([SHAPES[0].model_copy(update={"outcome": TASK})])
+    names = [name for names in model.trained_parts().values() for name in names]
+    assert sorted(names) == sorted(trained_names(model))
+    assert set(model.rates(1.0, 2.0)) == set(names)
+
+
 def test_padding_changes_no_logit(base: Path, clinical: Path) -> None:
     model = build(base, clinical)
     train(model)

@@ -49,10 +49,12 @@ def test_what_contradicts_the_training_configuration_is_refused(tmp_path: Path) 
 
 
 def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.json cannot be read"):
+    with pytest.raises(
+        ConfigError, match=r"nowhere\.json is not readable JSON \(FileNotFoundError"
+    ):
         deepspeed_config(TrainingConfig(deepspeed=tmp_path / "nowhere.json"), WORLD)
     (tmp_path / "text.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"text\.json is not JSON"):
+    with pytest.raises(ConfigError, match=r"text\.json is not readable JSON \(JSONDecodeError"):
         deepspeed_config(TrainingConfig(deepspeed=tmp_path / "text.json"), WORLD)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tasks.errors import TrainingError
 from tasks.launch import LaunchConfig, launch
 from tasks.training.config import TrainingConfig
-from tasks.training.engine import seed_all
+from tasks.training.engine import Engine, seed_all
 from tasks.training.lesson import Batch
 from tasks.training.loop import train
 from tasks.training.program import Preempted, World
@@ -208,3 +208,41 @@ def test_a_frozen_tensor_that_changes_is_named(world: World, deepspeed: Path | N
     watchers = [Meddling(), Movement({})]
     with pytest.raises(TrainingError, match=r"1 tensors that are frozen changed.*frozen\.bias"):
         train(Toy(), ToyLesson(ToyArm(), 0), training, world, watchers=watchers)
+
+
+def test_a_step_that_an_overflow_skipped_is_no_lack_of_movement(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp16 begins with a loss scale that is too high: DeepSpeed takes none of its first steps."""
+    step, skipped = Engine.step, 4
+
+    def overflowing(engine: Engine, share: float) -> None:
+        if engine.skipped_steps < skipped:
+            engine.model.skipped_steps += 1
+            engine.model.zero_grad()
+            engine.model.optimizer.zero_grad()
+        else:
+            step(engine, share)
+
+    monkeypatch.setattr(Engine, "step", overflowing)
+    assert train_toy(ToyArm(name="overflowing"), world).steps == 12
+    parts = {"unused": ["unused.weight"]}
+    with pytest.raises(TrainingError, match="after step 6"):
+        train(
+            Watched(), ToyLesson(ToyArm(), 0), TrainingConfig(), world, watchers=[Movement(parts)]
+        )
+
+
+def test_no_part_is_due_before_the_second_step(world: World) -> None:
+    """In the first, what is multiplied by a zero has no gradient."""
+    parts = {"unused": ["unused.weight"]}
+    with pytest.raises(TrainingError, match="after step 2"):
+        train(
+            Watched(),
+            ToyLesson(ToyArm(), 0),
+            TrainingConfig(),
+            world,
+            watchers=[Movement(parts, due={"unused": 1})],
+        )
+    once = ToyLesson(ToyArm(steps=1), 0)
+    assert train(Watched(), once, TrainingConfig(), world, watchers=[Movement(parts)]).steps == 1

@@ -24,27 +24,28 @@ class Movement(Watcher):
 
         Args:
             parts: what the trained parameters belong to -> their names, e.g. an adapter's.
-            due: the step after which a part must have moved, where it is not the second: an
-                outcome may be observed in none of the first batches.
+            due: the step after which a part must have moved, where that is later than the second:
+                an outcome may be observed in none of the first batches.
         """
         self.parts = parts
         self.due = due or {}
 
     def begin(self, run: Run) -> None:
-        self.from_the_start = run.state.step == 0
+        self.from_the_start, self.skipped = run.state.step == 0, 0
         if self.from_the_start:
             self.trained = run.engine.fingerprints(trained=True)
         self.frozen = run.engine.fingerprints(trained=False)
 
     def stepped(self, run: Run, step: Step) -> None:
-        if not self.from_the_start:
+        before, self.skipped = self.skipped, run.engine.skipped_steps
+        if not self.from_the_start or before < self.skipped:  # fp16 overflowed: nothing moved
             return
         due = {
             part: names
             for part, names in self.parts.items()
-            if run.state.step == min(self.due.get(part, SECOND_STEP), run.lesson.steps)
+            if run.state.step - self.skipped == max(self.due.get(part, 0), SECOND_STEP)
         }
-        if due and run.lesson.steps >= SECOND_STEP:
+        if due:
             self._check(run, due)
 
     def end(self, run: Run) -> None:

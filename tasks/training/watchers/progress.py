@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from tasks.launch import Progress
 from tasks.training.watchers.watcher import Run, Step, Watcher
@@ -15,9 +16,10 @@ class ReportProgress(Watcher):
 
     def begin(self, run: Run) -> None:
         self.reported = time.monotonic()
-        lesson, step = run.lesson, run.state.step
         beginning = run.checkpoints.beginning
-        run.world.report(Progress(arm=lesson.name, step=step, total=lesson.steps, note=beginning))
+        run.world.report(
+            Progress(run.lesson.name, run.state.step, run.lesson.steps, note=beginning)
+        )
 
     def stepped(self, run: Run, step: Step) -> None:
         if run.is_over or time.monotonic() - self.reported > REPORT_SECONDS:
@@ -27,22 +29,15 @@ class ReportProgress(Watcher):
     def judged(self, run: Run, step: Step, value: float) -> None:
         self._report(run, validation=value)
 
-    def _report(
-        self,
-        run: Run,
-        loss: float | None = None,
-        learning_rate: float | None = None,
-        validation: float | None = None,
-    ) -> None:
+    def _report(self, run: Run, **numbers: Any) -> None:
+        rate = run.state.tokens / max(run.state.seconds, 1e-9)
         run.world.report(
             Progress(
                 arm=run.lesson.name,
                 step=run.state.step,
                 total=run.lesson.steps,
-                tokens_per_second=run.state.tokens / max(run.state.seconds, 1e-9),
+                tokens_per_second=rate,
                 peak_mib=run.peak_mib,
-                loss=loss,
-                learning_rate=learning_rate,
-                validation=validation,
+                **numbers,
             )
         )
