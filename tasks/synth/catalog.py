@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
+from tasks.synth.phrases import from_yaml
 
 PROFILES = (
-    "cardiac",
-    "pulmonary",
-    "digestive",
-    "liver",
-    "renal",
-    "neurologic",
-    "trauma",
-    "oncologic",
-    "infectious",
-    "psychiatric",
-    "vascular",
-    "hematologic",
+    *("cardiac", "pulmonary", "digestive", "liver", "renal", "neurologic", "trauma", "oncologic"),
+    *("infectious", "psychiatric", "vascular", "hematologic"),
 )
 SEXES = ("F", "M")
 VENTILATION = "mechanical ventilation"  # the procedure that the ICU tables show too
@@ -91,8 +80,7 @@ class Catalog:
 @cache
 def load() -> Catalog:
     """Read catalog.yaml, which lies beside this module."""
-    text = Path(__file__).with_name("catalog.yaml").read_text(encoding="utf-8")
-    raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    raw = from_yaml("catalog.yaml")
     conditions = tuple(_condition(entry) for entry in raw["conditions"])
     index = {condition.name: number for number, condition in enumerate(conditions)}
     procedures = tuple(_procedure(entry, index) for entry in raw["procedures"])
