@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.ingest import mimic_iv
-from tasks.ingest.layout import DATE_TIME, Layout, columns
+from tasks.ingest.layout import Layout, columns
 from tasks.ingest.rules import CODE
-from tasks.schemas import NOTES
+from tasks.schemas import DATE_TIME, NOTES
 
 _MIMIC_IV = {layout.name: layout for layout in mimic_iv.LAYOUTS}
 _SUMMARY = "Discharge summary"

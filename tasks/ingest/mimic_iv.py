@@ -9,8 +9,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.ingest.layout import DATE_TIME, Layout, columns
+from tasks.ingest.layout import Layout, columns
 from tasks.ingest.rules import CODE, FLAG, VERSION
+from tasks.schemas import DATE_TIME
 
 INVASIVE_VENTILATION = 225792  # d_items: what procedureevents calls it
 
