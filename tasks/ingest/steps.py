@@ -9,7 +9,6 @@ from pathlib import Path
 from tasks.ingest import section_table, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.outcomes.config import OutcomeConfig
-from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
 from tasks.ingest.source import ReadConfig
 from tasks.ingest.splits import tables_for
@@ -80,7 +79,7 @@ def ingest(config: IngestConfig) -> Ingested:
             outcome=outcome.name,
             config=outcome,
             cohort=cohort,
-            sources=files.paths(*tables_of(outcome), *titles_of(outcome)),
+            sources=files.paths(*outcome.tables, *outcome.titles),
             reading=reading,
         )
         for outcome in config.outcomes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,9 +19,14 @@ OutcomeName = Annotated[
 Hours = Annotated[float, Field(gt=0)]
 ExcludedReturn = Literal["elective", "same_day", "observation"]
 PredictionTime = Literal["admission", "discharge"] | Hours
+Columns = dict[str, tuple[str, ...]]  # by table
+_FLAG = "hospital_expire_flag"
 
 
 class _OutcomeConfig(Config):
+    tables: ClassVar[tuple[str, ...]] = ()  # of the source, without which it cannot be made
+    titles: ClassVar[tuple[str, ...]] = ()  # tables of titles that it uses if they exist
+
     predict_at: PredictionTime = "admission"
     """When the prediction is made: at admission, this many hours after it, or at discharge; a note
     view that holds more than is known then is refused. With hours, admissions that ended earlier
@@ -31,6 +36,11 @@ class _OutcomeConfig(Config):
     def predicted_after_hours(self) -> float:
         """Hours after admission; infinite at discharge."""
         return hours_of(self.predict_at)
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that it needs, although they may be missing for other outcomes."""
+        return {}
 
 
 def hours_of(time: PredictionTime) -> float:
@@ -72,6 +82,8 @@ class _CodesConfig(_OutcomeConfig):
 class DiagnosesConfig(_CodesConfig):
     """All diagnoses that the admission was coded with."""
 
+    tables = ("diagnoses",)
+    titles = ("diagnosis_titles",)
     kind: Literal["diagnoses"] = "diagnoses"
     name: OutcomeName = "diagnoses"
     icd_versions: Literal["both", "9", "10", "mapped"] = "both"
@@ -94,6 +106,8 @@ class DiagnosesConfig(_CodesConfig):
 class ProceduresConfig(_CodesConfig):
     """All procedures that the admission was coded with."""
 
+    tables = ("procedures", "diagnoses")
+    titles = ("procedure_titles",)
     kind: Literal["procedures"] = "procedures"
     name: OutcomeName = "procedures"
     icd_versions: Literal["both", "9", "10"] = "both"
@@ -110,12 +124,20 @@ class ProceduresConfig(_CodesConfig):
         return self
 
 
-class _OfTheStay(_OutcomeConfig):
+class _OfStays(_OutcomeConfig):
+    tables: ClassVar[tuple[str, ...]] = ("admissions", "deaths")  # they say how a stay ended
+
+    @property
+    def columns(self) -> Columns:
+        return {"admissions": (_FLAG,)}
+
+
+class _OfTheStay(_OfStays):
     predict_at: Literal["admission"] | Hours = "admission"
     """When the prediction is made: at admission, or this many hours after it"""
 
 
-class _AfterDischarge(_OutcomeConfig):
+class _AfterDischarge(_OfStays):
     predict_at: PredictionTime = "discharge"
     """When the prediction is made, as for the other outcomes"""
 
@@ -137,6 +159,7 @@ class LengthOfStayConfig(_OfTheStay):
 class VentilationConfig(_OfTheStay):
     """Prolonged invasive ventilation, among patients ventilated for at least two days."""
 
+    tables = ("icu_stays", "ventilation", "diagnoses", *_OfStays.tables)
     kind: Literal["ventilation"] = "ventilation"
     name: OutcomeName = "ventilation"
     rule: Literal["span", "episode"] = "span"
@@ -147,6 +170,10 @@ class VentilationConfig(_OfTheStay):
     """exclude: a death on the ventilator before day 7 is left out; negative: it counts as not
     prolonged"""
 
+    @property
+    def columns(self) -> Columns:
+        return {"ventilation": ("starttime", "endtime"), **super().columns}
+
 
 class DeathAfterDischargeConfig(_AfterDischarge):
     """Death within days of leaving the hospital alive."""
@@ -155,6 +182,10 @@ class DeathAfterDischargeConfig(_AfterDischarge):
     name: OutcomeName = Field(default="death_after_discharge", description="The name in reports")
     days: int = Field(default=30, ge=1, le=365)
     """Days after discharge; MIMIC-IV records 365"""
+
+    @property
+    def columns(self) -> Columns:
+        return {"deaths": ("dod",), **super().columns}
 
 
 class ReadmissionConfig(_AfterDischarge):
@@ -167,6 +198,11 @@ class ReadmissionConfig(_AfterDischarge):
     exclude: tuple[ExcludedReturn, ...] = ("elective", "same_day", "observation")
     """Returns that do not count as readmissions: planned ones, those on the day of discharge, and
     observation stays"""
+
+    @property
+    def columns(self) -> Columns:
+        by_type = {"elective", "observation"} & set(self.exclude)
+        return {"admissions": (_FLAG, "admission_type")} if by_type else super().columns
 
 
 class OwnOutcomeConfig(_OutcomeConfig):
