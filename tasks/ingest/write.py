@@ -18,14 +18,13 @@ from tasks.ingest.cohort import CohortSelection, Shard, texts_of
 from tasks.ingest.config import GuardConfig, SplitConfig, View
 from tasks.ingest.layout import OpenTable
 from tasks.ingest.near_duplicates import Counts, NotesOf, find_near_duplicates
-from tasks.ingest.outcomes.codes import category
+from tasks.ingest.outcomes.codes import category, clean
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
 from tasks.ingest.prefetch import prefetched
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
-from tasks.ingest.rules import clean
 from tasks.ingest.source import ReadConfig, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
