@@ -55,6 +55,13 @@ class MimicThreePhrases(Config):
     states: Words
 
 
+class OverlayPhrases(Config):
+    openings: Words
+    past: Words
+    note: Words
+    report: Words
+
+
 class PlainPhrases(Config):
     everyday: Words
     headlines: Words
@@ -72,6 +79,7 @@ class Phrases(Config):
     admission: AdmissionPhrases
     radiology: RadiologyPhrases
     mimic_iii: MimicThreePhrases
+    overlay: OverlayPhrases
     plain: PlainPhrases
 
 
