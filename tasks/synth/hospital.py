@@ -13,7 +13,7 @@ import numpy as np
 from isal import igzip
 
 from tasks.synth import draws
-from tasks.synth.catalog import SEXES, Catalog, Code
+from tasks.synth.catalog import SEXES, Catalog
 from tasks.synth.latent import Admissions, Patients
 from tasks.synth.phrases import from_yaml
 from tasks.synth.stays import Stays
@@ -145,17 +145,6 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
             clock(admitted + np.timedelta64(45, "m")) if emergency else None,
             int(died),
         )
-
-
-def code_rows(
-    subject: int, hadm: int, version: int, codes: Sequence[Code], day: str | None = None
-) -> Iterator[Row]:
-    """Rows of diagnoses_icd, or with a day of procedures_icd, of one admission."""
-    for number, code in enumerate(codes, 1):
-        if day is None:
-            yield subject, hadm, number, code.code, version
-        else:
-            yield subject, hadm, number, day, code.code, version
 
 
 def clock(minute: np.datetime64) -> str:
