@@ -5,13 +5,26 @@ from typing import Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
+def _in_one_line(schema: dict[str, Any]) -> None:
+    """In forms a description is one line, however its docstring is wrapped."""
+    for field in schema.get("properties", {}).values():
+        if "description" in field:
+            field["description"] = " ".join(field["description"].split())
+
+
 class Config(BaseModel):
     """A frozen configuration that refuses unknown keys; its values are part of an artifact's key.
 
-    Tuples, never sets: a set's order differs between processes, and so would the key.
+    Tuples, never sets: a set's order differs between processes, and so would the key. The docstring
+    below a field is its description.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_extra=_in_one_line,
+    )
 
 
 class Unkeyed(Config):

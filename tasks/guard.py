@@ -32,40 +32,11 @@ _ADVICE = {
     errno.ENOMEM: "free memory",
 }
 
-# Whole messages of Python and numpy into which no value is ever inserted: they name a cause, and
-# cannot contain a note. Every other message is withheld.
+# Whole messages, word for word, that cannot contain a note. Every other message is withheld.
 FIXED_MESSAGES = frozenset(
-    {
-        "0.0 cannot be raised to a negative power",
-        "Matrix is not positive definite",
-        "SVD did not converge",
-        "Singular matrix",
-        "attempt to get argmax of an empty sequence",
-        "attempt to get argmin of an empty sequence",
-        "cannot convert float NaN to integer",
-        "cannot convert float infinity to integer",
-        "division by zero",
-        "expected a positive input",
-        "float division by zero",
-        "float floor division by zero",
-        "float modulo",
-        "int too large to convert to float",
-        "integer division or modulo by zero",
-        "integer modulo by zero",
-        "list index out of range",
-        "math domain error",
-        "math range error",
-        "max() arg is an empty sequence",
-        "max() iterable argument is empty",
-        "mean requires at least one data point",
-        "min() arg is an empty sequence",
-        "min() iterable argument is empty",
-        "need at least one array to concatenate",
-        "no median for empty data",
-        "tuple index out of range",
-        "zero-size array to reduction operation maximum which has no identity",
-        "zero-size array to reduction operation minimum which has no identity",
-    }
+    line
+    for line in (_ROOT / "tasks" / "fixed_messages.txt").read_text().splitlines()
+    if not line.startswith("#")
 )
 
 

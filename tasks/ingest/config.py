@@ -18,55 +18,29 @@ from tasks.ingest.outcomes.config import (
 class SplitConfig(Config):
     """Which patients train, which choose between models, and which are only tested on."""
 
-    method: Literal["hash", "stratified", "temporal", "file"] = Field(
-        default="hash",
-        description="hash: by a keyed hash of subject_id, so that a patient never changes split "
-        "when others are added; stratified: so that each code category has about its share in each "
-        "split (patients may change split when others are added); temporal: the latest groups of "
-        "anchor_year_group, the only calendar time in MIMIC, are the test split; file: read from "
-        "a file",
-    )
-    key: str = Field(
-        default="clinfuse",
-        min_length=1,
-        description="Key of the hash; another key gives another split (hash and stratified)",
-    )
+    method: Literal["hash", "stratified", "temporal", "file"] = "hash"
+    """hash: by a keyed hash of subject_id, so that a patient never changes split when others are
+    added; stratified: so that each code category has about its share in each split (patients may
+    change split when others are added); temporal: the latest groups of anchor_year_group, the only
+    calendar time in MIMIC, are the test split; file: read from a file"""
+    key: str = Field(default="clinfuse", min_length=1)
+    """Key of the hash; another key gives another split (hash and stratified)"""
     # 70/10/20 by patient, as CORE's lists have it
-    validation: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="Share of patients for validation; temporal: the whole groups that come "
-        "nearest to it",
-    )
-    test: float = Field(
-        default=0.2,
-        ge=0,
-        lt=1,
-        description="Share of patients for the test; temporal: the whole groups that come nearest "
-        "to it",
-    )
-    min_patients: int = Field(
-        default=5,  # fewer, and a share of 0.2 is less than one patient
-        ge=1,
-        description="A label with fewer patients than this is too rare to be split: they all go to "
-        "train (method stratified)",
-    )
-    test_groups: tuple[str, ...] = Field(
-        default=(),
-        description="Groups in the test split, such as '2017 - 2019'; empty: chosen by share "
-        "(method temporal)",
-    )
-    validation_groups: tuple[str, ...] = Field(
-        default=(), description="Groups in the validation split; needs test_groups (temporal)"
-    )
-    file: Path | None = Field(
-        default=None,
-        description="CSV, Parquet or Feather file with the columns split (train, test, and "
-        "validation, val or dev) and subject_id, or hadm_id or _id for a list of admissions; other "
-        "columns are not read. Or a folder with one file for each split, named after it (method "
-        "file)",
-    )
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """Share of patients for validation; temporal: the whole groups that come nearest to it"""
+    test: float = Field(default=0.2, ge=0, lt=1)
+    """Share of patients for the test; temporal: the whole groups that come nearest to it"""
+    min_patients: int = Field(default=5, ge=1)  # fewer, and a share of 0.2 is less than one patient
+    """A label with fewer patients than this is too rare to be split: they all go to train (method
+    stratified)"""
+    test_groups: tuple[str, ...] = ()
+    """Groups in the test split, such as '2017 - 2019'; empty: chosen by share (method temporal)"""
+    validation_groups: tuple[str, ...] = ()
+    """Groups in the validation split; needs test_groups (temporal)"""
+    file: Path | None = None
+    """CSV, Parquet or Feather file with the columns split (train, test, and validation, val or dev)
+    and subject_id, or hadm_id or _id for a list of admissions; other columns are not read. Or a
+    folder with one file for each split, named after it (method file)"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SplitConfig":
@@ -88,34 +62,21 @@ class SplitConfig(Config):
 class GuardConfig(Config):
     """Which notes are kept out of pretraining because they nearly equal a held-out patient's."""
 
-    mode: Literal["off", "report", "drop"] = Field(
-        default="drop",
-        description="drop: notes of training patients, and of releases without splits, that are "
-        "nearly the same as a validation or test patient's discharge note are left out of "
-        "pretraining; report: they are only counted; off: nothing is compared",
-    )
-    threshold: float = Field(
-        default=0.8,
-        ge=0.5,
-        le=1,
-        description="Notes count as nearly the same if the Jaccard similarity of their shingles is "
-        "at least this",
-    )
-    shingle_words: int = Field(
-        default=5, ge=1, le=20, description="Words in a shingle, the unit that is compared"
-    )
-    permutations: int = Field(
-        default=128,
-        ge=16,
-        le=1024,
-        description="Length of a MinHash signature; four times the length halves the error of the "
-        "similarity, which is 0.035 at a similarity of 0.8 with 128",
-    )
-    count_radiology: bool = Field(
-        default=False,
-        description="Compare radiology reports too, and count them; they are never dropped, since "
-        "templates make the reports of unrelated patients alike",
-    )
+    mode: Literal["off", "report", "drop"] = "drop"
+    """drop: notes of training patients, and of releases without splits, that are nearly the same as
+    a validation or test patient's discharge note are left out of pretraining; report: they are only
+    counted; off: nothing is compared"""
+    threshold: float = Field(default=0.8, ge=0.5, le=1)
+    """Notes count as nearly the same if the Jaccard similarity of their shingles is at least
+    this"""
+    shingle_words: int = Field(default=5, ge=1, le=20)
+    """Words in a shingle, the unit that is compared"""
+    permutations: int = Field(default=128, ge=16, le=1024)
+    """Length of a MinHash signature; four times the length halves the error of the similarity,
+    which is 0.035 at a similarity of 0.8 with 128"""
+    count_radiology: bool = False
+    """Compare radiology reports too, and count them; they are never dropped, since templates make
+    the reports of unrelated patients alike"""
 
     @field_validator("mode", mode="before")
     @classmethod
@@ -139,12 +100,9 @@ class RadiologyView(Config):
     """The radiology reports of the admission's first hours."""
 
     kind: Literal["radiology"] = "radiology"
-    before_hours: float = Field(
-        default=24,
-        gt=0,
-        description="Take the reports stored at most this many hours after admission; where the "
-        "time of storing is not known, the time of the exam counts",
-    )
+    before_hours: float = Field(default=24, gt=0)
+    """Take the reports stored at most this many hours after admission; where the time of storing is
+    not known, the time of the exam counts"""
 
 
 View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind"), KIND_ALONE]
@@ -153,56 +111,35 @@ View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="
 class IngestConfig(Config):
     """How MIMIC's files become notes, patient splits, admissions and outcomes."""
 
-    source: Path = Field(
-        description="Folder of .csv.gz or .csv files: MIMIC-IV's note/, hosp/ and icu/, or "
-        "MIMIC-III's tables, recognized by NOTEEVENTS"
-    )
-    note_source: Path | None = Field(
-        default=None,
-        description="Folder that holds note/, if MIMIC-IV-Note is not in the same folder as "
-        "MIMIC-IV",
-    )
-    include_radiology: bool = Field(
-        default=True, description="Also read the radiology reports, for pretraining"
-    )
-    pretraining_sources: tuple[Path, ...] = Field(
-        default=(),
-        description="Folders of other releases whose notes are read for pretraining only; their "
-        "patients cannot be linked with the source's, so that only ingest.guard keeps the notes of "
-        "held-out patients out",
-    )
-    max_reject_share: float = Field(
-        default=0.01,
-        ge=0,
-        le=1,
-        description="Stop if more than this share of a table's rows cannot be used",
-    )
-    split: SplitConfig = Field(
-        default_factory=SplitConfig, description="How patients are split; all stages use this split"
-    )
-    guard: GuardConfig = Field(
-        default_factory=GuardConfig,
-        description="What to do with notes that nearly equal a held-out patient's",
-    )
-    view: View = Field(
-        default_factory=AdmissionView,
-        description="The text of an admission from which outcomes are predicted",
-    )
-    allow_leak: bool = Field(
-        default=False,
-        description="Allow a view that holds more than is known when an outcome is predicted; the "
-        "report then says so at its top",
-    )
-    exclude_admission_types: tuple[str, ...] = Field(
-        default=("NEWBORN",),  # CORE leaves them out of MIMIC-III; MIMIC-IV has none
-        description="Admission types to leave out of the cohort, whatever their case; * matches "
-        "anything, as in *OBSERVATION*",
-    )
+    source: Path
+    """Folder of .csv.gz or .csv files: MIMIC-IV's note/, hosp/ and icu/, or MIMIC-III's tables,
+    recognized by NOTEEVENTS"""
+    note_source: Path | None = None
+    """Folder that holds note/, if MIMIC-IV-Note is not in the same folder as MIMIC-IV"""
+    include_radiology: bool = True
+    """Also read the radiology reports, for pretraining"""
+    pretraining_sources: tuple[Path, ...] = ()
+    """Folders of other releases whose notes are read for pretraining only; their patients cannot be
+    linked with the source's, so that only ingest.guard keeps the notes of held-out patients out"""
+    max_reject_share: float = Field(default=0.01, ge=0, le=1)
+    """Stop if more than this share of a table's rows cannot be used"""
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    """How patients are split; all stages use this split"""
+    guard: GuardConfig = Field(default_factory=GuardConfig)
+    """What to do with notes that nearly equal a held-out patient's"""
+    view: View = Field(default_factory=AdmissionView)
+    """The text of an admission from which outcomes are predicted"""
+    allow_leak: bool = False
+    """Allow a view that holds more than is known when an outcome is predicted; the report then says
+    so at its top"""
+    # CORE leaves newborns out of MIMIC-III; MIMIC-IV has none
+    exclude_admission_types: tuple[str, ...] = ("NEWBORN",)
+    """Admission types to leave out of the cohort, whatever their case; * matches anything, as in
+    *OBSERVATION*"""
     outcomes: tuple[OutcomeConfig, ...] = Field(
-        default=(DiagnosesConfig(), ProceduresConfig(), MortalityConfig()),
-        min_length=1,
-        description="What to predict from an admission's note",
+        default=(DiagnosesConfig(), ProceduresConfig(), MortalityConfig()), min_length=1
     )
+    """What to predict from an admission's note"""
 
     @model_validator(mode="after")
     def _names_differ(self) -> "IngestConfig":

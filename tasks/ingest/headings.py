@@ -1,6 +1,6 @@
 """Read the words of a heading: which section they begin, in whatever style they are written.
 
-The table (`heading_words.py`) has no phrases, but the words that make a heading (`past` and
+The table (`heading_words.yaml`) has no phrases, but the words that make a heading (`past` and
 `history`) and those that may accompany them (`medical`, `surgical`), so that their order, number,
 abbreviations and connecting words do not matter. Any other word (`In the ED, initial vitals`)
 makes it prose.
@@ -12,20 +12,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
+from pathlib import Path
+from typing import Any
 
-from tasks.ingest.heading_words import (
-    AT_ADMISSION,
-    AT_HOME,
-    BARE,
-    BINDING,
-    EXAM_WORDS,
-    MEANING,
-    PREPOSITIONS,
-    QUALIFIERS,
-    ROWS,
-    SHORT,
-    TIME_WORDS,
-)
+import yaml
 
 # The names of the sections in an admission note, in CORE's order
 SECTIONS = (
@@ -64,31 +54,49 @@ def read_heading(line: str) -> Heading | None:
     words = _words(line)
     if not words or len(words) > _MOST_WORDS:
         return None
-    content = frozenset(words) - BINDING
-    if words[0] not in PREPOSITIONS and not re.search(r"\d", line):
+    content = frozenset(words) - _BINDING
+    if words[0] not in _PREPOSITIONS and not re.search(r"\d", line):
         for section, cores, beside in _TABLE:
             if any(core <= content and content - core <= beside for core in cores):
                 letters = "".join(re.findall("[a-z]", line.lower()))
                 return Heading(
                     section,
-                    bare=content - QUALIFIERS <= BARE,
-                    short=letters in SHORT,
-                    of_admission=bool(content & (AT_ADMISSION | AT_HOME)),
+                    bare=content - _QUALIFIERS <= _BARE,
+                    short=letters in _SHORT,
+                    of_admission=bool(content & (_AT_ADMISSION | _AT_HOME)),
                 )
     return _part_of_exam(words)
 
 
+_WORDS: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("heading_words.yaml").read_text(encoding="utf-8")
+)
+
+
+def _set(name: str) -> frozenset[str]:
+    return frozenset(_WORDS[name].split())
+
+
+_BINDING, _PREPOSITIONS, _QUALIFIERS = _set("binding"), _set("prepositions"), _set("qualifiers")
+_BARE, _SHORT = _set("bare"), _set("short")
+_AT_ADMISSION, _AT_HOME = _set("at_admission"), _set("at_home")
+_EXAM_WORDS, _TIME_WORDS = _set("exam_words"), _set("time_words")
+_MEANING: dict[str, str] = {
+    spelling: meaning
+    for meaning, spellings in _WORDS["spellings"].items()
+    for spelling in spellings.split()
+}
 _PLURAL = re.compile(r"(?<=[a-z]{4})(?<![siu])s$")  # complaints, but not illness or status
 _MOST_WORDS = 14
-_OF_EXAM = EXAM_WORDS | TIME_WORDS | AT_ADMISSION | BINDING | {"discharge"}
+_OF_EXAM = _EXAM_WORDS | _TIME_WORDS | _AT_ADMISSION | _BINDING | {"discharge"}
 
 
 def _part_of_exam(words: list[str]) -> Heading | None:
     """A subheading of the exam; a sentence may follow one that names both exam and time."""
     exam_words = set(takewhile(_OF_EXAM.__contains__, words))
     whole = exam_words == set(words)
-    discharge, admission = "discharge" in exam_words, bool(exam_words & AT_ADMISSION)
-    if discharge == admission or not (whole or exam_words & (EXAM_WORDS | TIME_WORDS)):
+    discharge, admission = "discharge" in exam_words, bool(exam_words & _AT_ADMISSION)
+    if discharge == admission or not (whole or exam_words & (_EXAM_WORDS | _TIME_WORDS)):
         return None
     section = "DISCHARGE EXAM" if discharge else "PHYSICAL EXAM"
     return Heading(section, of_admission=admission, part=True, whole=whole)
@@ -108,17 +116,17 @@ def _words(line: str) -> list[str]:
     line = re.sub(r"\bmed(?= (?:hx|history|hist|problem)s?\b)", "medical", line)
     words: list[str] = []
     for word in re.findall("[a-z]+", line):
-        words += (MEANING[word] if word in MEANING else _PLURAL.sub("", word)).split()
+        words += (_MEANING[word] if word in _MEANING else _PLURAL.sub("", word)).split()
     return words
 
 
 _TABLE = [
     (
-        section,
-        [frozenset(core.split()) for core in cores.split("|")],
-        frozenset(beside.split()) | QUALIFIERS,
+        entry["section"],
+        [frozenset(words.split()) for words in entry["words"].split("|")],
+        frozenset(entry.get("beside", "").split()) | _QUALIFIERS,
     )
-    for section, cores, beside in ROWS
+    for entry in _WORDS["headings"]
 ]
 _VOCABULARY = frozenset(
     word for _, cores, beside in _TABLE for words in (*cores, beside) for word in words
@@ -127,6 +135,6 @@ _VOCABULARY = frozenset(
 FIRST_WORDS = (
     _VOCABULARY
     | {word + "s" for word in _VOCABULARY}
-    | frozenset(MEANING)
+    | frozenset(_MEANING)
     | frozenset(("on", "at", "upon", "day", "follow", *"acdfhps"))
 )

@@ -17,7 +17,6 @@ from tasks.ingest.column_names import missing_columns
 from tasks.ingest.reader import Reader, Rule
 from tasks.ingest.rejects import Rejects
 
-DATE_TIME = pa.timestamp("us")  # MIMIC's shifted local time, no zone
 Shape = Callable[[pa.Table], pa.Table]
 
 

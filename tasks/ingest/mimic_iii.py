@@ -5,22 +5,34 @@ Its column names are in capitals, its codes are all ICD-9, and all notes are in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.ingest import mimic_iv
-from tasks.ingest.layout import DATE_TIME, Layout, columns
-from tasks.ingest.rules import CODE
-from tasks.schemas import NOTES
+from tasks.ingest.layout import Layout, columns
+from tasks.schemas import DATE_TIME, NOTES
 
-_MIMIC_IV = {layout.name: layout for layout in mimic_iv.LAYOUTS}
-_SUMMARY = "Discharge summary"
-_RADIOLOGY = "Radiology"
+_NOTE_COLUMNS = columns(
+    {
+        "note_id": pa.string(),
+        "subject_id": pa.int64(),
+        "text": pa.large_string(),
+        "category": pa.string(),
+    },
+    {
+        "hadm_id": pa.int64(),
+        "chartdate": DATE_TIME,
+        "charttime": DATE_TIME,
+        "storetime": DATE_TIME,
+        "description": pa.string(),
+        "iserror": pa.string(),
+    },
+)
 
 
-def _notes(category: str, usual: str, addendum: str) -> Callable[[pa.Table], pa.Table]:
+def _notes(name: str, category: str, usual: str, addendum: str) -> Layout:
     """Rows of one category as MIMIC-IV's notes; notes marked as errors are left out."""
 
     def shape(table: pa.Table) -> pa.Table:
@@ -34,20 +46,11 @@ def _notes(category: str, usual: str, addendum: str) -> Callable[[pa.Table], pa.
             "charttime": pc.coalesce(kept["charttime"], kept["chartdate"]),
         }
         return pa.table(
-            {name: derived.get(name, _column_or_null(kept, name)) for name in NOTES.names}
+            {name: derived[name] if name in derived else kept[name] for name in NOTES.names}
         )
 
-    return shape
-
-
-def _column_or_null(table: pa.Table, name: str) -> pa.ChunkedArray | None:
-    return table[name] if name in table.column_names else None
-
-
-def _nine(table: pa.Table) -> pa.Table:
-    """Add the version that every code of MIMIC-III has."""
-    version = pa.repeat(pa.scalar(9, pa.int32()), table.num_rows)
-    return table.append_column("icd_version", version)
+    aliases = {"note_id": ("row_id",)}
+    return Layout(name, ("NOTEEVENTS",), _NOTE_COLUMNS, aliases, unique="note_id", shape=shape)
 
 
 def _born(table: pa.Table) -> pa.Table:
@@ -56,57 +59,28 @@ def _born(table: pa.Table) -> pa.Table:
     return table.drop_columns(["dob"]).append_column("born", born)
 
 
-def _note_layout(name: str, category: str, usual: str, addendum: str) -> Layout:
-    return Layout(
-        name,
-        ("NOTEEVENTS",),
-        columns(
-            {
-                "note_id": pa.string(),
-                "subject_id": pa.int64(),
-                "text": pa.large_string(),
-                "category": pa.string(),
-            },
-            {
-                "hadm_id": pa.int64(),
-                "chartdate": DATE_TIME,
-                "charttime": DATE_TIME,
-                "storetime": DATE_TIME,
-                "description": pa.string(),
-                "iserror": pa.string(),
-            },
-        ),
-        aliases={"note_id": ("row_id",)},
-        unique="note_id",
-        shape=_notes(category, usual, addendum),
-    )
+def _coded(name: str, file: str, schema: pa.Schema) -> Layout:
+    def shape(table: pa.Table) -> pa.Table:
+        """Add the version that every code of MIMIC-III has."""
+        version = pa.repeat(pa.scalar(9, pa.int32()), table.num_rows)
+        return table.append_column("icd_version", version)
 
-
-def _codes(name: str, file: str) -> Layout:
-    schema = columns({"subject_id": pa.int64(), "hadm_id": pa.int64(), "icd_code": pa.string()}, {})
-    return Layout(name, (file,), schema, {"icd_code": ("icd9_code",)}, rules=(CODE,), shape=_nine)
-
-
-def _titles(name: str, file: str) -> Layout:
-    schema = columns({"icd_code": pa.string()}, {"long_title": pa.string()})
-    return Layout(name, (file,), schema, {"icd_code": ("icd9_code",)}, rules=(CODE,), shape=_nine)
+    aliases = {"icd_code": ("icd9_code",)}
+    return Layout(name, (file,), schema, aliases, rules=(mimic_iv.CODE,), shape=shape)
 
 
 def _like_mimic_iv(name: str, file: str) -> Layout:
-    layout = _MIMIC_IV[name]
-    return Layout(
-        name,
-        (file,),
-        layout.schema,
-        {"race": ("ethnicity",), "stay_id": ("icustay_id",)},
-        layout.unique,
-        layout.rules,
-    )
+    [layout] = [layout for layout in mimic_iv.LAYOUTS if layout.name == name]
+    aliases = {"race": ("ethnicity",), "stay_id": ("icustay_id",)}
+    return replace(layout, files=(file,), aliases=aliases)
 
+
+_CODES = columns({"subject_id": pa.int64(), "hadm_id": pa.int64(), "icd_code": pa.string()}, {})
+_TITLES = columns({"icd_code": pa.string()}, {"long_title": pa.string()})
 
 LAYOUTS = (
-    _note_layout("discharge", _SUMMARY, "DS", "AD"),
-    _note_layout("radiology", _RADIOLOGY, "RR", "AR"),
+    _notes("discharge", "Discharge summary", "DS", "AD"),
+    _notes("radiology", "Radiology", "RR", "AR"),
     Layout(
         "patients",
         ("PATIENTS",),
@@ -116,10 +90,10 @@ LAYOUTS = (
     ),
     _like_mimic_iv("deaths", "PATIENTS"),
     _like_mimic_iv("admissions", "ADMISSIONS"),
-    _codes("diagnoses", "DIAGNOSES_ICD"),
-    _codes("procedures", "PROCEDURES_ICD"),
-    _titles("diagnosis_titles", "D_ICD_DIAGNOSES"),
-    _titles("procedure_titles", "D_ICD_PROCEDURES"),
+    _coded("diagnoses", "DIAGNOSES_ICD", _CODES),
+    _coded("procedures", "PROCEDURES_ICD", _CODES),
+    _coded("diagnosis_titles", "D_ICD_DIAGNOSES", _TITLES),
+    _coded("procedure_titles", "D_ICD_PROCEDURES", _TITLES),
     _like_mimic_iv("icu_stays", "ICUSTAYS"),
     Layout(  # mimic-code's ventilation_durations, exported as CSV
         "ventilation",

@@ -9,8 +9,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.ingest.layout import DATE_TIME, Layout, columns
-from tasks.ingest.rules import CODE, FLAG, VERSION
+from tasks.ingest.layout import Layout, columns
+from tasks.ingest.outcomes.codes import clean
+from tasks.ingest.reader import Rule
+from tasks.schemas import DATE_TIME
 
 INVASIVE_VENTILATION = 225792  # d_items: what procedureevents calls it
 
@@ -32,13 +34,27 @@ def _invasive(table: pa.Table) -> pa.Table:
     return kept.drop_columns(["itemid"])
 
 
+def _is_no_version(table: pa.Table) -> pa.ChunkedArray:
+    versions = table["icd_version"]
+    return pc.invert(pc.is_in(versions, pa.array([9, 10], versions.type)))
+
+
+def _is_no_flag(table: pa.Table) -> pa.ChunkedArray:
+    flags = table["hospital_expire_flag"]
+    return pc.and_not(flags.is_valid(), pc.is_in(flags, pa.array([0, 1], flags.type)))
+
+
+_VERSION = Rule("icd_version", "is neither 9 nor 10", _is_no_version)
+CODE = Rule("icd_code", "is blank", lambda table: pc.equal(clean(table["icd_code"]), ""))
+_FLAG = Rule("hospital_expire_flag", "is neither 0 nor 1", _is_no_flag)
+
 _NOTE_IDS = {"note_id": pa.string(), "subject_id": pa.int64()}
 _NOTE_REST = {"note_type": pa.string(), "text": pa.large_string()}
 _NOTE_TIMES = {"note_seq": pa.int32(), "charttime": DATE_TIME, "storetime": DATE_TIME}
 _IDS = {"subject_id": pa.int64(), "hadm_id": pa.int64()}
 _CODES = columns(_IDS | {"icd_code": pa.string(), "icd_version": pa.int32()}, {})
 _TITLES = columns({"icd_code": pa.string(), "icd_version": pa.int32()}, {"long_title": pa.string()})
-_RULES = (VERSION, CODE)
+_RULES = (_VERSION, CODE)
 
 LAYOUTS = (
     Layout(
@@ -90,7 +106,7 @@ LAYOUTS = (
         ),
         aliases={"race": ("ethnicity",)},
         unique="hadm_id",
-        rules=(FLAG,),
+        rules=(_FLAG,),
     ),
     Layout("diagnoses", ("hosp/diagnoses_icd",), _CODES, rules=_RULES),
     Layout("procedures", ("hosp/procedures_icd",), _CODES, rules=_RULES),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tasks.ingest.config import IngestConfig, RadiologyView
-from tasks.ingest.outcomes.make import columns_of, tables_of, titles_of
 from tasks.ingest.source import Source, open_source
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
@@ -15,7 +14,7 @@ def check_source(config: IngestConfig) -> Source:
     Raises SourceError, which names all that is missing in the first folder that lacks something.
     """
     files = open_source(config.source, config.note_source)
-    titles = [table for outcome in config.outcomes for table in titles_of(outcome)]
+    titles = [table for outcome in config.outcomes for table in outcome.titles]
     files.check(required_tables(config), titles, _columns(config))
     other_sources(config)
     return files
@@ -43,7 +42,7 @@ def note_tables(config: IngestConfig) -> list[str]:
 
 def required_tables(config: IngestConfig) -> list[str]:
     """The tables that must exist: notes, admissions, those for the split and the outcomes."""
-    of_outcomes = [table for outcome in config.outcomes for table in tables_of(outcome)]
+    of_outcomes = [table for outcome in config.outcomes for table in outcome.tables]
     of_split = tables_for(config.split.method)
     return [*note_tables(config), "admissions", *of_split, *of_outcomes]
 
@@ -57,6 +56,6 @@ def _columns(config: IngestConfig) -> dict[str, set[str]]:
     if isinstance(config.view, RadiologyView):
         needed["radiology"] = {"charttime"}
     for outcome in config.outcomes:
-        for table, names in columns_of(outcome).items():
+        for table, names in outcome.columns.items():
             needed.setdefault(table, set()).update(names)
     return needed

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from tasks.ingest import section_table, source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
+from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
 from tasks.ingest.outcomes.config import OutcomeConfig
-from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
 from tasks.ingest.source import ReadConfig
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
+from tasks.patients import OWN_RELEASE
 from tasks.step import Counts, in_shards, step
 
 _QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # checked wherever they exist
@@ -80,7 +81,7 @@ def ingest(config: IngestConfig) -> Ingested:
             outcome=outcome.name,
             config=outcome,
             cohort=cohort,
-            sources=files.paths(*tables_of(outcome), *titles_of(outcome)),
+            sources=files.paths(*outcome.tables, *outcome.titles),
             reading=reading,
         )
         for outcome in config.outcomes
@@ -115,8 +116,11 @@ def guard_held_out(
     others: dict[str, tuple[Path, ...]],
     config: GuardConfig,
 ) -> Counts:
-    """Find the notes that are nearly those of held-out patients."""
-    return write.write_guard(out, notes, splits, others, config)
+    """Find the notes that are nearly those of held-out patients; `others` are for pretraining."""
+    sources = [NotesOf(artifact, OWN_RELEASE, splits) for artifact in notes]
+    for release, artifacts in others.items():
+        sources += [NotesOf(artifact, release, None) for artifact in artifacts]
+    return find_near_duplicates(out, sources, config)
 
 
 @step("cohort", version=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,21 +15,19 @@ from numpy.typing import NDArray
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest.cohort import CohortSelection, Shard, texts_of
-from tasks.ingest.config import GuardConfig, SplitConfig, View
+from tasks.ingest.config import SplitConfig, View
 from tasks.ingest.layout import OpenTable
-from tasks.ingest.near_duplicates import Counts, NotesOf, find_near_duplicates
-from tasks.ingest.outcomes.codes import category
+from tasks.ingest.near_duplicates import Counts
+from tasks.ingest.outcomes.codes import category, clean
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
 from tasks.ingest.prefetch import prefetched
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
-from tasks.ingest.rules import clean
 from tasks.ingest.source import ReadConfig, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
-from tasks.patients import OWN_RELEASE
 from tasks.patients import SPLITS as SPLIT_NAMES
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
 from tasks.shards import Spread, one_by_one, part_of
@@ -85,26 +83,6 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
     }
     missing = patients.rejects.rows - patients.rejects.count - split.num_rows
     return counts | {"patients_not_in_file": missing}
-
-
-def write_guard(
-    out: Path,
-    notes: Sequence[Path],
-    splits: Path,
-    others: Mapping[str, Sequence[Path]],
-    config: GuardConfig,
-) -> Counts:
-    """Compare notes across splits and releases: the tables pairs and dropped.
-
-    `others` are notes of other releases, by name, all of them for pretraining.
-    """
-    sources = [NotesOf(artifact, OWN_RELEASE, splits) for artifact in notes]
-    sources += [
-        NotesOf(artifact, name, None)
-        for name, artifacts in others.items()
-        for artifact in artifacts
-    ]
-    return find_near_duplicates(out, sources, config)
 
 
 def write_cohort(

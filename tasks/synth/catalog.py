@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
+from tasks.config import Config
+from tasks.synth.phrases import from_yaml
 
 PROFILES = (
-    "cardiac",
-    "pulmonary",
-    "digestive",
-    "liver",
-    "renal",
-    "neurologic",
-    "trauma",
-    "oncologic",
-    "infectious",
-    "psychiatric",
-    "vascular",
-    "hematologic",
+    *("cardiac", "pulmonary", "digestive", "liver", "renal", "neurologic", "trauma", "oncologic"),
+    *("infectious", "psychiatric", "vascular", "hematologic"),
 )
 SEXES = ("F", "M")
 VENTILATION = "mechanical ventilation"  # the procedure that the ICU tables show too
@@ -40,16 +30,15 @@ class Code:
     category: str  # what counts as one label
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(Config):
     """A disease or state that a patient may have, and all the ways to write it."""
 
     name: str
     chronic: bool  # the same in all of a patient's admissions; else drawn for each
     prevalence: float  # share of admissions
     profiles: tuple[str, ...]  # the kinds of patient in whom it is common
-    sex: str | None  # only in this sex
-    death: float  # chance that it alone ends the admission
+    sex: str | None = None  # only in this sex
+    death: float = 0.0  # chance that it alone ends the admission
     groups: dict[int, tuple[tuple[Code, ...], ...]]  # ICD version -> categories -> full codes
     forms: tuple[str, ...]  # title-like, abbreviation, lay words
     held_out: tuple[str, ...]  # never in the admission note of a training patient
@@ -91,8 +80,7 @@ class Catalog:
 @cache
 def load() -> Catalog:
     """Read catalog.yaml, which lies beside this module."""
-    text = Path(__file__).with_name("catalog.yaml").read_text(encoding="utf-8")
-    raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    raw = from_yaml("catalog.yaml")
     conditions = tuple(_condition(entry) for entry in raw["conditions"])
     index = {condition.name: number for number, condition in enumerate(conditions)}
     procedures = tuple(_procedure(entry, index) for entry in raw["procedures"])
@@ -161,18 +149,8 @@ def _condition(entry: dict[str, Any]) -> Condition:
         )
         for version in (9, 10)
     }
-    return Condition(
-        name=entry["name"],
-        chronic=entry["chronic"],
-        prevalence=float(entry["prevalence"]),
-        profiles=tuple(entry["profiles"]),
-        sex=entry.get("sex"),
-        death=float(entry.get("death", 0.0)),
-        groups=groups,
-        forms=tuple(entry["forms"]),
-        held_out=tuple(entry["held_out"]),
-        drug=entry["drug"],
-    )
+    others = {name: value for name, value in entry.items() if name not in ("icd9", "icd10")}
+    return Condition(groups=groups, **others)
 
 
 def _procedure(entry: dict[str, Any], index: dict[str, int]) -> Procedure:

@@ -52,12 +52,14 @@ def _codes(world: World, seed: int, chunk: Chunk, outcome: str) -> list[list[Cod
 
 
 def _code_rows(chunk: Chunk, codes: list[list[Code]], dated: bool) -> Iterator[Row]:
+    """Rows of diagnoses_icd or, with a date, of procedures_icd."""
     stays = chunk.stays
     for row, listed in enumerate(codes):
         subject = int(stays.subject_id[chunk.admissions.patient[row]])
-        day = str(stays.admitted[row].astype("datetime64[D]")) if dated else None
+        day = (str(stays.admitted[row].astype("datetime64[D]")),) if dated else ()
         hadm, version = int(stays.hadm_id[row]), int(stays.version[row])
-        yield from hospital.code_rows(subject, hadm, version, listed, day)
+        for number, code in enumerate(listed, 1):
+            yield subject, hadm, number, *day, code.code, version
 
 
 def _discharge_rows(

@@ -13,66 +13,28 @@ import numpy as np
 from isal import igzip
 
 from tasks.synth import draws
-from tasks.synth.catalog import SEXES, Catalog, Code
+from tasks.synth.catalog import SEXES, Catalog
 from tasks.synth.latent import Admissions, Patients
+from tasks.synth.phrases import from_yaml
 from tasks.synth.stays import Stays
 
-_NOTE = "note_id subject_id hadm_id note_type note_seq charttime storetime text"
-COLUMNS = {
-    "note/discharge": _NOTE,
-    "note/radiology": _NOTE,
-    "hosp/patients": "subject_id gender anchor_age anchor_year anchor_year_group dod",
-    "hosp/admissions": "subject_id hadm_id admittime dischtime deathtime admission_type "
-    "admit_provider_id admission_location discharge_location insurance language marital_status "
-    "race edregtime edouttime hospital_expire_flag",
-    "hosp/diagnoses_icd": "subject_id hadm_id seq_num icd_code icd_version",
-    "hosp/procedures_icd": "subject_id hadm_id seq_num chartdate icd_code icd_version",
-    "hosp/d_icd_diagnoses": "icd_code icd_version long_title",
-    "hosp/d_icd_procedures": "icd_code icd_version long_title",
-    "icu/icustays": "subject_id hadm_id stay_id first_careunit last_careunit intime outtime los",
-    "icu/procedureevents": "subject_id hadm_id stay_id caregiver_id starttime endtime storetime "
-    "itemid value valueuom location locationcategory orderid linkorderid ordercategoryname "
-    "ordercategorydescription patientweight isopenbag continueinnextdept statusdescription "
-    "originalamount originalrate",
-    "icu/d_items": "itemid label abbreviation linksto category unitname param_type "
-    "lownormalvalue highnormalvalue",
-}
-_ITEMS = (
-    (225792, "Invasive Ventilation", "2-Ventilation"),
-    (225794, "Non-invasive Ventilation", "2-Ventilation"),
-    (227194, "Extubation", "1-Intubation/Extubation"),
-    (225468, "Unplanned Extubation (patient-initiated)", "1-Intubation/Extubation"),
-    (225477, "Unplanned Extubation (non-patient initiated)", "1-Intubation/Extubation"),
-    (225459, "Chest X-Ray", "5-Imaging"),
-    (225752, "Arterial Line", "Access Lines - Invasive"),
-)
-_TYPES = (
-    *("EW EMER.",) * 9,
-    *("OBSERVATION ADMIT",) * 4,
-    *("URGENT",) * 3,
-    *("SURGICAL SAME DAY ADMISSION",) * 2,
-    *("DIRECT EMER.", "ELECTIVE"),
-)
-# for stays of two days or less that never become a full admission
-_OBSERVATION = (
-    *("EU OBSERVATION",) * 14,
-    *("DIRECT OBSERVATION",) * 4,
-    *("AMBULATORY OBSERVATION",) * 2,
-)
+_TABLES = from_yaml("tables.yaml")
+COLUMNS: dict[str, str] = _TABLES["mimic_iv"]
+
+
+def weighted(name: str) -> tuple[str, ...]:
+    """The values of a column of tables.yaml, each as often as its weight says."""
+    weights: dict[str, int] = _TABLES[name]
+    return tuple(value for value, weight in weights.items() for _ in range(weight))
+
+
+_TYPES, _OBSERVATION = weighted("admission_types"), weighted("observation_types")
 _OBSERVED_FOR = np.timedelta64(2 * 1440, "m")
 _BY_EMERGENCY = ("EW EMER.", "EU OBSERVATION", "OBSERVATION ADMIT")
-_FROM = ("PHYSICIAN REFERRAL", "PHYSICIAN REFERRAL", "TRANSFER FROM HOSPITAL", "CLINIC REFERRAL")
-_HOME = ("HOME", "HOME", "HOME HEALTH CARE", "SKILLED NURSING FACILITY", "REHAB", "")
+_FROM, _HOME = weighted("admission_locations"), weighted("discharge_locations")
 _HOSPICE_DAYS, _HOSPICE_SHARE = 30, 0.4  # share of those who die within these days
-_INSURANCE = ("Other", "Other", "Medicare", "Medicare", "Medicaid")
-_LANGUAGE = ("ENGLISH",) * 9 + ("?",)
-_MARRIED = ("SINGLE", "MARRIED", "MARRIED", "WIDOWED", "DIVORCED", "")
-_RACE = ("WHITE",) * 6 + (
-    "BLACK/AFRICAN AMERICAN",
-    "HISPANIC/LATINO - PUERTO RICAN",
-    "ASIAN - CHINESE",
-    "UNKNOWN",
-)
+_INSURANCE, _LANGUAGE = weighted("insurances"), weighted("languages")
+_MARRIED, _RACE = weighted("marital_states"), weighted("races")
 
 Row = Sequence[Any]
 
@@ -133,7 +95,7 @@ def dictionaries(catalog: Catalog) -> dict[str, list[Row]]:
         "hosp/d_icd_procedures": [(*key, title) for key, title in sorted(procedures.items())],
         "icu/d_items": [
             (item, label, label, "procedureevents", category, "None", "Processes", None, None)
-            for item, label, category in _ITEMS
+            for item, label, category in _TABLES["items"]
         ],
     }
 
@@ -183,17 +145,6 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
             clock(admitted + np.timedelta64(45, "m")) if emergency else None,
             int(died),
         )
-
-
-def code_rows(
-    subject: int, hadm: int, version: int, codes: Sequence[Code], day: str | None = None
-) -> Iterator[Row]:
-    """Rows of diagnoses_icd, or with a day of procedures_icd, of one admission."""
-    for number, code in enumerate(codes, 1):
-        if day is None:
-            yield subject, hadm, number, code.code, version
-        else:
-            yield subject, hadm, number, day, code.code, version
 
 
 def clock(minute: np.datetime64) -> str:

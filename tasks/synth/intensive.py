@@ -8,19 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.synth import draws
-from tasks.synth.hospital import Row, clock, pick_or_none
+from tasks.synth.hospital import Row, clock, pick_or_none, weighted
 from tasks.synth.latent import MOST_ADMISSIONS, Admissions, Floats
 from tasks.synth.release import MIMIC_IV
 from tasks.synth.stays import Stays
 from tasks.synth.ventilation import intervals
 
-_UNITS = (
-    "Medical Intensive Care Unit (MICU)",
-    "Surgical Intensive Care Unit (SICU)",
-    "Coronary Care Unit (CCU)",
-    "Medical/Surgical Intensive Care Unit (MICU/SICU)",
-    "Trauma SICU (TSICU)",
-)
+_UNITS = weighted("units")
 _STAY_IDS = 10_000_000  # above the admission's id
 # the id that the stay of the patient 833,333 positions further would have: beyond all patients
 _SECOND_STAY = 833_333 * MOST_ADMISSIONS * 6_153_721

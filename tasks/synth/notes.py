@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tasks.synth import draws, phrases
+from tasks.synth import draws
 from tasks.synth.catalog import Catalog
 from tasks.synth.evidence import Mention
+from tasks.synth.phrases import PHRASES
 from tasks.synth.voice import COMPLAINTS, Voice, capital, named
 
+_PHRASES = PHRASES.admission
+# systolic and diastolic pressure: lowest and highest of each level; at the first, none is written
+_VITALS = (None, ((112, 138), (64, 84)), ((98, 112), (52, 66)), ((70, 92), (36, 52)))
 _DENIED_COMPLAINTS = 3  # pertinent negatives of each note, drawn independently of the patient
 BLANK_LINE = "\n \n"  # the separator lines of real notes hold a blank
 
@@ -76,25 +80,25 @@ def admission_sections(
     complaint = COMPLAINTS[symbols.complaint]
     history = [voice.opening(opening, sex, complaint)]
     others = [word for word in COMPLAINTS if word != complaint]
-    history.append(named(pick(phrases.DENIED), draw.sample(others, _DENIED_COMPLAINTS)))
-    history += [voice.frame(phrases.RELATIVE_IN_HISTORY, name) for name in family_now]
-    history += voice.negated(phrases.NEGATED_IN_HISTORY, negated_now)
+    history.append(named(pick(_PHRASES.denied), draw.sample(others, _DENIED_COMPLAINTS)))
+    history += [voice.frame(_PHRASES.relative_in_history, name) for name in family_now]
+    history += voice.negated(_PHRASES.negated_in_history, negated_now)
     emergency = _vitals(symbols.vitals, draw)
-    emergency += [voice.frame(phrases.UNCERTAIN, name) for name in by_mention[Mention.UNCERTAIN]]
-    emergency += [_given(pick(phrases.GIVEN), catalog.conditions[c].drug) for c in given]
-    past += [voice.frame(phrases.HISTORICAL, name) for name in by_mention[Mention.HISTORICAL]]
-    past += voice.negated(phrases.NEGATED_IN_PAST, negated_past)
+    emergency += [voice.frame(_PHRASES.uncertain, name) for name in by_mention[Mention.UNCERTAIN]]
+    emergency += [_given(pick(_PHRASES.given), catalog.conditions[c].drug) for c in given]
+    past += [voice.frame(_PHRASES.historical, name) for name in by_mention[Mention.HISTORICAL]]
+    past += voice.negated(_PHRASES.negated_in_past, negated_past)
     draw.shuffle(past)
     return AdmissionSections(
         chief_complaint=complaint.capitalize(),
         present_illness=" ".join(history) + (BLANK_LINE + " ".join(emergency) if emergency else ""),
-        medical_history=_lines(past) or pick(phrases.NO_PAST),
+        medical_history=_lines(past) or pick(_PHRASES.no_past),
         medications="\n".join(catalog.conditions[condition].drug for condition in home)
-        or pick(phrases.NO_MEDICATION),
-        allergies=pick(phrases.ALLERGIES),
-        physical_exam=f"{capital(pick(phrases.GENERAL[symbols.general]))}\n{voice.exam(symbols.finding)}",
-        family_history=_lines([voice.frame(phrases.OF_RELATIVE, name) for name in family])
-        or pick(phrases.NO_FAMILY),
+        or pick(_PHRASES.no_medication),
+        allergies=pick(_PHRASES.allergies),
+        physical_exam=f"{capital(pick(_PHRASES.general[symbols.general]))}\n{voice.exam(symbols.finding)}",
+        family_history=_lines([voice.frame(_PHRASES.of_relative, name) for name in family])
+        or pick(_PHRASES.no_family),
         social_history="___",
     )
 
@@ -148,7 +152,7 @@ def _lines(items: list[str]) -> str:
 
 
 def _vitals(level: int, draw: Random) -> list[str]:
-    ranges = phrases.VITALS[level]
+    ranges = _VITALS[level]
     if ranges is None:
         return []
     systolic, diastolic = (low + int(draw.random() * (high - low)) for low, high in ranges)

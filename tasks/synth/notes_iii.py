@@ -6,6 +6,7 @@ import re
 from random import Random
 
 from tasks.synth.draws import pick
+from tasks.synth.phrases import PHRASES
 
 # the headings of our notes; "In the ED, initial vitals:" is not one, but part of a section
 _HEADINGS = (
@@ -27,24 +28,7 @@ _OLDER = {  # what dictated summaries call the same sections
     "PHYSICAL EXAM": "PHYSICAL EXAMINATION",
     "DISCHARGE PHYSICAL EXAM": "PHYSICAL EXAMINATION ON DISCHARGE",
 }
-_PLACEHOLDERS = (
-    *("[**Known lastname {n}**]", "[**Hospital1 {n}**]", "[**First Name3 (LF) {n}**]"),
-    *(
-        "[**Last Name (un) **]",
-        "[**Name (NI) **]",
-        "[**Hospital 1281**]",
-        "[**Doctor Last Name **]",
-    ),
-)
-_NURSING = (
-    "Resp: {state} on current settings, sx'd for scant secretions.",
-    "CV: HR {hr}, SBP {sbp}. Peripheral pulses {state}.",
-    "Neuro: {state}, moves all extremities.",
-    "GU: foley draining clear yellow urine, {hr} cc/hr.",
-    "Social: family in to visit, spoke with Dr. [**Last Name (STitle) **].",
-    "A/P: {state}. Continue to monitor, wean as tolerated.",
-)
-_STATES = ("stable", "unchanged", "improving", "tolerating well", "comfortable")
+_PHRASES = PHRASES.mimic_iii
 
 
 def summary_iii(text: str, age: int, admitted: str, discharged: str, draw: Random) -> str:
@@ -82,10 +66,10 @@ def addendum(draw: Random) -> str:
 
 def nursing_note(draw: Random) -> str:
     """A note of the category Nursing/other."""
-    lines = draw.sample(_NURSING, 4)
+    lines = draw.sample(_PHRASES.nursing, 4)
     values = {"hr": 60 + int(draw.random() * 60), "sbp": 90 + int(draw.random() * 70)}
     return "NPN 7p-7a\n\n" + "\n".join(
-        line.format(state=pick(_STATES, draw.random()), **values) for line in lines
+        line.format(state=pick(_PHRASES.states, draw.random()), **values) for line in lines
     )
 
 
@@ -104,7 +88,7 @@ def _dictated(heading: re.Match[str]) -> str:
 
 
 def _placeholder(draw: Random) -> str:
-    return pick(_PLACEHOLDERS, draw.random()).format(n=1 + int(draw.random() * 28))
+    return pick(_PHRASES.placeholders, draw.random()).format(n=1 + int(draw.random() * 28))
 
 
 def _year(draw: Random) -> str:

@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from tasks.synth.hospital import COLUMNS
 from tasks.synth.notes import BLANK_LINE
+from tasks.synth.phrases import PHRASES
 
-NOTE_COLUMNS = (
-    *("note_id", "subject_id", "hadm_id", "note_type", "note_seq"),
-    *("charttime", "storetime", "text"),
-)
+_PHRASES = PHRASES.overlay
 _MENTIONED = 0.6  # share of an admission's diagnoses that its admission sections name
-_OPENINGS = ("presents with {}", "was brought in with {}", "comes from clinic with {}")
-_PAST = ("{}", "- {}", "history of {}", "known {}")
 
 Row = dict[str, str]
 
@@ -64,46 +61,22 @@ def _discharge_note(titles: list[str], sex: str, draw: Random) -> str:
     """A note whose admission sections name about that share (_MENTIONED) of the titles."""
     mentioned = [title for title in titles if draw.random() < _MENTIONED] or titles[:1]
     first, past = (mentioned[0].lower(), mentioned[1:]) if mentioned else ("malaise", [])
-    woman = "woman" if sex == "F" else "man"
-    return BLANK_LINE.join(
-        (
-            " ",
-            "Name:  ___                     Unit No:   ___",
-            "Admission Date:  ___              Discharge Date:   ___",
-            f"Date of Birth:  ___             Sex:   {sex}",
-            "Service: MEDICINE",
-            "Allergies: \nNo Known Allergies / Adverse Drug Reactions",
-            "Attending: ___.",
-            f"Chief Complaint:\n{first}",
-            "Major Surgical or Invasive Procedure:\nNone",
-            f"History of Present Illness:\n___ year old {woman} who "
-            + draw.choice(_OPENINGS).format(first)
-            + ".\n \nIn the ED, initial vitals: T 98.1, HR 88, BP 128/70. Admitted.",
-            "Past Medical History:\n"
-            + ("\n".join(draw.choice(_PAST).format(title.lower()) for title in past) or "None"),
-            "Social History:\n___\nFamily History:\nNon-contributory",
-            "Physical Exam:\nADMISSION PHYSICAL EXAM:\nGeneral: alert, oriented\n \n"
-            "DISCHARGE PHYSICAL EXAM:\nGeneral: comfortable",
-            "Pertinent Results:\n___ 06:20AM BLOOD Hgb-12.1 Plt Ct-201",
-            "Brief Hospital Course:\n"
-            + "\n".join(f"# {title}: treated as usual." for title in titles),
-            "Medications on Admission:\nThe Preadmission Medication list is accurate.\n1. Aspirin",
-            "Discharge Medications:\n1. Aspirin",
-            "Discharge Disposition:\nHome",
-            "Discharge Diagnosis:\n" + "\n".join(titles),
-            "Discharge Condition:\nStable",
-            "Followup Instructions:\n___\n",
-        )
+    opening = draw.choice(_PHRASES.openings).format(first)
+    history = "\n".join(draw.choice(_PHRASES.past).format(title.lower()) for title in past)
+    return BLANK_LINE.join(_PHRASES.note).format(
+        sex=sex,
+        person="woman" if sex == "F" else "man",
+        complaint=first,
+        opening=opening,
+        past=history or "None",
+        course="\n".join(f"# {title}: treated as usual." for title in titles),
+        diagnoses="\n".join(titles),
     )
 
 
 def _report(titles: list[str], draw: Random) -> str:
     indication = draw.choice(titles).lower() if titles else "malaise"
-    return (
-        "EXAMINATION:  CHEST (PA AND LAT)\n \n"
-        f"INDICATION:  ___ with {indication} // acute process?\n"
-        " \nFINDINGS: \n \nThe lungs are clear.\n \nIMPRESSION: \n \nNo acute process."
-    )
+    return BLANK_LINE.join(_PHRASES.report).format(indication=indication)
 
 
 def _row(stay: Row, note_type: str, number: int, text: str) -> Row:
@@ -127,7 +100,7 @@ def _read(path: Path) -> Iterator[Row]:
 
 def _write(path: Path, rows: list[Row]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, NOTE_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS["note/discharge"].split(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)

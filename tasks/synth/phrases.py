@@ -1,93 +1,86 @@
-"""The words of the admission sections: complaints, findings, frames around a name."""
+"""The words of the generated texts, from phrases.yaml: frames, and what fills them."""
 
 from __future__ import annotations
 
-COMPLAINTS = (  # three for each profile, in the order of catalog.PROFILES
-    ("chest pressure", "palpitations", "leg swelling"),
-    ("dyspnea", "cough", "wheezing"),
-    ("abdominal pain", "vomiting", "diarrhea"),
-    ("jaundice", "abdominal distension", "itching"),
-    ("abnormal labs", "flank pain", "decreased urine"),
-    ("weakness", "slurred speech", "headache"),
-    ("trauma", "back pain", "leg pain"),
-    ("weight loss", "neck mass", "poor appetite"),
-    ("fever", "chills", "rigors"),
-    ("agitation", "intoxication", "psychiatric evaluation"),
-    ("cold leg", "calf pain", "toe discoloration"),
-    ("easy bruising", "pallor", "night sweats"),
-)
-FINDINGS = (  # one for each profile, and a normal exam
-    ("displaced apical impulse", "JVP elevated", "S3 gallop"),
-    ("diffuse rhonchi", "prolonged expiration", "poor air movement"),
-    ("tender epigastrium", "hypoactive bowel sounds", "guarding"),
-    ("scleral icterus", "spider angiomata", "palmar erythema"),
-    ("trace sacral edema", "fistula with thrill", "flank tenderness"),
-    ("pronator drift", "facial droop", "slow to respond"),
-    ("limb deformity", "ecchymosis over hip", "limited range of motion"),
-    ("firm supraclavicular node", "temporal thinning", "port in place"),
-    ("hot flushed skin", "purulent drainage", "warm extremities"),
-    ("flat affect", "tremulous hands", "poor eye contact"),
-    ("absent pedal pulses", "dusky toes", "cool feet"),
-    ("conjunctival pallor", "petechiae", "palpable spleen"),
-    ("unremarkable exam", "heart and lungs normal", "soft belly, clear chest"),
-)
-GENERAL = (
-    ("NAD", "comfortable", "well appearing"),
-    ("uncomfortable", "fatigued", "mild distress"),
-    ("ill appearing", "lethargic", "in distress"),
-)
-# systolic and diastolic pressure: lowest and highest of each level; at the first, none is written
-VITALS = (None, ((112, 138), (64, 84)), ((98, 112), (52, 66)), ((70, 92), (36, 52)))
-OPENINGS = (
-    "___ year old {sex} with {known} who presents with {complaint}.",
-    "___ yo {sex} w/ {known} p/w {complaint}.",
-    "___ {sex} with {known} admitted for {complaint}.",
-)
-BARE_OPENINGS = (
-    "___ year old {sex} who presents with {complaint}.",
-    "___ yo {sex} p/w {complaint}.",
-    "___ {sex} admitted for {complaint}.",
-)
-VAGUE_OPENINGS = (
-    "___ year old {sex} with {known}.",
-    "___ yo {sex} w/ {known}.",
-    "___ {sex} with {known} sent by the clinic.",
-)
-BARE_VAGUE_OPENINGS = (
-    "___ year old {sex}.",
-    "___ yo {sex} sent by the clinic.",
-)
-DENIED = ("Denies {names}.", "No {names}.", "Never had {names}.", "Without {names}.")
-NOT_FOUND = ("No {names}.", "Without {names}.", "{Names} absent.")
-NEGATED_IN_HISTORY = (
-    "Denies {names}.",
-    "No {names}.",
-    "No evidence of {names}.",
-    "Negative for {names}.",
-    "{Names} ruled out.",
-    "{Names} felt unlikely.",
-)
-NEGATED_IN_PAST = ("No history of {names}", "Never had {names}", "Denies {names}", "No {names}")
-UNCERTAIN = (
-    "Possible {name}.",
-    "Concern for {name}.",
-    "{Name} not excluded.",
-    "Question of {name}.",
-)
-GIVEN = ("Given {drug}.", "Started on {drug}.", "Received {drug}.", "{Drug} begun.")
-HISTORICAL = (
-    "remote {name}, resolved",
-    "{name} as a child",
-    "prior {name}, treated",
-    "former {name}",
-)
-RELATIVES = ("Mother", "Father", "Sister", "Brother", "Grandmother", "Son")
-OF_RELATIVE = ("{who} with {name}", "{who}: {name}", "{who} had {name}", "{name} in {who_small}")
-RELATIVE_IN_HISTORY = (
-    "Lives with {who_small}, who has {name}.",
-    "{who} recently treated for {name}.",
-)
-ALLERGIES = ("none known", "penicillins", "sulfa drugs", "codeine", "aspirin")
-NO_FAMILY = ("Not known", "None", "___")
-NO_PAST = ("None", "As above", "See HPI")
-NO_MEDICATION = ("None", "Not known", "No medications")
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.config import Config
+
+Words = tuple[str, ...]
+
+
+def from_yaml(name: str) -> Any:
+    """What the file of that name beside this module holds."""
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+class AdmissionPhrases(Config):
+    complaints: tuple[Words, ...]
+    findings: tuple[Words, ...]
+    general: tuple[Words, ...]
+    openings: Words
+    bare_openings: Words
+    vague_openings: Words
+    bare_vague_openings: Words
+    denied: Words
+    not_found: Words
+    negated_in_history: Words
+    negated_in_past: Words
+    uncertain: Words
+    given: Words
+    historical: Words
+    relatives: Words
+    of_relative: Words
+    relative_in_history: Words
+    allergies: Words
+    no_family: Words
+    no_past: Words
+    no_medication: Words
+
+
+class RadiologyPhrases(Config):
+    exams: Words
+    glosses: Words
+    treated: Words
+    findings: Words
+
+
+class MimicThreePhrases(Config):
+    placeholders: Words
+    nursing: Words
+    states: Words
+
+
+class OverlayPhrases(Config):
+    openings: Words
+    past: Words
+    note: Words
+    report: Words
+
+
+class PlainPhrases(Config):
+    everyday: Words
+    headlines: Words
+    health: Words
+    people: Words
+    places: Words
+    times: Words
+    nouns: Words
+    adjectives: Words
+    verbs: Words
+    syllables: Words
+
+
+class Phrases(Config):
+    admission: AdmissionPhrases
+    radiology: RadiologyPhrases
+    mimic_iii: MimicThreePhrases
+    overlay: OverlayPhrases
+    plain: PlainPhrases
+
+
+PHRASES = Phrases.model_validate(from_yaml("phrases.yaml"))

@@ -9,28 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from tasks.synth import phrases
 from tasks.synth.catalog import Catalog, Condition
 from tasks.synth.draws import pick
+from tasks.synth.phrases import PHRASES
 from tasks.synth.voice import capital
 
-_EXAMS = (
-    "CHEST (PORTABLE AP)",
-    "CHEST (PA AND LAT)",
-    "CT ABD AND PELVIS",
-    "CT HEAD W/O CONTRAST",
-    "ABDOMEN US",
-    "MR HEAD",
-    "UNILAT LOWER EXT VEINS",
-)
-_GLOSSES = ("{rare} ({common})", "{common} ({rare})", "{rare}, i.e. {common}", "{common}, {rare}")
-_TREATED = ("{name} on {drug}.", "{name}, treated with {drug}.", "{drug} for {name}.")
-_FINDINGS = (
-    "Findings in keeping with {name}.",
-    "Changes of {name}.",
-    "Appearance typical of {name}.",
-    "Known {name}, unchanged.",
-)
+_PHRASES = PHRASES.radiology
 _HELD_OUT_SHARE = 0.6
 _GLOSS_SHARE = 0.5
 
@@ -42,18 +26,18 @@ def radiology_report(
     chosen = [catalog.conditions[index] for index in present]
     asked = [catalog.conditions[index] for index in others]
     known = ", ".join(_name(condition, draw) for condition in chosen[:4]) or "no known illness"
-    complaints = pick(phrases.COMPLAINTS, draw.random())
+    complaints = pick(PHRASES.admission.complaints, draw.random())
     question = _name(asked[0], draw) if asked else "acute process"
     lines = []
     for condition in chosen:
-        lines.append(_filled(pick(_TREATED, draw.random()), condition, draw))
-        lines.append(_filled(pick(_FINDINGS, draw.random()), condition, draw))
+        lines.append(_filled(pick(_PHRASES.treated, draw.random()), condition, draw))
+        lines.append(_filled(pick(_PHRASES.findings, draw.random()), condition, draw))
     lines += [f"No evidence of {_name(condition, draw)}." for condition in asked]
     draw.shuffle(lines)
     impression = [_name(condition, draw) for condition in chosen[:3]] or ["No acute process"]
     return "\n \n".join(
         (
-            f"EXAMINATION:  {pick(_EXAMS, draw.random())}",
+            f"EXAMINATION:  {pick(_PHRASES.exams, draw.random())}",
             f"INDICATION:  ___ year old {sex} with {known} presents with "
             f"{pick(complaints, draw.random())}  // eval for {question}",
             "COMPARISON:  ___",
@@ -72,5 +56,5 @@ def _name(condition: Condition, draw: Random) -> str:
     if draw.random() >= _HELD_OUT_SHARE:
         return common
     if draw.random() < _GLOSS_SHARE:
-        return pick(_GLOSSES, draw.random()).format(rare=rare, common=common)
+        return pick(_PHRASES.glosses, draw.random()).format(rare=rare, common=common)
     return rare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,7 @@ class Tally:
         self._present = np.zeros(len(Mention), np.int64)
         self._absent = np.zeros(len(Mention), np.int64)
         self._train = [np.zeros(len(space.labels), np.int64) for space in world.spaces]
-        self._counts: dict[str, int] = dict.fromkeys(
-            ("patients", "admissions", "admissions_noted", "admissions_icd10_noted", "deaths"), 0
-        )
-        self._counts |= dict.fromkeys(
-            ("admissions_usable_train", "deaths_test_noted", "admissions_ventilated"), 0
-        )
+        self._counts = Counter[str]()
         self._conditions = 0
 
     def add(self, chunk: Chunk) -> None:
@@ -40,7 +36,7 @@ class Tally:
         for number, labels in enumerate(chunk.labels):
             training = (split[labels.rows] == "train") & stays.noted[labels.rows]
             self._train[number] += labels.drawn[training].sum(0)
-        added = {
+        counts = {
             "patients": len(chunk.split),
             "admissions": len(split),
             "admissions_noted": stays.noted.sum(),
@@ -50,8 +46,7 @@ class Tally:
             "deaths_test_noted": (stays.died & stays.noted & (split == "test")).sum(),
             "admissions_ventilated": stays.ventilated.sum(),
         }
-        for name, value in added.items():
-            self._counts[name] += int(value)
+        self._counts.update({name: int(count) for name, count in counts.items()})
 
     def facts(self) -> dict[str, Any]:
         """The measured facts, by name."""

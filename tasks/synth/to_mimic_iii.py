@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tasks.synth.draws import pick
-from tasks.synth.hospital import COLUMNS, Row, Tables
+from tasks.synth.hospital import COLUMNS, Row, Tables, weighted
 from tasks.synth.newborns import NEWBORN_CODE, Newborns
 from tasks.synth.notes_iii import (
     addendum,
@@ -25,29 +25,15 @@ from tasks.synth.notes_iii import (
     restyled,
     summary_iii,
 )
+from tasks.synth.phrases import from_yaml
 from tasks.synth.release import MIMIC_III
 
-TABLES = {
-    "NOTEEVENTS": "ROW_ID SUBJECT_ID HADM_ID CHARTDATE CHARTTIME STORETIME CATEGORY DESCRIPTION "
-    "CGID ISERROR TEXT",
-    "ADMISSIONS": "ROW_ID SUBJECT_ID HADM_ID ADMITTIME DISCHTIME DEATHTIME ADMISSION_TYPE "
-    "ADMISSION_LOCATION DISCHARGE_LOCATION INSURANCE LANGUAGE RELIGION MARITAL_STATUS ETHNICITY "
-    "EDREGTIME EDOUTTIME DIAGNOSIS HOSPITAL_EXPIRE_FLAG HAS_CHARTEVENTS_DATA",
-    "PATIENTS": "ROW_ID SUBJECT_ID GENDER DOB DOD DOD_HOSP DOD_SSN EXPIRE_FLAG",
-    "DIAGNOSES_ICD": "ROW_ID SUBJECT_ID HADM_ID SEQ_NUM ICD9_CODE",
-    "PROCEDURES_ICD": "ROW_ID SUBJECT_ID HADM_ID SEQ_NUM ICD9_CODE",
-    "D_ICD_DIAGNOSES": "ROW_ID ICD9_CODE SHORT_TITLE LONG_TITLE",
-    "D_ICD_PROCEDURES": "ROW_ID ICD9_CODE SHORT_TITLE LONG_TITLE",
-    "ICUSTAYS": "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID DBSOURCE FIRST_CAREUNIT LAST_CAREUNIT "
-    "FIRST_WARDID LAST_WARDID INTIME OUTTIME LOS",
-    # as mimic-code's concept is exported
-    "ventilation_durations.csv": "icustay_id ventnum starttime endtime duration_hours",
-}
+TABLES: dict[str, str] = from_yaml("tables.yaml")["mimic_iii"]
 _VENTILATION = "ventilation_durations.csv"
 _INVASIVE = 225792
 _ELECTIVE = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")
 _URGENT = ("URGENT", "DIRECT EMER.")
-_RELIGIONS = ("CATHOLIC", "NOT SPECIFIED", "JEWISH", "UNOBTAINABLE", "PROTESTANT QUAKER")
+_RELIGIONS = weighted("religions")
 _UNITS = {"Medical": "MICU", "Surgical": "SICU", "Coronary": "CCU", "Trauma": "TSICU"}
 _ADDENDUM_SHARE, _ERROR_SHARE = 0.08, 0.01
 _PAUSE = np.timedelta64(8, "h")

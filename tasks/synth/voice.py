@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from tasks.synth import draws, phrases
+from tasks.synth import draws
 from tasks.synth.catalog import Catalog
+from tasks.synth.phrases import PHRASES
 
-COMPLAINTS = tuple(word for words in phrases.COMPLAINTS for word in words)
+_PHRASES = PHRASES.admission
+COMPLAINTS = tuple(word for words in _PHRASES.complaints for word in words)
 _COMPLAINT_REPEATED = 0.1
 _ABSENT_FINDINGS = 2  # pertinent negatives of each exam
 
@@ -31,7 +33,7 @@ class Voice:
 
     def frame(self, frames: Sequence[str], condition: int) -> str:
         name = self.name(condition)
-        who = self.pick(phrases.RELATIVES)
+        who = self.pick(_PHRASES.relatives)
         return self.pick(frames).format(
             name=name, Name=capital(name), who=who, who_small=who.lower()
         )
@@ -48,17 +50,17 @@ class Voice:
         """The first sentence; most leave the complaint to the section for it."""
         frames: Sequence[str]
         if self._draw.random() < _COMPLAINT_REPEATED:
-            frames = phrases.OPENINGS if known else phrases.BARE_OPENINGS
+            frames = _PHRASES.openings if known else _PHRASES.bare_openings
         else:
-            frames = phrases.VAGUE_OPENINGS if known else phrases.BARE_VAGUE_OPENINGS
+            frames = _PHRASES.vague_openings if known else _PHRASES.bare_vague_openings
         return self.pick(frames).format(sex=sex, known=", ".join(known), complaint=complaint)
 
     def exam(self, finding: int) -> str:
         """The finding, and absent ones, which say nothing about the patient."""
-        others = [words for index, words in enumerate(phrases.FINDINGS[:-1]) if index != finding]
+        others = [words for index, words in enumerate(_PHRASES.findings[:-1]) if index != finding]
         absent = [self.pick(words) for words in self._draw.sample(others, _ABSENT_FINDINGS)]
-        lines = [capital(self.pick(phrases.FINDINGS[finding])) + "."]
-        lines.append(named(self.pick(phrases.NOT_FOUND), absent))
+        lines = [capital(self.pick(_PHRASES.findings[finding])) + "."]
+        lines.append(named(self.pick(_PHRASES.not_found), absent))
         self._draw.shuffle(lines)
         return "\n".join(lines)
 

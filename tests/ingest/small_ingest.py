@@ -17,7 +17,6 @@ from tasks.ingest.outcomes.config import (
     OutcomeConfig,
     ReadmissionConfig,
 )
-from tasks.ingest.outcomes.make import tables_of
 from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import (
     Files,
@@ -75,7 +74,7 @@ class SmallIngest:
         self.kept = self.admissions["hadm_id"].to_pylist()
         self.labels: dict[int, dict[str, Label]] = {hadm_id: {} for hadm_id in self.kept}
         for config in KINDS:
-            write_outcome(out / config.kind, config, cohort, files(*tables_of(config)))
+            write_outcome(out / config.kind, config, cohort, files(*config.tables))
             for row in tables.read(out / config.kind / "outcomes", OUTCOMES).to_pylist():
                 self.labels[row["hadm_id"]][config.kind] = _label(config, row)
         paths = files("admissions", "patients")

@@ -22,7 +22,6 @@ from tasks.ingest.outcomes.config import (
     ReadmissionConfig,
     VentilationConfig,
 )
-from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import Files, write_cohort, write_notes, write_outcome, write_splits
 from tasks.schemas import ADMISSIONS, EXCLUSIONS, LABELS, NOTES, OUTCOMES
@@ -161,7 +160,7 @@ def test_every_outcome_is_made(
     of_1: list[int] | None,
     of_2: list[int] | None,
 ) -> None:
-    files = files_of(folder, *tables_of(config), *titles_of(config))
+    files = files_of(folder, *config.tables, *config.titles)
     write_outcome(tmp_path / "outcome", config, cohort, files)
     rows_read = tables.read(tmp_path / "outcome" / "outcomes", OUTCOMES).to_pylist()
     assert [row["labels"] if row["observed"] else None for row in rows_read] == [of_1, of_2]

@@ -17,7 +17,6 @@ from tasks.ingest.outcomes.config import (
     OutcomeConfig,
     ProceduresConfig,
 )
-from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.write import write_outcome
 from tasks.schemas import ADMISSIONS, LABELS, OUTCOMES
 from tests.ingest.conftest import SmallSource
@@ -46,7 +45,7 @@ def make(
         ADMISSIONS,
     )
     tables.write(out / "cohort" / "admissions" / "part-0.parquet", ADMISSIONS, cohort)
-    files = source.files(*tables_of(config), *titles_of(config))
+    files = source.files(*config.tables, *config.titles)
     counts = write_outcome(out / "outcome", config, out / "cohort", files)
     outcomes = tables.read(out / "outcome" / "outcomes", OUTCOMES).to_pylist()
     labels = tables.read(out / "outcome" / "labels", LABELS).to_pylist()

@@ -19,7 +19,6 @@ from tasks.ingest.outcomes.config import (
     OutcomeConfig,
     ProceduresConfig,
 )
-from tasks.ingest.outcomes.make import tables_of, titles_of
 from tasks.ingest.outcomes.titles import icd_titles
 from tasks.ingest.source import ReadConfig, open_source
 from tasks.ingest.write import (
@@ -45,7 +44,7 @@ class Stage:
         self.cohort = write_cohort(out / "cohort", *parts, AdmissionView(), ())
 
     def outcome(self, config: OutcomeConfig) -> dict[str, int]:
-        files = self.files(*tables_of(config), *titles_of(config))
+        files = self.files(*config.tables, *config.titles)
         return write_outcome(self.out / config.name, config, self.out / "cohort", files)
 
     def files(self, *names: str) -> Files:

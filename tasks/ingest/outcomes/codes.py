@@ -11,13 +11,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.ingest.lookup import match_admissions
-from tasks.ingest.rules import clean
 
 Kind = Literal["diagnoses", "procedures"]
 SYSTEMS: dict[Kind, dict[int, str]] = {
     "diagnoses": {9: "icd9cm", 10: "icd10cm"},
     "procedures": {9: "icd9pcs", 10: "icd10pcs"},
 }
+
+
+def clean(codes: pa.ChunkedArray) -> pa.ChunkedArray:
+    """ICD codes as letters and digits only, in upper case: " 250.00 " becomes "25000"."""
+    return pc.utf8_upper(pc.replace_substring_regex(codes, "[^0-9A-Za-z]", ""))
 
 
 def category(codes: pa.ChunkedArray, versions: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:

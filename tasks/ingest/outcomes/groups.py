@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tasks.errors import ConfigError
 from tasks.ingest.blocks import read_text
-from tasks.ingest.outcomes.codes import CodedRows, Kind, category
+from tasks.ingest.outcomes.codes import CodedRows, category
 from tasks.ingest.outcomes.config import DiagnosesConfig, ProceduresConfig
 from tasks.ingest.outcomes.titles import Titles, titles_of
 
@@ -29,17 +29,14 @@ class Grouped:
 
 
 def grouped(
-    rows: CodedRows,
-    kind: Kind,
-    titles: pa.Table | None,
-    config: DiagnosesConfig | ProceduresConfig,
+    rows: CodedRows, titles: pa.Table | None, config: DiagnosesConfig | ProceduresConfig
 ) -> Grouped:
     """Replace each code by its group; with a table, a code may have several groups or none."""
     match config.grouping:
         case "category" | "full" as grouping:
-            codes = titles_of(titles, kind, grouping)
+            codes = titles_of(titles, config.kind, grouping)
             if grouping == "category":
-                rows = replace(rows, code=category(rows.code, pa.array(rows.version), kind))
+                rows = replace(rows, code=category(rows.code, pa.array(rows.version), config.kind))
             return Grouped(rows, codes)
         case "ccs" | "file":
             assert config.grouping_file is not None, "the config was checked"

@@ -16,8 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.ingest.outcomes.codes import SYSTEMS, Kind, category
-from tasks.ingest.rules import clean
+from tasks.ingest.outcomes.codes import SYSTEMS, Kind, category, clean
 
 Titles = dict[tuple[int, str], str]  # by version and code
 
