@@ -68,7 +68,7 @@ def add_outcomes(cells: Cells, findings: Findings) -> None:
     """In how many of the test admissions each outcome is known, and of how many patients."""
     for unit, field in UNITS.items():
         sizes: dict[Cell, int] = {}
-        for space in map(findings.overall, findings.outcomes):
+        for space in findings.headline_spaces:
             row = _scored(findings, space.outcome, space.code_system)
             sizes[unit, space.outcome] = row[field]
         cells.nested((unit, "test"), sizes)

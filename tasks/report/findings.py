@@ -179,6 +179,10 @@ class Findings:
         """The space of an outcome's headline number."""
         return self.spaces(outcome)[-1]
 
+    @cached_property
+    def headline_spaces(self) -> list[Space]:
+        return [self.overall(outcome) for outcome in self.outcomes]
+
     def of(self, metric: str, *, aggregates: bool = True) -> list[_Row]:
         """All rows of a metric over all patients; with `aggregates` false, the single labels'."""
         return [

@@ -23,7 +23,7 @@ def summaries(findings: Findings) -> list[Summary]:
     """The headline of the first model, an outcome at a time."""
     made = []
     model = findings.models[0]
-    for space in map(findings.overall, findings.outcomes):
+    for space in findings.headline_spaces:
         row = findings.over("auroc_macro", model, space)
         if row is None or row["value"] is None:
             words = "No label has both cases and controls in test."
