@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.measures.comparisons import holm
+from tasks.measures.intervals import holm
 from tasks.metrics_table import NEXT_TOKEN
 from tasks.variants import BEST, Variant, read_records
 

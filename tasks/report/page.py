@@ -11,7 +11,6 @@ import yaml
 from tasks.report.card import write_card
 from tasks.report.curves import Curves
 from tasks.report.document import Facts, Part, write_document
-from tasks.report.headline import headline
 from tasks.report.missing import Missing, failures
 from tasks.report.sections.by_label import labels_by_outcome, reasons
 from tasks.report.sections.decisions import decisions
@@ -24,7 +23,7 @@ from tasks.report.sections.results import results, what_seeds_say
 from tasks.report.sections.subgroups import subgroups
 from tasks.report.sections.training import training_figures
 from tasks.report.story import Story
-from tasks.report.summaries import summaries
+from tasks.report.summaries import headline, summaries
 
 
 def write_report(out: Path, story: Story) -> list[Missing]:
