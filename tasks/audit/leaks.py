@@ -27,9 +27,8 @@ from tasks.audit.section_texts import (
     read_section_texts,
 )
 from tasks.measures.auroc import label_aurocs
-from tasks.measures.comparisons import holm
 from tasks.measures.estimates import Estimate
-from tasks.measures.intervals import difference, interval
+from tasks.measures.intervals import difference, holm, interval
 from tasks.measures.sample import Sample
 
 TOGETHER = "ADMISSION NOTE"  # the admission sections together

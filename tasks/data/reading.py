@@ -11,10 +11,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks import tables
+from tasks import schemas, tables
 from tasks.errors import EvaluationError, StoreError
 
 MANIFEST = "manifest.json"
+# of the cohort, without its notes
+ADMISSIONS = [
+    "hadm_id",
+    "subject_id",
+    "split",
+    "age",
+    "sex",
+    "race",
+    "insurance",
+    "language",
+    "admission_type",
+]
 REMEDY = "delete the artifact and run again"
 
 
@@ -44,6 +56,24 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     """Read a table as `stream_table` does, whole."""
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     return pa.Table.from_batches(list(stream_table(path, schema, columns)), wanted)
+
+
+def read_admissions(cohort: Path) -> pa.Table:
+    """Read the cohort without its notes. Raises EvaluationError on duplicates or no test split."""
+    admissions = read_table(table_of(cohort, "admissions"), schemas.ADMISSIONS, ADMISSIONS)
+    duplicates = len(admissions) - len(pc.unique(admissions["hadm_id"]))
+    if duplicates:
+        raise refused(
+            cohort,
+            f"the cohort repeats {duplicates} of its {len(admissions)} admissions; ingest anew",
+        )
+    if not pc.any(pc.equal(admissions["split"], "test")).as_py():
+        raise refused(
+            cohort,
+            f"none of the cohort's {len(admissions)} admissions is in the test split; "
+            "raise ingest.split.test, or name test patients in the split file",
+        )
+    return admissions
 
 
 def stream_table(

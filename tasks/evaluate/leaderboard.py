@@ -21,7 +21,7 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.known import Known
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant, Entry, read_entries, same_predictions
-from tasks.measures.comparisons import holm
+from tasks.measures.intervals import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
 from tasks.metrics_table import counted, to_table
 from tasks.standings import AFTER_LOOKING, Board, Number, Standing, Standings

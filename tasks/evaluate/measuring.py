@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.data.admissions import read_admissions
+from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.known import Known

@@ -58,7 +58,8 @@ def probability_rows(
         lines, calibration(sample, labels, list(lines.values())), strict=True
     ):
         rows += _calibration_rows(calibrated, known, suffix)
-        curves += _reliability_points(calibrated, suffix, smallest)
+        points = calibrated.reliability.points(smallest)
+        curves += [{"curve": f"reliability{suffix}", **vars(point)} for point in points]
     f1 = f1_at(thresholds, sample, [of.labels for of in known.sets])
     rows += _threshold_rows(thresholds, f1, known)
     rows += _coding_rows(sample, known)
@@ -155,20 +156,6 @@ def _coding_rows(sample: Sample, known: Known) -> Iterator[dict[str, Any]]:
             yield of.row | valued(metric, interval(mean, known.patients))
         without = int((rows & (ranked.positives == 0)).sum())
         yield of.row | counted("admissions_without_label", without)
-
-
-def _reliability_points(
-    calibrated: Calibration, suffix: str, smallest: int
-) -> Iterator[dict[str, Any]]:
-    for point in calibrated.reliability.points(smallest):
-        yield {
-            "curve": f"reliability{suffix}",
-            "x": point.predicted,
-            "y": point.observed,
-            "low": point.low,
-            "high": point.high,
-            "n": point.cells,
-        }
 
 
 def _benefit_points(

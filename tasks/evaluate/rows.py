@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.evaluate.known import Known, LabelSet
-from tasks.measures.auroc import LabelAurocs, label_aurocs
+from tasks.measures.auroc import LabelAurocs, label_aurocs, one_vs_one
 from tasks.measures.bootstrap import cluster_bootstrap
-from tasks.measures.classes import one_vs_one
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import (
     P_METHOD,
@@ -23,7 +22,7 @@ from tasks.measures.intervals import (
     label_interval,
     share_of_the_way,
 )
-from tasks.measures.micro import micro_with_ranks
+from tasks.measures.pool import micro_with_ranks
 from tasks.measures.sample import Sample
 from tasks.metrics_table import counted, valued
 

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.evaluate.known import Known
-from tasks.measures.comparisons import holm
 from tasks.measures.grouped import GroupedAurocs, grouped_aurocs
 from tasks.measures.intervals import (
     METHOD,
     PAIRED_METHOD,
     Interval,
     difference,
+    holm,
     interval,
 )
 from tasks.measures.sample import Sample, row_blocks

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +148,28 @@ def label_aurocs(sample: Sample) -> LabelAurocs:
         precision=tally.precision / drawn,
         _sums=_Sums(*tally.sums),
     )
+
+
+def one_vs_one(sample: Sample) -> Estimate:
+    """The mean over ordered pairs of classes (a, b): a's score told members of a from those of b.
+
+    Pairs of which a class has no member are left out (Hand & Till 2001). Unlike the macro AUROC it
+    does not depend on how frequent the classes are.
+
+    Args:
+        sample: its labels are classes, of which an observed admission has exactly one; its scores
+            are comparable between admissions (log-odds, see class_scores).
+
+    >>> scores = [[2, 0, 0], [0, 1, 2], [1, 0, 1.5], [0, 2, 1]]
+    >>> sample = Sample.of(scores, np.eye(3, dtype=bool)[[0, 1, 2, 1]])
+    >>> round(one_vs_one(sample).value, 4)  # 5.5 of 6 pairs of classes
+    0.9167
+    """
+    pairs = np.array(list(permutations(range(sample.labels), 2)), np.int64).reshape(-1, 2)
+    first, second = pairs.T
+    known = sample.cases & sample.observed
+    scores, cases = sample.scores[:, first], known[:, first]
+    return label_aurocs(Sample.of(scores, cases, cases | known[:, second], sample.patients)).macro()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ truth, and how long they are beside those of the cluster bootstrap.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,6 +145,20 @@ def tested(apart: Interval, error: float) -> Interval:
     if error > 0:
         return replace(apart, p_value=two_sided(apart.value / error, apart.degrees))
     return replace(apart, p_value=1.0 if apart.value == 0 else _UNKNOWN)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values that are tested together (Holm, Scand. J. Statist. 6:65-70, 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def share_of_the_way(model: Estimate, best: Estimate, patients: NDArray[np.int64]) -> Interval:

@@ -7,17 +7,17 @@ cells themselves makes each exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.measures.newton import climb
-
 BINS = 512
 _AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
 _ROUNDS = 100
 _TOLERANCE = 1e-9  # of the intercept
+_WHOLE_STEP = 1e-6  # in each unknown, is no step: the error left is about its square
 
 Floats = NDArray[np.float64]
 
@@ -117,6 +117,37 @@ def fit_offset(cells: Cells, start: Floats | None = None) -> Floats:
     return offsets
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # a step of nothing, and what turns NaN
+def _climb(point: Floats, slope: Callable[[Floats], tuple[Floats, Floats]]) -> Floats:
+    """Newton's steps up to the maximum of concave functions; NaN where it does not end.
+
+    A step that went so far over the top that it is steeper there than half of where it began is
+    halved; the longest step allowed doubles as long as none is.
+
+    Args:
+        point: [unknowns, labels], where to begin.
+        slope: the gradient there and Newton's step, [unknowns, labels] each.
+
+    >>> _climb(np.zeros((1, 1)), lambda at: (3.0 - at, 3.0 - at))  # up to the top of -(x - 3)^2 / 2
+    array([[3.]])
+    """
+    taken, promised = np.zeros_like(point), np.full(point.shape[1], np.inf)
+    radius, arrived = np.ones(point.shape[1]), np.zeros(point.shape[1], bool)
+    for _ in range(_ROUNDS):
+        gradient, whole = slope(point)
+        back = (gradient * taken).sum(0) < -0.5 * promised
+        size = np.abs(whole).max(0)
+        step = np.where(back, -taken / 2, whole * np.minimum(1.0, radius / size))
+        taken = np.where(back, taken / 2, step)
+        promised = np.where(back, promised / 2, (gradient * step).sum(0))
+        radius = np.where(back, radius / 2, radius * 2)
+        point = np.where(arrived, point, point + step)
+        arrived |= (size <= _WHOLE_STEP) & ~back
+        if (arrived | np.isnan(size)).all():
+            break
+    return np.where(arrived, point, np.nan)
+
+
 def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
     """One label's own cells, [observed]."""
     total = np.array([float(np.count_nonzero(cases))])
@@ -146,7 +177,7 @@ def _fit_line(cells: Cells, start: Line | None) -> tuple[Floats, Floats]:
         )
         return gradient, step / (h00 * h11 - np.square(h01))
 
-    intercept, steepness = climb(begin, slope)
+    intercept, steepness = _climb(begin, slope)
     return steepness / spread, intercept - steepness / spread * mean
 
 

@@ -17,13 +17,13 @@ _WIDTH = int(2 * _EDGE * _STEPS) + 1
 
 @dataclass(frozen=True)
 class Point:
-    """A bin of cells: mean predicted probability, observed share with its 95% interval."""
+    """A bin of cells, as a point of schemas.CURVES."""
 
-    predicted: float
-    observed: float
-    low: float
+    x: float  # mean predicted probability
+    y: float  # observed share
+    low: float  # of its 95% interval
     high: float
-    cells: int
+    n: int  # cells
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Reliability:
 
         >>> curve = Reliability()
         >>> curve.add(np.zeros(40), np.full(40, 0.5), np.arange(40) < 10)
-        >>> [(point.predicted, point.observed) for point in curve.points()]
+        >>> [(point.x, point.y) for point in curve.points()]
         [(0.5, 0.25)]
         """
         upto = np.cumsum(self.cells)

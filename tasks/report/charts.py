@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from tasks.report.axes import Axis, drawable, finite
-from tasks.report.marks import COLORS, CROWD, drawn_marks
 
 WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # margins that hold the axes
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#333333")
+CROWD = 300  # so many marks are drawn small
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 4", "4 4")
 ROW_HEIGHT = 22  # of a forest plot
 SMALL, CAPITAL = 6.4, 8.0  # width of a letter of 11.5 px, about
@@ -112,7 +113,7 @@ def forest(
                 f'd="M{across(row.low):.1f} {middle:.1f}H{across(row.high):.1f}"/>'
             )
         if drawable(row.value):
-            parts.append(drawn_marks(row.style, [(across(row.value), middle)], 4.5))
+            parts.append(_marks(row.style, [(across(row.value), middle)], 4.5))
     return "".join([*parts, "</svg>"])
 
 
@@ -120,8 +121,28 @@ def swatch(style: int, marks: bool = False) -> str:
     """The legend's sample of a series."""
     color, dash = COLORS[style % len(COLORS)], DASHES[style % len(DASHES)]
     line = f'<path stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}" d="M1 7H33"/>'
-    inside = drawn_marks(style, [(17.0, 7.0)], 4.5) if marks else line
+    inside = _marks(style, [(17.0, 7.0)], 4.5) if marks else line
     return f'<svg class="swatch" viewBox="0 0 34 14" aria-hidden="true">{inside}</svg>'
+
+
+def _marks(style: int, spots: Sequence[tuple[float, float]], size: float = 3) -> str:
+    """Marks of the style's shape (circle, square, triangle, diamond, in turn) as one path."""
+    color = COLORS[style % len(COLORS)]
+    r = round(1.3 * size, 1)
+    match style % 4:
+        case 0:
+            start, shape = (-size, 0.0), f"a{size} {size} 0 1 0 {2 * size:g} 0"
+            shape += f"a{size} {size} 0 1 0 -{2 * size:g} 0z"
+        case 1:
+            start, shape = (-size, -size), f"h{2 * size:g}v{2 * size:g}h-{2 * size:g}z"
+        case 2:
+            start = (0.0, -1.3 * size)
+            shape = f"l{1.2 * size:.1f} {2.2 * size:.1f}h-{2.4 * size:.1f}z"
+        case _:
+            start, shape = (0.0, -float(r)), f"l{r} {r}l-{r} {r}l-{r} -{r}z"
+    path = "".join(f"M{a + start[0]:.1f} {b + start[1]:.1f}{shape}" for a, b in spots)
+    edge = ' stroke="none"' if len(spots) > CROWD else ""  # it would hide a small mark
+    return f'<path class="mark"{edge} fill="{color}" d="{path}"/>'
 
 
 def _open(height: float, description: str) -> str:
@@ -190,7 +211,7 @@ def _drawn(line: Series, x: Axis, y: Axis) -> list[str]:
         parts.append(f'<path stroke="{color}" stroke-width="1.6" d="{"".join(ends)}"/>')
     if line.marks and spots:
         size = 1.4 if len(spots) > CROWD else 4.0 if line.spans else 3.0
-        parts.append(drawn_marks(line.style, spots, size))
+        parts.append(_marks(line.style, spots, size))
     return parts
 
 

@@ -6,7 +6,8 @@ Those that a reader asks for first are added first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.cells import Cell, Cells, side_by_side
@@ -19,23 +20,17 @@ SPLITS_FIRST = ("test", "train", "validation")
 _Row = Mapping[str, Any]
 
 
-class Counted(Protocol):
+@dataclass(frozen=True)
+class Counted:
     """Of what a report tells (`story.py`), all that holds a count."""
 
-    @property
-    def cohort(self) -> CohortFlow: ...
-    @property
-    def labels(self) -> Sequence[Label]: ...
-    @property
-    def findings(self) -> Findings: ...
-    @property
-    def quality(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def contamination(self) -> Mapping[str, Any]: ...
-    @property
-    def lineage(self) -> Lineage: ...
-    @property
-    def smallest_cell(self) -> int: ...
+    findings: Findings
+    cohort: CohortFlow
+    labels: Sequence[Label]
+    quality: Sequence[Mapping[str, Any]]  # checks of the source that hit a row
+    contamination: Mapping[str, Any]  # what the guard counted; empty where nothing was compared
+    lineage: Lineage
+    smallest_cell: int  # the smallest count of patients that is printed
 
 
 def cells_of(story: Counted) -> Cells:
@@ -68,7 +63,7 @@ def add_outcomes(cells: Cells, findings: Findings) -> None:
     """In how many of the test admissions each outcome is known, and of how many patients."""
     for unit, field in UNITS.items():
         sizes: dict[Cell, int] = {}
-        for space in map(findings.overall, findings.outcomes):
+        for space in findings.headline_spaces:
             row = _scored(findings, space.outcome, space.code_system)
             sizes[unit, space.outcome] = row[field]
         cells.nested((unit, "test"), sizes)

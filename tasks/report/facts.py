@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from tasks import schemas, tables
-from tasks.data.admissions import read_admissions
-from tasks.data.reading import table_of
+from tasks.data.reading import read_admissions, table_of
 from tasks.errors import EvaluationError
 from tasks.patients import SPLITS
 from tasks.report.config import Lineage

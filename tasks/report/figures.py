@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from tasks.report.axes import Axis, NothingToDraw, finite
-from tasks.report.charts import Series, Whisker, plot, swatch
+from tasks.report.charts import Series, Whisker, forest, plot, swatch
+from tasks.report.curves import Curves
 from tasks.report.findings import Findings, Space
 from tasks.report.missing import Missing, attempt
 from tasks.report.printing import figure
@@ -40,9 +41,29 @@ def draw(figures: Iterable[tuple[str, Callable[[], Figure | None]]]) -> list[Fig
 
 def by_outcome(findings: Findings, make: Callable[[Space], Figure | None]) -> list[Figure]:
     """A figure for the headline space of each outcome."""
-    return draw(
-        (space.title, partial(make, space)) for space in map(findings.overall, findings.outcomes)
-    )
+    return draw((space.title, partial(make, space)) for space in findings.headline_spaces)
+
+
+def curves_of(
+    curves: Curves,
+    curve: str,
+    space: Space,
+    findings: Findings,
+    variants: Sequence[Variant],
+    **look: Any,
+) -> list[Series]:
+    """A series for each of the variants of which the curve was measured."""
+    return [
+        Series(
+            variant.short_title,
+            [(point.x, point.y) for point in points],
+            style_of(findings, variant),
+            spans=[(point.low, point.high) for point in points] if look else (),
+            **look,
+        )
+        for variant in variants
+        if (points := curves.get(curve, variant.name, space.outcome))
+    ]
 
 
 def plotted(
@@ -56,6 +77,21 @@ def plotted(
     """
     drawing = plot(series, x, y, description=f"{about} {words}", **reference)
     return Figure(title, drawing, legend(series), words)
+
+
+def compared(
+    title: str, rows: Sequence[Whisker], across: str, words: str, reference: float | None
+) -> Figure | None:
+    """A row an estimate, the dotted line at the reference; without a caption, as a table says it.
+
+    Args:
+        words: what the rows are of, before them in the alternative text.
+    """
+    if not rows:
+        return None
+    axis = around(across, rows, reference)
+    words = f"{words}: {in_words(rows)}."
+    return Figure(title, forest(rows, axis, description=words, reference=reference))
 
 
 def _made(title: str, make: Callable[[], Figure | None]) -> Figure | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.measures.comparisons import holm
+from tasks.measures.intervals import holm
 from tasks.metrics_table import NEXT_TOKEN
 from tasks.variants import BEST, Variant, read_records
 
@@ -178,6 +178,10 @@ class Findings:
     def overall(self, outcome: str) -> Space:
         """The space of an outcome's headline number."""
         return self.spaces(outcome)[-1]
+
+    @cached_property
+    def headline_spaces(self) -> list[Space]:
+        return [self.overall(outcome) for outcome in self.outcomes]
 
     def of(self, metric: str, *, aggregates: bool = True) -> list[_Row]:
         """All rows of a metric over all patients; with `aggregates` false, the single labels'."""

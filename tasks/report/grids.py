@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.report.findings import Findings
+from tasks.report.findings import Findings, Space
 from tasks.report.printing import number, span
 
 
@@ -27,24 +27,40 @@ class Cell:
     span: str = ""
 
 
+Row = tuple[str, tuple[Cell, ...]]  # what the row is of, and its cells
+
+
 @dataclass(frozen=True)
 class Block:
     """The rows of an outcome in a label space, or of a part of it."""
 
     title: str
     note: str
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: what a block is of, what a row is of, and what the other columns hold."""
+    """A table of outcomes: what a row is of, and what the other columns hold."""
 
     caption: str
-    of: str
     by: str
     columns: tuple[str, ...]
     blocks: tuple[Block, ...]
+
+
+def by_space(
+    findings: Findings,
+    caption: str,
+    by: str,
+    columns: Iterable[str],
+    rows_of: Callable[[Space], Iterable[Row]],
+    note: Callable[[Space], str] = lambda space: space.system,
+) -> Grid | None:
+    """A block for the headline space of each outcome that has rows; None where none has."""
+    rows = {space: tuple(rows_of(space)) for space in findings.headline_spaces}
+    blocks = [Block(space.title, note(space), rows[space]) for space in rows if rows[space]]
+    return Grid(caption, by, tuple(columns), tuple(blocks)) if blocks else None
 
 
 def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> Grid | None:
@@ -52,32 +68,23 @@ def measured(findings: Findings, caption: str, measures: Sequence[Measure]) -> G
 
     Columns and rows without any value are left out.
     """
-    spaces = [findings.overall(name) for name in findings.outcomes]
-    rows_of = {
-        (space, model): [findings.over(measure.metric, model, space) for measure in measures]
-        for space in spaces
-        for model in findings.models
-    }
-
-    def valued(row: Mapping[str, Any] | None) -> bool:
-        return row is not None and row["value"] is not None
-
     kept = [
-        index
-        for index in range(len(measures))
-        if any(valued(row[index]) for row in rows_of.values())
-    ]
-    blocks = []
-    for space in spaces:
-        rows = tuple(
-            (model.short_title, tuple(cell(row[index], measures[index].form) for index in kept))
+        measure
+        for measure in measures
+        if any(
+            findings.within(measure.metric, model, space)
             for model in findings.models
-            if any(map(valued, row := rows_of[space, model]))
+            for space in findings.headline_spaces
         )
-        if rows:
-            blocks.append(Block(space.title, space.system, rows))
-    columns = tuple(measures[index].heading for index in kept)
-    return Grid(caption, "Outcome", "Model", columns, tuple(blocks)) if blocks else None
+    ]
+
+    def rows(space: Space) -> Iterator[Row]:
+        for model in findings.models:
+            if any(findings.within(measure.metric, model, space) for measure in kept):
+                of_model = ((findings.over(m.metric, model, space), m.form) for m in kept)
+                yield model.short_title, tuple(cell(*printed) for printed in of_model)
+
+    return by_space(findings, caption, "Model", [measure.heading for measure in kept], rows)
 
 
 def cell(row: Mapping[str, Any] | None, form: str = ".3f") -> Cell:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from tasks.report.card import write_card
 from tasks.report.curves import Curves
 from tasks.report.document import Facts, Part, write_document
-from tasks.report.facts import Label
-from tasks.report.headline import headline
 from tasks.report.missing import Missing, failures
 from tasks.report.sections.by_label import labels_by_outcome, reasons
 from tasks.report.sections.decisions import decisions
@@ -21,12 +18,12 @@ from tasks.report.sections.differences import differences
 from tasks.report.sections.efficiency import efficiency
 from tasks.report.sections.frequency import frequency
 from tasks.report.sections.probabilities import probabilities
-from tasks.report.sections.ranking import precision_figures, roc_figures
+from tasks.report.sections.ranking import averaged_curves
 from tasks.report.sections.results import results, what_seeds_say
 from tasks.report.sections.subgroups import subgroups
 from tasks.report.sections.training import training_figures
 from tasks.report.story import Story
-from tasks.report.summaries import summaries
+from tasks.report.summaries import headline, summaries
 
 
 def write_report(out: Path, story: Story) -> list[Missing]:
@@ -47,20 +44,17 @@ def _parts(story: Story) -> list[Part]:
     findings, curves = story.findings, Curves.read(story.curves)
     labels, counts = story.labels, story.counts
 
-    def section(make: Callable[..., Any], *given: Any) -> Callable[[], Facts]:
-        return lambda: {make.__name__: make(*given)}
-
     return [
         Part("top", "At a glance", partial(_top, story)),
         Part("data", "Data"),
-        Part("results", "Results", partial(_results, story)),
-        Part("differences", "Differences", section(differences, findings)),
+        Part("results", "Results", partial(results, findings, story.published, story.one_seed)),
+        Part("differences", "Differences", partial(differences, findings)),
         Part("curves", "Curves", partial(_curves, story, curves)),
-        Part("probabilities", "Probabilities", section(probabilities, curves, findings)),
-        Part("decisions", "Decisions", section(decisions, curves, findings)),
-        Part("frequency", "Label frequency", section(frequency, findings, labels, counts)),
+        Part("probabilities", "Probabilities", partial(probabilities, curves, findings)),
+        Part("decisions", "Decisions", partial(decisions, curves, findings)),
+        Part("frequency", "Label frequency", partial(frequency, findings, labels, counts)),
         Part("labels", "Labels", partial(_labels, story)),
-        Part("subgroups", "Subgroups", section(subgroups, findings, counts)),
+        Part("subgroups", "Subgroups", lambda: {"subgroups": subgroups(findings, counts)}),
         Part("training", "Training and cost", partial(_training, story)),
         Part("numbers", "What the numbers mean", lambda: {"one_seed": story.one_seed}),
         Part("config", "Configuration", partial(_settings, story)),
@@ -72,24 +66,14 @@ def _top(story: Story) -> Facts:
     return {"summaries": summaries(story.findings), "seed": what_seeds_say(story.one_seed)}
 
 
-def _results(story: Story) -> Facts:
-    rows = story.findings.of("labels_of_one_patient")
-    return {
-        "results": results(story.findings, story.published, story.one_seed),
-        "one_patient": any((row["value"] or 0) > 0 for row in rows),
-    }
-
-
 def _curves(story: Story, curves: Curves) -> Facts:
+    sizes = Counter(label.outcome for label in story.labels)
     few = {
         label.outcome
         for label in story.labels
-        if _is_alone(label, story.labels) and not story.counts.exact(label, "test")
+        if sizes[label.outcome] == 1 and not story.counts.exact(label, "test")
     }
-    return {
-        "rocs": roc_figures(curves, story.findings),
-        "precisions": precision_figures(curves, story.findings, few),
-    }
+    return averaged_curves(curves, story.findings, few)
 
 
 def _labels(story: Story) -> Facts:
@@ -101,14 +85,9 @@ def _training(story: Story) -> Facts:
     return {
         "training": training_figures(story.arms),
         "perplexity": story.findings.perplexity,
-        "efficiency": efficiency(story.findings, story.arms, story.costs),
+        **efficiency(story.findings, story.arms, story.costs),
     }
 
 
 def _settings(story: Story) -> Facts:
     return {"settings": yaml.safe_dump(dict(story.settings), sort_keys=False, width=88)}
-
-
-def _is_alone(label: Label, labels: Sequence[Label]) -> bool:
-    """Whether it is its outcome's only label."""
-    return sum(other.outcome == label.outcome for other in labels) == 1

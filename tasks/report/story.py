@@ -8,30 +8,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tasks.report.config import Lineage
+from tasks.report.count_cells import Counted
 from tasks.report.counts import Counts
-from tasks.report.facts import Arm, CohortFlow, Cost, Label, Making
-from tasks.report.findings import Findings
+from tasks.report.facts import Arm, Cost, Making
 
 
 @dataclass(frozen=True)
-class Story:
+class Story(Counted):
     """All that a report tells."""
 
     run: str
-    findings: Findings
-    cohort: CohortFlow
-    labels: Sequence[Label]
     arms: Sequence[Arm]
     curves: Path  # curves.parquet
     difficulty: Mapping[str, Any]
-    quality: Sequence[Mapping[str, Any]]  # checks of the source that hit a row
-    contamination: Mapping[str, Any]  # what the guard counted; empty where nothing was compared
     leaks: Sequence[str]  # sentences: what was known too early
     settings: Mapping[str, Any]
-    lineage: Lineage
     made: Making
-    smallest_cell: int  # the smallest count of patients that is printed
     synthetic: bool  # whether the patients were generated
     published: bool = False  # whether the paper's figures stand beside the run's
     costs: Mapping[str, Cost] = field(default_factory=dict)  # what no history tells

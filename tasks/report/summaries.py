@@ -1,12 +1,14 @@
-"""The main findings of a run in a few plain sentences."""
+"""The main findings of a run: in a few plain sentences, and as a table for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from tasks.report.config import NOTE
 from tasks.report.findings import ERROR_RATE, Findings, Space
-from tasks.report.printing import figure, number, span, why_withheld
+from tasks.report.printing import figure, headline_of, number, span, why_withheld
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ def summaries(findings: Findings) -> list[Summary]:
     """The headline of the first model, an outcome at a time."""
     made = []
     model = findings.models[0]
-    for space in map(findings.overall, findings.outcomes):
+    for space in findings.headline_spaces:
         row = findings.over("auroc_macro", model, space)
         if row is None or row["value"] is None:
             words = "No label has both cases and controls in test."
@@ -38,6 +40,30 @@ def summaries(findings: Findings) -> list[Summary]:
         sentences = " ".join([words, *_compared(findings, space)])
         made.append(Summary(space.title, number(row), span(row), sentences))
     return made
+
+
+def headline(findings: Findings) -> list[dict[str, Any]]:
+    """A row for each outcome, label space and variant; with each AUROC its interval, or why not."""
+    rows: list[dict[str, Any]] = []
+    for space in findings.all_spaces:
+        for variant in findings.variants:
+            macro = findings.over("auroc_macro", variant, space)
+            micro = findings.within("auroc_micro", variant, space)
+            count = findings.within("labels_defined", variant, space)
+            if variant.ablates or macro is None or count is None:
+                continue
+            rows.append(
+                {
+                    "outcome": space.outcome,
+                    "label space": space.system,
+                    "variant": variant.name,
+                    **headline_of(macro),
+                    "micro AUROC": round(micro["value"], 3) if micro else None,
+                    "labels": int(count["value"]),
+                    NOTE: why_withheld(macro),
+                }
+            )
+    return rows
 
 
 def _compared(findings: Findings, space: Space) -> Iterator[str]:

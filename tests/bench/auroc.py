@@ -13,7 +13,7 @@ import numpy as np
 
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import interval
-from tasks.measures.micro import micro
+from tasks.measures.pool import micro
 from tasks.measures.ranking import auroc_by_label
 from tasks.measures.sample import Sample
 from tests.bench._memory import high_water_mib

@@ -28,7 +28,7 @@ from tasks.measures.intervals import (
     interval,
     standard_error,
 )
-from tasks.measures.micro import micro
+from tasks.measures.pool import micro
 from tasks.measures.sample import Sample
 from tasks.measures.small_samples import lone_influence
 from tasks.measures.wilson import Z

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
-from tasks.data.admissions import read_admissions
+from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.leaderboard import Ranking, ranking_rows, rankings
 from tasks.evaluate.leaderboard_cost import seconds_of
 from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.measures.auroc import label_aurocs
-from tasks.measures.comparisons import holm
+from tasks.measures.intervals import holm
 from tasks.measures.sample import Sample
 from tasks.metrics_table import to_table
 from tasks.standings import Board

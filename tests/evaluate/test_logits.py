@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import schemas, tables
-from tasks.data.admissions import read_admissions
+from tasks.data.reading import read_admissions
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.known import Known
 from tasks.evaluate.measuring import Work, write_metrics

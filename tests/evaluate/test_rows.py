@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
-from tasks.data.admissions import read_admissions
+from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
@@ -18,7 +18,7 @@ from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.subgroups import groups_of
 from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.findings import Findings
-from tasks.report.headline import headline
+from tasks.report.summaries import headline
 from tasks.variants import BEST, FILE, read_records
 from tests.evaluate.made_up import VARIANTS, MadeUp, make_run
 

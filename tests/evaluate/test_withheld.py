@@ -16,7 +16,7 @@ from tasks.evaluate.subgroups import subgroup_rows
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval
-from tasks.measures.micro import micro
+from tasks.measures.pool import micro
 from tasks.measures.sample import Sample
 from tasks.measures.small_samples import FEW_PATIENTS, TOO_FEW
 from tasks.metrics_table import WITHHELD

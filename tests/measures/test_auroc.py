@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.measures import pool as pool_module
-from tasks.measures.auroc import label_aurocs
-from tasks.measures.classes import one_vs_one
+from tasks.measures.auroc import label_aurocs, one_vs_one
 from tasks.measures.curves import FALSE_POSITIVE_RATES, roc_corners
-from tasks.measures.micro import micro, micro_with_ranks
+from tasks.measures.pool import micro, micro_with_ranks
 from tasks.measures.ranking import auroc_by_label, class_scores
 from tasks.measures.ranks import ascending, ranked_labels, sortable
 from tasks.measures.sample import Sample

@@ -200,24 +200,24 @@ def test_reliability_points_hold_every_cell_once_and_their_true_share() -> None:
     found = measured(logits, cases)
     points = found.reliability.points(10)
     assert len(points) == 20
-    assert sum(point.cells for point in points) == cases.size
-    assert sum(point.cells * point.observed for point in points) == pytest.approx(cases.sum())
-    masses = [point.cells for point in points]
+    assert sum(point.n for point in points) == cases.size
+    assert sum(point.n * point.y for point in points) == pytest.approx(cases.sum())
+    masses = [point.n for point in points]
     assert max(masses) < 1.1 * min(masses)
-    assert (np.diff([point.predicted for point in points]) > 0).all()
-    inside = [point.low <= point.predicted <= point.high for point in points]
+    assert (np.diff([point.x for point in points]) > 0).all()
+    inside = [point.low <= point.x <= point.high for point in points]
     assert sum(inside) >= 17  # of 20 at 95%
     over = measured(3 * logits, cases).reliability.points(10)
-    assert sum(point.low <= point.predicted <= point.high for point in over) < 8
+    assert sum(point.low <= point.x <= point.high for point in over) < 8
 
 
 def test_few_cells_make_few_points() -> None:
     curve = Reliability()
     curve.add(np.linspace(-3, 3, 25), sigmoid(np.linspace(-3, 3, 25)), np.arange(25) > 12)
-    assert [point.cells for point in curve.points(10)] in ([12, 13], [13, 12])
+    assert [point.n for point in curve.points(10)] in ([12, 13], [13, 12])
     assert curve.points(26) == []
     constant = Reliability()
     constant.add(np.zeros(40), np.full(40, 0.5), np.arange(40) < 10)
     (point,) = constant.points(10)
-    assert (point.predicted, point.observed, point.cells) == (0.5, 0.25, 40)
+    assert (point.x, point.y, point.n) == (0.5, 0.25, 40)
     assert Reliability().points(10) == []

@@ -92,7 +92,7 @@ def test_several_seeds_are_not_called_one(story: Story, tmp_path: Path) -> None:
 
 def test_the_fused_model_carries_the_cost_of_its_clinical_adapter(story: Story) -> None:
     def costs_of(arms: Sequence[Arm], known: Mapping[str, Cost]) -> dict[str, Cost]:
-        costs = efficiency(story.findings, arms, known).costs
+        costs = efficiency(story.findings, arms, known)["costs"]
         return {variant.name: cost for variant, cost in costs}
 
     costs = costs_of(story.arms, story.costs)
@@ -180,7 +180,7 @@ def test_the_best_labels_are_not_those_of_a_case_or_two(story: Story) -> None:
 def test_the_scatter_tells_no_small_count(story: Story) -> None:
     labels = [replace(label, train=3) for label in story.labels if label.outcome == "diagnoses"]
     counts = replace(story, labels=labels).counts
-    figure = frequency(story.findings, labels, counts).scatters[0]
+    figure = frequency(story.findings, labels, counts)["scatters"][0]
     assert "fewer than 10" in figure.caption
     assert len(set(re.findall(r"M([\d.]+) [\d.]+a", figure.svg))) == 1, "all at one place"
 
@@ -200,5 +200,5 @@ def test_a_useless_model_is_said_to_be_useless() -> None:
         ([0.3, 0.2, 0.1, -0.01], "at thresholds between 0.20 and 0.30"),
     ):
         curves = Curves([*curve("net_benefit", heights), *all_treated])
-        (figure,) = decisions(curves, findings_of([row])).benefits
+        (figure,) = decisions(curves, findings_of([row]))["benefits"]
         assert words in figure.caption

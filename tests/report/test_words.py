@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from tasks.measures.comparisons import holm
+from tasks.measures.intervals import holm
 from tasks.report.config import NOTE
 from tasks.report.findings import Pair, Space
-from tasks.report.headline import headline
 from tasks.report.page import write_report
 from tasks.report.printing import p_value
 from tasks.report.story import Story
-from tasks.report.summaries import summaries
+from tasks.report.summaries import headline, summaries
 from tests.report.made_up_rows import findings_of
 from tests.report.test_any_run import PAGES
 

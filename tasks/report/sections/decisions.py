@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
 from tasks.report.curves import Curves, Point
+from tasks.report.document import Facts
 from tasks.report.figures import Figure, by_outcome, plotted, style_of
 from tasks.report.findings import Findings, Space
-from tasks.report.grids import Grid, Measure, measured
+from tasks.report.grids import Measure, measured
 
 _THRESHOLDS = (Measure("F1, macro", "f1_macro"), Measure("F1, micro", "f1_micro"))
 _CODING = (
@@ -24,24 +24,14 @@ _LEAST_SHARE = 0.02  # the chart ends where no model has more than this share of
 _TREAT_ALL = 6  # its style: not a model's
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """The section's tables and charts."""
-
-    thresholds: Grid | None
-    coding: Grid | None
-    benefits: list[Figure]
-
-    def __bool__(self) -> bool:
-        return bool(self.thresholds or self.coding or self.benefits)
-
-
-def decisions(curves: Curves, findings: Findings) -> Decisions:
-    return Decisions(
-        measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
-        measured(findings, "Codes proposed for an admission, the most likely first", _CODING),
-        by_outcome(findings, partial(_benefit, curves, findings)),
-    )
+def decisions(curves: Curves, findings: Findings) -> Facts:
+    return {
+        "thresholds": measured(findings, "F1 at thresholds chosen on validation", _THRESHOLDS),
+        "coding": measured(
+            findings, "Codes proposed for an admission, the most likely first", _CODING
+        ),
+        "benefits": by_outcome(findings, partial(_benefit, curves, findings)),
+    }
 
 
 def _benefit(curves: Curves, findings: Findings, space: Space) -> Figure | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
-from tasks.report.charts import forest
-from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
+from tasks.report.document import Facts
+from tasks.report.figures import Figure, compared, draw, style_of, whisker
 from tasks.report.findings import Findings, Pair, Space
-from tasks.report.grids import Block, Cell, Grid, cell
+from tasks.report.grids import Cell, Grid, Row, by_space, cell
 from tasks.report.printing import p_value
-from tasks.variants import Variant
 
 _OTHERS = (
     ("Weighted AUROC", "auroc_weighted_difference"),
@@ -21,77 +20,53 @@ _OTHERS = (
 )
 
 
-@dataclass(frozen=True)
-class Differences:
-    """The section's charts and tables."""
-
-    pairs: list[Pair]
-    forests: list[Figure]
-    others: Grid | None  # of other measures than macro AUROC
-    shares: list[Variant]  # those of which the share of the best reachable is known
-    ablations: list[Variant]
-    findings: Findings
-
-    def p_values(self, pair: Pair, space: Space) -> str:
-        """A p-value of the main table, as it stands alone and adjusted; "p 0.012, Holm 0.036"."""
-        row = self.findings.within("auroc_macro_difference_p", pair, space)
-        adjusted = self.findings.holm.get((pair, space))
-        return f"p {p_value(row['value'] if row else None)}, Holm {p_value(adjusted)}"
-
-    @property
-    def correction(self) -> str:
-        """What the adjusted p-values are adjusted for."""
-        count = len(self.findings.holm)
-        return f"Holm's is corrected for the {count} comparison{'s' * (count != 1)} of this table"
-
-
-def differences(findings: Findings) -> Differences:
+def differences(findings: Findings) -> Facts:
+    """The tables and charts; shares are of the variants whose share of the best is known."""
     shared = {row["variant"] for row in findings.of("share_of_best")}
-    return Differences(
-        pairs=findings.pairs,
-        forests=_forests(findings),
-        others=_others(findings),
-        shares=[variant for variant in findings.records if variant.name in shared],
-        ablations=[variant for variant in findings.records if variant.ablates],
-        findings=findings,
-    )
+    count = len(findings.holm)
+    comparisons = f"{count} comparison{'s' * (count != 1)}"
+    return {
+        "pairs": findings.pairs,
+        "forests": draw((pair.title, partial(_forest, findings, pair)) for pair in findings.pairs),
+        "others": _others(findings),
+        "shares": [variant for variant in findings.records if variant.name in shared],
+        "ablations": [variant for variant in findings.records if variant.ablates],
+        "p_values": partial(_p_values, findings),
+        "correction": f"Holm's is corrected for the {comparisons} of this table",
+    }
 
 
-def _forests(findings: Findings) -> list[Figure]:
-    """The difference of macro AUROC, a row an outcome; a chart a pair."""
-    return draw((pair.title, partial(_forest, findings, pair)) for pair in findings.pairs)
+def _p_values(findings: Findings, pair: Pair, space: Space) -> str:
+    """A p-value of the main table, as it stands alone and adjusted; "p 0.012, Holm 0.036"."""
+    row = findings.within("auroc_macro_difference_p", pair, space)
+    adjusted = findings.holm.get((pair, space))
+    return f"p {p_value(row['value'] if row else None)}, Holm {p_value(adjusted)}"
 
 
 def _forest(findings: Findings, pair: Pair) -> Figure | None:
+    """The difference of macro AUROC, a row an outcome."""
     rows = [
         whisker(space.title, row, style_of(findings, pair.second), f"{row['value']:+.3f}")
-        for space in map(findings.overall, findings.outcomes)
+        for space in findings.headline_spaces
         if (row := findings.within("auroc_macro_difference", pair, space))
     ]
-    if not rows:
-        return None
-    axis = around("difference of macro AUROC (dotted: none)", rows, reference=0.0)
-    words = f"{pair.title}, difference of macro AUROC: {in_words(rows)}."
-    return Figure(pair.title, forest(rows, axis, description=words, reference=0.0))
+    across, words = "difference of macro AUROC (dotted: none)", "difference of macro AUROC"
+    return compared(pair.title, rows, across, f"{pair.title}, {words}", reference=0.0)
 
 
 def _others(findings: Findings) -> Grid | None:
     """The differences of the other summaries, with their p-values."""
-    kept = [(heading, metric) for heading, metric in _OTHERS if findings.of(metric)]
-    blocks = []
-    for outcome in findings.outcomes:
-        space = findings.overall(outcome)
-        rows = []
-        for pair in findings.pairs:
-            cells = []
-            for _, metric in kept:
-                row = findings.within(metric, pair, space)
-                p = findings.within(f"{metric}_p", pair, space)
-                printed = cell(row, "+.3f")
-                words = [printed.span, f"p {p_value(p['value'])}" if p else ""]
-                cells.append(Cell(printed.value, ", ".join(filter(None, words))))
-            rows.append((pair.title, tuple(cells)))
-        blocks.append(Block(space.title, space.system, tuple(rows)))
-    columns = tuple(heading for heading, _ in kept)
+    kept = {heading: metric for heading, metric in _OTHERS if findings.of(metric)}
+
+    def difference(metric: str, pair: Pair, space: Space) -> Cell:
+        printed = cell(findings.within(metric, pair, space), "+.3f")
+        p = findings.within(f"{metric}_p", pair, space)
+        words = [printed.span, f"p {p_value(p['value'])}" if p else ""]
+        return Cell(printed.value, ", ".join(filter(None, words)))
+
+    def rows(space: Space) -> Iterator[Row]:
+        for pair in findings.pairs if kept else ():
+            yield pair.title, tuple(difference(metric, pair, space) for metric in kept.values())
+
     caption = "Paired differences of the other measures"
-    return Grid(caption, "Outcome", "Models", columns, tuple(blocks)) if kept and blocks else None
+    return by_space(findings, caption, "Models", kept, rows)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
+from tasks.report.document import Facts
 from tasks.report.facts import Arm, Cost
 from tasks.report.figures import Figure, by_outcome, ends, plotted, spanning, style_of
 from tasks.report.findings import Findings, Space
@@ -18,16 +19,7 @@ from tasks.variants import Variant
 BASE = "base"  # in its training history
 
 
-@dataclass(frozen=True)
-class Efficiency:
-    """The section's table (a variant, its cost) and a chart an outcome."""
-
-    costs: list[tuple[Variant, Cost]]
-    figures: list[Figure]
-    shared_base: bool  # a base was trained too; every adapter builds on it
-
-
-def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost]) -> Efficiency:
+def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost]) -> Facts:
     """AUROC against cost; `known` holds what the histories do not tell, by the same names.
 
     A model carries the cost of its member, and of each adapter that it shares with others.
@@ -48,7 +40,9 @@ def efficiency(findings: Findings, arms: Sequence[Arm], known: Mapping[str, Cost
     # what took no measurable time has no place on a logarithmic axis; the table has it
     seconds = {model: cost.seconds for model, cost in costs if cost.seconds and cost.seconds > 0}
     figures = by_outcome(findings, partial(_figure, findings, seconds))
-    return Efficiency(costs, figures, any(arm.name == BASE for arm in arms))
+    # where a base was trained too, every adapter builds on it
+    shared_base = any(arm.name == BASE for arm in arms)
+    return {"costs": costs, "figures": figures, "shared_base": shared_base}
 
 
 def _sum(parts: Sequence[Cost]) -> Cost:

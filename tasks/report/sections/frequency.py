@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series, plot
 from tasks.report.counts import Counts
+from tasks.report.document import Facts
 from tasks.report.facts import Label
 from tasks.report.figures import Figure, by_outcome, draw, ends, legend, plotted, style_of
 from tasks.report.findings import BAND, Findings, Space
-from tasks.report.grids import Block, Cell, Grid, cell
+from tasks.report.grids import Cell, Grid, Row, by_space, cell
 from tasks.report.printing import MISSING
 
 _TREND_FROM = 100  # labels from which a running median is drawn
@@ -23,25 +23,16 @@ _TREND_LEAST = 5  # labels behind a point of it
 _TREND = 6  # its style
 
 
-@dataclass(frozen=True)
-class Frequency:
-    """The section's charts and its table."""
-
-    scatters: list[Figure]
-    charts: list[Figure]
-    bands: Grid | None
-
-    def __bool__(self) -> bool:
-        return bool(self.scatters or self.bands)
-
-
-def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Frequency:
+def frequency(findings: Findings, labels: Sequence[Label], counts: Counts) -> Facts:
     charts = (
         (f"{space.title}, by band", partial(_band_chart, findings, space))
-        for space in map(findings.overall, findings.outcomes)
+        for space in findings.headline_spaces
     )
-    scatters = by_outcome(findings, partial(_scatter, findings, labels, counts))
-    return Frequency(scatters, draw(charts), _band_table(findings))
+    return {
+        "scatters": by_outcome(findings, partial(_scatter, findings, labels, counts)),
+        "charts": draw(charts),
+        "bands": _band_table(findings),
+    }
 
 
 def band_title(group: str) -> str:
@@ -149,20 +140,19 @@ def _band_chart(findings: Findings, space: Space) -> Figure | None:
 
 def _band_table(findings: Findings) -> Grid | None:
     """A row a band, a column a model."""
-    blocks = []
-    for space in map(findings.overall, findings.outcomes):
+
+    def rows(space: Space) -> list[Row]:
         rows = []
         for band in _bands(findings, space):
             count = findings.within("labels_defined", findings.models[0], space, band)
             aurocs = [
                 findings.within("auroc_macro", model, space, band) for model in findings.models
             ]
-            labels = f"{count['value']:,.0f}" if count else MISSING
             if any(aurocs):
-                first = Cell(labels)
-                rows.append((band_title(band), (first, *map(cell, aurocs))))
-        if len(rows) > 1:
-            blocks.append(Block(space.title, space.system, tuple(rows)))
+                labels = Cell(f"{count['value']:,.0f}" if count else MISSING)
+                rows.append((band_title(band), (labels, *map(cell, aurocs))))
+        return rows if len(rows) > 1 else []
+
     columns = ("Labels ranked", *(model.short_title for model in findings.models))
     caption = "Macro AUROC of the labels in a band of training cases"
-    return Grid(caption, "Outcome", "Band", columns, tuple(blocks)) if blocks else None
+    return by_space(findings, caption, "Band", columns, rows)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
 from tasks.report.curves import Curves
-from tasks.report.figures import Figure, draw, plotted, style_of
+from tasks.report.document import Facts
+from tasks.report.figures import Figure, curves_of, draw, plotted
 from tasks.report.findings import BAND, Findings, Space
-from tasks.report.grids import Block, Cell, Grid, cell
+from tasks.report.grids import Cell, Grid, Row, by_space, cell
 from tasks.report.printing import MISSING
 from tasks.report.sections.frequency import band_start, band_title
 from tasks.variants import Variant
@@ -28,89 +28,74 @@ _LOWEST = 1e-4  # of a logarithmic axis, where there is less than that
 _LOG_FROM = 10.0  # axes are logarithmic where most points lie so many times below the largest
 
 
-@dataclass(frozen=True)
-class Probabilities:
-    """The section's tables and charts."""
-
-    overall: Grid | None
-    bands: Grid | None
-    reliability: list[Figure]
-
-    def __bool__(self) -> bool:
-        return bool(self.overall or self.reliability)
-
-
-def probabilities(curves: Curves, findings: Findings) -> Probabilities:
+def probabilities(curves: Curves, findings: Findings) -> Facts:
     figures = []
-    for outcome in findings.outcomes:
+    for space in findings.headline_spaces:
         for curve, words in (
             ("reliability", "as predicted"),
             ("reliability_recalibrated", "recalibrated on validation"),
         ):
-            title = f"{findings.overall(outcome).title}, {words}"
-            make = partial(_reliability, curves, findings, outcome, curve, title)
-            figures.append((title, make))
-    return Probabilities(_overall(findings), _by_band(findings), draw(figures))
+            title = f"{space.title}, {words}"
+            figures.append((title, partial(_reliability, curves, findings, space, curve, title)))
+    return {
+        "overall": _overall(findings),
+        "bands": _by_band(findings),
+        "reliability": draw(figures),
+    }
 
 
 def _overall(findings: Findings) -> Grid | None:
     """A row a model; a cell says the measure as predicted and recalibrated."""
-    blocks = []
-    for space in map(findings.overall, findings.outcomes):
-        rows = tuple(row for model in findings.models for row in _row(findings, space, model))
-        if rows:
-            blocks.append(Block(space.title, f"{space.system}{_of_all(findings, space)}", rows))
+
+    def rows(space: Space) -> Iterator[Row]:
+        for model in findings.models:
+            if cells := _cells(findings, space, model):
+                yield model.short_title, cells
+
+    def note(space: Space) -> str:
+        return f"{space.system}{_of_all(findings, space)}"
+
     caption = "Calibration: as predicted \u2192 recalibrated"
-    return Grid(caption, "Outcome", "Model", _HEADINGS, tuple(blocks)) if blocks else None
+    return by_space(findings, caption, "Model", _HEADINGS, rows, note)
 
 
 def _by_band(findings: Findings) -> Grid | None:
     """The first model's calibration by how often the label occurs in training."""
-    model, blocks = findings.models[0], []
-    for space in map(findings.overall, findings.outcomes):
+    model = findings.models[0]
+
+    def rows(space: Space) -> Iterator[Row]:
         groups = findings.groups("brier_macro", model, space)
         bands = [group for group in groups if group.startswith(BAND)]
-        rows = []
         for group in sorted(bands, key=band_start):
             count = findings.within("labels_calibrated", model, space, group)
-            name = band_title(group) + (f" ({_labels(count['value'])})" if count else "")
-            rows += [(name, cells) for _, cells in _row(findings, space, model, group)]
-        if rows:
-            blocks.append(Block(space.title, space.system, tuple(rows)))
+            if cells := _cells(findings, space, model, group):
+                labels = f" ({_labels(count['value'])})" if count else ""
+                yield band_title(group) + labels, cells
+
     caption = "Calibration by training cases of the label: as predicted \u2192 recalibrated"
-    return Grid(caption, "Outcome", "Band", _HEADINGS, tuple(blocks)) if blocks else None
+    return by_space(findings, caption, "Band", _HEADINGS, rows)
 
 
-def _row(
+def _cells(
     findings: Findings, space: Space, variant: Variant, group: str = "all"
-) -> list[tuple[str, tuple[Cell, ...]]]:
-    """The variant's row, or nothing where it was not measured."""
+) -> tuple[Cell, ...]:
+    """The variant's measures; nothing where it was not measured."""
     cells = []
     for _, metric, form in _MEASURES:
-        before = findings.within(metric, variant, space, group)
-        after = findings.within(metric + _AFTER, variant, space, group)
-        words = [cell(row, form).value for row in (before, after) if row]
+        rows = [
+            findings.within(f"{metric}{suffix}", variant, space, group) for suffix in ("", _AFTER)
+        ]
+        words = [cell(row, form).value for row in rows if row]
         cells.append(Cell(" \u2192 ".join(words) or MISSING))
-    measured = any(value.value != MISSING for value in cells)
-    return [(variant.short_title, tuple(cells))] if measured else []
+    return tuple(cells) if any(cell.value != MISSING for cell in cells) else ()
 
 
 def _reliability(
-    curves: Curves, findings: Findings, outcome: str, curve: str, title: str
+    curves: Curves, findings: Findings, space: Space, curve: str, title: str
 ) -> Figure | None:
     """Observed shares against mean predicted probabilities of equally filled bins."""
-    series = [
-        Series(
-            model.short_title,
-            [(point.x, point.y) for point in points],
-            style_of(findings, model),
-            marks=True,
-            joined=True,
-            spans=[(point.low, point.high) for point in points],
-        )
-        for model in findings.models
-        if (points := curves.get(curve, model.name, outcome))
-    ]
+    look = {"marks": True, "joined": True}
+    series = curves_of(curves, curve, space, findings, findings.models, **look)
     if not series:
         return None
     axes = _axes(series)

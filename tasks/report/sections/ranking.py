@@ -6,31 +6,27 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from tasks.report.axes import Axis, NothingToDraw, finite
-from tasks.report.charts import Series
 from tasks.report.curves import Curves
-from tasks.report.figures import Figure, by_outcome, plotted, style_of
+from tasks.report.document import Facts
+from tasks.report.figures import Figure, by_outcome, curves_of, plotted
 from tasks.report.findings import Findings, Space
 
 
-def roc_figures(curves: Curves, findings: Findings) -> list[Figure]:
-    """The macro-averaged ROC curve of every variant; a chart an outcome."""
-    return by_outcome(findings, partial(_roc, curves, findings))
-
-
-def precision_figures(
-    curves: Curves, findings: Findings, too_few: Collection[str] = ()
-) -> list[Figure]:
-    """The macro-averaged precision-recall curve of every variant; a chart an outcome.
+def averaged_curves(curves: Curves, findings: Findings, too_few: Collection[str]) -> Facts:
+    """The macro-averaged curves of every variant; a chart an outcome.
 
     Args:
-        too_few: outcomes of one label whose cases in test are not printed; the curve, which ends
-            at their share, would tell them.
+        too_few: outcomes of one label whose cases in test are not printed; the precision-recall
+            curve, which ends at their share, would tell them.
     """
-    return by_outcome(findings, partial(_precision, curves, findings, too_few))
+    return {
+        "rocs": by_outcome(findings, partial(_roc, curves, findings)),
+        "precisions": by_outcome(findings, partial(_precision, curves, findings, too_few)),
+    }
 
 
 def _roc(curves: Curves, findings: Findings, space: Space) -> Figure | None:
-    series = _series(curves, findings, "roc", space)
+    series = curves_of(curves, "roc", space, findings, findings.variants)
     if not series:
         return None
     x, y = Axis("false positive rate", 0, 1), Axis("true positive rate", 0, 1)
@@ -43,7 +39,7 @@ def _roc(curves: Curves, findings: Findings, space: Space) -> Figure | None:
 def _precision(
     curves: Curves, findings: Findings, too_few: Collection[str], space: Space
 ) -> Figure | None:
-    series = _series(curves, findings, "precision_recall", space)
+    series = curves_of(curves, "precision_recall", space, findings, findings.variants)
     if not series:
         return None
     if space.outcome in too_few:
@@ -56,18 +52,6 @@ def _precision(
     words = f"Precision at a recall of 0.50: {words}. Guessing: {guessing:.2f}."
     about = f"Precision-recall curves, {space.title}."
     return plotted(space.title, series, x, y, words, about, level=guessing)
-
-
-def _series(curves: Curves, findings: Findings, curve: str, space: Space) -> list[Series]:
-    return [
-        Series(
-            variant.short_title,
-            [(point.x, point.y) for point in points],
-            style_of(findings, variant),
-        )
-        for variant in findings.variants
-        if (points := curves.get(curve, variant.name, space.outcome))
-    ]
 
 
 def _at(points: Sequence[tuple[float, float]], across: float) -> float:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
-from tasks.report.charts import forest
-from tasks.report.figures import Figure, around, by_outcome, in_words, style_of, whisker
+from tasks.report.document import Facts
+from tasks.report.figures import Figure, by_outcome, compared, style_of, whisker
 from tasks.report.findings import Findings, Space
-from tasks.report.grids import Grid, Measure, measured
+from tasks.report.grids import Measure, measured
 from tasks.report.printing import why_withheld
 from tasks.variants import Variant
 
@@ -38,31 +37,20 @@ _ONE_SEED = (
 _MORE = {measure.metric for measure in _SUMMARIES} - {"auroc_macro", "auroc_micro"}
 
 
-@dataclass(frozen=True)
-class Results:
-    """The section's charts, tables and remarks."""
-
-    columns: tuple[Variant, ...]  # the variants of the headline table
-    forests: list[Figure]
-    summaries: Grid | None
-    withheld: list[str]  # which headline values or intervals are not given, and why
-    published: list[tuple[str, bool, dict[str, str]]]  # a model, whether it is ours, its AUROCs
-    one_seed: bool
-
-
-def results(findings: Findings, published: bool, one_seed: bool) -> Results:
+def results(findings: Findings, published: bool, one_seed: bool) -> Facts:
     columns = (*findings.models, *([findings.best] if findings.best else []))
     more = any(findings.of(metric) for metric in _MORE)
-    return Results(
-        columns=columns,
-        forests=by_outcome(findings, partial(_forest, findings, columns)),
-        summaries=measured(findings, "The same rankings summed up in other ways", _SUMMARIES)
-        if more
-        else None,
-        withheld=list(_withheld(findings, columns)),
-        published=_published(findings) if published else [],
-        one_seed=one_seed,
-    )
+    title = "The same rankings summed up in other ways"
+    rows = findings.of("labels_of_one_patient")
+    return {
+        "columns": columns,
+        "forests": by_outcome(findings, partial(_forest, findings, columns)),
+        "summaries": measured(findings, title, _SUMMARIES) if more else None,
+        "withheld": list(_withheld(findings, columns)),
+        "published": _published(findings) if published else [],
+        "one_seed": one_seed,
+        "one_patient": any((row["value"] or 0) > 0 for row in rows),
+    }
 
 
 def what_seeds_say(one_seed: bool) -> str:
@@ -77,12 +65,8 @@ def _forest(findings: Findings, columns: Sequence[Variant], space: Space) -> Fig
         for variant in columns
         if (row := findings.within("auroc_macro", variant, space))
     ]
-    if not rows:
-        return None
-    axis = around("macro AUROC (dotted: 0.5, guessing)", rows, reference=0.5)
-    words = f"{space.title}, macro AUROC: {in_words(rows)}."
-    # without a caption: the table above says it
-    return Figure(space.title, forest(rows, axis, description=words, reference=0.5))
+    across, words = "macro AUROC (dotted: 0.5, guessing)", f"{space.title}, macro AUROC"
+    return compared(space.title, rows, across, words, reference=0.5)
 
 
 def _withheld(findings: Findings, columns: Sequence[Variant]) -> Iterator[str]:

@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any
 
 from tasks.report.cells import WITHHELD
-from tasks.report.charts import forest
 from tasks.report.counts import Counts
-from tasks.report.figures import Figure, around, draw, in_words, style_of, whisker
+from tasks.report.figures import Figure, compared, draw, style_of, whisker
 from tasks.report.findings import Findings, Space
 from tasks.report.printing import p_value
 
@@ -39,7 +38,7 @@ class Subgroups:
 def subgroups(findings: Findings, counts: Counts) -> list[Subgroups]:
     """The outcomes of which groups were measured, in the order of the report."""
     made = []
-    for space in map(findings.overall, findings.outcomes):
+    for space in findings.headline_spaces:
         rows = [(*group, row) for group, row in findings.patients(space).items()]
         if rows:
             figures = _forests(findings, space, rows, counts)
@@ -73,11 +72,8 @@ def _forest(
         note = "" if size == WITHHELD else f"n = {size}"
         words = name.capitalize() if name.islower() else name
         drawn.append(whisker(words, row, style_of(findings, model), note))
-    if not drawn:
-        return None
-    axis = around("macro AUROC (dotted: all patients)", drawn, reference)
-    words = f"{title}: {in_words(drawn)}."
-    return Figure(title, forest(drawn, axis, description=words, reference=reference))
+    across = "macro AUROC (dotted: all patients)"
+    return compared(title, drawn, across, title, reference)
 
 
 def _gaps(findings: Findings, space: Space) -> list[Gap]:
