@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from flows import stages
 from flows.compare import compare
 from flows.loading import load_config
 from flows.stages import adapt, audit
 from tasks.audit import steps as auditing
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating
-from tasks.finetune import steps as finetuning
 from tasks.ingest import steps as ingesting
 from tasks.pretrain import steps as pretraining
 from tasks.pretrain.tokenizer import train_bpe
@@ -28,10 +28,11 @@ from tests.flows.planted import RARE, WORDS, identifiers
 
 STEPS = [
     found
-    for module in (ingesting, pretraining, finetuning, evaluating, reporting, auditing)
+    for module in stages.STEPS
     for found in vars(module).values()
-    # a scratch base's tokenizer is trained, not converted; and conversion reads no note
-    if isinstance(found, Step) and found is not pretraining.convert_tokenizer
+    # a scratch base is made, not converted, and so is its tokenizer; and conversion reads no note
+    if isinstance(found, Step)
+    and found not in (pretraining.convert_base, pretraining.convert_tokenizer)
 ]
 AUDITED = (
     ingesting.cut_sections,
