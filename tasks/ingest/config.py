@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -87,12 +87,14 @@ class GuardConfig(Config):
 class AdmissionView(Config):
     """The eight sections of the discharge summary that are known at admission."""
 
+    known_after_hours: ClassVar[float] = 0.0  # after admission, all of the text
     kind: Literal["admission"] = "admission"
 
 
 class FullView(Config):
     """The whole discharge summary, for coding."""
 
+    known_after_hours: ClassVar[float] = math.inf
     kind: Literal["full"] = "full"
 
 
@@ -103,6 +105,10 @@ class RadiologyView(Config):
     before_hours: float = Field(default=24, gt=0)
     """Take the reports stored at most this many hours after admission; where the time of storing is
     not known, the time of the exam counts"""
+
+    @property
+    def known_after_hours(self) -> float:
+        return self.before_hours
 
 
 View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind"), KIND_ALONE]
@@ -160,24 +166,13 @@ class IngestConfig(Config):
     @property
     def leaks(self) -> tuple[str, ...]:
         """One phrase for each outcome that is predicted before all of the view is known."""
-        known_after_hours = _known_after_hours(self.view)
+        known_after_hours = self.view.known_after_hours
         return tuple(
             f"the view '{self.view.kind}' is known {_time(known_after_hours)}, outcome "
             f"'{outcome.name}' is predicted {_time(outcome.predicted_after_hours)}"
             for outcome in self.outcomes
             if known_after_hours > outcome.predicted_after_hours
         )
-
-
-def _known_after_hours(view: View) -> float:
-    """Hours after admission when all of the view's text is known; infinite at discharge."""
-    match view:
-        case AdmissionView():
-            return 0.0
-        case RadiologyView():
-            return view.before_hours
-        case FullView():
-            return math.inf
 
 
 def _time(hours: float) -> str:

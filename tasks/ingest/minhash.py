@@ -67,9 +67,8 @@ def _words(texts: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     split = pc.ascii_split_whitespace(plain.cast(pa.large_string()))
     offsets = split.offsets.to_numpy()
     words = split.values[offsets[0] : offsets[-1]]
-    nonempty = pc.not_equal(words, "").to_numpy(
-        zero_copy_only=False
-    )  # white space at a text's ends
+    # white space at a text's ends gives empty words
+    nonempty = pc.not_equal(words, "").to_numpy(zero_copy_only=False)
     bounds = np.concatenate([[0], np.cumsum(nonempty)])[offsets - offsets[0]]
     coded = words.filter(pa.array(nonempty)).dictionary_encode()
     hashes = np.array([_hash(word) for word in coded.dictionary.to_pylist()], np.uint64)

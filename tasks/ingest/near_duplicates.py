@@ -63,10 +63,8 @@ def find_near_duplicates(out: Path, sources: Sequence[NotesOf], config: GuardCon
         for source in sources:
             _sign_all(source, releases.index(source.release), len(releases), discharge, radiology)
     duplicates, sides = discharge.search(releases)
-    ids, listing = (
-        pa.chunked_array(discharge.ids, pa.string()).combine_chunks(),
-        duplicates.listing(),
-    )
+    ids = pa.chunked_array(discharge.ids, pa.string()).combine_chunks()
+    listing = duplicates.listing()
     batches = _pair_batches(listing, ids, sides)
     tables.write(part_of(out / "pairs"), GUARD_PAIRS, batches)
     near = duplicates.near(TRAINED_ON, HELD_OUT)

@@ -24,10 +24,10 @@ from tasks.errors import SourceError
 from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
 from tasks.ingest.column_names import indices_of, missing_columns, or_header
 from tasks.ingest.key_set import KeySet
-from tasks.ingest.prefetch import prefetched
 from tasks.ingest.records import records
 from tasks.ingest.rejects import NOT_UTF8, Rejects
 from tasks.reporting import Reading, report
+from tasks.threads import prefetched
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,11 @@ def _find(stem: Path) -> Path | None:
     if not _is_there(stem.parent):
         return None
     names = [f"{stem.name}{ending}".casefold() for ending in (".csv.gz", ".csv")]
-    matches = [path for path in sorted(_entries(stem.parent)) if path.name.casefold() in names]
+    try:
+        paths = sorted(stem.parent.iterdir())
+    except OSError as error:
+        raise _unreadable(stem.parent, error) from None
+    matches = [path for path in paths if path.name.casefold() in names]
     matches.sort(key=lambda path: (not path.is_file(), names.index(path.name.casefold())))
     return matches[0] if matches else None
 
@@ -135,13 +139,6 @@ def _is_there(folder: Path) -> bool:
         return stat.S_ISDIR(folder.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError as error:
-        raise _unreadable(folder, error) from None
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
     except OSError as error:
         raise _unreadable(folder, error) from None
 

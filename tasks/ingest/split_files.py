@@ -76,7 +76,11 @@ def _read(path: Path, split: str | None, rejects: Rejects) -> pa.Table:
         read = Reader(path, pa.schema(fields), rejects, rules=rules, header=header).table()
     else:
         read = _checked(path, table, pa.schema(fields), rejects)
-    words = [split] * len(read) if split else [_split(word) for word in read["split"].to_pylist()]
+    words = (
+        [split] * len(read)
+        if split
+        else [_NAMES[word.strip().lower()] for word in read["split"].to_pylist()]
+    )
     return pa.table({wanted: read[wanted], "split": pa.array(words, pa.string())})
 
 
@@ -170,10 +174,6 @@ def _split_in_name(path: Path) -> str:
             f"{path.name} names no split, or several; put one of {', '.join(_NAMES)} into its name"
         )
     return splits.pop()
-
-
-def _split(word: str) -> str:
-    return _NAMES[word.strip().lower()]
 
 
 def _is_no_split(table: pa.Table) -> pa.Array:

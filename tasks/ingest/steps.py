@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.ingest import section_table, source, write
+from tasks.ingest import source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
 from tasks.ingest.outcomes.config import OutcomeConfig
@@ -163,7 +163,7 @@ def check_quality(
 @step("sections", version=1)
 def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
     """Cut the discharge notes of the cohort into all their sections, for the leak audit."""
-    return section_table.write_sections(out, notes, cohort, in_shards)
+    return write.write_sections(out, notes, cohort, in_shards)
 
 
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:

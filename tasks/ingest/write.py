@@ -17,20 +17,25 @@ from tasks.errors import SourceError
 from tasks.ingest.cohort import CohortSelection, Shard, texts_of
 from tasks.ingest.config import SplitConfig, View
 from tasks.ingest.layout import OpenTable
+from tasks.ingest.lookup import match_admissions
 from tasks.ingest.near_duplicates import Counts
 from tasks.ingest.outcomes.codes import category, clean
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
-from tasks.ingest.prefetch import prefetched
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
+from tasks.ingest.sections import SECTIONS as AT_ADMISSION
+from tasks.ingest.sections import all_sections
 from tasks.ingest.source import ReadConfig, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import SPLITS as SPLIT_NAMES
-from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SPLITS
+from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SECTIONS, SPLITS
 from tasks.shards import Spread, one_by_one, part_of
+from tasks.threads import prefetched
+
+_NOTES_AT_ONCE = 512  # whose sections are in memory
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,27 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
     return outcome.write(out, of_cohort, rejects) | counts
 
 
+def write_sections(
+    out: Path, notes: Path, cohort: Path, spread: Spread = one_by_one
+) -> dict[str, int]:
+    """Cut the notes of the cohort's admissions into the table sections, part by part.
+
+    A note whose patient is not the admission's is skipped, as in the cohort.
+    """
+    parts = tables.parts(notes / "notes")
+    counts = spread(cut_part, [{"out": out, "part": part, "cohort": cohort} for part in parts])
+    admissions = tables.rows(cohort / "admissions")
+    return {"admissions": admissions, "sections": sum(count["sections"] for count in counts)}
+
+
+def cut_part(out: Path, part: Path, cohort: Path) -> dict[str, int]:
+    """Cut one part of the notes into the part of the same name."""
+    admissions = tables.read(cohort / "admissions", ADMISSIONS, ["hadm_id", "subject_id"])
+    admissions = admissions.combine_chunks()
+    batches = _sections(part, admissions)
+    return {"sections": tables.write(out / "sections" / part.name, SECTIONS, batches)}
+
+
 def _categories(diagnoses: pa.Table) -> pa.Table:
     """Each patient's diagnosis categories, prefixed with the version: subject_id, label."""
     versions = diagnoses["icd_version"]
@@ -193,3 +219,16 @@ def _kept(admissions: Path) -> NDArray[np.int64]:
 def _notes(admissions: Path) -> Iterator[str]:
     for batch in tables.stream(admissions, ADMISSIONS, ["note"]):
         yield from batch["note"].to_pylist()
+
+
+def _sections(notes: Path, admissions: pa.Table) -> Iterator[pa.Table]:
+    columns = ["subject_id", "hadm_id", "text"]
+    for batch in tables.stream(notes, NOTES, columns, batch_rows=_NOTES_AT_ONCE):
+        _, same_patient = match_admissions(batch, admissions)
+        kept = batch.filter(pa.array(same_patient))
+        sections = [
+            (hadm_id, section, section in AT_ADMISSION, text)
+            for hadm_id, note in zip(*(kept[key].to_pylist() for key in columns[1:]), strict=True)
+            for section, text in all_sections(note)
+        ]
+        yield pa.table(list(zip(*sections, strict=True)) or [()] * len(SECTIONS), schema=SECTIONS)

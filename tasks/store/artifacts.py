@@ -164,7 +164,9 @@ class Store:
         manifest = Manifest.of(out, facts)
         for file in manifest.files:
             _sync(out / file.name)
-        _write_durably(out / MANIFEST, manifest.model_dump_json(indent=1))
+        (out / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+        _sync(out / MANIFEST)
+        _sync(out)
         path = self.path(manifest.kind, manifest.key)
         path.parent.mkdir(exist_ok=True)
         with self._moved_aside(path):
@@ -196,9 +198,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_durably(path: Path, text: str) -> None:
-    path.write_text(text)
-    _sync(path)
-    _sync(path.parent)

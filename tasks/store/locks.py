@@ -54,9 +54,7 @@ def discarding(path: Path) -> Iterator[bool]:
 def _opened(path: Path) -> TextIO:
     try:
         path.parent.mkdir(exist_ok=True)
-        return path.open(
-            "a+"
-        )  # NFS: a shared lock needs it open for reading, the other for writing
+        return path.open("a+")  # NFS: a shared lock needs it readable, the other writable
     except OSError as error:
         raise StoreError(
             f"the lock {path} cannot be taken ({error.strerror}); correct its permissions"

@@ -121,7 +121,8 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
         visit, kept = uniform[row], person[row]
         admitted, discharged = stays.admitted[row], stays.discharged[row]
         died = bool(stays.died[row])
-        types = _OBSERVATION if _is_observed(stays, row, short[row], visit[0]) else _TYPES
+        brief = short[row] and not stays.intensive[row] and not died
+        types = _OBSERVATION if brief and visit[0] < 0.5 else _TYPES  # half of the brief stays
         kind = pick_or_none(types, visit[0] * 2 % 1)
         emergency = kind in _BY_EMERGENCY
         registered = admitted - np.timedelta64(60 + int(visit[4] * 400), "m")
@@ -150,11 +151,6 @@ def admission_rows(seed: int, admissions: Admissions, stays: Stays) -> Iterator[
 def clock(minute: np.datetime64) -> str:
     """A minute in MIMIC's format: 2180-05-06 22:23:00."""
     return f"{str(minute).replace('T', ' ')}:00"
-
-
-def _is_observed(stays: Stays, row: int, short: bool, uniform: float) -> bool:
-    """Half of the short stays outside the ICU are observation stays."""
-    return short and not stays.intensive[row] and not stays.died[row] and uniform < 0.5
 
 
 def _goes_to(admissions: Admissions, stays: Stays, row: int, uniform: float) -> str | None:

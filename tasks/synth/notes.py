@@ -85,7 +85,8 @@ def admission_sections(
     history += voice.negated(_PHRASES.negated_in_history, negated_now)
     emergency = _vitals(symbols.vitals, draw)
     emergency += [voice.frame(_PHRASES.uncertain, name) for name in by_mention[Mention.UNCERTAIN]]
-    emergency += [_given(pick(_PHRASES.given), catalog.conditions[c].drug) for c in given]
+    for drug in (catalog.conditions[condition].drug for condition in given):
+        emergency.append(pick(_PHRASES.given).format(drug=drug, Drug=capital(drug)))
     past += [voice.frame(_PHRASES.historical, name) for name in by_mention[Mention.HISTORICAL]]
     past += voice.negated(_PHRASES.negated_in_past, negated_past)
     draw.shuffle(past)
@@ -108,35 +109,21 @@ def discharge_note(
 ) -> str:
     """Write the whole note around its admission sections."""
     pick = Voice(catalog, 0.0, draw).pick
-    later_exam = (
-        "Expired" if course.died else pick(("Improved, ambulating", "Stable", "No distress"))
+    alive, dead = not course.died, "Expired"
+    return BLANK_LINE.join(_PHRASES.note).format(
+        sections=sections,
+        sex=sex,
+        later_exam=pick(("Improved, ambulating", "Stable", "No distress")) if alive else dead,
+        service=pick(("MEDICINE", "SURGERY", "NEUROLOGY", "ORTHOPAEDICS", "OMED")),
+        procedures=", ".join(course.procedures) or "None",
+        results=_results(draw),
+        course=_course(catalog, course, draw),
+        drugs=_discharge_drugs(catalog, course),
+        disposition=pick(("Home", "Extended Care")) if alive else dead,
+        diagnoses="\n".join(course.diagnoses) or "See above",
+        condition="Stable" if alive else dead,
+        instructions="You were in the hospital. Rest." if alive else "N/A",
     )
-    parts = [
-        " ",
-        "Name:  ___                     Unit No:   ___",
-        "Admission Date:  ___              Discharge Date:   ___",
-        f"Date of Birth:  ___             Sex:   {sex}",
-        f"Service: {pick(('MEDICINE', 'SURGERY', 'NEUROLOGY', 'ORTHOPAEDICS', 'OMED'))}",
-        f"Allergies: \n{sections.allergies}",
-        "Attending: ___.",
-        f"Chief Complaint:\n{sections.chief_complaint}",
-        "Major Surgical or Invasive Procedure:\n" + (", ".join(course.procedures) or "None"),
-        f"History of Present Illness:\n{sections.present_illness}",
-        f"Past Medical History:\n{sections.medical_history}",
-        f"Social History:\n{sections.social_history}\nFamily History:\n{sections.family_history}",
-        f"Physical Exam:\n{sections.physical_exam}",
-        f"DISCHARGE PHYSICAL EXAM:\n{later_exam}",
-        f"Pertinent Results:\n{_results(draw)}",
-        f"Brief Hospital Course:\n{_course(catalog, course, draw)}",
-        f"Medications on Admission:\n{sections.medications}",
-        "Discharge Medications:\n" + _discharge_drugs(catalog, course),
-        f"Discharge Disposition:\n{'Expired' if course.died else pick(('Home', 'Extended Care'))}",
-        "Discharge Diagnosis:\n" + ("\n".join(course.diagnoses) or "See above"),
-        f"Discharge Condition:\n{'Expired' if course.died else 'Stable'}",
-        "Discharge Instructions:\n" + ("N/A" if course.died else "You were in the hospital. Rest."),
-        "Followup Instructions:\n___\n",
-    ]
-    return BLANK_LINE.join(parts)
 
 
 def _halves(conditions: list[int], draw: Random, share: float = 0.5) -> tuple[list[int], list[int]]:
@@ -157,10 +144,6 @@ def _vitals(level: int, draw: Random) -> list[str]:
         return []
     systolic, diastolic = (low + int(draw.random() * (high - low)) for low, high in ranges)
     return [f"In the ED, initial vitals: {systolic}/{diastolic}."]
-
-
-def _given(frame: str, drug: str) -> str:
-    return frame.format(drug=drug, Drug=capital(drug))
 
 
 def _results(draw: Random) -> str:

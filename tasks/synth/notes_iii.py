@@ -8,27 +8,11 @@ from random import Random
 from tasks.synth.draws import pick
 from tasks.synth.phrases import PHRASES
 
-# the headings of our notes; "In the ED, initial vitals:" is not one, but part of a section
-_HEADINGS = (
-    *("Service", "Allergies", "Attending", "Chief Complaint"),
-    *("Major Surgical or Invasive Procedure", "History of Present Illness"),
-    *("Past Medical History", "Social History", "Family History", "Physical Exam"),
-    *("DISCHARGE PHYSICAL EXAM", "Pertinent Results", "Brief Hospital Course"),
-    *("Medications on Admission", "Discharge Medications", "Discharge Disposition"),
-    *("Discharge Diagnosis", "Discharge Condition", "Discharge Instructions"),
-    "Followup Instructions",
-)
-_HEADING = re.compile(rf"^({'|'.join(_HEADINGS)}):[ ]*\n?", re.MULTILINE)
+_PHRASES = PHRASES.mimic_iii
+_HEADING = re.compile(rf"^({'|'.join(_PHRASES.headings)}):[ ]*\n?", re.MULTILINE)
 _DATED = re.compile(r"(Admission Date|Discharge Date|Date of Birth): {2,3}___")
 _AGE = re.compile(r"___(?= year old| yo )")
 _DICTATED_SHARE = 0.4  # of the summaries: capitals, the body on the heading's line
-_OLDER = {  # what dictated summaries call the same sections
-    "MAJOR SURGICAL OR INVASIVE PROCEDURE": "PROCEDURES",
-    "BRIEF HOSPITAL COURSE": "HOSPITAL COURSE",
-    "PHYSICAL EXAM": "PHYSICAL EXAMINATION",
-    "DISCHARGE PHYSICAL EXAM": "PHYSICAL EXAMINATION ON DISCHARGE",
-}
-_PHRASES = PHRASES.mimic_iii
 
 
 def summary_iii(text: str, age: int, admitted: str, discharged: str, draw: Random) -> str:
@@ -84,7 +68,7 @@ def plain_day(day: str) -> str:
 
 def _dictated(heading: re.Match[str]) -> str:
     name = heading[1].upper()
-    return f"{_OLDER.get(name, name)}:  "
+    return f"{_PHRASES.older.get(name, name)}:  "
 
 
 def _placeholder(draw: Random) -> str:

@@ -40,6 +40,7 @@ class AdmissionPhrases(Config):
     no_family: Words
     no_past: Words
     no_medication: Words
+    note: Words
 
 
 class RadiologyPhrases(Config):
@@ -50,6 +51,8 @@ class RadiologyPhrases(Config):
 
 
 class MimicThreePhrases(Config):
+    headings: Words
+    older: dict[str, str]
     placeholders: Words
     nursing: Words
     states: Words

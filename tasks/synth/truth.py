@@ -37,9 +37,8 @@ def posterior(
     prior: Prior, channel: Channel, evidence: Evidence, sex: int, rows: Ints
 ) -> Posterior:
     """P(state | evidence) of the admissions in these rows, all of patients of that sex."""
-    if_present = (
-        channel.present[:, None, :] * prior.present[sex][None]
-    )  # [symbols, states, conditions]
+    # [symbols, states, conditions]
+    if_present = channel.present[:, None, :] * prior.present[sex][None]
     if_absent = channel.absent[:, None, :] * (1 - prior.present[sex][None])
     marginal = if_present + if_absent
     mentions = evidence.mentions[rows].astype(np.int64)

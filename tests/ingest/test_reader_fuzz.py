@@ -22,11 +22,11 @@ from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest import blocks
 from tasks.ingest.key_set import KeySet
-from tasks.ingest.prefetch import prefetched
 from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
 from tasks.ingest.source import RELEASES
 from tasks.schemas import NOTES
+from tasks.threads import prefetched
 from tests.ingest.conftest import listed
 
 DISCHARGE = RELEASES["mimic-iv"]["discharge"]

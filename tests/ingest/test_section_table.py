@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks import schemas, tables
-from tasks.ingest.section_table import write_sections
+from tasks.ingest.write import write_sections
 
 NOTE = """Service: MEDICINE
 Chief Complaint:

@@ -34,28 +34,19 @@ class _OutcomeConfig(Config):
 
     @property
     def predicted_after_hours(self) -> float:
-        """Hours after admission; infinite at discharge."""
-        return hours_of(self.predict_at)
+        """Hours after admission: 0 at it, infinite at discharge."""
+        match self.predict_at:
+            case "admission":
+                return 0.0
+            case "discharge":
+                return math.inf
+            case hours:
+                return hours
 
     @property
     def columns(self) -> Columns:
         """The columns that it needs, although they may be missing for other outcomes."""
         return {}
-
-
-def hours_of(time: PredictionTime) -> float:
-    """Hours after admission: 0 at it, infinite at discharge.
-
-    >>> hours_of("admission"), hours_of(24), hours_of("discharge")
-    (0.0, 24.0, inf)
-    """
-    match time:
-        case "admission":
-            return 0.0
-        case "discharge":
-            return math.inf
-        case hours:
-            return float(hours)
 
 
 class _CodesConfig(_OutcomeConfig):

@@ -91,15 +91,8 @@ def read_groups(path: Path) -> pa.Table:
             f"{path} has no columns code and group, nor HCUP's 'ICD-9-CM CODE' and 'CCS CATEGORY', "
             "nor 'ICD-10-CM CODE' and 'CCSR CATEGORY 1'; correct grouping_file"
         )
-    codes, versions, groups, titles = zip(*sorted(set(rows)), strict=True)
-    return pa.table(
-        {
-            "code": pa.array(codes, pa.string()),
-            "version": pa.array(versions, pa.int64()),
-            "group": pa.array(groups, pa.string()),
-            "title": pa.array(titles, pa.string()),
-        }
-    )
+    types = {"code": pa.string(), "version": pa.int64(), "group": pa.string(), "title": pa.string()}
+    return pa.table(list(zip(*sorted(set(rows)), strict=True)), schema=pa.schema(types))
 
 
 def _groups(text: str) -> Iterator[tuple[str, int, str, str]]:
