@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from tasks.measures.columns import Column, by_column
 from tasks.measures.label_lines import refined_offset, refined_slope
 from tasks.measures.logistic import (
-    BINS,
     Cells,
     Line,
-    binned,
     fit_line,
     fit_offset,
+    of_cases,
     overlaps,
     sigmoid,
 )
@@ -217,26 +216,13 @@ def _binned_fits(
 
     Where the exact fits start; the offsets are [lines, all labels].
     """
-    width = sample.labels
-    cells = np.zeros((2, width, BINS))
-    sums = np.zeros((2, width))
-
-    def work(columns: Iterator[Column]) -> None:
-        for column in columns:
-            score = column.scores.astype(np.float64)
-            cells[:, column.label] = binned(score)
-            sums[:, column.label] = np.count_nonzero(column.cases), score[column.cases].sum()
-
-    by_column(work, sample, labels)
-    score, count = cells[:, labels]
-    n_cases, case_scores = sums[:, labels]
-    fitted = fit_line(Cells(score, count, n_cases, case_scores))
-    whole = np.full((2 + len(lines), width), np.nan)
+    cells = Cells.binned(sample, labels, of_cases)
+    fitted = fit_line(cells)
+    whole = np.full((2 + len(lines), sample.labels), np.nan)
     whole[:2, labels] = fitted.slope, fitted.intercept
     for to, line in zip(whole[2:], lines, strict=True):
         slope, intercept = line.slope[labels], line.intercept[labels]
-        logit = slope[:, None] * score + intercept[:, None]
-        to[labels] = fit_offset(
-            Cells(logit, count, n_cases, slope * case_scores + intercept * n_cases)
-        )
+        logits = slope[:, None] * cells.scores + intercept[:, None]
+        case_logits = slope * cells.case_scores + intercept * cells.cases
+        to[labels] = fit_offset(Cells(logits, cells.counts, cells.cases, case_logits))
     return Line(whole[0], whole[1]), whole[2:]

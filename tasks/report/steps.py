@@ -101,15 +101,7 @@ def write_pages(
     published: bool,
 ) -> Counts:
     """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
-    from tasks.report.facts import (
-        Making,
-        read_arms,
-        read_cohort,
-        read_costs,
-        read_difficulty,
-        read_labels,
-        read_quality,
-    )
+    from tasks.report import facts
     from tasks.report.findings import Findings
     from tasks.report.page import write_report
     from tasks.report.story import Story
@@ -118,12 +110,12 @@ def write_pages(
     story = Story(
         run=run,
         findings=findings,
-        cohort=read_cohort(cohort),
-        labels=read_labels(outcomes),
-        arms=read_arms(histories, findings.records),
+        cohort=facts.read_cohort(cohort),
+        labels=facts.read_labels(outcomes),
+        arms=facts.read_arms(histories, findings.records),
         curves=metrics / "curves.parquet",
-        difficulty=read_difficulty(difficulty),
-        quality=read_quality(quality),
+        difficulty=facts.read_difficulty(difficulty),
+        quality=facts.read_quality(quality),
         contamination=contamination,
         leaks=leaks,
         settings=settings,
@@ -131,8 +123,8 @@ def write_pages(
         smallest_cell=smallest_cell,
         synthetic=synthetic,
         published=published,
-        made=Making.of(provenance()),
-        costs=read_costs(lineage),
+        made=facts.Making.of(provenance()),
+        costs=facts.read_costs(lineage),
     )
     return _counts(out, write_report(out, story))
 
