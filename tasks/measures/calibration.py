@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.measures.columns import Column, by_column
+from tasks.measures.influences import standard_error
 from tasks.measures.label_lines import refined_offset, refined_slope
 from tasks.measures.logistic import (
     Cells,
@@ -131,38 +132,24 @@ class _Part:
         self.reliability.add(logit, chance, column.cases)
 
 
-def expected_calibration_error(
-    scores: NDArray[np.floating],
-    cases: NDArray[np.bool_],
-    slope: float = 1.0,
-    intercept: float = 0.0,
-) -> float:
-    """The mean distance of predicted and observed shares over bins of about equal mass.
+@dataclass(frozen=True)
+class EqualMass:
+    """One label's scores in bins of about equal mass: the same under every rising line.
 
     Naeini et al., AAAI 2015, with ECE_BINS bins of equal mass (Nixon et al. 2019), fewer where
     there are fewer admissions; a run of equal logits is never split between bins.
 
-    Args:
-        scores, cases: [observed].
-        slope, intercept: the line that takes scores to logits; rising, it keeps their order.
-
     >>> logits = np.array([-5.0, -5.0, 5.0, 5.0])
-    >>> round(expected_calibration_error(logits, np.array([False, False, True, False])), 4)
+    >>> round(EqualMass.of(logits, np.array([False, False, True, False])).error(), 4)
     0.25
     """
-    return _EqualMass.of(scores, cases).error(slope, intercept)
-
-
-@dataclass(frozen=True)
-class _EqualMass:
-    """One label's scores in bins of about equal mass: the same under every rising line."""
 
     ranked: Floats  # [observed] the scores, rising
     edges: NDArray[np.int64]  # [bins] where each begins
     cases: NDArray[np.int64]  # [bins]
 
     @classmethod
-    def of(cls, scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> _EqualMass:
+    def of(cls, scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> EqualMass:
         # float32 by 16 bits at a time, in half the time
         single = scores.dtype == np.float32
         ranked = scores[ascending(sortable(scores))] if single else np.sort(scores)
@@ -173,8 +160,8 @@ class _EqualMass:
         before = np.append(np.searchsorted(with_label, ranked[edges], "left"), len(with_label))
         return cls(ranked.astype(np.float64), edges, np.diff(before))
 
-    def error(self, slope: float, intercept: float) -> float:
-        """The mean distance of predicted and observed shares."""
+    def error(self, slope: float = 1.0, intercept: float = 0.0) -> float:
+        """The expected calibration error: the mean distance of predicted and observed shares."""
         predicted = np.add.reduceat(sigmoid(slope * self.ranked + intercept), self.edges)
         return float(np.abs(predicted - self.cases).sum() / len(self.ranked))
 
@@ -184,7 +171,7 @@ class _Cells:
     """One label's observed cells; influences on them are summed within patients."""
 
     scores: Floats  # [observed]
-    bins: _EqualMass
+    bins: EqualMass
     owners: NDArray[np.int64]  # [observed]
     patients: int
     rarer: int  # the patients with the label, or those without it if they are fewer
@@ -196,7 +183,7 @@ class _Cells:
         owners = patients[rows]
         admissions, cases = np.bincount(owners), np.bincount(owners, column.cases)
         rarer = min(np.count_nonzero(cases), np.count_nonzero(admissions > cases))
-        bins = _EqualMass.of(column.scores, column.cases)
+        bins = EqualMass.of(column.scores, column.cases)
         total = int(np.count_nonzero(admissions))
         return cls(column.scores.astype(np.float64), bins, owners, total, int(rarer), rows)
 
@@ -205,8 +192,7 @@ class _Cells:
         if self.rarer < FEWEST_PATIENTS:
             return float("nan")
         by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
-        wider = self.patients / (self.patients - 1)
-        return float(np.sqrt(wider * (by_patient @ by_patient)))
+        return standard_error(by_patient, self.patients)
 
 
 def _binned_fits(
