@@ -16,7 +16,7 @@ from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
 from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.report.config import Lineage, Origin
-from tasks.report.steps import Reported, report
+from tasks.report.steps import Reported, difficulty_of, write_pages
 from tasks.runs import Reached
 from tasks.store import Manifest
 
@@ -79,22 +79,24 @@ class Chain:
 
     @cached_property
     def reported(self) -> Reported:
-        guard = self.ingested.guard
-        return report(
-            self.config.report,
+        guard, truth = self.ingested.guard, self.config.evaluate.truth
+        report = write_pages(
             run=self.config.name,
             metrics=self.metrics,
             cohort=self.ingested.cohort,
             outcomes=self.ingested.outcomes,
             histories=self.histories,
+            difficulty=difficulty_of(truth),
             quality=self.ingested.quality,
             contamination=dict(guard.counts) if guard else {},
             leaks=self.config.ingest.leaks,
             settings=settings_of(self.config),
             lineage=lineage(),
             smallest_cell=self.config.evaluate.smallest_cell,
-            truth=self.config.evaluate.truth,
+            synthetic=truth is not None,
+            published=self.config.report.published,
         )
+        return Reported.of(report)
 
     @cached_property
     def leaks(self) -> Artifact:

@@ -15,18 +15,7 @@ from tasks import schemas, tables
 from tasks.errors import EvaluationError, StoreError
 
 MANIFEST = "manifest.json"
-# of the cohort, without its notes
-ADMISSIONS = [
-    "hadm_id",
-    "subject_id",
-    "split",
-    "age",
-    "sex",
-    "race",
-    "insurance",
-    "language",
-    "admission_type",
-]
+GROUPED_BY = ("sex", "age", "race", "insurance", "language", "admission_type")  # of patients
 REMEDY = "delete the artifact and run again"
 
 
@@ -60,7 +49,8 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
 def read_admissions(cohort: Path) -> pa.Table:
     """Read the cohort without its notes. Raises EvaluationError on duplicates or no test split."""
-    admissions = read_table(table_of(cohort, "admissions"), schemas.ADMISSIONS, ADMISSIONS)
+    columns = ("hadm_id", "subject_id", "split", *GROUPED_BY)
+    admissions = read_table(table_of(cohort, "admissions"), schemas.ADMISSIONS, columns)
     duplicates = len(admissions) - len(pc.unique(admissions["hadm_id"]))
     if duplicates:
         raise refused(

@@ -19,8 +19,13 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
 from tasks.evaluate.known import Known
-from tasks.evaluate.leaderboard_cost import seconds_of
-from tasks.evaluate.leaderboard_entries import Entrant, Entry, read_entries, same_predictions
+from tasks.evaluate.leaderboard_entries import (
+    Entrant,
+    Entry,
+    read_entries,
+    same_predictions,
+    seconds_of,
+)
 from tasks.measures.intervals import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
 from tasks.metrics_table import counted, to_table
@@ -98,11 +103,7 @@ def rank(known: Known, entries: Sequence[Entry], reference: str | None = None) -
         for name, entry in distinct.items()
     ]
     standings.sort(key=lambda standing: -_or_lowest(standing.macro.value))
-    return Ranking(_board(known, base, best, standings), known, distinct)
-
-
-def _board(known: Known, base: Entry, best: str, standings: Sequence[Standing]) -> Board:
-    return Board(
+    board = Board(
         outcome=known.outcome,
         admissions=len(known.hadm_id),
         labels=known.labels,
@@ -111,6 +112,7 @@ def _board(known: Known, base: Entry, best: str, standings: Sequence[Standing]) 
         best=best,
         standings=tuple(standings),
     )
+    return Ranking(board, known, distinct)
 
 
 def ranking_rows(ranking: Ranking) -> Iterator[dict[str, Any]]:

@@ -119,8 +119,10 @@ class _Outcome:
             report(Reading(len(ranked), len(models), f"models on {self.known.outcome}"))
             rows += variant_rows(ranked[-1], self.known)
             curves += self._curves(ranked[-1])
-            probabilities, points = self._probabilities(model.name, sample)
-            rows += probabilities
+            # fitted on validation and measured on test: calibration, F1, net benefit
+            validation, smallest = self._sample(model.name, "validation"), self.work.smallest_cell
+            fitted, points = probability_rows(model.name, sample, validation, self.known, smallest)
+            rows += fitted
             curves += points
             if best is not None:
                 same = ranked[-1]
@@ -157,11 +159,6 @@ class _Outcome:
                 ablated = self._sample(variant.name)
                 yield from change_rows(variant.name, ablated.scores, sample.scores, self.known)
                 yield from variant_rows(measure(variant.name, ablated, self.known), self.known)
-
-    def _probabilities(self, variant: str, sample: Sample) -> tuple[_Rows, _Rows]:
-        """What is fitted on validation and measured on test: calibration, F1, net benefit."""
-        validation = self._sample(variant, "validation")
-        return probability_rows(variant, sample, validation, self.known, self.work.smallest_cell)
 
     def _sample(self, variant: str, split: str = "test") -> Sample:
         path = self.folders[variant] / f"{split}.parquet"

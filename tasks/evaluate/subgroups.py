@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.data.reading import GROUPED_BY
 from tasks.evaluate.known import Known
 from tasks.measures.grouped import GroupedAurocs, grouped_aurocs
 from tasks.measures.intervals import (
@@ -31,7 +32,6 @@ from tasks.measures.sample import Sample, row_blocks
 from tasks.measures.small_samples import FEWEST_PATIENTS
 from tasks.metrics_table import counted, valued
 
-COLUMNS = ("sex", "age", "race", "insurance", "language", "admission_type")
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (10**6, "80 and over"))
 OTHER, UNKNOWN = "other", "unknown"
 SHARE_OF_LABELS = 0.5  # of the labels of the pair that shares most: with less a pair is left out,
@@ -58,7 +58,7 @@ def subgroup_rows(
     A column with one group only says nothing and is left out.
     """
     names, partitions = [], []
-    for column in COLUMNS:
+    for column in GROUPED_BY:
         groups = groups_of(known.admissions[column], column, known.patients, smallest)
         values, codes = np.unique(groups.astype(str), return_inverse=True)
         if len(values) > 1:

@@ -31,15 +31,6 @@ from tasks.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
-class Lone:
-    """The cells of the patients who alone have a label, or alone lack it."""
-
-    label: NDArray[np.int64]  # [cells]
-    row: NDArray[np.int64]  # [cells] the admission
-    share: NDArray[np.float64]  # [cells] of the patient's: one over their number, or by weight
-
-
-@dataclass(frozen=True)
 class LabelAurocs:
     """The AUROC of every label, and what is summed over each group of labels."""
 
@@ -51,7 +42,7 @@ class LabelAurocs:
     case_patients: NDArray[np.int64]  # [labels]
     control_patients: NDArray[np.int64]  # [labels]
     group: NDArray[np.int64]  # [labels]
-    lone: Lone
+    lone: NDArray[np.float64]  # [3, cells] as `lone_cells` gives them, label after label
     bearers: Bearers
     roc: NDArray[np.float64]  # true positive rates, the mean over defined labels; NaN: none is
     precision: NDArray[np.float64]  # at RECALLS, the same mean
@@ -103,8 +94,7 @@ class LabelAurocs:
         self, value: float, influence: NDArray[np.float64], weight: NDArray[np.float64]
     ) -> Estimate:
         """The mean of these weights, with the labels of one patient given their influence."""
-        cells = self.lone.label, self.lone.row, self.lone.share
-        lone = lone_influence(self.auroc, weight, self.rarer, *cells, len(influence))
+        lone = lone_influence(self.auroc, weight, self.rarer, self.lone, len(influence))
         inside = weight > 0
         sizes = self.case_patients[inside], self.control_patients[inside]
         patients = self.bearers.count(inside)
@@ -131,7 +121,6 @@ def label_aurocs(sample: Sample) -> LabelAurocs:
         for ranked in ranked_labels(sample):
             tally.add(ranked, sample, clusters)
     columns, counts = tally.columns, tally.columns[3:].astype(np.int64)
-    label, row, share = np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1)
     drawn = int((~np.isnan(columns[0])).sum()) or float("nan")
     return LabelAurocs(
         auroc=columns[0],
@@ -142,7 +131,7 @@ def label_aurocs(sample: Sample) -> LabelAurocs:
         case_patients=counts[2],
         control_patients=counts[3],
         group=sample.groups,
-        lone=Lone(label.astype(np.int64), row.astype(np.int64), share),
+        lone=np.concatenate([np.zeros((3, 0)), *tally.lone], axis=1),
         bearers=Bearers.of(tally.bearers),
         roc=tally.roc / drawn,
         precision=tally.precision / drawn,
@@ -190,7 +179,7 @@ class _Tally:
     sums: NDArray[np.float64]  # [4, groups, admissions], as _Sums
     roc: NDArray[np.float64]
     precision: NDArray[np.float64]
-    lone: list[NDArray[np.float64]]  # [3, cells] each, as Lone
+    lone: list[NDArray[np.float64]]  # [3, cells] each
     bearers: list[tuple[int, NDArray[np.int64]]]  # a label, and on whom it rests
 
     @classmethod

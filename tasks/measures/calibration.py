@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.measures.columns import Column, by_column
+from tasks.measures.influences import standard_error
 from tasks.measures.label_lines import refined_offset, refined_slope
 from tasks.measures.logistic import (
-    BINS,
     Cells,
     Line,
-    binned,
     fit_line,
     fit_offset,
+    of_cases,
     overlaps,
     sigmoid,
 )
@@ -132,38 +132,24 @@ class _Part:
         self.reliability.add(logit, chance, column.cases)
 
 
-def expected_calibration_error(
-    scores: NDArray[np.floating],
-    cases: NDArray[np.bool_],
-    slope: float = 1.0,
-    intercept: float = 0.0,
-) -> float:
-    """The mean distance of predicted and observed shares over bins of about equal mass.
+@dataclass(frozen=True)
+class EqualMass:
+    """One label's scores in bins of about equal mass: the same under every rising line.
 
     Naeini et al., AAAI 2015, with ECE_BINS bins of equal mass (Nixon et al. 2019), fewer where
     there are fewer admissions; a run of equal logits is never split between bins.
 
-    Args:
-        scores, cases: [observed].
-        slope, intercept: the line that takes scores to logits; rising, it keeps their order.
-
     >>> logits = np.array([-5.0, -5.0, 5.0, 5.0])
-    >>> round(expected_calibration_error(logits, np.array([False, False, True, False])), 4)
+    >>> round(EqualMass.of(logits, np.array([False, False, True, False])).error(), 4)
     0.25
     """
-    return _EqualMass.of(scores, cases).error(slope, intercept)
-
-
-@dataclass(frozen=True)
-class _EqualMass:
-    """One label's scores in bins of about equal mass: the same under every rising line."""
 
     ranked: Floats  # [observed] the scores, rising
     edges: NDArray[np.int64]  # [bins] where each begins
     cases: NDArray[np.int64]  # [bins]
 
     @classmethod
-    def of(cls, scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> _EqualMass:
+    def of(cls, scores: NDArray[np.floating], cases: NDArray[np.bool_]) -> EqualMass:
         # float32 by 16 bits at a time, in half the time
         single = scores.dtype == np.float32
         ranked = scores[ascending(sortable(scores))] if single else np.sort(scores)
@@ -174,8 +160,8 @@ class _EqualMass:
         before = np.append(np.searchsorted(with_label, ranked[edges], "left"), len(with_label))
         return cls(ranked.astype(np.float64), edges, np.diff(before))
 
-    def error(self, slope: float, intercept: float) -> float:
-        """The mean distance of predicted and observed shares."""
+    def error(self, slope: float = 1.0, intercept: float = 0.0) -> float:
+        """The expected calibration error: the mean distance of predicted and observed shares."""
         predicted = np.add.reduceat(sigmoid(slope * self.ranked + intercept), self.edges)
         return float(np.abs(predicted - self.cases).sum() / len(self.ranked))
 
@@ -185,7 +171,7 @@ class _Cells:
     """One label's observed cells; influences on them are summed within patients."""
 
     scores: Floats  # [observed]
-    bins: _EqualMass
+    bins: EqualMass
     owners: NDArray[np.int64]  # [observed]
     patients: int
     rarer: int  # the patients with the label, or those without it if they are fewer
@@ -197,7 +183,7 @@ class _Cells:
         owners = patients[rows]
         admissions, cases = np.bincount(owners), np.bincount(owners, column.cases)
         rarer = min(np.count_nonzero(cases), np.count_nonzero(admissions > cases))
-        bins = _EqualMass.of(column.scores, column.cases)
+        bins = EqualMass.of(column.scores, column.cases)
         total = int(np.count_nonzero(admissions))
         return cls(column.scores.astype(np.float64), bins, owners, total, int(rarer), rows)
 
@@ -206,8 +192,7 @@ class _Cells:
         if self.rarer < FEWEST_PATIENTS:
             return float("nan")
         by_patient = np.bincount(self.owners, influence).astype(np.float64, copy=False)
-        wider = self.patients / (self.patients - 1)
-        return float(np.sqrt(wider * (by_patient @ by_patient)))
+        return standard_error(by_patient, self.patients)
 
 
 def _binned_fits(
@@ -217,26 +202,13 @@ def _binned_fits(
 
     Where the exact fits start; the offsets are [lines, all labels].
     """
-    width = sample.labels
-    cells = np.zeros((2, width, BINS))
-    sums = np.zeros((2, width))
-
-    def work(columns: Iterator[Column]) -> None:
-        for column in columns:
-            score = column.scores.astype(np.float64)
-            cells[:, column.label] = binned(score)
-            sums[:, column.label] = np.count_nonzero(column.cases), score[column.cases].sum()
-
-    by_column(work, sample, labels)
-    score, count = cells[:, labels]
-    n_cases, case_scores = sums[:, labels]
-    fitted = fit_line(Cells(score, count, n_cases, case_scores))
-    whole = np.full((2 + len(lines), width), np.nan)
+    cells = Cells.binned(sample, labels, of_cases)
+    fitted = fit_line(cells)
+    whole = np.full((2 + len(lines), sample.labels), np.nan)
     whole[:2, labels] = fitted.slope, fitted.intercept
     for to, line in zip(whole[2:], lines, strict=True):
         slope, intercept = line.slope[labels], line.intercept[labels]
-        logit = slope[:, None] * score + intercept[:, None]
-        to[labels] = fit_offset(
-            Cells(logit, count, n_cases, slope * case_scores + intercept * n_cases)
-        )
+        logits = slope[:, None] * cells.scores + intercept[:, None]
+        case_logits = slope * cells.case_scores + intercept * cells.cases
+        to[labels] = fit_offset(Cells(logits, cells.counts, cells.cases, case_logits))
     return Line(whole[0], whole[1]), whole[2:]

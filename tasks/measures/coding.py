@@ -52,14 +52,10 @@ def coding(sample: Sample) -> Coding:
     (array([0.5]), array([0.83333333]))
     """
     scores, cases, observed = sample.scores, sample.cases, sample.observed
-    blocks = row_blocks(scores.shape)
+    blocks = row_blocks(scores.shape) or [slice(0)]
     parts = in_parts(lambda rows: _rank(scores[rows], cases[rows], observed[rows]), blocks)
-    return Coding(
-        np.concatenate([np.empty(0, np.int64), *(part.positives for part in parts)]),
-        np.concatenate([np.empty((len(DEPTHS), 0), np.int64), *(p.hits for p in parts)], axis=1),
-        np.concatenate([np.empty(0), *(part.r_precision for part in parts)]),
-        np.concatenate([np.empty(0), *(part.average_precision for part in parts)]),
-    )
+    arrays = zip(*(vars(part).values() for part in parts), strict=True)
+    return Coding(*(np.concatenate(of_parts, axis=-1) for of_parts in arrays))
 
 
 def _rank(

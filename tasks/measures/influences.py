@@ -63,7 +63,11 @@ def hidden_spread(patients: NDArray[np.float64]) -> NDArray[np.float64]:
 def lone_cells(
     ranked: Ranked, sides: Sides, weights: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """The cells of the one patient who has the label, or who lacks it; as Lone."""
+    """The cells of the one patient who has the label, or who lacks it; [3, cells].
+
+    Of each its label, its admission, and what share of the patient's admissions (or their weight)
+    it is.
+    """
     rows = ranked.order[ranked.case if sides.cases[0] <= sides.controls[0] else ~ranked.case]
     share = np.ones(len(rows)) if weights is None else weights[rows]
     return np.stack([np.full(len(rows), ranked.label), rows, share / share.sum()])

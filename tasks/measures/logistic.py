@@ -7,11 +7,14 @@ cells themselves makes each exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.measures.columns import Column, by_column
+from tasks.measures.sample import Sample
 
 BINS = 512
 _AT_ONCE = 256  # labels whose bins are solved together: 1 MiB an array
@@ -34,6 +37,26 @@ class Cells:
     def part(self, labels: slice) -> Cells:
         counts = None if self.counts is None else self.counts[labels]
         return Cells(self.scores[labels], counts, self.cases[labels], self.case_scores[labels])
+
+    @classmethod
+    def binned(
+        cls,
+        sample: Sample,
+        labels: NDArray[np.int64],
+        totals: Callable[[Floats, NDArray[np.bool_]], tuple[float, float]],
+    ) -> Cells:
+        """The bins of these labels' scores; `totals` gives the last two of one label's."""
+        bins, sums = np.zeros((2, len(labels), BINS)), np.zeros((2, len(labels)))
+
+        def work(columns: Iterator[Column]) -> None:
+            for column in columns:
+                row = np.searchsorted(labels, column.label)
+                scores = column.scores.astype(np.float64)
+                bins[:, row] = binned(scores)
+                sums[:, row] = totals(scores, column.cases)
+
+        by_column(work, sample, labels)
+        return cls(*bins, *sums)
 
 
 @dataclass(frozen=True)
@@ -150,8 +173,12 @@ def _climb(point: Floats, slope: Callable[[Floats], tuple[Floats, Floats]]) -> F
 
 def of_label(scores: Floats, cases: NDArray[np.bool_]) -> Cells:
     """One label's own cells, [observed]."""
-    total = np.array([float(np.count_nonzero(cases))])
-    return Cells(scores[None, :], None, total, np.array([float(scores[cases].sum())]))
+    return Cells(scores[None, :], None, *np.array(of_cases(scores, cases))[:, None])
+
+
+def of_cases(scores: Floats, cases: NDArray[np.bool_]) -> tuple[float, float]:
+    """How many cases there are, and the sum of their scores."""
+    return float(np.count_nonzero(cases)), float(scores[cases].sum())
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # what has no maximum turns NaN

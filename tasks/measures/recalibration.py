@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.measures.columns import Column, by_column
-from tasks.measures.logistic import BINS, Cells, Line, binned, fit_line, sigmoid
+from tasks.measures.logistic import Cells, Line, fit_line, sigmoid
 from tasks.measures.sample import Sample, row_blocks
 
 LEAST_CASES = 20  # of a label, and as many controls: fewer cannot carry a line of their own
@@ -67,33 +67,18 @@ def recalibrate(sample: Sample) -> Recalibration:
 
 def _platt(sample: Sample, labels: NDArray[np.int64]) -> Line:
     """Each label's line, towards Platt's targets: they keep it finite where nothing overlaps."""
-    row = np.zeros(sample.labels, np.int64)
-    row[labels] = np.arange(len(labels))
-    cells = Cells(
-        np.zeros((len(labels), BINS)),
-        np.zeros((len(labels), BINS)),
-        np.zeros(len(labels)),
-        np.zeros(len(labels)),
-    )
+    cells = Cells.binned(sample, labels, _targets)
+    start = fit_line(cells)
     lines = Line(np.full(len(labels), np.nan), np.full(len(labels), np.nan))
-
-    def gather(columns: Iterator[Column]) -> None:
-        for column in columns:
-            at = row[column.label]
-            score = column.scores.astype(np.float64)
-            cells.scores[at], cells.counts[at] = binned(score)  # type: ignore[index]
-            cells.cases[at], cells.case_scores[at] = _targets(score, column.cases)
 
     def refine(columns: Iterator[Column]) -> None:
         for column in columns:
-            at = slice(row[column.label], row[column.label] + 1)
+            at = np.flatnonzero(labels == column.label)
             score = column.scores.astype(np.float64)[None, :]
             of_label = Cells(score, None, cells.cases[at], cells.case_scores[at])
             line = fit_line(of_label, Line(start.slope[at], start.intercept[at]))
             lines.slope[at], lines.intercept[at] = line.slope, line.intercept
 
-    by_column(gather, sample, labels)
-    start = fit_line(cells)
     by_column(refine, sample, labels)
     return lines
 

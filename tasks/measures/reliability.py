@@ -30,11 +30,8 @@ class Point:
 class Reliability:
     """Cells in narrow bins of logit, which `points` joins to bins of equal mass."""
 
-    cells: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_WIDTH))
-    predicted: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros(_WIDTH)
-    )  # summed probabilities
-    cases: NDArray[np.float64] = field(default_factory=lambda: np.zeros(_WIDTH))
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((3, _WIDTH)))
+    # of each bin its cells, their probabilities, its cases
 
     def add(
         self,
@@ -47,14 +44,12 @@ class Reliability:
         near += _EDGE
         near *= _STEPS
         index = np.rint(near, out=near).astype(np.int64)
-        self.cells += np.bincount(index, minlength=_WIDTH)
-        self.predicted += np.bincount(index, chances, minlength=_WIDTH)
-        self.cases += np.bincount(index[cases], minlength=_WIDTH)
+        self.sums[0] += np.bincount(index, minlength=_WIDTH)
+        self.sums[1] += np.bincount(index, chances, minlength=_WIDTH)
+        self.sums[2] += np.bincount(index[cases], minlength=_WIDTH)
 
     def plus(self, other: Reliability) -> Reliability:
-        return Reliability(
-            self.cells + other.cells, self.predicted + other.predicted, self.cases + other.cases
-        )
+        return Reliability(self.sums + other.sums)
 
     def points(self, smallest: int = 1) -> list[Point]:
         """At most POINTS bins of about equal mass, each of at least `smallest` cells.
@@ -66,11 +61,11 @@ class Reliability:
         >>> [(point.x, point.y) for point in curve.points()]
         [(0.5, 0.25)]
         """
-        upto = np.cumsum(self.cells)
-        total = int(upto[-1]) if len(upto) else 0
+        upto = np.cumsum(self.sums[0])
+        total = int(upto[-1])
         if total < smallest or not total:
             return []
-        wanted = max(FEWEST_POINTS, int(self.cases.sum()) // CASES_A_POINT)
+        wanted = max(FEWEST_POINTS, int(self.sums[2].sum()) // CASES_A_POINT)
         bins = max(1, min(POINTS, wanted, total // smallest))
         ends = np.searchsorted(upto, np.arange(1, bins + 1) * total / bins - 1e-9)
         kept = [-1]
@@ -83,9 +78,9 @@ class Reliability:
         return [self._point(slice(before + 1, end + 1)) for before, end in pairwise(kept)]
 
     def _point(self, bins: slice) -> Point:
-        cells, cases = int(self.cells[bins].sum()), int(self.cases[bins].sum())
-        low, high = wilson(cases, cells)
-        return Point(float(self.predicted[bins].sum()) / cells, cases / cells, low, high, cells)
+        cells, predicted, cases = self.sums[:, bins].sum(axis=1).tolist()
+        low, high = wilson(int(cases), int(cells))
+        return Point(predicted / cells, cases / cells, low, high, int(cells))
 
 
 def wilson(cases: int, cells: int) -> tuple[float, float]:

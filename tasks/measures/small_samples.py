@@ -39,9 +39,7 @@ def lone_influence(
     auroc: NDArray[np.float64],
     weight: NDArray[np.float64],
     rarer: NDArray[np.int64],
-    label: NDArray[np.int64],
-    row: NDArray[np.int64],
-    share: NDArray[np.float64],
+    lone: NDArray[np.float64],
     admissions: int,
 ) -> NDArray[np.float64]:
     """The influences of the patients on whom alone a label rests; [admissions].
@@ -50,18 +48,19 @@ def lone_influence(
         auroc: [labels].
         weight: [labels], the label's share of the mean; 0: not in it.
         rarer: [labels], how many patients have the label, or lack it if those are fewer.
-        label, row, share: [cells], the lone patients' cells: which label, which admission, and what
-            share of the patient's admissions it is.
+        lone: [3, cells], the lone patients' cells: which label, which admission, and what share of
+            the patient's admissions it is.
 
     >>> aurocs, weights, rarer = np.array([0.75, 0.5]), np.array([0.5, 0.5]), np.array([1, 5])
-    >>> lone_influence(aurocs, weights, rarer, np.array([0]), np.array([2]), np.ones(1), 3)
+    >>> lone_influence(aurocs, weights, rarer, np.array([[0], [2], [1.0]]), 3)
     array([0.   , 0.   , 0.125])
     """
+    label, row = lone[:2].astype(np.int64)
     several = (weight > 0) & (rarer > 1)
     inside = weight[label] > 0
     if not several.any() or not inside.any():
         return np.zeros(admissions)
-    label, row, share = label[inside], row[inside], share[inside]
+    label, row, share = label[inside], row[inside], lone[2, inside]
     apart = weight[label] * (auroc[label] - auroc[several].mean())
     return np.bincount(row, apart * share, minlength=admissions).astype(np.float64)
 

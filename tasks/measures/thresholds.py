@@ -29,14 +29,6 @@ class F1:
     micro: tuple[Estimate, ...]  # one a set: of the cells of all its labels together
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """What a cell adds to a mean if it is a true positive, and if it is called or a case."""
-
-    true: NDArray[np.float64]  # [labels]
-    either: NDArray[np.float64]  # [labels]
-
-
 def best_thresholds(sample: Sample) -> NDArray[np.float32]:
     """The logit of each label at or above which calling it maximizes F1; [labels].
 
@@ -87,11 +79,11 @@ def f1_at(thresholds: NDArray[np.float32], sample: Sample, sets: Sequence[NDArra
         defined = labels & ~np.isnan(f1)
         share = np.where(defined, 1 / np.maximum(either, 1), 0.0) / max(1, int(defined.sum()))
         values.append(float(f1[defined].mean()) if defined.any() else float("nan"))
-        weights.append(_Weights(2 * share, np.nan_to_num(f1) * share))
+        weights.append((2 * share, np.nan_to_num(f1) * share))
         total = float(either[labels].sum())
         values.append(2 * float(true[labels].sum()) / total if total else float("nan"))
         share = labels / max(total, 1.0)
-        weights.append(_Weights(2 * share, np.nan_to_num(values[-1]) * share))
+        weights.append((2 * share, np.nan_to_num(values[-1]) * share))
     means = list(map(Estimate, values, _influences(thresholds, sample, weights)))
     return F1(f1, tuple(means[0::2]), tuple(means[1::2]))
 
@@ -109,16 +101,23 @@ def _counts(
 
 
 def _influences(
-    thresholds: NDArray[np.float32], sample: Sample, weights: Sequence[_Weights]
+    thresholds: NDArray[np.float32],
+    sample: Sample,
+    weights: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
 ) -> NDArray[np.float64]:
-    """The influence of each admission on each mean, [means, admissions]."""
+    """The influence of each admission on each mean, [means, admissions].
+
+    Args:
+        weights: what a label's cell adds to a mean if it is a true positive, and what it takes
+            for being called and for being a case; [labels] each.
+    """
     influences = np.zeros((len(weights), sample.admissions))
     for rows in row_blocks(sample.scores.shape):
         called, case = _cells(thresholds, sample, rows)
         for cells, added in (
-            (called & case, [weight.true for weight in weights]),
-            (called, [-weight.either for weight in weights]),
-            (case, [-weight.either for weight in weights]),
+            (called & case, [true for true, _ in weights]),
+            (called, [-either for _, either in weights]),
+            (case, [-either for _, either in weights]),
         ):
             owner, label = np.nonzero(cells)  # few of all cells
             for mean, weight in enumerate(added):

@@ -201,7 +201,8 @@ class CardFacts:
         return set(column.unique().to_pylist())
 
     def measured(self, metric: str) -> bool:
-        return any(row["metric"] == metric for row in self._aggregates)
+        findings = self.story.findings
+        return bool(findings.of(metric) or findings.by_group(metric))
 
     def groups(self, space: Space) -> list[tuple[str, str, Any]]:
         """(column, group, row) of the model's macro AUROC in every group of patients."""
@@ -227,11 +228,6 @@ class CardFacts:
             for metric, words in CALIBRATION.items()
         ]
         return [row for row in rows if row[1] is not None]
-
-    @cached_property
-    def _aggregates(self) -> list[Any]:
-        """The metrics over several labels: few, where those of single labels are many."""
-        return [row for row in self.story.findings.rows if row["code"] is None]
 
 
 def _machine(origin: Origin) -> str:

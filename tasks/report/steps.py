@@ -11,7 +11,7 @@ from typing import Any
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.provenance import provenance
-from tasks.report.config import Lineage, ReportConfig
+from tasks.report.config import Lineage
 from tasks.step import Counts, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
@@ -31,55 +31,10 @@ class Reported:
         return cls(report, json.loads((folder / "headline.json").read_text()))
 
 
-def report(
-    config: ReportConfig,
-    *,
-    run: str,
-    metrics: Artifact,
-    cohort: Artifact,
-    outcomes: Mapping[str, Artifact],
-    histories: Mapping[str, tuple[Artifact, ...]],
-    quality: Artifact,
-    contamination: Mapping[str, Any],
-    leaks: tuple[str, ...],
-    settings: Mapping[str, Any],
-    lineage: Lineage,
-    smallest_cell: int,
-    truth: Path | None,
-) -> Reported:
-    """Write the report of a run.
-
-    Args:
-        run: the run's name.
-        histories: the title of what was trained, as the report shows it -> the artifacts with its
-            training histories.
-        quality: what was counted as odd about the source.
-        contamination: what the guard counted of notes nearly those of held-out patients; empty
-            where nothing was compared.
-        leaks: for each outcome that is predicted from more than was known, what and when.
-        settings: the whole configuration, as plain values, to be printed.
-        lineage: the artifacts that the run came to so far.
-        smallest_cell: the smallest count of patients or admissions that is printed.
-        truth: the synthetic generator's truth; None: the patients are real.
-    """
-    difficulty = truth.with_name(DIFFICULTY) if truth else None
-    written = write_pages(
-        run=run,
-        metrics=metrics,
-        cohort=cohort,
-        outcomes=dict(outcomes),
-        histories=dict(histories),
-        difficulty=difficulty if difficulty and difficulty.is_file() else None,
-        quality=quality,
-        contamination=contamination,
-        leaks=leaks,
-        settings=dict(settings),
-        lineage=lineage,
-        smallest_cell=smallest_cell,
-        synthetic=truth is not None,
-        published=config.published,
-    )
-    return Reported.of(written)
+def difficulty_of(truth: Path | None) -> Path | None:
+    """What the synthetic generator says of its data; None where it says nothing."""
+    path = truth.with_name(DIFFICULTY) if truth else None
+    return path if path and path.is_file() else None
 
 
 @step("report", version=7)
@@ -100,16 +55,21 @@ def write_pages(
     synthetic: bool,
     published: bool,
 ) -> Counts:
-    """Write the report: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`, and numbers."""
-    from tasks.report.facts import (
-        Making,
-        read_arms,
-        read_cohort,
-        read_costs,
-        read_difficulty,
-        read_labels,
-        read_quality,
-    )
+    """Write the report of a run: `report.html` and `.md`, `model-card.md`, `tripod-ai.md`.
+
+    Args:
+        histories: the title of what was trained, as the report shows it -> the artifacts with its
+            training histories.
+        quality: what was counted as odd about the source.
+        contamination: what the guard counted of notes nearly those of held-out patients; empty
+            where nothing was compared.
+        leaks: for each outcome that is predicted from more than was known, what and when.
+        settings: the whole configuration, as plain values, to be printed.
+        lineage: the artifacts that the run came to so far.
+        smallest_cell: the smallest count of patients or admissions that is printed.
+        synthetic: whether the patients were generated.
+    """
+    from tasks.report import facts
     from tasks.report.findings import Findings
     from tasks.report.page import write_report
     from tasks.report.story import Story
@@ -118,12 +78,12 @@ def write_pages(
     story = Story(
         run=run,
         findings=findings,
-        cohort=read_cohort(cohort),
-        labels=read_labels(outcomes),
-        arms=read_arms(histories, findings.records),
+        cohort=facts.read_cohort(cohort),
+        labels=facts.read_labels(outcomes),
+        arms=facts.read_arms(histories, findings.records),
         curves=metrics / "curves.parquet",
-        difficulty=read_difficulty(difficulty),
-        quality=read_quality(quality),
+        difficulty=facts.read_difficulty(difficulty),
+        quality=facts.read_quality(quality),
         contamination=contamination,
         leaks=leaks,
         settings=settings,
@@ -131,8 +91,8 @@ def write_pages(
         smallest_cell=smallest_cell,
         synthetic=synthetic,
         published=published,
-        made=Making.of(provenance()),
-        costs=read_costs(lineage),
+        made=facts.Making.of(provenance()),
+        costs=facts.read_costs(lineage),
     )
     return _counts(out, write_report(out, story))
 

@@ -156,9 +156,9 @@ def _outcome(
 def _lone(labels: LabelAurocs) -> NDArray[np.float64]:
     """What the macro's influences hold for labels of one patient."""
     defined = labels.defined()
-    cells = labels.lone.label, labels.lone.row, labels.lone.share
     admissions = len(labels.macro().influence)
-    return lone_influence(labels.auroc, defined / defined.sum(), labels.rarer, *cells, admissions)
+    weight = defined / defined.sum()
+    return lone_influence(labels.auroc, weight, labels.rarer, labels.lone, admissions)
 
 
 def _one_thread() -> None:

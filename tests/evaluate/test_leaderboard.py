@@ -16,8 +16,7 @@ from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.leaderboard import Ranking, ranking_rows, rankings
-from tasks.evaluate.leaderboard_cost import seconds_of
-from tasks.evaluate.leaderboard_entries import Entrant
+from tasks.evaluate.leaderboard_entries import Entrant, seconds_of
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import holm
 from tasks.measures.sample import Sample

@@ -14,8 +14,8 @@ from tasks.errors import EvaluationError
 from tasks.evaluate.config import EvaluateConfig
 from tasks.evaluate.steps import Contender, evaluate, rank, rank_runs
 from tasks.keys import Artifact
-from tasks.report.config import Lineage, Origin, ReportConfig
-from tasks.report.steps import Reported, report, write_leaderboard
+from tasks.report.config import Lineage, Origin
+from tasks.report.steps import Reported, difficulty_of, write_leaderboard, write_pages
 from tasks.step import Counts, step
 from tasks.store import Store
 from tests.digests import digest_of
@@ -53,8 +53,7 @@ def measure(run: MadeUp, created: str) -> tuple[Artifact, Reported]:
         predictions=tuple(take_in(source=path) for path in run.artifacts),
         perplexity=take_in(source=run.perplexity),
     )
-    return metrics, report(
-        ReportConfig(),
+    report = write_pages(
         run="made-up",
         metrics=metrics,
         cohort=cohort,
@@ -66,8 +65,11 @@ def measure(run: MadeUp, created: str) -> tuple[Artifact, Reported]:
         settings={"name": "made-up", "ingest": {"source": "somewhere"}},
         lineage=Lineage(artifacts=(origin,)),
         smallest_cell=10,
-        truth=run.truth,
+        difficulty=difficulty_of(run.truth),
+        synthetic=run.truth is not None,
+        published=False,
     )
+    return metrics, Reported.of(report)
 
 
 def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:

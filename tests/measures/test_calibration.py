@@ -11,8 +11,8 @@ from tasks.measures.auroc import label_aurocs
 from tasks.measures.calibration import (
     ECE_BINS,
     Calibration,
+    EqualMass,
     calibration,
-    expected_calibration_error,
 )
 from tasks.measures.logistic import fit_line, sigmoid
 from tasks.measures.recalibration import Recalibration, recalibrate, unchanged
@@ -86,7 +86,7 @@ def _ece_by_loop(score: np.ndarray, case: np.ndarray) -> float:
 
 def test_equal_predictions_are_one_bin() -> None:
     cases = np.arange(100) < 30
-    found = expected_calibration_error(np.zeros(100), cases)
+    found = EqualMass.of(np.zeros(100), cases).error()
     assert found == pytest.approx(0.2, abs=1e-12)
 
 

@@ -27,9 +27,7 @@ def test_a_lone_label_by_hand() -> None:
         np.array([0.7, 0.8, 0.95, 0.9]),
         np.array([0.25, 0.25, 0.5, 0.0]),
         np.array([5, 4, 1, 1]),
-        np.array([2, 2, 3]),
-        np.array([4, 1, 0]),
-        np.array([0.5, 0.5, 1.0]),
+        np.array([[2, 2, 3], [4, 1, 0], [0.5, 0.5, 1.0]]),
         6,
     )
     assert found.tolist() == pytest.approx([0, 0.05, 0, 0, 0.05, 0])  # .5 * (.95 - .75) / 2
