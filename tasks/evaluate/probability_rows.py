@@ -18,12 +18,7 @@ from tasks.measures.coding import DEPTHS, coding
 from tasks.measures.decisions import THRESHOLDS, net_benefit
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import METHOD, interval
-from tasks.measures.recalibration import (
-    LEAST_CASES,
-    Recalibration,
-    recalibrate,
-    unchanged,
-)
+from tasks.measures.recalibration import LEAST_CASES, Recalibration, recalibrate, unchanged
 from tasks.measures.sample import Sample
 from tasks.measures.small_samples import TOO_FEW
 from tasks.measures.thresholds import F1, NEVER, best_thresholds, f1_at

@@ -20,14 +20,7 @@ from numpy.typing import NDArray
 from tasks.data.reading import GROUPED_BY
 from tasks.evaluate.known import Known
 from tasks.measures.grouped import GroupedAurocs, grouped_aurocs
-from tasks.measures.intervals import (
-    METHOD,
-    PAIRED_METHOD,
-    Interval,
-    difference,
-    holm,
-    interval,
-)
+from tasks.measures.intervals import METHOD, PAIRED_METHOD, Interval, difference, holm, interval
 from tasks.measures.sample import Sample, row_blocks
 from tasks.measures.small_samples import FEWEST_PATIENTS
 from tasks.metrics_table import counted, valued

@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 from tasks.measures.columns import Column, by_column
 from tasks.measures.influences import standard_error
 from tasks.measures.label_lines import refined_offset, refined_slope
-from tasks.measures.logistic import (
-    Cells,
-    Line,
-    fit_line,
-    fit_offset,
-    of_cases,
-    overlaps,
-    sigmoid,
-)
+from tasks.measures.logistic import Cells, Line, fit_line, fit_offset, of_cases, overlaps, sigmoid
 from tasks.measures.ranks import ascending, sortable
 from tasks.measures.recalibration import Recalibration
 from tasks.measures.reliability import Reliability

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tasks.measures.small_samples import (
-    degrees_of_freedom,
-    expected_variance,
-    reason_to_withhold,
-)
+from tasks.measures.small_samples import degrees_of_freedom, expected_variance, reason_to_withhold
 
 
 @dataclass(frozen=True)

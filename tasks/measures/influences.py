@@ -14,10 +14,7 @@ from tasks.measures.ranks import CaseRanks, Ranked
 
 
 def influences(
-    ranked: Ranked,
-    ranks: CaseRanks,
-    sides: Sides,
-    weights: NDArray[np.float64] | None,
+    ranked: Ranked, ranks: CaseRanks, sides: Sides, weights: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """Each observed admission's influence on its label's AUROC, in the order of scores.
 

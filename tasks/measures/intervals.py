@@ -50,9 +50,7 @@ class Interval:
 
 
 def interval(
-    estimate: Estimate,
-    patients: NDArray[np.int64],
-    bounds: tuple[float, float] = (0.0, 1.0),
+    estimate: Estimate, patients: NDArray[np.int64], bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Interval:
     """The estimate with its interval: a score interval from 0 to 1, else cut at the bounds.
 

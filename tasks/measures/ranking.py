@@ -11,9 +11,7 @@ BLOCK_CELLS = 1 << 19  # sorted at once by a thread
 
 
 def auroc_by_label(
-    scores: NDArray[np.floating],
-    positives: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
+    scores: NDArray[np.floating], positives: NDArray[np.bool_], observed: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Return each label's AUROC over its observed admissions; a tie counts one half.
 
@@ -63,9 +61,7 @@ def class_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def macro_auroc(
-    scores: NDArray[np.floating],
-    positives: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
+    scores: NDArray[np.floating], positives: NDArray[np.bool_], observed: NDArray[np.bool_]
 ) -> float:
     """Return the mean of `auroc_by_label` over the defined labels; NaN where none is defined.
 

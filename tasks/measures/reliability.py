@@ -34,10 +34,7 @@ class Reliability:
     # of each bin its cells, their probabilities, its cases
 
     def add(
-        self,
-        logits: NDArray[np.float64],
-        chances: NDArray[np.float64],
-        cases: NDArray[np.bool_],
+        self, logits: NDArray[np.float64], chances: NDArray[np.float64], cases: NDArray[np.bool_]
     ) -> None:
         """Count these cells, [cells]."""
         near = np.clip(logits, -_EDGE, _EDGE)

@@ -92,10 +92,7 @@ def degrees_of_freedom(
 
 
 def expected_variance(
-    auroc: float,
-    case_patients: ArrayLike,
-    control_patients: ArrayLike,
-    weight: ArrayLike = 1.0,
+    auroc: float, case_patients: ArrayLike, control_patients: ArrayLike, weight: ArrayLike = 1.0
 ) -> float:
     """The variance that Hanley & McNeil (1982) expect, of the mean over labels of these sizes.
 

@@ -62,10 +62,7 @@ def write_document(
 
 
 def written(
-    folder: str,
-    parts: Sequence[Part],
-    shared: Facts,
-    forms: Sequence[str] = ("html", "md"),
+    folder: str, parts: Sequence[Part], shared: Facts, forms: Sequence[str] = ("html", "md")
 ) -> dict[str, list[Written]]:
     """The sections that have something to say, by form.
 
