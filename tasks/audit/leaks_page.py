@@ -49,7 +49,7 @@ def report(
     parts = ["# Leak audit", _summary(sections), method]
     if left_out:
         parts.append(f"Not asked, as no label has enough patients: {', '.join(left_out)}.")
-    for space in _spaces(sections):
+    for space in dict.fromkeys(map(_space, sections)):
         of_space = [row for row in sections if _space(row) == space]
         parts.append("\n".join([f"## {_title(*space)}", "", *_table(of_space)]))
         parts += [
@@ -116,10 +116,6 @@ def _words(row: Row, terms: Sequence[Row]) -> str:
     first = {term["term"]: term for term in reversed(largest)}
     shown = [first[name] for name in dict.fromkeys(t["term"] for t in largest)][:_TERMS_SHOWN]
     return ", ".join(f"`{t['term']}` ({t['code']} {t['weight']:+.2f})" for t in shown)
-
-
-def _spaces(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(map(_space, rows)))
 
 
 def _space(row: Row) -> tuple[str, str]:

@@ -17,13 +17,13 @@ _WIDTH = int(2 * _EDGE * _STEPS) + 1
 
 @dataclass(frozen=True)
 class Point:
-    """A bin of cells, as a point of schemas.CURVES."""
+    """A point of a curve, as schemas.CURVES has it: here a bin of cells."""
 
     x: float  # mean predicted probability
     y: float  # observed share
-    low: float  # of its 95% interval
+    low: float  # of its 95% interval; NaN: none
     high: float
-    n: int  # cells
+    n: int | None  # cells behind it
 
 
 @dataclass

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a curve, its interval (NaN: none) and how many cells are behind it."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    n: int | None
+from tasks.measures.reliability import Point
 
 
 class Curves:
