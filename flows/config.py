@@ -20,50 +20,37 @@ NAME = r"^[a-z0-9][a-z0-9-]*$"
 class AdaptConfig(Config):
     """One run of the chain: what each stage does, and how its training programs are started."""
 
-    name: str = Field(
-        description="The run's name, in reports and Prefect's UI artifacts",
-        pattern=NAME,
-    )
+    name: str = Field(pattern=NAME)
+    """The run's name, in reports and Prefect's UI artifacts"""
     ingest: IngestConfig
     pretrain: PretrainConfig
     finetune: FinetuneConfig
-    baselines: BaselinesConfig = Field(
-        default=BaselinesConfig(), description="What the members are compared with"
-    )
+    baselines: BaselinesConfig = BaselinesConfig()
+    """What the members are compared with"""
     evaluate: EvaluateConfig
-    report: ReportConfig = Field(
-        default_factory=ReportConfig, description="What the report of a run shows"
-    )
-    audit: LeaksConfig = Field(
-        default_factory=LeaksConfig, description="How `clinfuse audit leaks` looks for leaks"
-    )
-    launch: LaunchConfig = Field(
-        default_factory=LaunchConfig, description="How training programs are started"
-    )
+    report: ReportConfig = Field(default_factory=ReportConfig)
+    """What the report of a run shows"""
+    audit: LeaksConfig = Field(default_factory=LeaksConfig)
+    """How `clinfuse audit leaks` looks for leaks"""
+    launch: LaunchConfig = Field(default_factory=LaunchConfig)
+    """How training programs are started"""
 
 
 class CompareConfig(Config):
     """Several runs over several finetuning seeds: one leaderboard."""
 
-    name: str = Field(
-        description="The leaderboard's name, in its page and Prefect's UI artifacts", pattern=NAME
-    )
-    runs: tuple[AdaptConfig, ...] = Field(
-        min_length=1,
-        description="The runs that are compared: each a preset, a name, and what differs. All must "
-        "have the same test admissions and labels",
-    )
+    name: str = Field(pattern=NAME)
+    """The leaderboard's name, in its page and Prefect's UI artifacts"""
+    runs: tuple[AdaptConfig, ...] = Field(min_length=1)
+    """The runs that are compared: each a preset, a name, and what differs. All must have the same
+    test admissions and labels"""
     seeds: tuple[NonNegativeInt, ...] = Field(
-        default=(1, 2, 3),  # s^2 of two seeds has one degree of freedom: its interval says little
-        min_length=1,
-        description="Each run is finetuned with each of these as finetune.training.seed",
-    )
-    reference: str | None = Field(
-        default=None,
-        pattern=r"^[a-z0-9][a-z0-9-]*/.+$",
-        description="The model that all others are compared with, as run/variant, e.g. demo/tfidf. "
-        "Empty: the first run's TF-IDF, or else its first member",
-    )
+        default=(1, 2, 3), min_length=1
+    )  # s^2 of two seeds has one degree of freedom: its interval says little
+    """Each run is finetuned with each of these as finetune.training.seed"""
+    reference: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*/.+$")
+    """The model that all others are compared with, as run/variant, e.g. demo/tfidf. Empty: the
+    first run's TF-IDF, or else its first member"""
 
     @model_validator(mode="after")
     def _each_is_named_once(self) -> CompareConfig:

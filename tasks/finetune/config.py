@@ -14,24 +14,25 @@ from tasks.variants import Variant
 class SummandConfig(Config):
     """An adapter that was made before, beside which a task adapter learns."""
 
-    adapter: Literal["clinical"] = Field(
-        default="clinical", description="clinical: what the pretrain stage makes"
-    )
-    trained: bool = Field(
-        default=False, description="Whether finetuning may change it (a copy); off: it is frozen"
-    )
+    adapter: Literal["clinical"] = "clinical"
+    """clinical: what the pretrain stage makes"""
+    trained: bool = False
+    """Whether finetuning may change it (a copy); off: it is frozen"""
 
 
 class MemberConfig(Config):
     """A task adapter and its heads, trained by itself: W + dW of each summand + dW(task)."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Its name in tables")
-    title: str = Field(default="", description="In headings and legends; empty: the name")
-    short_title: str = Field(default="", description="In narrow columns; empty: the title")
-    phrase: str = Field(default="", description="Within a sentence; empty: the title")
-    summands: tuple[SummandConfig, ...] = Field(
-        default=(), description="The adapters beside the task adapter, in the order of the sum"
-    )
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Its name in tables"""
+    title: str = ""
+    """In headings and legends; empty: the name"""
+    short_title: str = ""
+    """In narrow columns; empty: the title"""
+    phrase: str = ""
+    """Within a sentence; empty: the title"""
+    summands: tuple[SummandConfig, ...] = ()
+    """The adapters beside the task adapter, in the order of the sum"""
 
     @model_validator(mode="after")
     def _summands_differ(self) -> Self:
@@ -87,59 +88,45 @@ class FinetuneTraining(TrainingConfig):
     """How a member is trained."""
 
     # two cores, hidden 64: 2e-3 learns in minutes; 3e-3 with a trainable clinical adapter collapsed
-    learning_rate: float = Field(
-        default=2e-3, gt=0, description="Peak learning rate of the adapters (AdamW)"
-    )
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak learning rate of the adapters (AdamW)"""
 
 
 class MemberTraining(Config):
     """What holds for every member, and decides what it learns."""
 
-    adapter: Method = Field(default=Lora(), description="The task adapter")
-    head: HeadConfig = Field(default=LabelAttentionConfig(), description="The heads")
-    training: FinetuneTraining = Field(
-        default=FinetuneTraining(), description="How a member is trained"
-    )
-    epochs: int = Field(default=4, ge=1, description="Passes over the training admissions")
-    positive_weight: Literal["none", "balanced"] = Field(
-        default="none",
-        description="balanced: in the loss a label's cases weigh as much as its controls; the "
-        "weight is taken off the saved head again, so that probabilities stay those of the data",
-    )
-    max_labelled_admissions: int | None = Field(
-        default=None,
-        ge=1,
-        description="Learn from at most this many training admissions, chosen by a hash; empty: "
-        "all",
-    )
-    collapse_below: float = Field(
-        default=0.55,
-        ge=0,
-        le=1,
-        description="Fail when the best validation macro AUROC stays below this, or the last one "
-        "falls back towards chance, by more than chance explains with so few admissions (else "
-        "warn); 0 publishes whatever comes out",
-    )
+    adapter: Method = Lora()
+    """The task adapter"""
+    head: HeadConfig = LabelAttentionConfig()
+    """The heads"""
+    training: FinetuneTraining = FinetuneTraining()
+    """How a member is trained"""
+    epochs: int = Field(default=4, ge=1)
+    """Passes over the training admissions"""
+    positive_weight: Literal["none", "balanced"] = "none"
+    """balanced: in the loss a label's cases weigh as much as its controls; the weight is taken off
+    the saved head again, so that probabilities stay those of the data"""
+    max_labelled_admissions: int | None = Field(default=None, ge=1)
+    """Learn from at most this many training admissions, chosen by a hash; empty: all"""
+    collapse_below: float = Field(default=0.55, ge=0, le=1)
+    """Fail when the best validation macro AUROC stays below this, or the last one falls back
+    towards chance, by more than chance explains with so few admissions (else warn); 0 publishes
+    whatever comes out"""
 
 
 class FinetuneConfig(MemberTraining):
     """From admission notes, outcomes and adapters to members and their predictions."""
 
     members: tuple[Annotated[MemberConfig, BeforeValidator(_member_of_that_name)], ...] = Field(
-        default=(FUSED, UNFUSED),
-        min_length=1,
-        description="What is trained, each for itself. fused: W + dW(clinical) + dW(task); "
-        "unfused: the same without the clinical adapter, to see what that is worth; or a mapping "
-        "of a name and summands",
+        default=(FUSED, UNFUSED), min_length=1
     )
-    joint: bool = Field(
-        default=True,
-        description="One task adapter for all outcomes with a head each: one forward pass serves "
-        "all. Off: an adapter for each outcome, as in the paper",
-    )
-    max_tokens: int = Field(
-        default=512, ge=8, description="A note's tokens beyond this many are not read"
-    )
+    """What is trained, each for itself. fused: W + dW(clinical) + dW(task); unfused: the same
+    without the clinical adapter, to see what that is worth; or a mapping of a name and summands"""
+    joint: bool = True
+    """One task adapter for all outcomes with a head each: one forward pass serves all. Off: an
+    adapter for each outcome, as in the paper"""
+    max_tokens: int = Field(default=512, ge=8)
+    """A note's tokens beyond this many are not read"""
 
     @model_validator(mode="after")
     def _members_differ(self) -> Self:

@@ -162,6 +162,7 @@ def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Tr
 
     epoch, steps = plan.steps_per_epoch, plan.steps
     heads = [f"heads.{outcome}" for outcome in model.heads]
+    tolerant = model.trained_adapters if config.adapter.targets == "all-linear" else ()
     rates = model.rates(training.learning_rate, config.head.learning_rate)
     return train(
         model,
@@ -170,7 +171,7 @@ def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Tr
         world,
         rate_of=rates.__getitem__,
         watchers=(
-            Movement(model.trained_parts(), due=dict.fromkeys(heads, epoch)),
+            Movement(model.trained_parts(), tolerant=tolerant, due=dict.fromkeys(heads, epoch)),
             Validation(range(epoch, steps + 1, epoch), judge),
             collapse,
         ),

@@ -47,7 +47,9 @@ def learn(
         device=world.device,
     )
     layout = Layout(lesson, language_model(model))
-    trained = train(model, lesson, training, world, watchers=(layout, Movement(parts)))
+    all_linear = isinstance(job, AdapterJob) and job.adapter.targets == "all-linear"
+    movement = Movement(parts, tolerant=parts if all_linear else ())
+    trained = train(model, lesson, training, world, watchers=(layout, movement))
     if world.first:
         history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
         tables.write(world.work.parent / "history.parquet", schemas.HISTORY, history)
@@ -58,6 +60,8 @@ def learn(
             "loss": round(_mean_of_last(trained), 6),
             "layout": layout.found(world),
         }
+        if movement.still:
+            counts["tensors_that_did_not_move"] = len(movement.still)
         (world.work / "counts.json").write_text(json.dumps(counts))
     return trained
 

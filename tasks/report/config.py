@@ -12,11 +12,9 @@ NOTE = "why no interval"  # a column of headline.json, which a terminal prints b
 class ReportConfig(Config):
     """What the report of a run shows."""
 
-    published: bool = Field(
-        default=False,
-        description="Print the AUROCs that Gema et al. published (MIMIC-III, other splits and "
-        "labels) beside the run's own, marked as published",
-    )
+    published: bool = False
+    """Print the AUROCs that Gema et al. published (MIMIC-III, other splits and labels) beside the
+    run's own, marked as published"""
 
 
 class Origin(Unkeyed):
@@ -29,12 +27,16 @@ class Origin(Unkeyed):
     key: str
     digest: str
     counts: dict[str, Any] = Field(default_factory=dict)
-    took_seconds: float | None = Field(None, description="in whichever run made it")
+    took_seconds: float | None
+    """in whichever run made it"""
     peak_mib: float | None = None
-    created: str | None = Field(None, description="date and time, UTC")
-    packages: dict[str, str] = Field(default_factory=dict, description="name -> version")
+    created: str | None
+    """date and time, UTC"""
+    packages: dict[str, str] = Field(default_factory=dict)
+    """name -> version"""
     git_commit: str | None = None
-    cores: int | None = Field(None, description="of the machine, whose name stays in the store")
+    cores: int | None
+    """of the machine, whose name stays in the store"""
     gpus: tuple[str, ...] = ()
 
     @property

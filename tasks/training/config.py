@@ -13,50 +13,34 @@ from tasks.errors import ConfigError
 class TrainingConfig(Config):
     """Optimizer, schedule, checkpoints and the DeepSpeed engine of one training program."""
 
-    learning_rate: float = Field(default=3e-4, gt=0, description="Peak learning rate of AdamW")
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        default="linear", description="How the learning rate falls to zero after the warmup"
-    )
+    learning_rate: float = Field(default=3e-4, gt=0)
+    """Peak learning rate of AdamW"""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls to zero after the warmup"""
     warmup_share: float = Field(
-        default=0.06,  # as in the paper's configuration, whose code then warmed up for 0 steps
-        ge=0,
-        le=1,
-        description="Share of all steps in which the rate rises from zero to its peak",
-    )
-    weight_decay: float = Field(
-        default=0.0, ge=0, description="Decoupled weight decay, on matrices only"
-    )
-    clip: float = Field(
-        default=1.0, gt=0, description="Gradients are scaled down to this norm over all parameters"
-    )
-    batch_size: int = Field(
-        default=16,
-        ge=1,
-        description="Sequences or admissions of an optimizer step, over all ranks together",
-    )
-    micro_batch_size: int | None = Field(
-        default=None,
-        ge=1,
-        description="How many of them a rank computes at once; lower it when memory runs out. "
-        "Empty: a rank's whole share",
-    )
-    seed: int = Field(default=0, ge=0, description="Of initial weights, dropout and order")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: bf16 on a GPU, fp32 on the CPU"
-    )
-    gradient_checkpointing: bool = Field(
-        default=False,
-        description="Compute activations twice rather than keep them: a third slower, and long "
-        "sequences of a large base fit",
-    )
-    checkpoint_every_steps: int = Field(
-        default=100, ge=1, description="A run that is killed repeats at most this many steps"
-    )
-    deepspeed: Path | None = Field(
-        default=None,
-        description="DeepSpeed configuration (JSON), e.g. configs/deepspeed/zero3.json; "
-        "empty: ZeRO-2",
-    )
+        default=0.06, ge=0, le=1
+    )  # as in the paper's configuration, whose code then warmed up for 0 steps
+    """Share of all steps in which the rate rises from zero to its peak"""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay, on matrices only"""
+    clip: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm over all parameters"""
+    batch_size: int = Field(default=16, ge=1)
+    """Sequences or admissions of an optimizer step, over all ranks together"""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """How many of them a rank computes at once; lower it when memory runs out. Empty: a rank's
+    whole share"""
+    seed: int = Field(default=0, ge=0)
+    """Of initial weights, dropout and order"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU, fp32 on the CPU"""
+    gradient_checkpointing: bool = False
+    """Compute activations twice rather than keep them: a third slower, and long sequences of a
+    large base fit"""
+    checkpoint_every_steps: int = Field(default=100, ge=1)
+    """A run that is killed repeats at most this many steps"""
+    deepspeed: Path | None = None
+    """DeepSpeed configuration (JSON), e.g. configs/deepspeed/zero3.json; empty: ZeRO-2"""
 
     def micro_batches(self, ranks: int) -> int:
         """How many parts a batch is cut into: enough for memory, a multiple of the ranks."""

@@ -16,30 +16,28 @@ class ScratchBase(Config):
     """A small LLaMA and its tokenizer, made from nothing: the demo's base."""
 
     kind: Literal["scratch"] = "scratch"
-    corpus: Path = Field(
-        description="Text without clinical notes, which the base is trained on: a file whose "
-        "documents are parted by blank lines, or a folder of datasets' save_to_disk with a column "
-        "'text'. Clinical notes reach the clinical adapter only"
-    )
-    vocabulary_size: int = Field(
-        default=2000, ge=260, description="Tokens of the byte-level BPE, the 3 special ones too"
-    )
-    hidden_size: int = Field(default=64, ge=8, description="Width of the model")
-    layers: int = Field(default=2, ge=1, description="Transformer blocks")
-    heads: int = Field(default=4, ge=1, description="Attention heads of a block")
+    corpus: Path
+    """Text without clinical notes, which the base is trained on: a file whose documents are parted
+    by blank lines, or a folder of datasets' save_to_disk with a column 'text'. Clinical notes reach
+    the clinical adapter only"""
+    vocabulary_size: int = Field(default=2000, ge=260)
+    """Tokens of the byte-level BPE, the 3 special ones too"""
+    hidden_size: int = Field(default=64, ge=8)
+    """Width of the model"""
+    layers: int = Field(default=2, ge=1)
+    """Transformer blocks"""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads of a block"""
     # the model works on longer texts than it was trained on only as far as its rotary positions
     # were seen, so train it as long as the notes will be
-    sequence_length: int = Field(
-        default=256, ge=8, description="Tokens of a packed training sequence"
-    )
-    max_positions: int = Field(
-        default=2048, ge=8, description="Longest text that the model may later be given, in tokens"
-    )
-    epochs: float = Field(default=1.0, gt=0, description="Passes over the corpus")
-    training: TrainingConfig = Field(
-        default=TrainingConfig(learning_rate=3e-3, batch_size=32, schedule="cosine"),
-        description="How the base is trained",
-    )
+    sequence_length: int = Field(default=256, ge=8)
+    """Tokens of a packed training sequence"""
+    max_positions: int = Field(default=2048, ge=8)
+    """Longest text that the model may later be given, in tokens"""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the corpus"""
+    training: TrainingConfig = TrainingConfig(learning_rate=3e-3, batch_size=32, schedule="cosine")
+    """How the base is trained"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ScratchBase":
@@ -54,14 +52,16 @@ class GgufBase(Config):
     """A causal language model in one GGUF file, as llama.cpp has them; quantized weights count."""
 
     kind: Literal["gguf"] = "gguf"
-    file: Path = Field(description="The file, its tokenizer in it; it is converted once")
+    file: Path
+    """The file, its tokenizer in it; it is converted once"""
 
 
 class PathBase(Config):
     """A language model in a local Hugging Face directory."""
 
     kind: Literal["path"] = "path"
-    path: Path = Field(description="The directory: config.json, *.safetensors, a tokenizer")
+    path: Path
+    """The directory: config.json, *.safetensors, a tokenizer"""
 
     @property
     def name(self) -> tuple[str, str] | None:
@@ -77,11 +77,10 @@ class HubBase(Config):
     """A language model of the Hugging Face hub; the only thing that is ever downloaded."""
 
     kind: Literal["hub"] = "hub"
-    id: str = Field(description="E.g. huggyllama/llama-7b", pattern=r"^[\w.-]+/[\w.-]+$")
-    revision: str = Field(
-        description="A commit, so that the same configuration gives the same model",
-        pattern=r"^[0-9a-f]{40}$",
-    )
+    id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """E.g. huggyllama/llama-7b"""
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """A commit, so that the same configuration gives the same model"""
 
     @property
     def name(self) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ The paper's released code never activated its second adapter: it was saved as it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tasks.errors import TrainingError
 from tasks.training.watchers.watcher import Run, Step, Watcher
@@ -18,7 +18,10 @@ class Movement(Watcher):
     """After the second step every tensor that is trained has moved; no frozen one ever does."""
 
     def __init__(
-        self, parts: Mapping[str, Sequence[str]], due: Mapping[str, int] | None = None
+        self,
+        parts: Mapping[str, Sequence[str]],
+        due: Mapping[str, int] | None = None,
+        tolerant: Collection[str] = (),
     ) -> None:
         """Watch these parts.
 
@@ -26,8 +29,12 @@ class Movement(Watcher):
             parts: what the trained parameters belong to -> their names, e.g. an adapter's.
             due: the step after which a part must have moved, where that is later than the second:
                 an outcome may be observed in none of the first batches.
+            tolerant: parts of which up to half may be still: among all linear layers may be some
+                that a base reads itself (Mamba's dt_proj) or multiplies by zero (Gemma 3n's).
         """
         self.parts = parts
+        self.tolerant = tolerant
+        self.still: list[str] = []  # what had not moved, where that was tolerated
         self.due = due or {}
 
     def begin(self, run: Run) -> None:
@@ -60,7 +67,8 @@ class Movement(Watcher):
         moved = _differing(self.trained, run.engine.fingerprints(trained=True))
         for part, names in parts.items():
             still = [name for name in names if name in self.trained and name not in moved]
-            if still:
+            self.still += still
+            if len(still) > (len(names) / 2 if part in self.tolerant else 0):
                 raise TrainingError(
                     f"{len(still)} of {len(names)} tensors of '{part}' had not moved after step "
                     f"{run.state.step}, e.g. {still[0]}: the base does not call that layer (leave "
