@@ -27,15 +27,15 @@ class Origin(Unkeyed):
     key: str
     digest: str
     counts: dict[str, Any] = Field(default_factory=dict)
-    took_seconds: float | None
+    took_seconds: float | None = None
     """in whichever run made it"""
     peak_mib: float | None = None
-    created: str | None
+    created: str | None = None
     """date and time, UTC"""
     packages: dict[str, str] = Field(default_factory=dict)
     """name -> version"""
     git_commit: str | None = None
-    cores: int | None
+    cores: int | None = None
     """of the machine, whose name stays in the store"""
     gpus: tuple[str, ...] = ()
 
