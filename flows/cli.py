@@ -199,6 +199,30 @@ app.add_typer(store_app)
 
 
 @app.command()
+def follow(
+    rendezvous: Annotated[
+        str, typer.Argument(metavar="HOST:PORT", help="`launch.rendezvous` of the run.")
+    ],
+    ranks: Annotated[
+        int, typer.Option(help="`launch.ranks` of the run, to import ahead for them.", min=1)
+    ] = 1,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Wait for the next run when this one has ended.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Train along with a run on another machine whose `launch.nodes` is above 1.
+
+    Run it once on each other machine, before the run or during it, with the same store and from
+    the same folder. It ends with the run.
+    """
+    from tasks.follow import follow
+
+    root = open_store(store).root.resolve()
+    follow(rendezvous, root, ranks, stay=stay, say=lambda words: typer.echo(words, err=True))
+
+
+@app.command()
 def check(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
     sets: SetOption = None,

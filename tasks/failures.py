@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tasks import errors
 from tasks.errors import ClinfuseError, ConfigError, RanksDied, TrainingError
@@ -15,46 +16,40 @@ PREEMPTED = 75  # a rank's exit code: saved a checkpoint because it was asked to
 ERROR, LOGS, LAUNCHER = "error.json", "logs", "launcher.log"
 
 
-def failure_of(work: Path, deaths: list[Death]) -> ClinfuseError:
+def failure_of(
+    work: Path, deaths: list[Death], name_of: Callable[[int], str] = "rank {}".format
+) -> ClinfuseError:
     """What went wrong, from the note that a rank left, or from how the processes ended."""
     note = _note(work / ERROR)
     known = getattr(errors, note.get("error", ""), None)
     if isinstance(known, type) and issubclass(known, ClinfuseError):
         return known(note["message"])
     logs = work / LOGS
-    report = (logs / LAUNCHER).read_text(errors="replace")
-    if re.search("Rendezvous(Timeout|Connection|Closed)Error", report):
-        return TrainingError(
-            "the other machines did not meet this one in time; start on them the command that "
-            f"{logs / LAUNCHER} opens with, and run again"
-        )
-    # torchrun's report names every rank that failed
-    failed = re.findall(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: (-?\d+)", report)
-    rank, ended = _first([(int(rank), int(code)) for rank, code in failed] or deaths)
+    rank, ended = _first(deaths)
     if ended == PREEMPTED:
         return RanksDied("training was told to stop and saved a checkpoint; run again to resume")
     if ended < 0:
         name = signal.Signals(-ended).name
         memory = "; if memory ran out, lower micro_batch_size" if name == "SIGKILL" else ""
         return RanksDied(
-            f"rank {rank} was ended by {name}{memory}; its log is {logs / f'rank-{rank}.log'}; "
+            f"{name_of(rank)} was ended by {name}{memory}; its log is {logs / f'rank-{rank}.log'}; "
             "run again to resume from the last checkpoint"
         )
     if note.get("exception") == "OutOfMemoryError":
         return ConfigError(
-            f"rank {note['rank']} ran out of GPU memory at {note['place']}; lower "
+            f"{name_of(note['rank'])} ran out of GPU memory at {note['place']}; lower "
             "micro_batch_size or max_tokens, or set deepspeed to configs/deepspeed/zero3.json"
         )
     if note:
         cause = f" ({note['cause']})" if note["cause"] else ""
         return TrainingError(
-            f"rank {note['rank']} stopped with {note['exception']} at {note['place']}{cause}; "
+            f"{name_of(note['rank'])} stopped with {note['exception']} at {note['place']}{cause}; "
             f"see {logs / 'rank-{}.log'.format(note['rank'])}"
         )
-    return TrainingError(f"rank {rank} ended with exit code {ended}; see the logs in {logs}")
+    return TrainingError(f"{name_of(rank)} ended with exit code {ended}; see the logs in {logs}")
 
 
-def _note(path: Path) -> dict[str, str]:
+def _note(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

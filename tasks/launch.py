@@ -14,13 +14,14 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
 from pydantic import Field, model_validator
 
-from tasks import warm
+from tasks import nodes, warm
 from tasks.config import Config, Unkeyed
 from tasks.errors import TrainingError
 from tasks.failures import ERROR, LAUNCHER, LOGS, failure_of
@@ -60,11 +61,13 @@ class LaunchConfig(Unkeyed):
     nodes: int = Field(
         default=1,
         ge=1,
-        description="Machines, each with so many ranks. On the others start by hand the command "
-        "that logs/launcher.log opens with; they must see the same store",
+        description="Machines, each with this many ranks. On each of the others run `clinfuse "
+        "follow` with the address below, once for a whole run; it must see the same store",
     )
     rendezvous: str | None = Field(
-        default=None, description="host:port of this machine, where the other machines report"
+        default=None,
+        pattern=r"^.+:\d+$",
+        description="host:port of this machine, as the other machines reach it",
     )
 
     @model_validator(mode="after")
@@ -105,12 +108,12 @@ def launch(
     environment = _environment(work, config)
     request = _request(module, work, config, environment)
     read = 0
-    with warm.serving(environment, request) as ranks:
+    with _ranks(environment, request, config) as ranks:
         while (deaths := ranks.deaths(POLL_SECONDS)) is None:
             read = follow(work / PROGRESS, read, on_progress)
         follow(work / PROGRESS, read, on_progress)
     if any(code for _, code in deaths):
-        raise failure_of(work, deaths)
+        raise failure_of(work, deaths, ranks.name_of)
 
 
 def prepare(config: LaunchConfig, *modules: str) -> None:
@@ -118,10 +121,13 @@ def prepare(config: LaunchConfig, *modules: str) -> None:
 
     Returns at once; it costs a core for some 5 s, and a few hundred MiB until `warm.let_go`.
     """
+    warm.warm_up(environment_of(config), modules)
+
+
+def environment_of(config: LaunchConfig) -> dict[str, str]:
+    """What ranks of all launches on this machine find in their environment."""
     environment = _environment(Path(), config)
-    for name in OF_THE_WORK:
-        del environment[name]
-    warm.warm_up(environment, modules)
+    return {name: environment[name] for name in environment if name not in OF_THE_WORK}
 
 
 def lock(work: Path, kind: int) -> TextIO:
@@ -145,25 +151,38 @@ def lock(work: Path, kind: int) -> TextIO:
 
 
 def _request(module: str, work: Path, config: LaunchConfig, environment: dict[str, str]) -> Request:
-    """The ranks to fork; of several nodes, the torchrun that meets those of the others.
+    """The ranks to fork on this machine.
 
     What is of this work alone is taken out of the environment, which the next launch shares.
     """
-    command = _command(module, work, config)
     log = work / LOGS / LAUNCHER
-    log.write_text(" ".join(command) + "\n")
+    log.write_text(" ".join(_command(module, work, config)) + "\n")
     umask = os.umask(0o077)
     os.umask(umask)
     return Request(
         module=module,
         job=str(work / JOB),
-        ranks=1 if config.nodes > 1 else config.ranks,
+        ranks=config.ranks,
+        world=config.ranks,
         log=str(log),
         folder=os.getcwd(),
         umask=umask,
         environment={name: environment.pop(name) for name in OF_THE_WORK},
-        command=command if config.nodes > 1 else None,
     )
+
+
+@contextmanager
+def _ranks(
+    environment: dict[str, str], request: Request, config: LaunchConfig
+) -> Iterator[nodes.Ranks]:
+    if config.rendezvous is not None and config.nodes > 1:
+        with nodes.serving_on(
+            config.nodes, environment, request, config, config.rendezvous
+        ) as ranks:
+            yield ranks
+    else:
+        with warm.serving(environment, request) as here:
+            yield nodes.Ranks(here, [], config.ranks)
 
 
 def _command(module: str, work: Path, config: LaunchConfig) -> list[str]:

@@ -25,6 +25,7 @@ from tasks.errors import RanksDied, TrainingError
 
 STOP_SECONDS = 25.0  # Prefect kills a cancelled flow after 30 s
 SAVE_SECONDS = 20  # of those, what ranks get to save and leave
+ALONE_SECONDS = 5.0  # what ranks get when one has failed: without it, they cannot save
 NOWHERE = f"{os.devnull}/cache"  # HF_HOME of the warm process itself: nothing can be written there
 
 Death = tuple[int, int]  # a rank and its exit code, which is -9 where SIGKILL ended it
@@ -41,7 +42,9 @@ class Request:
     folder: str  # the ranks' current folder
     umask: int
     environment: Mapping[str, str]  # what holds for this request alone
-    command: list[str] | None = None  # run this instead of the module: a launcher of ranks itself
+    world: int  # ranks on all machines together,
+    first_rank: int = 0  # of which this machine's begin here
+    meeting: tuple[str, int] = ("127.0.0.1", 0)  # where the first listens; port 0: any free one
 
 
 class Warm:
@@ -87,13 +90,21 @@ class Warm:
             raise _end_of(self.process.wait(), self.log)
         return [(rank, code) for rank, code in json.loads(line)]
 
-    def stop(self) -> None:
-        """Ask it to end the ranks: they save, or are killed by it after SAVE_SECONDS."""
-        deadline = time.monotonic() + STOP_SECONDS
+    def stop(self, seconds: float = STOP_SECONDS) -> list[Death]:
+        """End the ranks: first asked, so that they save, then with the warm process itself.
+
+        Returns how those ended that did so when asked.
+        """
+        deadline = time.monotonic() + seconds
+        deaths: list[Death] | None = None
         with suppress(TrainingError):  # it has ended, and its ranks with it
             while self.serving and time.monotonic() < deadline:
                 self.process.send_signal(signal.SIGTERM)  # lost where the request is not yet read
-                self.deaths(seconds=1.0)
+                deaths = self.deaths(seconds=1.0)
+        if self.serving:
+            self.serving = False
+            self.end()
+        return deaths or []
 
     def end(self) -> None:
         """Let the warm process go; ranks that it still has end with it."""

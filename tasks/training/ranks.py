@@ -32,10 +32,9 @@ import torch
 
 from tasks.failures import PREEMPTED
 from tasks.training.program import SOCKET, run_module
-from tasks.warm import SAVE_SECONDS, Death, Request
+from tasks.warm import ALONE_SECONDS, SAVE_SECONDS, Death, Request
 
 POLL_SECONDS = 0.02
-ALONE_SECONDS = 5.0  # what ranks get when one has failed: without it, they cannot save
 CHECK_BY_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
@@ -72,7 +71,9 @@ def _serve(request: Request, answers: int) -> list[Death]:
     _end_if_alone()
     alive, held = os.pipe()  # the ranks' stdin, which ends with this process
     with socket.socket() as meeting:
-        meeting.bind(("127.0.0.1", 0))
+        meeting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if request.first_rank == 0:
+            meeting.bind(tuple(request.meeting))
         for rank in range(request.ranks):
             pid = os.fork()
             if pid == 0:
@@ -80,7 +81,7 @@ def _serve(request: Request, answers: int) -> list[Death]:
                 os.close(held)
                 os.dup2(alive, 0)
                 _become(rank, request, meeting)
-            ranks.running[pid] = rank
+            ranks.running[pid] = request.first_rank + rank
     os.close(alive)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     ranks.wait()
@@ -120,10 +121,9 @@ def _become(rank: int, request: Request, meeting: socket.socket) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         del os.environ[CHECK_BY_NVML]
-        if request.command:
-            os.execv(request.command[0], request.command)
-        host, port = meeting.getsockname()
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(request.ranks))
+        host, port = request.meeting if request.first_rank else meeting.getsockname()
+        os.environ.update(RANK=str(request.first_rank + rank), LOCAL_RANK=str(rank))
+        os.environ["WORLD_SIZE"] = str(request.world)
         os.environ.update(MASTER_ADDR=host, MASTER_PORT=str(port))
         os.environ[SOCKET] = str(meeting.fileno())
         if torch.cuda._is_in_bad_fork():  # an import asked CUDA after all: start from nothing

@@ -214,19 +214,3 @@ def test_a_rank_that_waits_for_another_in_vain_ends_and_says_so(tmp_path: Path, 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
-
-
-def test_the_other_node_is_started_by_hand_with_the_command_of_the_log(tmp_path: Path) -> None:
-    config = LaunchConfig(nodes=2, rendezvous=f"127.0.0.1:{free_port()}", threads_per_rank=1)
-    log = tmp_path / "logs" / "launcher.log"
-    thread = threading.Thread(target=launch, args=(FACTS, FactsJob(), tmp_path, config))
-    thread.start()
-    assert wait_until(lambda: log.exists() and "\n" in log.read_text(), 10)
-    command = log.read_text().splitlines()[0].split()
-    by_hand = {**os.environ, "PYTHONPATH": str(ROOT), "TORCH_EXTENSIONS_DIR": "by-hand"}
-    subprocess.run(command, cwd=ROOT, env=by_hand, check=True, timeout=120)
-    thread.join(60)
-    assert not thread.is_alive()
-    nodes = [facts(tmp_path, rank) for rank in (0, 1)]
-    assert [node["sum"] for node in nodes] == [3000, 3000]
-    assert {node["operators"] for node in nodes} == {"by-hand", str(tmp_path / "operators")}
