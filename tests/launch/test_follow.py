@@ -157,7 +157,7 @@ def test_a_machine_that_dies_is_named_and_waited_for_by_the_next_launch(
     work = store / "a" / "work"
 
     def kill(progress: Progress) -> None:
-        if progress.done > 3:
+        if progress.step > 3:
             process.kill()
 
     with pytest.raises(RanksDied, match=r"^the machine 127\.0\.0\.1 has left.*launcher-1\.log"):
@@ -179,7 +179,7 @@ def test_a_cancelled_launch_lets_the_ranks_of_both_machines_save(
     work = store / "a" / "work"
 
     def cancel(progress: Progress) -> None:
-        if progress.done > 3:
+        if progress.step > 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -201,7 +201,7 @@ def test_a_machine_that_is_told_to_stop_lets_all_ranks_save(
     work = store / "a" / "work"
 
     def terminate(progress: Progress) -> None:
-        if progress.done > 3:
+        if progress.step > 3:
             process.terminate()
 
     with pytest.raises(RanksDied):
