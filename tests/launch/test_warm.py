@@ -131,7 +131,17 @@ def test_two_launches_at_once_have_ranks_of_their_own(tmp_path: Path) -> None:
     assert len(warm._idle) == 1
 
 
-def test_a_launch_that_is_cancelled_as_it_starts_ends_at_once(tmp_path: Path) -> None:
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt, whatever a test before this one has left."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_launch_that_is_cancelled_as_it_starts_ends_at_once(
+    interrupts: None, tmp_path: Path
+) -> None:
     launch(TOY, job(steps=2), tmp_path, TWO)
     for twentieths in range(1, 6):
         work = tmp_path / str(twentieths)
@@ -139,7 +149,7 @@ def test_a_launch_that_is_cancelled_as_it_starts_ends_at_once(tmp_path: Path) ->
         begun = time.monotonic()
         cancel.start()
         with pytest.raises(KeyboardInterrupt):
-            launch(TOY, job(steps=10_000, slow_seconds=0.05), work, TWO)
+            launch(TOY, job(steps=1_000, slow_seconds=0.05), work, TWO)
         assert time.monotonic() - begun < warm.SAVE_SECONDS / 2
         assert not ranks_of(work)
 
