@@ -34,15 +34,6 @@ def parameters_of(model: nn.Module) -> dict[str, list[str]]:
     return names
 
 
-def layers_of(model: nn.Module, adapter: str) -> Iterator[tuple[str, BaseTunerLayer]]:
-    """The layers that the adapter changes, by name."""
-    for path, module in model.named_modules():
-        if isinstance(module, BaseTunerLayer) and any(
-            adapter in getattr(module, attribute, {}) for attribute in module.adapter_layer_names
-        ):
-            yield path, module
-
-
 def activate(model: PeftModel, adapters: Sequence[str], trained: Collection[str] = ()) -> None:
     """Let these adapters, and no other, take part in the forward pass; train some of them.
 
