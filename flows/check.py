@@ -96,4 +96,5 @@ def _check_base(config: AdaptConfig) -> None:
         case PathBase(path=base):
             check_base(base, config.pretrain.sequence_length)
     check_targets(base, config.pretrain.adapter.targets, "pretrain.adapter.targets")
-    check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")
+    if config.finetune.adapter is not None:
+        check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")

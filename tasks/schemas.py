@@ -121,6 +121,18 @@ ENCODED = _table(
     _filled("input_ids", pa.list_(pa.int32())),
 )
 
+STATES = _table(  # of a frozen trunk
+    _filled("hadm_id", pa.int64()),
+    _filled("split", pa.string()),
+    _filled("tokens", pa.int64()),
+    _filled("states", pa.large_list(pa.float16())),  # [tokens, hidden], row by row
+)
+
+TITLE_STATES = _table(
+    _filled("title", pa.string()),
+    _filled("state", pa.list_(pa.float32())),  # [hidden], the mean over its tokens
+)
+
 HISTORY = _table(
     _filled("arm", pa.string()),  # pretrain: "clinical" or "base"
     _filled("step", pa.int64()),  # optimizer steps

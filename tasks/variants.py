@@ -6,7 +6,7 @@ Nobody asks a name what it is: what evaluation and reports need to know of a var
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import model_validator
@@ -28,6 +28,7 @@ class Variant(Config):
     phrase: str = ""  # within a sentence, e.g. "the fused model"; the title where there is none
     member: str | None = None  # what was trained; None: nothing with a history
     summands: tuple[str, ...] = ()  # adapters in the forward pass, in their order
+    weights: Mapping[str, float] = {}  # of summands, where validation chose them
     ablates: str | None = None  # the summand of the member that is left out
     baseline: bool = False  # what members are compared with
 

@@ -1,23 +1,44 @@
 """How members are trained: their task adapters, their heads, and beside which adapters."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.config import Config
+from tasks.config import Config, Unkeyed
 from tasks.model.adapters.methods import TASK, Lora, Method
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
 
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
 
 class SummandConfig(Config):
     """An adapter that was made before, beside which a task adapter learns."""
 
-    adapter: Literal["clinical"] = "clinical"
-    """clinical: what the pretrain stage makes"""
+    adapter: Literal["clinical", "ontology"] = "clinical"
+    """An adapter of the pretrain stage. clinical: it learned the notes' language; ontology: which
+    words speak for which code"""
     trained: bool = False
     """Whether finetuning may change it (a copy); off: it is frozen"""
+    weight: float | tuple[float, ...] | None = None
+    """How many times its update is added. Several: the one with the best macro AUROC on validation,
+    by heads on the frozen trunk. Empty: one of 0, 0.25, 0.5, 0.75 and 1 where nothing but heads is
+    trained, else 1"""
+
+    @field_validator("weight")
+    @classmethod
+    def _some(cls, given: float | tuple[float, ...] | None) -> float | tuple[float, ...] | None:
+        if given == () or (isinstance(given, tuple) and len(set(given)) < len(given)):
+            raise ValueError("name each weight once, and at least one")
+        return given
+
+    def weights(self, *, frozen_trunk: bool) -> tuple[float, ...]:
+        """Those among which one is chosen; one alone is taken as it is."""
+        if self.weight is None:
+            return WEIGHTS if frozen_trunk and not self.trained else (1.0,)
+        return self.weight if isinstance(self.weight, tuple) else (self.weight,)
 
 
 class MemberConfig(Config):
@@ -40,8 +61,14 @@ class MemberConfig(Config):
             raise ValueError("an adapter is named twice among the summands; name each once")
         return self
 
-    def variant(self, ablates: str | None = None) -> Variant:
-        """The record of what the member predicts, or predicts without one of its adapters."""
+    def variant(
+        self, ablates: str | None = None, weights: Mapping[str, float] | None = None
+    ) -> Variant:
+        """The record of what the member predicts, or predicts without one of its adapters.
+
+        Args:
+            weights: of the summands, where they were chosen among several.
+        """
         adapters = (*(summand.adapter for summand in self.summands), TASK)
         title, short = self.title or self.name, self.short_title or self.title or self.name
         if ablates is None:
@@ -52,6 +79,7 @@ class MemberConfig(Config):
                 phrase=self.phrase,
                 member=self.name,
                 summands=adapters,
+                weights=dict(weights or {}),
             )
         return Variant(
             name=f"{self.name}-without-{ablates}",
@@ -95,8 +123,9 @@ class FinetuneTraining(TrainingConfig):
 class MemberTraining(Config):
     """What holds for every member, and decides what it learns."""
 
-    adapter: Method = Lora()
-    """The task adapter"""
+    adapter: Method | None = Lora()
+    """The task adapter; null: none, and only heads are trained, on the states of a frozen trunk,
+    which are computed once"""
     head: HeadConfig = LabelAttentionConfig()
     """The heads"""
     training: FinetuneTraining = FinetuneTraining()
@@ -114,6 +143,14 @@ class MemberTraining(Config):
     whatever comes out"""
 
 
+class StatesConfig(Unkeyed):
+    """What the states of a frozen trunk may take. Not part of any artifact's key."""
+
+    max_gib: float = Field(default=16.0, gt=0)
+    """Refuse to write states that are larger than this, in GiB on disk and in memory, for one
+    weight of each summand"""
+
+
 class FinetuneConfig(MemberTraining):
     """From admission notes, outcomes and adapters to members and their predictions."""
 
@@ -126,12 +163,23 @@ class FinetuneConfig(MemberTraining):
     """One task adapter for all outcomes with a head each: one forward pass serves all. Off: an
     adapter for each outcome, as in the paper"""
     max_tokens: int = Field(default=512, ge=8)
-    """A note's tokens beyond this many are not read"""
+    """A note's tokens beyond this many are not read; an encoder reads long notes in chunks"""
+    layer: int | None = Field(default=None, ge=1)
+    """Whose states the heads read, counted from 1; the layers above it are left out. Empty: the
+    last one's"""
+    states: StatesConfig = StatesConfig()
+    """The states of a frozen trunk"""
 
     @model_validator(mode="after")
     def _members_differ(self) -> Self:
         if len({member.name for member in self.members}) < len(self.members):
             raise ValueError("two members have the same name; give each a name of its own")
+        trained = (s.trained for member in self.members for s in member.summands)
+        if self.adapter is None and any(trained):
+            raise ValueError(
+                "a summand is trained, but adapter is null, which freezes the trunk; set one of "
+                "them otherwise"
+            )
         return self
 
     @property

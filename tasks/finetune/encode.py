@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from tasks import schemas, tables
 from tasks.data.tokenizer import read_tokenizer
@@ -46,8 +46,9 @@ def _encoded(
     columns = ["hadm_id", "split", "note"]
     for batch in tables.stream(part, schemas.ADMISSIONS, columns, BATCH_ROWS):
         notes = batch.column("note").to_pylist()
-        ids_of_notes = [encoding.ids for encoding in encoder.encode_batch_fast(notes)]
-        kept = [ids[:max_tokens] for ids in ids_of_notes]
+        encodings = encoder.encode_batch_fast(notes)
+        ids_of_notes = [encoding.ids for encoding in encodings]
+        kept = [_first(encoding, max_tokens) for encoding in encodings]
         counts["admissions"] += len(ids_of_notes)
         counts["tokens"] += sum(map(len, kept))
         counts["notes_cut"] += sum(len(ids) > max_tokens for ids in ids_of_notes)
@@ -56,3 +57,12 @@ def _encoded(
             [batch.column("hadm_id"), batch.column("split"), pa.array(kept, pa.list_(pa.int32()))],
             schema=schemas.ENCODED,
         )
+
+
+def _first(encoding: Encoding, count: int) -> list[int]:
+    """The first ids; the control token with which an encoder's texts end stays their last."""
+    ids: list[int] = encoding.ids
+    if len(ids) <= count:
+        return ids
+    ends = bool(encoding.special_tokens_mask[-1])
+    return [*ids[: count - ends], *ids[len(ids) - ends :]]

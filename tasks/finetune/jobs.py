@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
 
 from tasks.config import Config
 from tasks.finetune.config import MemberTraining
 from tasks.keys import Input
 from tasks.model.adapters.methods import UNNAMED, BaseName
+from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
+
+
+class EmbedJob(Config):
+    """A frozen trunk, and whose states: the notes', or those of the outcomes' titles."""
+
+    base: Input
+    layer: int | None = None
+    summands: Mapping[str, Input] = {}  # the adapters on the base, in order
+    weights: Mapping[str, float] = {}  # of the summands; absent: 1
+    tokenizer: Input
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    deepspeed: Path | None = None
+    encoded: Input | None = None  # the notes
+    outcomes: Mapping[str, Input] = {}
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How the engine that runs the model is set up."""
+        return TrainingConfig(precision=self.precision, deepspeed=self.deepspeed)
 
 
 class MemberJob(Config):
@@ -24,6 +46,10 @@ class MemberJob(Config):
     tokenizer: Input
     encoded: Input
     outcomes: Mapping[str, Input]
+    layer: int | None = None  # whose states the heads read
+    weights: Mapping[str, float] = {}  # of the summands; absent: 1
+    states: Input | None = None  # of the frozen trunk: then only heads are trained, on these
+    titles: Input | None = None  # the states of the labels' titles, of the same trunk
 
 
 class PredictJob(Config):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.finetune.config import FinetuneConfig, MemberConfig
-from tasks.finetune.jobs import MemberJob, PredictJob
+from tasks import schemas, tables
+from tasks.errors import ConfigError
+from tasks.finetune.config import FinetuneConfig, MemberConfig, StatesConfig
+from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
 from tasks.model.adapters.methods import TASK, BaseName
-from tasks.model.bases.files import check_targets
+from tasks.model.bases.files import check_targets, width_of
 from tasks.step import Counts, in_shards, step, warn
+
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -45,36 +50,110 @@ def finetune(
 
     Raises TrainingError where a member collapses, RanksDied where a new run would resume.
     """
-    brought = None if isinstance(base, Artifact) else base
-    check_targets(brought, config.adapter.targets, "finetune.adapter.targets")
+    if config.adapter is not None:
+        brought = None if isinstance(base, Artifact) else base
+        check_targets(brought, config.adapter.targets, "finetune.adapter.targets")
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
+    training = Training(config, launch, base, known_as, summands, tokenizer, encoded)
     groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]
-    jobs = [
-        (
-            member,
-            MemberJob(
-                name=member.name if config.joint else f"{member.name}-{next(iter(group))}",
-                member=member.name,
-                trained=tuple(summand.adapter for summand in member.summands if summand.trained),
-                config=config.of_members,
-                base=base,
-                summands={
-                    summand.adapter: summands[summand.adapter] for summand in member.summands
-                },
-                tokenizer=tokenizer,
-                encoded=encoded,
-                outcomes=group,
-            ),
-        )
-        for member in config.members
-        for group in groups
-    ]
-    adapters = [train_member(job=job, known_as=known_as, launch=launch) for _, job in jobs]
+    made = [training.member(member, group) for member in config.members for group in groups]
     predictions = [
         predict(job=_predicting(member, job, adapter), name=job.name, launch=launch)
-        for (member, job), adapter in zip(jobs, adapters, strict=True)
+        for member, job, adapter in made
     ]
-    return Finetuned(tuple(adapters), tuple(predictions))
+    return Finetuned(tuple(adapter for *_, adapter in made), tuple(predictions))
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trains members, each at the weights of its summands that validation prefers."""
+
+    config: FinetuneConfig
+    launch: LaunchConfig
+    base: Artifact | Path
+    known_as: tuple[str, str] | None
+    summands: Mapping[str, Artifact]
+    tokenizer: Artifact | Path
+    encoded: Artifact
+
+    def member(
+        self, member: MemberConfig, outcomes: Mapping[str, Artifact]
+    ) -> tuple[MemberConfig, MemberJob, Artifact]:
+        """A trained member, its weights settled; its job and its adapter."""
+        weights = self._chosen(member, outcomes)
+        settled = tuple(
+            summand.model_copy(update={"weight": weights[summand.adapter]})
+            for summand in member.summands
+        )
+        if weights:
+            member = member.model_copy(update={"summands": settled})
+        job = self._job(member, outcomes, weights, frozen=self.config.adapter is None)
+        return member, job, self._train(job)
+
+    def _chosen(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
+        """The weight of each summand: the best by validation, of heads on the frozen trunk.
+
+        One after another in the order of the sum, those that follow left out: trying each
+        combination would take a power of the time.
+        """
+        chosen: dict[str, float] = {}
+        for summand in member.summands:
+            weights = summand.weights(frozen_trunk=self.config.adapter is None)
+            if len(weights) == 1:
+                chosen[summand.adapter] = weights[0]
+                continue
+            values = {}
+            for weight in weights:
+                tried = {**chosen, summand.adapter: weight}
+                job = self._job(member, outcomes, tried, frozen=True)
+                values[weight] = float(self._train(job).counts["validation"])
+            chosen[summand.adapter] = max(values, key=values.__getitem__)
+        return chosen
+
+    def _job(
+        self,
+        member: MemberConfig,
+        outcomes: Mapping[str, Artifact],
+        weights: Mapping[str, float],
+        *,
+        frozen: bool,
+    ) -> MemberJob:
+        """The member's training; frozen: of heads alone, on the states of its trunk."""
+        taking_part = [s for s in member.summands if weights.get(s.adapter)]  # not at a weight of 0
+        config = self.config.of_members
+        job = MemberJob(
+            name=member.name if self.config.joint else f"{member.name}-{next(iter(outcomes))}",
+            member=member.name,
+            trained=tuple(summand.adapter for summand in taking_part if summand.trained),
+            config=config.model_copy(update={"adapter": None}) if frozen else config,
+            base=self.base,
+            summands={s.adapter: self.summands[s.adapter] for s in taking_part},
+            weights={s.adapter: weights[s.adapter] for s in taking_part if weights[s.adapter] != 1},
+            layer=self.config.layer,
+            tokenizer=self.tokenizer,
+            encoded=self.encoded,
+            outcomes=outcomes,
+        )
+        return self._with_states(job) if frozen else job
+
+    def _with_states(self, job: MemberJob) -> MemberJob:
+        trunk = EmbedJob(
+            base=job.base,
+            layer=job.layer,
+            summands=job.summands,
+            weights=job.weights,
+            tokenizer=job.tokenizer,
+            precision=job.config.training.precision,
+            deepspeed=job.config.training.deepspeed,
+        )
+        of_notes = trunk.model_copy(update={"encoded": job.encoded})
+        of_titles = trunk.model_copy(update={"outcomes": job.outcomes})
+        states = embed_notes(job=of_notes, states=self.config.states, launch=self.launch)
+        titles = embed_titles(job=of_titles, launch=self.launch)
+        return job.model_copy(update={"states": states, "titles": titles})
+
+    def _train(self, job: MemberJob) -> Artifact:
+        return train_member(job=job, known_as=self.known_as, launch=self.launch)
 
 
 @step("encoded", version=3)
@@ -85,7 +164,21 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
     return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
-@step("task-adapter", version=3, resumable=True)
+@step("states", version=1, resumable=True)
+def embed_notes(out: Path, job: EmbedJob, states: StatesConfig, launch: LaunchConfig) -> Counts:
+    """Compute the token states of all notes by a frozen trunk."""
+    assert job.encoded is not None
+    _check_room(out, job.base, job.encoded, states)
+    return _run("tasks.finetune.embed", job, out, launch)
+
+
+@step("titles", version=1)
+def embed_titles(out: Path, job: EmbedJob, launch: LaunchConfig) -> Counts:
+    """Compute the states of the labels' titles by a frozen trunk."""
+    return _run("tasks.finetune.embed", job, out, launch)
+
+
+@step("task-adapter", version=4, resumable=True)
 def train_member(
     out: Path,
     job: MemberJob,
@@ -94,25 +187,58 @@ def train_member(
 ) -> Counts:
     """Train the task adapter and the heads of one member."""
     named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
-    run("tasks.finetune.train", named, out / "work", launch)
-    counts: Counts = json.loads((out / "work" / "counts.json").read_text())
+    counts = _run("tasks.finetune.train", named, out, launch)
     if "warning" in counts:
         warn(str(counts["warning"]))
     return {"member": job.member, **counts}
 
 
-@step("predictions", version=2)
+@step("predictions", version=3)
 def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Counts:
     """Predict with a saved member, and without each of its adapters."""
     run("tasks.finetune.predict", job, out / "work", launch)
     return {"variants": len(job.variants)}
 
 
+def _run(module: str, job: EmbedJob | MemberJob, out: Path, launch: LaunchConfig) -> Counts:
+    run(module, job, out / "work", launch)
+    counts: Counts = json.loads((out / "work" / "counts.json").read_text())
+    return counts
+
+
+def _check_room(out: Path, base: Path, encoded: Path, states: StatesConfig) -> None:
+    """Raise ConfigError where the states of these notes would take too much."""
+    from tasks.data.states import BYTES
+
+    tokens = sum(
+        len(batch["input_ids"].flatten())
+        for batch in tables.stream(encoded / "encoded", schemas.ENCODED, ["input_ids"])
+    )
+    gib = tokens * (width_of(base) or 0) * BYTES / GIB
+    free = shutil.disk_usage(out).free / GIB
+    if gib > states.max_gib:
+        raise ConfigError(
+            f"the states of {tokens} tokens would take {gib:.1f} GiB, and finetune.states.max_gib "
+            f"is {states.max_gib:g}; raise it, or lower finetune.max_tokens"
+        )
+    if gib > free:
+        raise ConfigError(
+            f"the states of {tokens} tokens would take {gib:.1f} GiB, and the store's disk has "
+            f"{free:.1f} GiB left; make room, or lower finetune.max_tokens"
+        )
+
+
 def _predicting(member: MemberConfig, job: MemberJob, adapter: Artifact) -> PredictJob:
     """The member, and, where it is a sum, the member without each of the summands."""
-    ablated = (*(summand.adapter for summand in member.summands), TASK) if member.summands else ()
+    chosen: dict[str, float] = {
+        s.adapter: s.weight for s in member.summands if isinstance(s.weight, float)
+    }
+    ablated = (*job.summands, TASK) if job.summands and job.states is None else ()
     return PredictJob(
         member=job,
         adapter=adapter,
-        variants=(member.variant(), *(member.variant(adapter) for adapter in ablated)),
+        variants=(
+            member.variant(weights=chosen),
+            *(member.variant(ablates) for ablates in ablated),
+        ),
     )

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tasks import schemas, tables
 from tasks.data.notes import Notes
 from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.data.states import States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.collapse import Collapse
@@ -36,11 +37,20 @@ from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
 from tasks.model.bases.load import check_positions, load_base, states_width
-from tasks.model.classifier import Classifier, Summand, new_classifier
+from tasks.model.classifier import Classifier, new_classifier
 from tasks.model.heads.config import HeadShape
+from tasks.model.heads.heads import Heads
 from tasks.model.heads.losses import masked_bce, masked_cross_entropy
-from tasks.model.heads.start import start_biases, start_from_titles, start_whitening
+from tasks.model.heads.start import (
+    TitleStates,
+    sample,
+    start_biases,
+    start_from_titles,
+    title_states,
+    titles_to_embed,
+)
 from tasks.model.score import Logits, score
+from tasks.model.trunk import Summand
 from tasks.training.engine import (
     deepspeed_config,
     precision_of,
@@ -60,7 +70,7 @@ class Study:
     """What the member learns from."""
 
     job: MemberJob
-    notes: Notes
+    inputs: Notes | States
     outcomes: tuple[Outcome, ...]
     train_rows: Rows
     validation_rows: Rows
@@ -68,18 +78,18 @@ class Study:
 
     @classmethod
     def read(cls, job: MemberJob) -> Study:
-        notes = Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
+        inputs = read_inputs(job)
         outcomes = tuple(
-            read_outcome(name, path, notes.hadm_ids) for name, path in job.outcomes.items()
+            read_outcome(name, path, inputs.hadm_ids) for name, path in job.outcomes.items()
         )
         most, seed = job.config.max_labelled_admissions, job.config.training.seed
-        rows = training_rows(notes.hadm_ids, notes.splits, outcomes, most, seed)
+        rows = training_rows(inputs.hadm_ids, inputs.splits, outcomes, most, seed)
         return cls(
             job=job,
-            notes=notes,
+            inputs=inputs,
             outcomes=outcomes,
             train_rows=rows,
-            validation_rows=split_rows(notes.splits, "validation"),
+            validation_rows=split_rows(inputs.splits, "validation"),
             case_weights=positive_weights(job.config, outcomes, rows),
         )
 
@@ -95,7 +105,10 @@ def main(job: MemberJob, world: World) -> None:
         return
     out = world.work.parent
     state = prior_corrected(trained.state, study.case_weights)
-    model.save(out, state, job.base_name)
+    if isinstance(model, Classifier):
+        model.save(out, state, job.base_name)
+    else:
+        model.write(out, state)
     rows = [{**row, "arm": job.member} for row in trained.history]
     history = pa.Table.from_pylist(rows, schemas.HISTORY)
     tables.write(out / "history.parquet", schemas.HISTORY, history)
@@ -112,19 +125,20 @@ def main(job: MemberJob, world: World) -> None:
     (world.work / "counts.json").write_text(json.dumps(counts))
 
 
-def build(study: Study, world: World) -> Classifier:
+def read_inputs(job: MemberJob) -> Notes | States:
+    """What the member's model reads: token ids, or the states of its frozen trunk."""
+    if job.states is not None:
+        return States.read(job.states)
+    return Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
+
+
+def build(study: Study, world: World) -> Heads:
     """The member's model on its device, its heads started; the same on every rank."""
     job, config = study.job, study.job.config
-    training = config.training
-    seed_all(training.seed)  # the same start for every member
-    base = load_base(job.base, precision_of(training, world), deepspeed_config(training, world))
-    check_positions(base.model, int(study.notes.lengths.max()))
-    summands = [Summand(name, path, name in job.trained) for name, path in job.summands.items()]
-    model = new_classifier(base, config.adapter, summands).to(world.device)
-    if training.gradient_checkpointing:
-        save_activations(base.model, "finetune.training.gradient_checkpointing")
-    with without_training(model.backbone, training, world):
-        width = states_width(base)
+    seed_all(config.training.seed)  # the same start for every member
+    model = Heads() if job.states else _classifier(study, world)
+    with without_training(model, config.training, world):
+        width = states_width(model.base) if isinstance(model, Classifier) else _width(study)
     model.add_heads(
         [
             HeadShape(outcome=o.name, head=config.head, hidden=width, labels=o.labels)
@@ -132,22 +146,62 @@ def build(study: Study, world: World) -> Classifier:
         ]
     )
     model.to(world.device)
-    heads = {outcome.name: model.head(outcome.name) for outcome in study.outcomes}
-    with without_training(model.backbone, training, world):
-        start_whitening(model.whitening, model.states, study.notes, study.train_rows, world.device)
+    with without_training(model, config.training, world) as module:
+        some = sample(study.train_rows)
+        model.scaling.fit(_sampled_states(study, model, some, world))
         if config.head.start_from_titles:
-            tokenizer = LoadedTokenizer.load(job.tokenizer)
-            start_from_titles(heads, study.outcomes, model.whitened_states, tokenizer, world.device)
-    start_biases(heads, study.outcomes, study.train_rows, study.case_weights)
+            start_from_titles(model, study.outcomes, _title_states(study, model, world))
+        logits = score(module, study.inputs, some, world, f"{job.name}, start")
+    start_biases(model, study.outcomes, study.train_rows, study.case_weights, logits)
     return model
 
 
-def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Trained:
+def _classifier(study: Study, world: World) -> Classifier:
+    job, training = study.job, study.job.config.training
+    assert study.job.config.adapter is not None
+    settings = deepspeed_config(training, world)
+    base = load_base(job.base, precision_of(training, world), settings, job.layer)
+    check_positions(base, int(study.inputs.lengths.max()))
+    summands = [
+        Summand(name, path, name in job.trained, job.weights.get(name, 1.0))
+        for name, path in job.summands.items()
+    ]
+    model = new_classifier(base, study.job.config.adapter, summands).to(world.device)
+    if training.gradient_checkpointing:
+        save_activations(base.model, "finetune.training.gradient_checkpointing")
+    return model
+
+
+def _sampled_states(study: Study, model: Heads, rows: Rows, world: World) -> Tensor:
+    """The token states of these admissions, one after another, [tokens, hidden]."""
+    sampled = []
+    for row in rows:
+        first, present = (torch.from_numpy(array) for array in study.inputs.padded(np.array([row])))
+        if isinstance(model, Classifier):
+            first = model.states(first.to(world.device), present.to(world.device))
+        sampled.append(first[0].float())
+    return torch.cat(sampled)
+
+
+def _title_states(study: Study, model: Heads, world: World) -> TitleStates:
+    if study.job.titles is not None:
+        return read_titles(study.job.titles)
+    assert isinstance(model, Classifier)
+    tokenizer = LoadedTokenizer.load(study.job.tokenizer)
+    return title_states(model.states, tokenizer, titles_to_embed(study.outcomes), world.device)
+
+
+def _width(study: Study) -> int:
+    assert isinstance(study.inputs, States)
+    return study.inputs.width
+
+
+def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained:
     """Train the member; the state of its best epoch by validation."""
     config, training = study.job.config, study.job.config.training
     plan = Plan(
         rows=study.train_rows,
-        lengths=study.notes.lengths,
+        lengths=study.inputs.lengths,
         outcomes=study.outcomes,
         batch_size=training.batch_size,
         epochs=config.epochs,
@@ -157,13 +211,14 @@ def fit(study: Study, model: Classifier, world: World, collapse: Collapse) -> Tr
 
     def judge(module: nn.Module) -> float:
         what = f"{study.job.name} on validation"
-        logits = score(module, study.notes, study.validation_rows, world, what)
+        logits = score(module, study.inputs, study.validation_rows, world, what)
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
     epoch, steps = plan.steps_per_epoch, plan.steps
     heads = [f"heads.{outcome}" for outcome in model.heads]
-    tolerant = model.trained_adapters if config.adapter.targets == "all-linear" else ()
-    rates = model.rates(training.learning_rate, config.head.learning_rate)
+    all_linear = config.adapter is not None and config.adapter.targets == "all-linear"
+    tolerant = [part for part in model.trained_parts() if part not in heads] if all_linear else ()
+    rates = model.rates(training.learning_rate)
     return train(
         model,
         MemberLesson(study, plan, world.device),
@@ -198,7 +253,7 @@ class MemberLesson:
         return self.plan.batch(step)
 
     def prepared(self, micro: Rows) -> Examples:
-        ids, present = self.study.notes.padded(micro)
+        first, present = self.study.inputs.padded(micro)
         cells = {
             outcome.name: (
                 torch.from_numpy(outcome.positives(micro)),
@@ -206,7 +261,7 @@ class MemberLesson:
             )
             for outcome in self.study.outcomes
         }
-        return Examples(torch.from_numpy(ids), torch.from_numpy(present), cells)
+        return Examples(torch.from_numpy(first), torch.from_numpy(present), cells)
 
     def loss(self, model: nn.Module, prepared: Examples) -> Tensor:
         """The cross-entropy summed over the observed cells of all outcomes.
@@ -216,7 +271,7 @@ class MemberLesson:
         `positive_weight: balanced` a case counts as its label's weight.
         """
         device = self.device
-        logits = model(prepared.ids.to(device), prepared.present.to(device))
+        logits = model(prepared.inputs.to(device), prepared.present.to(device))
         losses = []
         for outcome in self.study.outcomes:
             positives, observed = (cells.to(device) for cells in prepared.cells[outcome.name])
@@ -233,7 +288,7 @@ class MemberLesson:
 class Examples:
     """Some admissions' notes, and what is known of their outcomes."""
 
-    ids: Tensor  # [admissions, tokens]
+    inputs: Tensor  # [admissions, tokens] ids, or their states, [..., hidden]
     present: Tensor  # [admissions, tokens] bool, False at padding
     cells: Mapping[str, tuple[Tensor, Tensor]]  # outcome -> positives, observed; [rows, labels]
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from tasks.data.notes import Notes
 from tasks.data.outcomes import Rows
+from tasks.data.states import States
 from tasks.launch import Progress
 from tasks.training.program import World
 
@@ -21,15 +22,15 @@ Logits = dict[str, NDArray[np.float32]]  # outcome -> [admissions, labels]
 
 
 def score(
-    model: nn.Module, notes: Notes, rows: Rows, world: World, what: str = "scoring"
+    model: nn.Module, notes: Notes | States, rows: Rows, world: World, what: str = "scoring"
 ) -> Logits:
     """The logits of these admissions, in their order, on every rank.
 
     Args:
-        model: in evaluation mode; called with ids and present, gives logits by outcome.
+        model: in evaluation mode; called with ids (or states) and present, gives logits by outcome.
         what: is being scored, for who watches the progress.
     """
-    batches = _by_length(notes, rows)
+    batches = in_batches(notes.lengths[rows], SCORED_TOKENS)
     mine = batches[world.rank :: world.size]
     scored: list[tuple[Rows, Logits]] = []
     reported = time.monotonic()
@@ -52,12 +53,14 @@ def score(
     return whole
 
 
-def _by_length(notes: Notes, rows: Rows) -> list[NDArray[np.int64]]:
-    """Indices into `rows`, in batches of similar length that hold at most SCORED_TOKENS."""
-    lengths = notes.lengths[rows]
+def in_batches(lengths: NDArray[np.int64], most_tokens: int) -> list[NDArray[np.int64]]:
+    """Indices of texts, in batches of similar length that hold so many tokens, padding included.
+
+    The longest come first; a text that is longer is a batch of its own.
+    """
     batches: list[list[int]] = []
     for index in np.argsort(-lengths, kind="stable"):
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > SCORED_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > most_tokens:
             batches.append([])
         batches[-1].append(int(index))
     return [np.array(batch, np.int64) for batch in batches]

@@ -156,14 +156,14 @@ def check_it_fuses_and_comes_back_by_us_and_by_peft(
     clinical = [Summand("clinical", trained.clinical)]
     loaded = load_classifier(load_base(trained.base), tmp_path / "arm", clinical)
     rows = study.validation_rows[:8]
-    for outcome, logits in score(model, study.notes, rows, world).items():
-        again = score(loaded, study.notes, rows, world)[outcome]
+    for outcome, logits in score(model, study.inputs, rows, world).items():
+        again = score(loaded, study.inputs, rows, world)[outcome]
         np.testing.assert_allclose(again, logits, rtol=0, atol=1e-5)
 
     both = adapted(trained)
     both.load_adapter(tmp_path / "arm", "task")
     both.base_model.set_adapter(["clinical", "task"])
-    ids, present = map(torch.from_numpy, study.notes.padded(rows))
+    ids, present = map(torch.from_numpy, study.inputs.padded(rows))
     with torch.no_grad():
         states = trunk(language_model(both))(input_ids=ids, use_cache=False).last_hidden_state
         torch.testing.assert_close(states, model.states(ids, present), rtol=0, atol=1e-5)

@@ -126,7 +126,7 @@ def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World) -> None
     model = build(study, world)
     lesson = MemberLesson(study, plan=None, device=world.device)  # type: ignore[arg-type]
     for system in ("icd9cm", "icd10cm"):
-        of_system = [system_of(int(h)) == system for h in study.notes.hadm_ids[study.train_rows]]
+        of_system = [system_of(int(h)) == system for h in study.inputs.hadm_ids[study.train_rows]]
         model.zero_grad()
         lesson.loss(model, lesson.prepared(study.train_rows[of_system])).backward()
         for parameter in model.head("diagnoses").parameters():
@@ -134,7 +134,7 @@ def test_what_is_not_known_teaches_nothing(inputs: Inputs, world: World) -> None
                 moved = parameter.grad is not None and bool(parameter.grad[label].any())
                 assert moved == (own == system)
     model.zero_grad()
-    uncoded = [system_of(int(h)) is None for h in study.notes.hadm_ids]
+    uncoded = [system_of(int(h)) is None for h in study.inputs.hadm_ids]
     lesson.loss(model, lesson.prepared(np.flatnonzero(uncoded))).backward()
     for parameter in model.head("diagnoses").parameters():
         assert parameter.grad is None or not parameter.grad.any()
@@ -153,12 +153,12 @@ def test_the_best_state_is_what_is_saved_loaded_and_predicts(
     for name, tensor in parameters(loaded, ".lora_").items():
         if name in result.state:
             assert torch.equal(tensor, result.state[name]), name
-    logits = score(loaded, study.notes, study.validation_rows, world)
+    logits = score(loaded, study.inputs, study.validation_rows, world)
     value = mean_macro_auroc(logits, study.outcomes, study.validation_rows)
     assert value == pytest.approx(result.best_value, abs=1e-9)
     nobody = study.validation_rows[:0]
     with pytest.raises(TrainingError, match=r"among 0 validation.*raise ingest\.split"):
-        mean_macro_auroc(score(loaded, study.notes, nobody, world), study.outcomes, nobody)
+        mean_macro_auroc(score(loaded, study.inputs, nobody, world), study.outcomes, nobody)
 
 
 def test_it_learns_each_label_and_predicts_in_the_labels_order(

@@ -271,7 +271,7 @@ def test_an_outcome_may_have_the_name_of_an_adapter(base: Path) -> None:
     model.add_heads([SHAPES[0].model_copy(update={"outcome": TASK})])
     names = [name for names in model.trained_parts().values() for name in names]
     assert sorted(names) == sorted(trained_names(model))
-    assert set(model.rates(1.0, 2.0)) == set(names)
+    assert set(model.rates(1.0)) == set(names)
 
 
 def test_padding_changes_no_logit(base: Path, clinical: Path) -> None:

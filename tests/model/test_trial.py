@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, Llama4TextConfig
 from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.build import add_new_adapter, language_model
 from tasks.model.adapters.methods import Lora
-from tasks.model.bases.causal import load_causal
+from tasks.model.bases.causal import Causal, load_causal
 from tasks.model.bases.load import check_positions
 from tasks.model.bases.trial import PACKED as AS_PACKED
 from tasks.model.bases.trial import layout_for
@@ -84,7 +84,7 @@ def test_adapters_with_which_a_base_cannot_run_are_refused() -> None:
 def test_a_text_longer_than_learned_positions_is_refused(tmp_path: Path) -> None:
     learned = load_causal(write_base("gpt2", tmp_path / "learned"))
     rotary = load_causal(write_base("llama", tmp_path / "rotary"))
-    check_positions(learned, POSITIONS)
-    check_positions(rotary, POSITIONS + 1)
+    check_positions(Causal(learned), POSITIONS)
+    check_positions(Causal(rotary), POSITIONS + 1)
     with pytest.raises(ConfigError, match=r"lower finetune\.max_tokens"):
-        check_positions(learned, POSITIONS + 1)
+        check_positions(Causal(learned), POSITIONS + 1)

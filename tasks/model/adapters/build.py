@@ -22,6 +22,7 @@ from tasks.model.adapters.files import PREFIX, read_adapter
 from tasks.model.adapters.methods import Method
 from tasks.model.bases.causal import output_layer
 from tasks.model.bases.files import check_names
+from tasks.model.bases.layers import CUT
 
 # whose kernels read these layers' weights themselves; PEFT 0.21 refuses adapters there
 _MAMBAS = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
@@ -72,6 +73,7 @@ def add_saved_adapter(
     config.inference_mode = False
     config.base_model_name_or_path = None  # PEFT would warn that the path is another
     base = language_model(model)
+    tensors = _of_layers_that_are_there(tensors, base)
     if isinstance(base.get_output_embeddings(), nn.Identity):  # type: ignore[no-untyped-call]
         head = output_layer(base)
         config.exclude_modules = sorted({*(config.exclude_modules or ()), head})  # type: ignore[attr-defined]
@@ -91,6 +93,23 @@ def add_saved_adapter(
         ) from None
     _load_strictly(peft, tensors, name, path)
     return peft
+
+
+def _of_layers_that_are_there(
+    tensors: Mapping[str, Tensor], base: PreTrainedModel
+) -> dict[str, Tensor]:
+    """Without those on layers above the one at which the base was cut."""
+    gone = {
+        f"{PREFIX}{name}.{index}."
+        for name, module in base.named_modules()
+        if (first := getattr(module, CUT, None)) is not None
+        for index in range(len(module), first)
+    }
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not any(name.startswith(prefix) for prefix in gone)
+    }
 
 
 def language_model(model: nn.Module) -> PreTrainedModel:

@@ -53,6 +53,25 @@ def activate(model: PeftModel, adapters: Sequence[str], trained: Collection[str]
         )
 
 
+def weigh(model: PeftModel, adapter: str, weight: float) -> None:
+    """Let the adapter's update be added `weight` times.
+
+    Raises ModelError where its method has no scale, and the weight is not 1.
+    """
+    if weight == 1:
+        return
+    scales: list[dict[str, float]] = [
+        getattr(module, "scaling", {})
+        for module in model.modules()
+        if isinstance(module, BaseTunerLayer)
+    ]
+    with_it = [scaling for scaling in scales if adapter in scaling]
+    if not with_it:
+        raise ModelError(f"the adapter '{adapter}' has no scale; set its weight to 1")
+    for scaling in with_it:
+        scaling[adapter] *= weight
+
+
 @contextmanager
 def without(model: PeftModel, adapter: str) -> Iterator[None]:
     """Within it the adapter takes no part; nothing is trained, within it and after it."""

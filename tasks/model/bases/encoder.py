@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
+from tasks.model.bases.chunks import Chunks
 from tasks.model.bases.weights import read_weights, refuse_missing
 
 
@@ -35,10 +36,30 @@ class Encoder:
     def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
         """Token states [batch, tokens, hidden] of padded ids [batch, tokens].
 
+        Texts longer than the encoder reads are read in chunks (`chunks.py`).
+
         Args:
             present: [batch, tokens] bool, False at padding.
         """
-        states: Tensor = self.model(
-            input_ids=input_ids, attention_mask=present.to(torch.long)
-        ).last_hidden_state
+        longest = self.longest
+        if longest is None or input_ids.shape[1] <= longest:
+            return self._called(input_ids, present)
+        chunks = Chunks.of(present.sum(dim=1).cpu().numpy(), longest)
+        states = self._called(chunks.cut(input_ids), chunks.present.to(present.device))
+        return chunks.join(states)
+
+    @property
+    def longest(self) -> int | None:
+        """The tokens that the encoder reads at once; None: any number."""
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        for name, module in self.model.named_modules():
+            # RoBERTa counts its positions from behind that of padding
+            if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+                offset = 0 if module.padding_idx is None else module.padding_idx + 1
+                return module.num_embeddings - offset
+        return positions if positions and positions > 0 else None
+
+    def _called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        mask = present.to(torch.long)
+        states: Tensor = self.model(input_ids=input_ids, attention_mask=mask).last_hidden_state
         return states

@@ -95,6 +95,14 @@ def check_base(base: Path, sequence_length: int | None = None) -> None:
         )
 
 
+def width_of(base: Path) -> int | None:
+    """The width of the model's states as its config has it; None: it does not say."""
+    config = _config(base)
+    config = config.get("text_config", config)
+    width = config.get("hidden_size") or config.get("n_embd") or config.get("d_model")
+    return width if isinstance(width, int) else None
+
+
 def is_causal(base: Path) -> bool:
     """Whether the model of a Hugging Face directory is a causal language model, by its config.
 

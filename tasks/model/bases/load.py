@@ -14,6 +14,7 @@ from tasks.errors import ConfigError
 from tasks.model.bases.causal import Causal
 from tasks.model.bases.encoder import Encoder
 from tasks.model.bases.files import is_causal
+from tasks.model.bases.layers import cut
 
 
 class Base(Protocol):
@@ -32,17 +33,25 @@ class Base(Protocol):
 
 
 def load_base(
-    folder: Path, dtype: torch.dtype = torch.float32, deepspeed: Mapping[str, Any] | None = None
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    deepspeed: Mapping[str, Any] | None = None,
+    layer: int | None = None,
 ) -> Base:
     """Load a base from a Hugging Face directory, frozen and without its output layer.
 
     Args:
         deepspeed: the engine's configuration; under ZeRO-3 each rank then loads its share only.
+        layer: whose states are read, counted from 1; those above it are left out. None: the last.
 
-    Raises ModelError where the directory holds no such model, or not all of its weights.
+    Raises ModelError where the directory holds no such model, or not all of its weights,
+    ConfigError where it has no such layer.
     """
     architecture = Causal if is_causal(folder) else Encoder
-    return architecture.load(folder, dtype, deepspeed)
+    base: Base = architecture.load(folder, dtype, deepspeed)
+    if layer is not None:
+        cut(base.model, layer)
+    return base
 
 
 @torch.no_grad()
@@ -52,11 +61,15 @@ def states_width(base: Base) -> int:
     return base.states(token, torch.ones_like(token, dtype=torch.bool)).shape[-1]
 
 
-def check_positions(model: PreTrainedModel, longest: int) -> None:
+def check_positions(base: Base, longest: int) -> None:
     """Raise ConfigError where a text of so many tokens has more than there are positions.
 
-    Rotary positions go on beyond those that the model was trained on, learned ones end.
+    Rotary positions go on beyond those that the model was trained on, learned ones end. An encoder
+    reads a longer text in chunks.
     """
+    if isinstance(base, Encoder):
+        return
+    model = base.model
     positions = getattr(model.config, "max_position_embeddings", None)
     rotary = getattr(model.config, "rope_parameters", None)
     if positions is not None and longest > positions and not rotary:

@@ -21,6 +21,13 @@ class _AnyHead(Config):
     """Start a label's query and weight from its title, embedded by the model"""
     learning_rate: float = Field(default=3e-3, gt=0)  # at 1e-2 runs collapsed
     """Peak learning rate of the heads"""
+    scaling: Literal["whitened", "centered"] = "whitened"
+    """What is done to the token states. whitened: uncorrelated and of one size in every direction;
+    centered: their mean is taken off, and they are divided by one number"""
+    token_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a note's tokens that a training step does not read"""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the states' values that a training step sets to zero"""
 
 
 # of 30 labels, the way to the best reachable AUROC: attention 80%, max pooling 77%, mean 62%,
@@ -29,12 +36,25 @@ class LabelAttentionConfig(_AnyHead):
     """Each label attends to the tokens that speak for it."""
 
     kind: Literal["label_attention"] = "label_attention"
+    query_size: float | None = Field(default=None, gt=0)
+    """Length of a label's query at the start; empty: the root of the states' width. How sharply
+    a label attends to begin with"""
+    weight_size: float = Field(default=1.0, gt=0)
+    """Length of a label's weight at the start"""
+    query_learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate of the queries; empty: learning_rate"""
+    bias_learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate of the biases; empty: learning_rate"""
 
     def build(self, hidden: int, labels: int) -> Head:
         """A new head, its weights not yet started."""
         from tasks.model.heads.label_attention import LabelAttentionHead
 
-        return LabelAttentionHead(hidden, labels)
+        return LabelAttentionHead(hidden, labels, self.query_size, self.weight_size)
+
+    def rate_of(self, parameter: str) -> float:
+        rates = {"query": self.query_learning_rate, "bias": self.bias_learning_rate}
+        return rates.get(parameter) or self.learning_rate
 
 
 class LinearConfig(_AnyHead):
@@ -49,6 +69,9 @@ class LinearConfig(_AnyHead):
         from tasks.model.heads.linear import LinearHead
 
         return LinearHead(hidden, labels, self.pool)
+
+    def rate_of(self, parameter: str) -> float:
+        return self.learning_rate
 
 
 HeadConfig = Annotated[

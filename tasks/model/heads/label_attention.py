@@ -18,18 +18,28 @@ class LabelAttentionHead(Head):
     the present tokens of q . h_t / sqrt(hidden); q and w are the label's query and weight.
     """
 
-    def __init__(self, hidden: int, labels: int) -> None:
+    def __init__(
+        self, hidden: int, labels: int, query_size: float | None = None, weight_size: float = 1.0
+    ) -> None:
+        """A head whose labels start in random directions.
+
+        Args:
+            query_size: length of a query at the start; None: sqrt(hidden).
+            weight_size: length of a weight at the start.
+        """
         super().__init__()
-        self.query = nn.Parameter(torch.randn(labels, hidden))
-        self.weight = nn.Parameter(torch.randn(labels, hidden) / math.sqrt(hidden))
+        self.query_size = math.sqrt(hidden) if query_size is None else query_size
+        self.weight_size = weight_size
+        size = self.query_size / math.sqrt(hidden)
+        self.query = nn.Parameter(torch.randn(labels, hidden) * size)
+        self.weight = nn.Parameter(torch.randn(labels, hidden) * weight_size / math.sqrt(hidden))
         self.bias = nn.Parameter(torch.zeros(labels))
 
     def start_from_titles(self, titles: Tensor, known: Tensor) -> None:
         direction = F.normalize(titles.float(), dim=1)
         with torch.no_grad():
-            size = math.sqrt(self.query.shape[1])
-            self.query[known] = direction[known] * size
-            self.weight[known] = direction[known]
+            self.query[known] = direction[known] * self.query_size
+            self.weight[known] = direction[known] * self.weight_size
 
     def forward(self, hidden: Tensor, present: Tensor) -> Tensor:
         states = hidden.float()[:, None]  # one attention head for all labels

@@ -1,4 +1,4 @@
-"""Where the heads start: states whitened, biases at base rates, queries at the labels' titles."""
+"""Where the heads start: states scaled, queries at the labels' titles, biases at base rates."""
 
 from __future__ import annotations
 
@@ -6,48 +6,86 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks.data.notes import Notes, padded
+from tasks.data.notes import padded
 from tasks.data.outcomes import Outcome, Rows
+from tasks.data.titles import cleaned
 from tasks.data.tokenizer import LoadedTokenizer
-from tasks.model.heads.head import Head
-from tasks.model.heads.whitening import Whitening
+from tasks.model.heads.heads import Heads
 
 BATCH_TITLES = 64
 SAMPLED_NOTES = 256  # enough for a covariance of a few thousand directions: 30,000 tokens and more
 
 States = Callable[[Tensor, Tensor], Tensor]  # ids and present [batch, tokens] -> token states
+TitleStates = Mapping[str, NDArray[np.float32]]  # a cleaned title -> its mean token state [hidden]
+
+
+def sample(rows: Rows) -> Rows:
+    """Evenly spread ones of these admissions, SAMPLED_NOTES at most."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLED_NOTES).astype(np.int64))]
+
+
+def titles_to_embed(outcomes: Sequence[Outcome]) -> list[str]:
+    """The titles that these outcomes' heads start from, cleaned, each once."""
+    titles = (title for outcome in outcomes for title in outcome.titles if title)
+    return list(dict.fromkeys(cleaned(title) for title in titles))
 
 
 @torch.no_grad()
-def start_whitening(
-    whitening: Whitening, states: States, notes: Notes, rows: Rows, device: torch.device
-) -> None:
-    """Fit the whitening to the token states of evenly spread training notes, `rows`."""
-    indices = np.unique(np.linspace(0, len(rows) - 1, SAMPLED_NOTES).astype(np.int64))
-    sample = []
-    for row in rows[indices]:
-        ids, present = notes.padded(np.array([row]))
-        sample.append(states(*_on(device, ids, present))[0].float())
-    whitening.fit(torch.cat(sample))
+def title_states(
+    states: States, tokenizer: LoadedTokenizer, titles: Sequence[str], device: torch.device
+) -> dict[str, NDArray[np.float32]]:
+    """The mean token state of each title; control tokens do not count."""
+    means: dict[str, NDArray[np.float32]] = {}
+    for start in range(0, len(titles), BATCH_TITLES):
+        batch = titles[start : start + BATCH_TITLES]
+        encodings = tokenizer.tokenizer.encode_batch_fast(list(batch))
+        ids, present = _on(device, *padded([encoding.ids for encoding in encodings], tokenizer.pad))
+        controls = [encoding.special_tokens_mask for encoding in encodings]
+        marked, _ = _on(device, *padded([np.array(mask, np.int32) for mask in controls], 1))
+        words = present & (marked == 0)
+        words |= present & ~words.any(dim=1, keepdim=True)  # of nothing but control tokens: all
+        read = states(ids, present).float() * words[:, :, None]
+        read = (read.sum(1) / words.sum(dim=1, keepdim=True)).cpu()
+        means |= zip(batch, read.numpy(), strict=True)
+    return means
+
+
+def start_from_titles(heads: Heads, outcomes: Sequence[Outcome], states: TitleStates) -> None:
+    """Start the heads in the direction of their labels' titles, where there are two at least."""
+    for outcome in outcomes:
+        known = torch.tensor([bool(title) for title in outcome.titles])
+        if known.sum() < 2:
+            continue
+        titles = [cleaned(title) for title in outcome.titles if title]
+        embedded = torch.from_numpy(np.stack([states[title] for title in titles]))
+        device = heads.head(outcome.name).bias.device
+        scaled = heads.scaling(embedded.to(device)).cpu()  # affine: of means as of states
+        directions = torch.zeros(len(known), scaled.shape[1])
+        directions[known] = scaled - scaled.mean(dim=0)
+        heads.head(outcome.name).start_from_titles(directions, known)
 
 
 @torch.no_grad()
 def start_biases(
-    heads: Mapping[str, Head],
+    heads: Heads,
     outcomes: Sequence[Outcome],
     rows: Rows,
     weights: Mapping[str, Tensor],
+    logits: Mapping[str, NDArray[np.float32]],
 ) -> None:
-    """Start the biases at the base rates among the training admissions, `rows`.
+    """Start the biases so that the mean logit is the base rate's among the training admissions.
 
     Args:
+        rows: the training admissions.
         weights: outcome -> [labels], how much a case counts in the loss; absent: 1. The base rates
             are those that the weighted loss sees.
+        logits: outcome -> [some admissions, labels], what the started heads say without biases.
     """
     for outcome in outcomes:
-        head = heads[outcome.name]
+        head = heads.head(outcome.name)
         positives, observed = outcome.positives(rows), outcome.observed(rows)
         head.start_bias(
             torch.from_numpy((positives & observed).sum(axis=0)).float(),
@@ -55,45 +93,8 @@ def start_biases(
         )
         if outcome.name in weights:
             head.bias.add_(weights[outcome.name].log().to(head.bias.device))
-
-
-def start_from_titles(
-    heads: Mapping[str, Head],
-    outcomes: Sequence[Outcome],
-    states: States,
-    tokenizer: LoadedTokenizer,
-    device: torch.device,
-) -> None:
-    """Start the heads in the direction of their labels' titles, where there are two at least.
-
-    Args:
-        states: whitened, as the heads see them.
-    """
-    for outcome in outcomes:
-        known = torch.tensor([bool(title) for title in outcome.titles])
-        if known.sum() > 1:
-            titles = [title or " " for title in outcome.titles]
-            embedded = embedded_titles(states, tokenizer, titles, known, device)
-            heads[outcome.name].start_from_titles(embedded, known)
-
-
-@torch.no_grad()
-def embedded_titles(
-    states: States,
-    tokenizer: LoadedTokenizer,
-    titles: Sequence[str],
-    known: Tensor,
-    device: torch.device,
-) -> Tensor:
-    """The mean token state of each title, less the mean over the known ones, [titles, hidden]."""
-    means = []
-    for start in range(0, len(titles), BATCH_TITLES):
-        encodings = tokenizer.tokenizer.encode_batch_fast(titles[start : start + BATCH_TITLES])
-        ids, present = _on(device, *padded([encoding.ids for encoding in encodings], tokenizer.pad))
-        read = states(ids, present) * present[:, :, None]
-        means.append(read.sum(1) / present.sum(dim=1, keepdim=True))
-    embedded = torch.cat(means).cpu()
-    return embedded - embedded[known].mean(dim=0)
+        mean = torch.from_numpy(logits[outcome.name].mean(axis=0))
+        head.bias.sub_(mean.to(head.bias.device))
 
 
 def _on(device: torch.device, ids: np.ndarray, present: np.ndarray) -> tuple[Tensor, Tensor]:

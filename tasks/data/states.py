@@ -1,0 +1,88 @@
+"""The states of a frozen trunk: of all admissions' notes, and of the labels' titles.
+
+They tell as much of patients as the notes do, and stay in the store like them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import schemas, tables
+from tasks.data.outcomes import Rows
+
+BYTES = 2  # of a value: float16
+
+
+@dataclass(frozen=True)
+class States:
+    """The token states of all admissions' notes, one after another in one array."""
+
+    hadm_ids: NDArray[np.int64]  # [admissions]
+    splits: tuple[str, ...]  # [admissions]
+    offsets: NDArray[np.int64]  # [admissions + 1], in tokens
+    values: NDArray[np.float16]  # [tokens, hidden]
+
+    @classmethod
+    def read(cls, folder: Path) -> States:
+        """Read what `finetune.embed` wrote, all of it into memory."""
+        hadm_ids, splits, lengths, values = [], [], [], []
+        for part in tables.parts(folder / "states"):
+            for batch in tables.stream(part, schemas.STATES):
+                hadm_ids.append(batch["hadm_id"].to_numpy())
+                splits += batch["split"].to_pylist()
+                tokens = batch["tokens"].to_numpy()
+                lengths.append(tokens)
+                flat = batch["states"].flatten().to_numpy()
+                values.append(flat.reshape(int(tokens.sum()), -1))
+        return cls(
+            hadm_ids=np.concatenate(hadm_ids),
+            splits=tuple(splits),
+            offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
+            values=np.concatenate(values),
+        )
+
+    @property
+    def width(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each admission's note, at least one."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: Rows) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """These admissions' states, padded with zeros, and where there is a note.
+
+        Returns states [rows, longest, hidden] and present [rows, longest].
+        """
+        lengths = self.lengths[rows]
+        states = np.zeros((len(rows), int(lengths.max()), self.width), np.float16)
+        for index, row in enumerate(rows):
+            states[index, : lengths[index]] = self.values[self.offsets[row] : self.offsets[row + 1]]
+        return states, np.arange(states.shape[1])[None, :] < lengths[:, None]
+
+
+def read_titles(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Read what `finetune.embed` wrote of titles: text -> its mean token state [hidden]."""
+    table = tables.read(folder / "titles", schemas.TITLE_STATES)
+    states = np.array(table["state"].to_pylist(), np.float32)
+    return dict(zip(table["title"].to_pylist(), states, strict=True))
+
+
+def write_titles(folder: Path, titles: Sequence[str], states: NDArray[np.float32]) -> None:
+    """Write the mean token states [titles, hidden] of some titles."""
+    import pyarrow as pa
+
+    table = pa.table(
+        {
+            "title": pa.array(titles, pa.string()),
+            "state": pa.array(list(states), pa.list_(pa.float32())),
+        }
+    )
+    path = folder / "titles" / "part-0.parquet"
+    tables.write(path, schemas.TITLE_STATES, table.cast(schemas.TITLE_STATES))

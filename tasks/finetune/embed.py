@@ -1,0 +1,133 @@
+"""What a frozen trunk makes of the notes, or of the labels' titles: computed once, read often.
+
+By hand: `python -m tasks.finetune.embed work/job.json`; the folder `work` keeps what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tasks import schemas, tables
+from tasks.data.notes import Notes
+from tasks.data.outcomes import Rows, read_outcome
+from tasks.data.states import write_titles
+from tasks.data.tokenizer import LoadedTokenizer
+from tasks.errors import ModelError
+from tasks.finetune.jobs import EmbedJob
+from tasks.launch import Progress
+from tasks.model.bases.files import width_of
+from tasks.model.bases.load import Base, check_positions, load_base
+from tasks.model.heads.start import title_states, titles_to_embed
+from tasks.model.score import in_batches
+from tasks.model.trunk import Summand, freeze
+from tasks.training.engine import deepspeed_config, precision_without_training, without_training
+from tasks.training.program import Preempted, World, run
+
+PART_NOTES = 64  # a part is written when it is whole, and is not made again by a later run
+BATCH_TOKENS = 8_192
+
+Values = NDArray[np.float16]
+
+
+def main(job: EmbedJob, world: World) -> None:
+    """Leave the notes' states, or the titles', and counts."""
+    trunk = load_trunk(job, world)
+    with without_training(trunk.model, job.training, world):
+        counts = _notes(job, trunk, world) if job.encoded else _titles(job, trunk, world)
+    if world.first:
+        (world.work / "counts.json").write_text(json.dumps(counts))
+
+
+def load_trunk(job: EmbedJob, world: World) -> Base:
+    """The base with its summands at their weights, on the rank's device."""
+    dtype = precision_without_training(job.training, world, width_of(job.base))
+    base = load_base(job.base, dtype, deepspeed_config(job.training, world), job.layer)
+    summands = [
+        Summand(name, path, weight=job.weights.get(name, 1.0))
+        for name, path in job.summands.items()
+    ]
+    trunk = freeze(base, summands)
+    nn.Module.to(trunk.model, world.device)
+    return trunk
+
+
+def _titles(job: EmbedJob, trunk: Base, world: World) -> dict[str, int]:
+    none = np.empty(0, np.int64)
+    outcomes = [read_outcome(name, path, none) for name, path in job.outcomes.items()]
+    titles = titles_to_embed(outcomes)
+    tokenizer = LoadedTokenizer.load(job.tokenizer)
+    states = title_states(trunk.states, tokenizer, titles, world.device)
+    if world.first:
+        write_titles(world.work.parent, titles, np.stack([states[title] for title in titles]))
+    return {"titles": len(titles)}
+
+
+def _notes(job: EmbedJob, trunk: Base, world: World) -> dict[str, int]:
+    assert job.encoded is not None
+    notes = Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
+    check_positions(trunk, int(notes.lengths.max()))
+    unfinished = world.work / "states"
+    unfinished.mkdir(exist_ok=True)
+    starts = range(0, len(notes.hadm_ids), PART_NOTES)
+    rounds = -(-len(starts) // world.size)
+    for index in range(rounds):  # as many on each rank: under ZeRO-3 they run together
+        number = min(index * world.size + world.rank, len(starts) - 1)
+        path = unfinished / f"part-{number}.parquet"
+        missing, stop = world.sum(float(not path.is_file()), float(world.told_to_stop))
+        if stop:
+            raise Preempted
+        world.report(Progress("states", index, rounds))
+        if not missing:
+            continue
+        rows = np.arange(starts[number], min(starts[number] + PART_NOTES, len(notes.hadm_ids)))
+        table = _table(notes, rows, _states(notes, rows, trunk, world))
+        scratch = path.with_suffix(f".rank-{world.rank}")
+        tables.write(scratch, schemas.STATES, table)
+        os.replace(scratch, path)
+    world.wait()
+    if world.first:
+        os.replace(unfinished, world.work.parent / "states")
+    return {"admissions": len(notes.hadm_ids), "tokens": int(notes.lengths.sum())}
+
+
+def _states(notes: Notes, rows: Rows, trunk: Base, world: World) -> list[Values]:
+    """The states [tokens, hidden] of each of these admissions' notes."""
+    states: list[Values] = [np.empty((0, 0), np.float16)] * len(rows)
+    lengths = notes.lengths[rows]
+    batches = in_batches(lengths, BATCH_TOKENS)
+    calls = max(world.gather(len(batches)))
+    for batch in [*batches, *batches[:1] * (calls - len(batches))]:
+        ids, present = (torch.from_numpy(array) for array in notes.padded(rows[batch]))
+        read = trunk.states(ids.to(world.device), present.to(world.device)).float()
+        largest = torch.finfo(torch.float16).max
+        values = read.clamp(-largest, largest).to("cpu", torch.float16).numpy()
+        for place, index in enumerate(batch):
+            states[index] = values[place, : lengths[index]].copy()
+    return states
+
+
+def _table(notes: Notes, rows: Rows, states: list[Values]) -> pa.Table:
+    if not all(np.isfinite(values).all() for values in states):
+        raise ModelError("the base gives states that are NaN; load it with precision: fp32")
+    sizes = np.array([values.size for values in states])
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    flat = np.concatenate([values.reshape(-1) for values in states])
+    return pa.table(
+        {
+            "hadm_id": notes.hadm_ids[rows],
+            "split": [notes.splits[row] for row in rows],
+            "tokens": notes.lengths[rows],
+            "states": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat)),
+        }
+    ).cast(schemas.STATES)
+
+
+if __name__ == "__main__":
+    run(EmbedJob, main)

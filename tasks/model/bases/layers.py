@@ -1,0 +1,50 @@
+"""A base without its upper layers: the states that are read need not be the last layer's.
+
+The middle layers of a decoder say more about a text than its last, which says the next token.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from tasks.errors import ConfigError
+
+# what architectures call the norm after their last layer, which was made for that layer's states
+_LAST_NORMS = ("norm", "final_layernorm", "final_layer_norm", "final_norm", "ln_f", "norm_f")
+
+CUT = "layers_before_the_cut"  # an attribute of a list of layers that was cut: how many there were
+
+
+def cut(model: PreTrainedModel, layer: int) -> None:
+    """Leave the first `layer` transformer layers, in place; their states are the model's.
+
+    Raises ConfigError where the model has fewer layers, or none that can be told.
+    """
+    name, layers = _layers(model)
+    if layer > len(layers):
+        raise ConfigError(
+            f"finetune.layer is {layer}, but the base has {len(layers)} layers; lower it, or leave "
+            "it empty for the last one"
+        )
+    if layer == len(layers):
+        return
+    kept = nn.ModuleList(layers[:layer])
+    setattr(kept, CUT, len(layers))
+    model.set_submodule(name, kept)
+    model.config.num_hidden_layers = layer
+    parent = model.get_submodule(name.rpartition(".")[0]) if "." in name else model
+    for norm in _LAST_NORMS:
+        if hasattr(parent, norm):
+            setattr(parent, norm, nn.Identity())
+
+
+def _layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """The model's list of transformer layers, and its name."""
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return name, module
+    raise ConfigError(
+        f"the layers of a {type(model).__name__} cannot be told; leave finetune.layer empty"
+    )

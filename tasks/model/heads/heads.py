@@ -1,0 +1,124 @@
+"""The heads of a member: token states scaled, thinned out in training, and a logit for each label.
+
+Alone they are what is trained on the states of a frozen trunk; under them a `Classifier` has one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tasks.errors import ModelError
+from tasks.model.heads.config import HeadShape
+from tasks.model.heads.head import Head
+from tasks.model.heads.scaling import SCALINGS
+
+_TENSORS, _SHAPES = "head.safetensors", "head.json"
+
+
+class Heads(nn.Module):
+    """One head for each outcome, on the same token states."""
+
+    def __init__(self, shapes: Sequence[HeadShape] = ()) -> None:
+        """New heads, not yet started."""
+        super().__init__()
+        self.add_heads(shapes)
+
+    def add_heads(self, shapes: Sequence[HeadShape]) -> None:
+        """Replace the heads by new ones, not yet started, and train them."""
+        self.shapes = tuple(shapes)
+        first = shapes[0] if shapes else None
+        self.scaling = SCALINGS[first.head.scaling if first else "whitened"](
+            first.hidden if first else 0
+        )
+        self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
+
+    def forward(self, states: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Logits [batch, labels] of each outcome.
+
+        Args:
+            states: [batch, tokens, hidden], as the trunk gives them.
+            present: [batch, tokens] bool, False at padding.
+        """
+        return self.of_scaled(self.scaling(states), present)
+
+    def of_scaled(self, states: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """As `forward`, of states that are scaled."""
+        if self.training and self.shapes:
+            config = self.shapes[0].head
+            present = _thinned(present, config.token_dropout)
+            states = F.dropout(states, config.dropout)
+        return {outcome: head(states, present) for outcome, head in self.heads.items()}
+
+    def head(self, outcome: str) -> Head:
+        head = self.heads[outcome]
+        assert isinstance(head, Head)
+        return head
+
+    def trained_parts(self) -> dict[str, list[str]]:
+        """The names of the trained parameters, by what they are of.
+
+        A head is named "heads.mortality": an outcome may have the name of an adapter.
+        """
+        return {
+            f"heads.{outcome}": [f"heads.{outcome}.{name}" for name, _ in head.named_parameters()]
+            for outcome, head in self.heads.items()
+        }
+
+    def rates(self, of_adapters: float) -> dict[str, float]:
+        """The peak learning rate of each trained parameter, by name."""
+        rates = {name: of_adapters for names in self.trained_parts().values() for name in names}
+        configs = {shape.outcome: shape.head for shape in self.shapes}
+        of_heads = {
+            f"heads.{outcome}.{name}": configs[outcome].rate_of(name)
+            for outcome, head in self.heads.items()
+            for name, _ in head.named_parameters()
+        }
+        return rates | of_heads
+
+    def write(self, path: Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write the heads into the directory `path`.
+
+        Args:
+            state: all trained parameters by name, where the model does not hold them whole.
+        """
+        state = dict(self.named_parameters()) if state is None else state
+        heads = {name: state[name] for name in self.state_dict() if name.startswith("heads.")}
+        fixed = {f"scaling.{name}": buffer for name, buffer in self.scaling.named_buffers()}
+        tensors = {name: _plain(tensor) for name, tensor in sorted({**heads, **fixed}.items())}
+        path.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path / _TENSORS)
+        described = {"heads": [shape.model_dump(mode="json") for shape in self.shapes]}
+        (path / _SHAPES).write_text(json.dumps(described, indent=1) + "\n")
+
+    def read(self, path: Path) -> None:
+        """Replace the heads by those that `write` wrote into that directory."""
+        shapes = json.loads((path / _SHAPES).read_text())["heads"]
+        self.add_heads([HeadShape.model_validate(shape) for shape in shapes])
+        missing, unexpected = self.load_state_dict(load_file(path / _TENSORS), strict=False)
+        wrong = [name for name in missing if name.startswith(("heads.", "scaling."))] + unexpected
+        if wrong:
+            raise ModelError(
+                f"{path / _TENSORS} does not fit its {_SHAPES}: {len(wrong)} tensors differ, e.g. "
+                f"{wrong[0]}; run finetune anew"
+            )
+
+
+def _thinned(present: Tensor, share: float) -> Tensor:
+    """`present` without a random share of the tokens; each row keeps one at least."""
+    if not share:
+        return present
+    draws = torch.rand(present.shape, device=present.device)
+    kept = present & (draws >= share)
+    lucky = draws.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
+    return kept.scatter(1, lucky, True)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", torch.float32).contiguous()
