@@ -14,7 +14,7 @@ from tasks.model.adapters.build import language_model
 from tasks.model.bases.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, BaseJob
-from tasks.pretrain.language import LanguageLesson, steps_for
+from tasks.pretrain.objectives.causal import LanguageLesson, steps_for
 from tasks.training.loop import Trained, train
 from tasks.training.program import World
 from tasks.training.watchers.movement import Movement

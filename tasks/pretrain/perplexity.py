@@ -27,7 +27,7 @@ from tasks.model.bases.causal import load_causal
 from tasks.model.bases.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import PerplexityJob
-from tasks.pretrain.language import Packs, apart, token_losses
+from tasks.pretrain.objectives.causal import Packs, apart, token_losses
 from tasks.pretrain.packing import PADDING, Packed
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import precision_of
