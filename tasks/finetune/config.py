@@ -14,8 +14,9 @@ from tasks.variants import Variant
 class SummandConfig(Config):
     """An adapter that was made before, beside which a task adapter learns."""
 
-    adapter: Literal["clinical"] = "clinical"
-    """clinical: what the pretrain stage makes"""
+    adapter: Literal["clinical", "ontology"] = "clinical"
+    """What the pretrain stage makes. clinical: it has learned to read notes; ontology: to find
+    titles of ICD's codes in them"""
     trained: bool = False
     """Whether finetuning may change it (a copy); off: it is frozen"""
 

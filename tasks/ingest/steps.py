@@ -98,12 +98,12 @@ def ingest(config: IngestConfig, *, with_ontology: bool = False) -> Ingested:
     )
     titles = None
     if with_ontology:
-        systems = systems_of(config.outcomes, {name: each.counts for name, each in outcomes.items()})
+        systems = systems_of(
+            config.outcomes, {name: each.counts for name, each in outcomes.items()}
+        )
         of_release = ("procedure_titles",) if FROM_THE_RELEASE in systems else ()
         titles = list_ontology(systems=systems, sources=files.paths(*of_release), reading=reading)
-    return Ingested(
-        tuple(notes.values()), others, splits, guard, cohort, outcomes, quality, titles
-    )
+    return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality, titles)
 
 
 @step("notes", version=2)

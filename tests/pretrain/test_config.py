@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from tasks.errors import ModelError
 from tasks.model.bases.config import HubBase, ScratchBase
 from tasks.pretrain import packing
-from tasks.pretrain.objectives import causal
 from tasks.pretrain.config import PretrainConfig
+from tasks.pretrain.objectives import causal
 
 
 @pytest.mark.parametrize(
