@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,10 +30,20 @@ class Chain:
 
     @cached_property
     def ingested(self) -> Ingested:
-        return ingest(self.config.ingest)
+        return ingest(self.config.ingest, with_ontology="ontology" in self.wanted)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The adapters of the domain that a member has among its summands."""
+        members = self.config.finetune.members
+        return frozenset(summand.adapter for member in members for summand in member.summands)
 
     @cached_property
     def pretrained(self) -> Pretrained:
+        return self.pretraining(self.wanted)
+
+    def pretraining(self, wanted: Collection[str]) -> Pretrained:
+        """What the pretrain stage makes, with these adapters."""
         return pretrain(
             self.config.pretrain,
             self.config.launch,
@@ -40,6 +51,8 @@ class Chain:
             splits=self.ingested.splits,
             others=self.ingested.others,
             guard=self.ingested.guard,
+            wanted=wanted,
+            ontology=self.ingested.ontology,
         )
 
     @cached_property
@@ -49,7 +62,7 @@ class Chain:
             self.config.launch,
             base=self.pretrained.base,
             known_as=self.pretrained.known_as,
-            summands={"clinical": self.pretrained.clinical},
+            summands=self.pretrained.adapters,
             tokenizer=self.pretrained.tokenizer,
             cohort=self.ingested.cohort,
             outcomes=self.ingested.outcomes,
@@ -75,6 +88,7 @@ class Chain:
             outcomes=self.ingested.outcomes,
             predictions=(*self.finetuned.predictions, *self.baselines),
             perplexity=self.pretrained.perplexity,
+            perplexity_of=self.pretrained.perplexity_of,
         )
 
     @cached_property
@@ -113,9 +127,10 @@ class Chain:
         """The artifacts that have a training history, under the title that a report gives them."""
         base = self.pretrained.base
         made = {"base": (base,)} if isinstance(base, Artifact) else {}  # else the user brought it
+        domain = self.pretrained.adapters
         return {
             **made,
-            "clinical adapter": (self.pretrained.clinical,),
+            **{f"{name} adapter": (adapter,) for name, adapter in domain.items()},
             "task adapters": self.finetuned.adapters,
         }
 

@@ -61,7 +61,8 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
             seed: (*chain.finetuned.predictions, *chain.baselines) for seed, chain in chains.items()
         },
         adapters={seed: chain.finetuned.adapters for seed, chain in chains.items()},
-        clinical=first.pretrained.clinical,
+        clinical=first.pretrained.adapters.get("clinical"),
+        ontology=first.pretrained.adapters.get("ontology"),
     )
 
 

@@ -124,6 +124,11 @@ def _report(chain: Chain) -> None:
     publish(chain.config.name, chain.reported)
 
 
+def _pretrain(chain: Chain) -> None:
+    """The adapters that a member has among its summands; asked for alone, the clinical one."""
+    chain.pretraining(chain.wanted or ("clinical",))
+
+
 def _audit(chain: Chain) -> None:
     publish_audit(chain.config.name, chain.leaks)
 
@@ -133,8 +138,8 @@ ingest = stage_flow(
 )
 pretrain = stage_flow(
     "pretrain",
-    "Train the clinical adapter on training patients' notes.",
-    attrgetter("pretrained"),
+    "Train the adapters of the domain on training patients' notes.",
+    _pretrain,
 )
 finetune = stage_flow(
     "finetune",

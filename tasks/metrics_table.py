@@ -11,7 +11,8 @@ import pyarrow as pa
 from tasks import schemas
 from tasks.measures.intervals import METHOD, Interval
 
-NEXT_TOKEN = "next token"  # the outcome of rows on perplexity
+# the outcome of rows on perplexity, of a decoder and of an encoder: what it is measured over
+NEXT_TOKEN, MASKED_WORDS = "next token", "masked words"
 WITHHELD = "interval withheld"  # a method begins with it where there is none, and says why
 # groups of labels by how many training admissions have them: (at least so many, the group)
 BANDS = (

@@ -108,6 +108,15 @@ LABELS = _table(
     _filled("test", pa.int64()),
 )
 
+ONTOLOGY = _table(
+    _filled("system", pa.string()),  # icd10cm, icd10pcs, icd9cm, icd9pcs
+    _filled("chapter", pa.string()),  # of the category
+    _filled("category", pa.string()),
+    _filled("category_title", pa.string()),
+    _filled("code", pa.string()),
+    _filled("title", pa.string()),  # of the code
+)
+
 PERPLEXITY = _table(
     _filled("subject_id", pa.int64()),
     _filled("tokens", pa.int64()),
@@ -134,7 +143,7 @@ TITLE_STATES = _table(
 )
 
 HISTORY = _table(
-    _filled("arm", pa.string()),  # pretrain: "clinical" or "base"
+    _filled("arm", pa.string()),  # pretrain: "clinical", "ontology" or "base"
     _filled("step", pa.int64()),  # optimizer steps
     _filled("epoch", pa.float64()),
     _filled("tokens", pa.int64()),  # so far, over all ranks

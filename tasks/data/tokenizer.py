@@ -58,8 +58,9 @@ class LoadedTokenizer:
     tokenizer: Tokenizer
     size: int  # every id is below it
     pad: int  # eos where there is none, as in LLaMA's own
-    eos: int  # ends a document
+    eos: int  # ends a document; an encoder's [SEP] does
     bos: int  # begins a document; eos where there is none
+    mask: int | None = None  # stands for a token that is to be predicted; encoders have one
 
     @classmethod
     def load(cls, folder: Path) -> LoadedTokenizer:
@@ -69,19 +70,62 @@ class LoadedTokenizer:
         eos = tokenizer.token_to_id(named.get("eos_token", EOS))
         if eos is None and "eos_token" not in named:
             eos = _eos_of_the_model(folder)  # GPT-2's tokenizer files name none
+        if eos is None and "eos_token" not in named:  # BERT's name [CLS] and [SEP]
+            eos = tokenizer.token_to_id(named.get("sep_token", EOS))
         if eos is None:
             raise ModelError(
                 f"the tokenizer in {folder} has no eos_token; name it in tokenizer_config.json"
             )
         pad = tokenizer.token_to_id(named.get("pad_token", PAD))
         bos = tokenizer.token_to_id(named.get("bos_token", BOS))
+        if bos is None and "bos_token" not in named:
+            bos = tokenizer.token_to_id(named.get("cls_token", BOS))
+        mask = tokenizer.token_to_id(named["mask_token"]) if "mask_token" in named else None
         return cls(
             tokenizer,
             size=max(tokenizer.get_vocab().values()) + 1,
             pad=eos if pad is None else pad,
             eos=eos,
             bos=eos if bos is None else bos,
+            mask=mask,
         )
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """What the template puts before and after a text: [CLS] and [SEP] of an encoder, or BOS."""
+        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
+        whole = self.tokenizer.encode("a").ids
+        begin = next(
+            start for start in range(len(whole)) if whole[start : start + len(bare)] == bare
+        )
+        return whole[:begin], whole[begin + len(bare) :]
+
+    @property
+    def special(self) -> set[int]:
+        """The ids that no text gives."""
+        before, after = self.frame
+        named = {self.pad, self.eos, self.bos, *before, *after}
+        return named if self.mask is None else named | {self.mask}
+
+    def continuing(self) -> list[bool]:
+        """Of each id, whether it goes on with the word of the token before it.
+
+        A WordPiece vocabulary marks these ("##s"); a byte-level or SentencePiece one marks those
+        that begin a word. Of a vocabulary that marks neither, each token is a word.
+        """
+        pieces: list[str] = [""] * self.size
+        for piece, index in self.tokenizer.get_vocab().items():
+            pieces[index] = piece
+        special = self.special
+        if any(piece.startswith("##") for piece in pieces):
+            return [piece.startswith("##") and len(piece) > 2 for piece in pieces]
+        for begins in ("\u0120", "\u2581"):
+            if any(piece.startswith(begins) for piece in pieces):
+                return [
+                    not piece.startswith(begins) and index not in special
+                    for index, piece in enumerate(pieces)
+                ]
+        return [False] * self.size
 
     def check_rows(self, rows: int, folder: Path) -> None:
         """Raise ModelError where it gives an id for which the embedding has none of its `rows`.

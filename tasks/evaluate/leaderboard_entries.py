@@ -37,6 +37,7 @@ class Entrant:
     predictions: Mapping[int, Sequence[Path]]  # seed -> artifacts of predictions
     adapters: Mapping[int, Sequence[Path]] = field(default_factory=dict)  # seed -> one a member
     clinical: Path | None = None
+    ontology: Path | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -127,7 +128,7 @@ def seconds_of(entrant: Entrant) -> dict[str, float]:
     """
     seconds: dict[str, list[float]] = {}
     for seed, artifacts in entrant.predictions.items():
-        shared = [entrant.clinical] if entrant.clinical else []
+        shared = [adapter for adapter in (entrant.clinical, entrant.ontology) if adapter]
         histories = _histories([*entrant.adapters.get(seed, ()), *shared])
         for variant, folders in read_variants(artifacts).values():
             if not variant.is_model:

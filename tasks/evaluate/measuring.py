@@ -31,7 +31,7 @@ from tasks.evaluate.subgroups import subgroup_rows
 from tasks.evaluate.truth import read_best
 from tasks.measures.curves import FALSE_POSITIVE_RATES, RECALLS
 from tasks.measures.sample import Sample
-from tasks.metrics_table import to_table
+from tasks.metrics_table import NEXT_TOKEN, to_table
 from tasks.reporting import Reading, report
 from tasks.variants import BEST, Variant, read_variants, write_records
 
@@ -46,6 +46,7 @@ class Work:
     outcomes: Mapping[str, Path]
     predictions: Sequence[Path]  # artifacts, the first one's member first
     perplexity: Path | None = None
+    perplexity_of: str = NEXT_TOKEN
     truth: Path | None = None
     subgroups: bool = True
     smallest_cell: int = 10
@@ -68,7 +69,7 @@ def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, in
         rows += outcome_rows
         curves += points
     if work.perplexity is not None:
-        rows += perplexity_rows(work.perplexity)
+        rows += perplexity_rows(work.perplexity, work.perplexity_of)
     table = to_table(rows, run=run, seed=seed)
     tables.write(out / "metrics.parquet", schemas.METRICS, table)
     drawn = pa.Table.from_pylist(curves, schemas.CURVES)

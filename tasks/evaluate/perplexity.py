@@ -19,11 +19,14 @@ from tasks.metrics_table import NEXT_TOKEN, valued
 _METHOD = "token-weighted ratio, delta method over patients"
 
 
-def perplexity_rows(artifact: Path) -> Iterator[dict[str, Any]]:
+def perplexity_rows(artifact: Path, of: str = NEXT_TOKEN) -> Iterator[dict[str, Any]]:
     """Rows for the perplexity before, after, and the ratio after/before on the same patients.
 
     Perplexity is exp(total negative log-likelihood / total tokens). A ratio whose interval lies
     below 1 says that the clinical adapter reads unseen patients' notes better than the base.
+
+    Args:
+        of: what the tokens are: NEXT_TOKEN or MASKED_WORDS.
     """
     table = read_table(table_of(artifact, "perplexity"), schemas.PERPLEXITY)
     tokens = table["tokens"].to_numpy().astype(np.float64)
@@ -45,7 +48,7 @@ def perplexity_rows(artifact: Path) -> Iterator[dict[str, Any]]:
         yield valued(metric, replace(mean, value=value, low=low, high=high), _METHOD) | {
             "variant": "clinical",
             "split": "validation",
-            "outcome": NEXT_TOKEN,
+            "outcome": of,
             "n": len(table),
             "n_patients": int(patients.max()) + 1,
             "positives": 0,

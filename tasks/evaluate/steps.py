@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.evaluate.config import EvaluateConfig
 from tasks.keys import Artifact
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.step import Counts, step
 
 
@@ -22,6 +23,7 @@ def evaluate(
     outcomes: Mapping[str, Path],
     predictions: tuple[Path, ...],
     perplexity: Path | None,
+    perplexity_of: str = NEXT_TOKEN,
 ) -> Counts:
     """Measure every variant on test: `metrics.parquet`, `curves.parquet`, `variants.json`.
 
@@ -31,10 +33,13 @@ def evaluate(
         predictions: artifacts that hold `<variant>/variant.json`, the record of what predicted,
             and `<variant>/<outcome>/{validation,test}.parquet`; of the first one's member the
             report shows labels and subgroups.
+        perplexity_of: what its tokens are; None of them where no clinical adapter was made.
     """
     from tasks.evaluate.measuring import Work, write_metrics
 
-    work = Work(cohort, outcomes, predictions, perplexity, **dict(config))
+    work = Work(
+        cohort, outcomes, predictions, perplexity, perplexity_of=perplexity_of, **dict(config)
+    )
     return write_metrics(out, work, run=run, seed=seed)
 
 
@@ -47,7 +52,8 @@ class Contender:
     outcomes: Mapping[str, Artifact]
     predictions: Mapping[int, tuple[Artifact, ...]]
     adapters: Mapping[int, tuple[Artifact, ...]]  # one a member
-    clinical: Artifact
+    clinical: Artifact | None  # None: no member has it
+    ontology: Artifact | None = None
 
 
 def rank(contenders: Sequence[Contender], *, reference: str | None) -> Artifact:
@@ -57,7 +63,10 @@ def rank(contenders: Sequence[Contender], *, reference: str | None) -> Artifact:
         reference: "run/variant", with which all others are compared; None: the first run's
             baseline, or else its first model.
     """
-    entrants = [vars(contender) for contender in contenders]
+    entrants = [
+        {name: value for name, value in vars(contender).items() if value is not None}
+        for contender in contenders
+    ]
     return rank_runs(entrants=entrants, reference=reference)
 
 

@@ -18,8 +18,8 @@ class SummandConfig(Config):
     """An adapter that was made before, beside which a task adapter learns."""
 
     adapter: Literal["clinical", "ontology"] = "clinical"
-    """An adapter of the pretrain stage. clinical: it learned the notes' language; ontology: which
-    words speak for which code"""
+    """What the pretrain stage makes. clinical: it has learned to read notes; ontology: to find
+    titles of ICD's codes in them"""
     trained: bool = False
     """Whether finetuning may change it (a copy); off: it is frozen"""
     weight: float | tuple[float, ...] | None = None

@@ -10,6 +10,7 @@ from tasks.ingest import source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
 from tasks.ingest.outcomes.config import OutcomeConfig
+from tasks.ingest.outcomes.ontology import FROM_THE_RELEASE, systems_of
 from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
 from tasks.ingest.source import ReadConfig
 from tasks.ingest.splits import tables_for
@@ -33,6 +34,7 @@ class Ingested:
     cohort: Artifact
     outcomes: dict[str, Artifact]  # by the outcome's name
     quality: Artifact
+    ontology: Artifact | None  # titles of codes; None unless asked for
 
     @property
     def discharge(self) -> Artifact:
@@ -40,8 +42,11 @@ class Ingested:
         return self.notes[0]
 
 
-def ingest(config: IngestConfig) -> Ingested:
+def ingest(config: IngestConfig, *, with_ontology: bool = False) -> Ingested:
     """From a source folder to notes, splits, a cohort and its outcomes.
+
+    Args:
+        with_ontology: whether the titles of all codes are wanted, too.
 
     Raises SourceError, before any step, where a required table or column is missing.
     """
@@ -91,7 +96,14 @@ def ingest(config: IngestConfig) -> Ingested:
         sources=files.paths(*_QUALITY, *({"icu_stays"} & set(required_tables(config)))),
         reading=reading,
     )
-    return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality)
+    titles = None
+    if with_ontology:
+        systems = systems_of(
+            config.outcomes, {name: each.counts for name, each in outcomes.items()}
+        )
+        of_release = ("procedure_titles",) if FROM_THE_RELEASE in systems else ()
+        titles = list_ontology(systems=systems, sources=files.paths(*of_release), reading=reading)
+    return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality, titles)
 
 
 @step("notes", version=2)
@@ -150,6 +162,14 @@ def build_outcome(
 ) -> Counts:
     """Make an outcome of the cohort's admissions; `outcome`, its name, also names the task run."""
     return write.write_outcome(out, config, cohort, Files(reading, sources))
+
+
+@step("ontology", version=1)
+def list_ontology(
+    out: Path, systems: tuple[str, ...], sources: dict[str, Path], reading: ReadConfig
+) -> Counts:
+    """List the codes of these systems with their titles, whatever any admission has."""
+    return write.write_ontology(out, systems, Files(reading, sources))
 
 
 @step("quality", version=2)

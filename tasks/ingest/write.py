@@ -23,6 +23,7 @@ from tasks.ingest.outcomes.codes import category, clean
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.inputs import Inputs
 from tasks.ingest.outcomes.make import make
+from tasks.ingest.outcomes.ontology import ontology
 from tasks.ingest.quality import quality
 from tasks.ingest.rejects import Rejects, gather
 from tasks.ingest.sections import SECTIONS as AT_ADMISSION
@@ -31,7 +32,16 @@ from tasks.ingest.source import ReadConfig, open_table
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import SPLITS as SPLIT_NAMES
-from tasks.schemas import ADMISSIONS, EXCLUSIONS, NOTES, QUALITY, REJECTS, SECTIONS, SPLITS
+from tasks.schemas import (
+    ADMISSIONS,
+    EXCLUSIONS,
+    NOTES,
+    ONTOLOGY,
+    QUALITY,
+    REJECTS,
+    SECTIONS,
+    SPLITS,
+)
 from tasks.shards import Spread, one_by_one, part_of
 from tasks.threads import prefetched
 
@@ -179,6 +189,26 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
         )
     rejects = gather(*(table.rejects for table in opened.values()))
     return outcome.write(out, of_cohort, rejects) | counts
+
+
+def write_ontology(out: Path, systems: tuple[str, ...], files: Files) -> Counts:
+    """Write the table ontology: codes and categories of these systems, with their titles.
+
+    `files` are the release's own titles of procedures, where they are wanted and exist.
+    """
+    opened = [files.open(name) for name in files.paths]
+    table = ontology(systems, opened[0].table() if opened else None)
+    if not table.num_rows:
+        raise SourceError(
+            "there are no titles of codes for the ontology adapter: no outcome is of ICD codes, or "
+            "only of ICD-9's procedures and the source has no d_icd_procedures; take 'ontology' "
+            "out of the members' summands"
+        )
+    tables.write(part_of(out / "ontology"), ONTOLOGY, table)
+    rejects = gather(*(table.rejects for table in opened))
+    tables.write(part_of(out / "rejects"), REJECTS, rejects)
+    categories = table.group_by(["system", "category"]).aggregate([]).num_rows
+    return {"codes": table.num_rows, "categories": categories, "systems": ", ".join(systems)}
 
 
 def write_sections(

@@ -17,7 +17,7 @@ from tasks.errors import ModelError
 from tasks.model.bases.scratch import scratch_llama
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import BaseJob
-from tasks.pretrain.learn import learn
+from tasks.pretrain.learn import learn_language
 from tasks.training.engine import seed_all
 from tasks.training.program import World, run
 
@@ -27,7 +27,7 @@ def main(job: BaseJob, world: World) -> None:
     seed_all(job.training.seed)
     model = scratch_llama(job.base, LoadedTokenizer.load(job.tokenizer))
     parts = {"base": [name for name, _ in model.named_parameters()]}
-    trained = learn("base", model, parts, Corpus(job.corpus), job, world)
+    trained = learn_language("base", model, parts, Corpus(job.corpus), job, world)
     if world.first:
         _write(model, trained.state, world.work.parent)
 

@@ -1,4 +1,4 @@
-"""A corpus: notes or plain text as packed sequences of tokens in one shuffled Parquet table."""
+"""A corpus: notes or plain text as sequences of tokens in one shuffled Parquet table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
-from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, pack
+from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, chunks, pack
 from tasks.sampling import keyed_numbers
 
 TABLE = "sequences"
@@ -67,7 +67,9 @@ def patients_of(splits: Path, split: str, at_most: int | None = None) -> NDArray
 
 @dataclass
 class CorpusWriter:
-    """Tokenize and pack documents into `out/sequences`, shuffled once with the seed.
+    """Tokenize documents and pack them into `out/sequences`, shuffled once with the seed.
+
+    Not packed, for an encoder, a sequence holds a chunk of one document.
 
     Memory does not grow with the corpus but for the pieces' starts (12 bytes a piece): sequences
     go to a scratch file first, and are read from there in shuffled order.
@@ -78,6 +80,7 @@ class CorpusWriter:
     sequence_length: int
     seed: int | None  # None: not shuffled
     overlap: int = 0
+    packed: bool = True
     counts: dict[str, int] = field(default_factory=lambda: {"documents": 0, "tokens": 0})
 
     def write(self, documents: Iterable[tuple[int, str]]) -> dict[str, int]:
@@ -85,15 +88,10 @@ class CorpusWriter:
         schema = schemas.corpus(self.sequence_length, self.tokenizer.size)
         scratch = self.out / "work" / "sequences.bin"
         scratch.parent.mkdir(parents=True, exist_ok=True)
-        encoded = self._encoded(documents)
         starts: list[NDArray[np.int32]] = []
         subjects: list[NDArray[np.int64]] = []
         with scratch.open("wb") as file:
-            # filled up with eos, for which every base has a row: a pad token may have been added
-            # to the tokenizer alone
-            for packed in pack(
-                encoded, self.sequence_length, pad=self.tokenizer.eos, overlap=self.overlap
-            ):
+            for packed in self._sequences(documents):
                 file.write(packed.input_ids.tobytes())
                 starts.append(np.array(packed.starts, dtype=np.int32))
                 subjects.append(np.array(packed.subject_ids, dtype=np.int64))
@@ -104,13 +102,23 @@ class CorpusWriter:
         scratch.unlink()
         return self.counts | {"sequences": rows, "patients": _distinct(subjects)}
 
+    def _sequences(self, documents: Iterable[tuple[int, str]]) -> Iterator[Packed]:
+        encoded, length = self._encoded(documents), self.sequence_length
+        # filled up with eos, for which every base has a row: a pad token may have been added to
+        # the tokenizer alone
+        eos = self.tokenizer.eos
+        if self.packed:
+            return pack(encoded, length, pad=eos, overlap=self.overlap)
+        before, after = self.tokenizer.frame
+        return chunks(encoded, length, pad=eos, before=before, after=after)
+
     def _encoded(self, documents: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[int]]]:
         encode, eos = self.tokenizer.tokenizer.encode_batch_fast, self.tokenizer.eos
         for group in _groups(documents, _DOCUMENTS_AT_ONCE):
-            encodings = encode([text for _, text in group])
+            encodings = encode([text for _, text in group], add_special_tokens=self.packed)
             for (subject_id, _), encoding in zip(group, encodings, strict=True):
                 ids = encoding.ids
-                if not ids or ids[-1] != eos:
+                if self.packed and (not ids or ids[-1] != eos):
                     ids.append(eos)
                 self.counts["documents"] += 1
                 self.counts["tokens"] += len(ids)

@@ -6,6 +6,7 @@ from tasks.config import Config
 from tasks.keys import Input
 from tasks.model.adapters.methods import UNNAMED, BaseName, Method
 from tasks.model.bases.config import GgufBase, ScratchBase
+from tasks.pretrain.config import MaskingConfig, OntologyConfig
 from tasks.training.config import TrainingConfig
 
 
@@ -35,6 +36,13 @@ class ConvertJob(Config):
     base: GgufBase
 
 
+class EncoderReading(Config):
+    """What an encoder is to predict in a text."""
+
+    tokenizer: Input
+    masking: MaskingConfig
+
+
 class AdapterJob(Config):
     """Put a new adapter on a base; train the adapter alone."""
 
@@ -45,6 +53,26 @@ class AdapterJob(Config):
     training: TrainingConfig
     epochs: float
     max_tokens: int | None
+    encoder: EncoderReading | None = None  # of an encoder only
+
+
+class OntologyJob(Config):
+    """Put a new adapter on a base; train it to tell what titles of codes stand in a text."""
+
+    base: Input
+    base_name: BaseName = UNNAMED  # for the adapter's config
+    tokenizer: Input
+    corpus: Input
+    ontology: Input
+    config: OntologyConfig
+
+    @property
+    def adapter(self) -> Method:
+        return self.config.adapter
+
+    @property
+    def training(self) -> TrainingConfig:
+        return self.config.training
 
 
 class PerplexityJob(Config):
@@ -54,3 +82,4 @@ class PerplexityJob(Config):
     adapter: Input
     corpus: Input
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    encoder: EncoderReading | None = None  # of an encoder only

@@ -1,9 +1,10 @@
-"""Next-token prediction on a corpus, whether all of a model learns or an adapter on it."""
+"""A training of the stage: what it leaves, whether a whole model learns or an adapter on it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 from torch import nn
@@ -13,15 +14,16 @@ from tasks import schemas, tables
 from tasks.model.adapters.build import language_model
 from tasks.model.bases.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
-from tasks.pretrain.jobs import AdapterJob, BaseJob
-from tasks.pretrain.language import LanguageLesson, steps_for
+from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob
+from tasks.pretrain.objectives.causal import LanguageLesson, steps_for
+from tasks.training.lesson import Lesson
 from tasks.training.loop import Trained, train
 from tasks.training.program import World
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.watcher import Run, Watcher
 
 
-def learn(
+def learn_language(
     name: str,
     model: nn.Module,
     parts: Mapping[str, Sequence[str]],
@@ -29,14 +31,8 @@ def learn(
     job: BaseJob | AdapterJob,
     world: World,
 ) -> Trained:
-    """Train what requires a gradient; leave history.parquet beside the work folder, counts in it.
-
-    Args:
-        name: of the training, in its history.
-        parts: what the trained parameters belong to -> their names.
-    """
+    """Next-token prediction; otherwise as `learn`."""
     training = job.training
-    model.to(world.device)
     share = training.batch_size_of_rank(world.size)
     lesson = LanguageLesson(
         name=name,
@@ -47,9 +43,30 @@ def learn(
         device=world.device,
     )
     layout = Layout(lesson, language_model(model))
-    all_linear = isinstance(job, AdapterJob) and job.adapter.targets == "all-linear"
+    return learn(
+        model, lesson, parts, job, world, (layout,), lambda _: {"layout": layout.found(world)}
+    )
+
+
+def learn(
+    model: nn.Module,
+    lesson: Lesson,
+    parts: Mapping[str, Sequence[str]],
+    job: BaseJob | AdapterJob | OntologyJob,
+    world: World,
+    watchers: Sequence[Watcher] = (),
+    more: Callable[[Trained], Mapping[str, Any]] = lambda _: {},
+) -> Trained:
+    """Train what requires a gradient; leave history.parquet beside the work folder, counts in it.
+
+    Args:
+        parts: what the trained parameters belong to -> their names.
+        more: what else is counted.
+    """
+    model.to(world.device)
+    all_linear = not isinstance(job, BaseJob) and job.adapter.targets == "all-linear"
     movement = Movement(parts, tolerant=parts if all_linear else ())
-    trained = train(model, lesson, training, world, watchers=(layout, movement))
+    trained = train(model, lesson, job.training, world, watchers=(*watchers, movement))
     if world.first:
         history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
         tables.write(world.work.parent / "history.parquet", schemas.HISTORY, history)
@@ -57,8 +74,8 @@ def learn(
             "trained_parameters": sum(tensor.numel() for tensor in trained.state.values()),
             "steps": trained.steps,
             "tokens": trained.tokens,
-            "loss": round(_mean_of_last(trained), 6),
-            "layout": layout.found(world),
+            "loss": round(mean_of_last(trained), 6),
+            **more(trained),
         }
         if movement.still:
             counts["tensors_that_did_not_move"] = len(movement.still)
@@ -89,7 +106,8 @@ class Layout(Watcher):
         return (world.work / LAYOUT).read_text()
 
 
-def _mean_of_last(trained: Trained, share: float = 0.1) -> float:
+def mean_of_last(trained: Trained, share: float = 0.1) -> float:
+    """The mean loss of the last steps."""
     losses = [row["loss"] for row in trained.history if row["loss"] is not None]
     last = losses[-max(1, int(len(losses) * share)) :]
     return sum(last) / len(last)

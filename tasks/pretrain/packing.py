@@ -66,6 +66,37 @@ def pack(
         yield _closed(packed, filled)
 
 
+def chunks(
+    documents: Iterable[tuple[int, Sequence[int]]],
+    length: int,
+    *,
+    pad: int,
+    before: Sequence[int],
+    after: Sequence[int],
+) -> Iterator[Packed]:
+    """Yield sequences of `length` tokens that hold a chunk of one document each, then padding.
+
+    For models in which every token of a sequence sees all others.
+
+    Args:
+        documents: (subject_id, token ids), without special tokens.
+        before, after: special tokens around each chunk.
+
+    >>> made = chunks([(7, [1, 2, 3])], 4, pad=0, before=[8], after=[9])
+    >>> [packed.input_ids.tolist() for packed in made]
+    [[8, 1, 2, 9], [8, 3, 9, 0]]
+    """
+    room = length - len(before) - len(after)
+    for subject_id, ids in documents:
+        for begin in range(0, len(ids), room):
+            chunk = [*before, *ids[begin : begin + room], *after]
+            packed = _empty(length, pad)
+            packed.input_ids[: len(chunk)] = chunk
+            packed.starts.append(0)
+            packed.subject_ids.append(subject_id)
+            yield _closed(packed, len(chunk))
+
+
 def alone(packed: Packed) -> Iterator[Packed]:
     """Each piece in a sequence of its own, as long as the piece; padding left out."""
     for subject_id, ids in pieces(packed):

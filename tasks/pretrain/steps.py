@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,19 +13,35 @@ from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch, prepare
+from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
 from tasks.model.adapters.methods import BaseName
 from tasks.model.bases.config import GgufBase, GivenBase, ScratchBase
-from tasks.model.bases.files import check_base, check_targets, check_vocabulary
+from tasks.model.bases.files import (
+    check_base,
+    check_targets,
+    check_vocabulary,
+    has_masked_head,
+    is_causal,
+    positions_of,
+)
 from tasks.patients import OWN_RELEASE
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
-from tasks.pretrain.jobs import AdapterJob, BaseJob, ConvertJob, PerplexityJob
+from tasks.pretrain.jobs import (
+    AdapterJob,
+    BaseJob,
+    ConvertJob,
+    EncoderReading,
+    OntologyJob,
+    PerplexityJob,
+)
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.step import Counts, step
 
 TARGETS = "pretrain.adapter.targets"
+CLINICAL, ONTOLOGY = "clinical", "ontology"  # the adapters of the domain
 
 
 @dataclass(frozen=True)
@@ -34,10 +50,11 @@ class Pretrained:
 
     base: Artifact | Path  # a Hugging Face model directory
     tokenizer: Artifact | Path  # a directory with tokenizer.json
-    corpus: Artifact  # of the training patients' notes
-    validation_corpus: Artifact
-    clinical: Artifact  # kind "clinical-adapter"
-    perplexity: Artifact
+    corpus: Artifact | None  # of the training patients' notes; None where nothing learned from them
+    validation_corpus: Artifact | None  # None where there is no perplexity
+    adapters: Mapping[str, Artifact]  # "clinical" and "ontology", those that were wanted
+    perplexity: Artifact | None  # of the clinical adapter
+    perplexity_of: str  # what its tokens are: tasks.metrics_table
     known_as: tuple[str, str] | None  # the base's id and revision, where it is of the hub
 
 
@@ -49,17 +66,27 @@ def pretrain(
     splits: Artifact,
     others: Mapping[str, tuple[Artifact, ...]],
     guard: Artifact | None,
+    wanted: Collection[str] = (CLINICAL,),
+    ontology: Artifact | None = None,
 ) -> Pretrained:
-    """From notes to the clinical adapter and its held-out perplexity.
+    """From notes to adapters of the domain, and the clinical one's held-out perplexity.
 
     Args:
         notes, splits: of the release whose patients are split.
         others: notes of other releases by name; all of them are trained on.
         guard: which notes are left out, because they are nearly those of held-out patients.
+        wanted: the adapters to make.
+        ontology: titles of codes, for the ontology adapter.
 
     Raises ConfigError, ModelError, TrainingError or RanksDied: one sentence each.
     """
     base, tokens = _base_and_tokenizer(config, launch)
+    reading = None
+    if isinstance(base, Path) and not is_causal(base):
+        reading = EncoderReading(tokenizer=tokens, masking=config.masking)
+    known_as = config.base.name if isinstance(config.base, GivenBase) else None
+    # an output layer that learns with the adapter would say nothing of the base alone
+    measured = CLINICAL in wanted and (reading is None or has_masked_head(base))
     packed = {
         split: pack_notes(
             notes=tuple(notes),
@@ -68,33 +95,64 @@ def pretrain(
             guard=guard if split == "train" else None,
             tokenizer=tokens,
             split=split,
-            sequence_length=config.sequence_length,
+            sequence_length=_length(config, base, reading),
             seed=config.training.seed,
             patients=None if split == "train" else config.perplexity_patients,
             launch=launch,
+            packed=reading is None,
         )
-        for split in ("train", "validation")
+        for split, needed in (("train", bool(wanted)), ("validation", measured))
+        if needed
     }
-    job = AdapterJob(
-        base=base,
-        corpus=packed["train"],
-        adapter=config.adapter,
-        training=config.training,
-        epochs=config.epochs,
-        max_tokens=config.max_tokens,
-    )
-    known_as = config.base.name if isinstance(config.base, GivenBase) else None
-    clinical = train_adapter(job=job, known_as=known_as, launch=launch)
-    measuring = PerplexityJob(
-        base=base,
-        adapter=clinical,
-        corpus=packed["validation"],
-        precision=config.training.precision,
-    )
-    perplexity = measure_perplexity(job=measuring, launch=launch)
+    adapters, perplexity = {}, None
+    if CLINICAL in wanted:
+        job = AdapterJob(
+            base=base,
+            corpus=packed["train"],
+            adapter=config.adapter,
+            training=config.training,
+            epochs=config.epochs,
+            max_tokens=config.max_tokens,
+            encoder=reading,
+        )
+        adapters[CLINICAL] = train_adapter(job=job, known_as=known_as, launch=launch)
+    if measured:
+        measuring = PerplexityJob(
+            base=base,
+            adapter=adapters[CLINICAL],
+            corpus=packed["validation"],
+            precision=config.training.precision,
+            encoder=reading,
+        )
+        perplexity = measure_perplexity(job=measuring, launch=launch)
+    if ONTOLOGY in wanted:
+        assert ontology is not None, "whoever wants the adapter brings the titles"
+        finding = OntologyJob(
+            base=base,
+            tokenizer=tokens,
+            corpus=packed["train"],
+            ontology=ontology,
+            config=config.ontology,
+        )
+        adapters[ONTOLOGY] = train_ontology(job=finding, known_as=known_as, launch=launch)
     return Pretrained(
-        base, tokens, packed["train"], packed["validation"], clinical, perplexity, known_as
+        base,
+        tokens,
+        packed.get("train"),
+        packed.get("validation"),
+        adapters,
+        perplexity,
+        NEXT_TOKEN if reading is None else MASKED_WORDS,
+        known_as,
     )
+
+
+def _length(config: PretrainConfig, base: Artifact | Path, reading: EncoderReading | None) -> int:
+    """Tokens of a sequence: what is asked for, and of an encoder no more than it reads."""
+    if reading is None:
+        return config.sequence_length
+    assert isinstance(base, Path)
+    return min(config.sequence_length, positions_of(base) or config.sequence_length)
 
 
 def _base_and_tokenizer(
@@ -120,7 +178,8 @@ def _base_and_tokenizer(
         check_targets(folder, config.adapter.targets, TARGETS)
         return converted, converted
     folder = config.base.folder()
-    check_base(folder, config.sequence_length)
+    # of an encoder, notes are cut into as many chunks as it takes
+    check_base(folder, config.sequence_length if is_causal(folder) else None)
     check_targets(folder, config.adapter.targets, TARGETS)
     if (folder / FILE).is_file():
         return folder, folder
@@ -166,8 +225,9 @@ def pack_notes(
     seed: int,
     patients: int | None,
     launch: LaunchConfig,
+    packed: bool = True,
 ) -> Counts:
-    """Pack the notes of the patients of a split, and of other releases."""
+    """Pack the notes of the patients of a split, and of other releases; or cut them into chunks."""
     prepare(launch, "tasks.pretrain.train")  # they are packed because an adapter will be trained
     chosen = patients_of(splits, split, patients)
     documents = of_notes(notes, chosen, dropped_by(guard, OWN_RELEASE))
@@ -180,6 +240,7 @@ def pack_notes(
         sequence_length,
         seed=seed if training else None,
         overlap=0 if training else 1,  # so that perplexity scores every token but the first
+        packed=packed,
     )
     return writer.write(documents)
 
@@ -204,6 +265,15 @@ def train_adapter(
     """Train the clinical adapter on the frozen base."""
     named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
     return _run("tasks.pretrain.train", named, out, launch)
+
+
+@step("ontology-adapter", version=1, resumable=True)
+def train_ontology(
+    out: Path, job: OntologyJob, known_as: tuple[str, str] | None, launch: LaunchConfig
+) -> Counts:
+    """Train the ontology adapter on the frozen base."""
+    named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
+    return _run("tasks.pretrain.ontology", named, out, launch)
 
 
 @step("perplexity", version=2)

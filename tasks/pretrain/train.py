@@ -1,4 +1,4 @@
-"""Train the clinical adapter on a frozen base.
+"""Train the clinical adapter on a frozen base: next tokens, or masked words of an encoder.
 
 By hand, on two GPUs of one machine:
 
@@ -15,36 +15,81 @@ program goes on from its last checkpoint in that folder.
 
 from __future__ import annotations
 
-from peft import PeftModel
+from collections.abc import Mapping
 
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tasks.data.tokenizer import LoadedTokenizer
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.parts import activate, parameters_of
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.files import check_length
+from tasks.model.bases.masked import load_masked
 from tasks.pretrain.corpus import Corpus
-from tasks.pretrain.jobs import AdapterJob
-from tasks.pretrain.learn import learn
+from tasks.pretrain.jobs import AdapterJob, EncoderReading
+from tasks.pretrain.learn import learn, learn_language
+from tasks.pretrain.objectives.causal import steps_for
+from tasks.pretrain.objectives.masked import MaskedLesson, MaskedModel, Masker
 from tasks.training.engine import deepspeed_config, precision_of, save_activations, seed_all
 from tasks.training.program import World, run
 
 ADAPTER = "default"  # PEFT's name for the only adapter of a directory
+CLINICAL = "clinical"  # the training's name
+BACKBONE = "backbone."  # of the parameters of a model that an adapter is a part of
 
 
 def main(job: AdapterJob, world: World) -> None:
     """Leave the adapter and its history beside the work folder."""
     corpus = Corpus(job.corpus)
     seed_all(job.training.seed)
-    model = base_with_adapter(job, corpus.sequence_length, world)
-    trained = learn("clinical", model, parameters_of(model), corpus, job, world)
+    if job.encoder is not None:
+        _masked(job, job.encoder, corpus, world)
+        return
+    settings = deepspeed_config(job.training, world)
+    base = load_causal(job.base, precision_of(job.training, world), settings)
+    model = with_adapter(base, job, corpus.sequence_length)
+    trained = learn_language(CLINICAL, model, parameters_of(model), corpus, job, world)
     if world.first:
         write_adapter(world.work.parent, model, ADAPTER, trained.state, job.base_name)
 
 
-def base_with_adapter(job: AdapterJob, sequence_length: int, world: World) -> PeftModel:
+def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: World) -> None:
+    """The same for an encoder; a new output layer learns with the adapter, and is not saved."""
+    training, share = job.training, job.training.batch_size_of_rank(world.size)
+    settings = deepspeed_config(training, world)
+    base, output = load_masked(job.base, precision_of(training, world), settings)
+    adapted = with_adapter(base, job, corpus.sequence_length)
+    model = MaskedModel(adapted, output)
+    lesson = MaskedLesson(
+        name=CLINICAL,
+        corpus=corpus,
+        masker=Masker.of(LoadedTokenizer.load(reading.tokenizer), reading.masking),
+        steps=steps_for(corpus, job.epochs, job.max_tokens, training.batch_size),
+        batch_size=training.batch_size,
+        micro_batch_size=min(share, training.micro_batch_size or share),
+        seed=training.seed,
+        device=world.device,
+    )
+    learning = [name for name, each in output.named_parameters() if each.requires_grad]
+    parts = parameters_of(model) | ({"output": [f"output.{name}" for name in learning]})
+    trained = learn(
+        model,
+        lesson,
+        {part: names for part, names in parts.items() if names},
+        job,
+        world,
+        more=lambda _: {"layout": "one chunk of a document a row, whole words masked"},
+    )
+    if world.first:
+        state = of_backbone(trained.state)
+        write_adapter(world.work.parent, adapted, ADAPTER, state, job.base_name)
+
+
+def with_adapter(base: PreTrainedModel, job: AdapterJob, sequence_length: int) -> PeftModel:
     """The base, frozen, with a new adapter, which changes nothing yet."""
-    settings = deepspeed_config(job.training, world)
-    base = load_causal(job.base, precision_of(job.training, world), settings)
     positions = getattr(base.config, "max_position_embeddings", None)
     if positions is not None and positions > 0:  # XLNet's are endless: -1
         check_length(sequence_length, positions)
@@ -53,6 +98,15 @@ def base_with_adapter(job: AdapterJob, sequence_length: int, world: World) -> Pe
     if job.training.gradient_checkpointing:
         save_activations(base, "pretrain.training.gradient_checkpointing")
     return model
+
+
+def of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of the adapted base, as it calls them, among those of a model around it."""
+    return {
+        name.removeprefix(BACKBONE): tensor
+        for name, tensor in state.items()
+        if name.startswith(BACKBONE)
+    }
 
 
 if __name__ == "__main__":

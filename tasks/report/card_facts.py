@@ -16,7 +16,7 @@ from tasks.report.story import Story
 from tasks.variants import Variant
 
 CLINICAL = "clinical"  # the summand that learns from notes
-MADE_BY_TRAINING = ("base", "clinical-adapter", "task-adapter", "predictions")
+MADE_BY_TRAINING = ("base", "clinical-adapter", "ontology-adapter", "task-adapter", "predictions")
 CALIBRATION = {  # metric -> words
     "brier_macro": "Brier score, mean over labels",
     "ece_median": "expected calibration error, median over labels",

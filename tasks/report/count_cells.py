@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.cells import Cell, Cells, side_by_side
 from tasks.report.config import Lineage
 from tasks.report.facts import CohortFlow, Label
@@ -158,7 +157,7 @@ def add_labels(cells: Cells, labels: Iterable[Label], findings: Findings) -> Non
 def add_lineage(cells: Cells, story: Counted) -> None:
     """What pretraining and finetuning read, and in whom perplexity was measured."""
     cells.add(("dropped",), int(story.contamination.get("dropped", 0)))
-    row = story.findings.raw("perplexity_before", "clinical", NEXT_TOKEN)
+    row = story.findings.raw("perplexity_before", "clinical", story.findings.perplexity_of)
     if row:
         cells.nested(("patients", "validation"), {("perplexity",): row["n_patients"]})
     for origin in story.lineage.artifacts:

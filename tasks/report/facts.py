@@ -62,6 +62,10 @@ class Label:
     one_of: bool = False  # the outcome's labels are classes, of which an admission has one
 
 
+# adapters that learn from notes, by their kind: the name of their training
+DOMAIN_ADAPTERS = {"clinical-adapter": "clinical", "ontology-adapter": "ontology"}
+
+
 @dataclass(frozen=True)
 class Arm:
     """What the training of a member, or of a shared adapter, saw and cost; its curves."""
@@ -110,15 +114,16 @@ class Making:
 def read_costs(lineage: Lineage) -> dict[str, Cost]:
     """What the manifests know of costs and the histories do not.
 
-    Trained parameters are in the adapters' counts: of a member by its name, of the clinical
-    adapter as that. A baseline has no history: its seconds are those that its artifact took,
+    Trained parameters are in the adapters' counts: of a member by its name, of an adapter of the
+    domain by its own. A baseline has no history: its seconds are those that its artifact took,
     fitting and predicting together, whichever run made it.
     """
     costs: dict[str, Cost] = {}
     for origin in lineage.artifacts:
         counts = origin.counts
-        if origin.kind == "clinical-adapter" and "trained_parameters" in counts:
-            costs["clinical"] = Cost(parameters=counts["trained_parameters"])
+        if origin.kind in DOMAIN_ADAPTERS and "trained_parameters" in counts:
+            name = DOMAIN_ADAPTERS[origin.kind]
+            costs[name] = Cost(parameters=counts["trained_parameters"])
         if origin.kind == "task-adapter" and "member" in counts:
             before = costs.get(counts["member"], Cost(parameters=0)).parameters or 0
             costs[counts["member"]] = Cost(parameters=before + counts["parameters"])

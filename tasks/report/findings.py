@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks import schemas, tables
 from tasks.measures.intervals import holm
-from tasks.metrics_table import NEXT_TOKEN
+from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
 from tasks.variants import BEST, Variant, read_records
 
 BAND = "cases="  # a group of labels begins with it
@@ -214,9 +214,20 @@ class Findings:
     def perplexity(self) -> dict[str, _Row | None]:
         """Of the base ("before"), with the clinical adapter ("after"), and their ratio."""
         return {
-            name: self.get(f"perplexity_{name}", "clinical", NEXT_TOKEN)
+            name: self.get(f"perplexity_{name}", "clinical", self.perplexity_of)
             for name in ("before", "after", "ratio")
         }
+
+    @property
+    def perplexity_of(self) -> str:
+        """What perplexity is measured over: an encoder's is no next token's."""
+        masked = self.raw("perplexity_before", "clinical", MASKED_WORDS)
+        return NEXT_TOKEN if masked is None else MASKED_WORDS
+
+    @property
+    def perplexity_name(self) -> str:
+        """What perplexity is called, so that an encoder's is not taken for a decoder's."""
+        return "Perplexity" if self.perplexity_of == NEXT_TOKEN else "Perplexity of masked words"
 
     def by_group(self, metric: str) -> list[_Row]:
         """All rows of a metric over a part of the patients or of the labels."""

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from tasks.errors import ModelError
 from tasks.model.bases.config import HubBase, ScratchBase
-from tasks.pretrain import language, packing
+from tasks.pretrain import packing
 from tasks.pretrain.config import PretrainConfig
+from tasks.pretrain.objectives import causal
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_hub_is_not_reached_where_it_is_off(
         HubBase(id="some/model", revision="0" * 40).folder()
 
 
-@pytest.mark.parametrize("module", [packing, language], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [packing, causal], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_hold(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted > 0

@@ -117,7 +117,7 @@ def test_each_corpus_holds_its_own_patients_only(ran: Run) -> None:
 def test_peft_loads_the_adapter_on_the_base(ran: Run) -> None:
     base = AutoModelForCausalLM.from_pretrained(ran.place(ran.made.base))
     before = base(input_ids=torch.arange(3, 20)[None]).logits
-    model = PeftModel.from_pretrained(base, str(ran.place(ran.made.clinical))).eval()
+    model = PeftModel.from_pretrained(base, str(ran.place(ran.made.adapters["clinical"]))).eval()
     after = model(input_ids=torch.arange(3, 20)[None]).logits
     assert (after - before).abs().max() > 0.01
     with model.disable_adapter():
@@ -125,7 +125,7 @@ def test_peft_loads_the_adapter_on_the_base(ran: Run) -> None:
 
 
 def test_both_trainings_learn_and_say_how_much_they_read(ran: Run) -> None:
-    for artifact, arm in ((ran.made.base, "base"), (ran.made.clinical, "clinical")):
+    for artifact, arm in ((ran.made.base, "base"), (ran.made.adapters["clinical"], "clinical")):
         assert isinstance(artifact, Artifact)
         rows = tables.read(ran.place(artifact) / "history.parquet", schemas.HISTORY).to_pylist()
         assert {row["arm"] for row in rows} == {arm}
@@ -134,7 +134,7 @@ def test_both_trainings_learn_and_say_how_much_they_read(ran: Run) -> None:
         assert rows[-1]["tokens"] == artifact.counts["tokens"]
         assert rows[-1]["epoch"] == pytest.approx(3, abs=0.5)
     linears = 4 * (32 + 32) + 2 * (32 + 96) + (96 + 32)
-    assert ran.made.clinical.counts["trained_parameters"] == 2 * 4 * linears
+    assert ran.made.adapters["clinical"].counts["trained_parameters"] == 2 * 4 * linears
 
 
 def test_the_adapter_reads_unseen_patients_better(ran: Run) -> None:
@@ -186,11 +186,17 @@ def test_a_converted_tokenizer_must_fit_the_embedding(ran: Run, tmp_path: Path) 
 
 
 def test_the_adapter_names_its_base_and_whether_it_was_packed(ran: Run) -> None:
-    described = json.loads((ran.place(ran.made.clinical) / "adapter_config.json").read_text())
+    described = json.loads(
+        (ran.place(ran.made.adapters["clinical"]) / "adapter_config.json").read_text()
+    )
     assert isinstance(ran.made.base, Artifact)
     assert described["base_model_name_or_path"] == f"base/{ran.made.base.key}"
     assert str(ran.store.root) not in json.dumps(described)
-    assert ran.made.clinical.counts["layout"] == ran.made.perplexity.counts["layout"] == "packed"
+    assert (
+        ran.made.adapters["clinical"].counts["layout"]
+        == ran.made.perplexity.counts["layout"]
+        == "packed"
+    )
 
 
 def test_the_bytes_of_the_deterministic_steps_are_those_of_their_version(ran: Run) -> None:

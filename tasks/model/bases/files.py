@@ -26,6 +26,8 @@ OUTPUT_LAYERS = frozenset(("lm_head", "embed_out", "output_projection"))
 SENTENCEPIECE = "tokenizer.model"
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _LARGEST_HEADER = 100_000_000  # bytes; by the format
+_MASKED = ("ForMaskedLM", "ForPreTraining")
+_COUNT_FROM_PAD = ("roberta", "xlm-roberta", "camembert", "longformer")  # their first position
 _CAUSAL = ("CausalLM", "LMHead", "ForConditionalGeneration")  # of the names of architectures
 
 
@@ -74,16 +76,17 @@ def check_base(base: Path, sequence_length: int | None = None) -> None:
     """
     config = _config(base)
     architectures = config.get("architectures") or []
-    if config.get("is_encoder_decoder") or not is_causal(base):
+    if config.get("is_encoder_decoder"):
         raise ModelError(
-            f"{base} is a {architectures[0] if architectures else config.get('model_type')}, not a "
-            "causal language model; set pretrain.base to one (LLaMA, Mistral, Qwen, GPT-2, ...)"
+            f"{base} is a {architectures[0] if architectures else config.get('model_type')}, "
+            "neither a causal language model (LLaMA, Mistral, Qwen, GPT-2, ...) nor an encoder "
+            "(BERT, RoBERTa, ...); set pretrain.base to one"
         )
     for path in _weight_files(base):
         _header(path)
     if not _weight_files(base) and not list(base.glob("pytorch_model*.bin")):
         raise ModelError(f"{base} has no weights (*.safetensors); copy the whole model there")
-    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    positions = positions_of(base)
     if sequence_length is not None and positions is not None:
         check_length(sequence_length, positions)
     if (base / FILE).is_file():
@@ -101,6 +104,21 @@ def width_of(base: Path) -> int | None:
     config = config.get("text_config", config)
     width = config.get("hidden_size") or config.get("n_embd") or config.get("d_model")
     return width if isinstance(width, int) else None
+
+
+def positions_of(base: Path) -> int | None:
+    """The tokens that the base reads at once, by its config; None: it does not say."""
+    config = _config(base)
+    positions: int | None = config.get("max_position_embeddings") or config.get("n_positions")
+    if positions is not None and config.get("model_type") in _COUNT_FROM_PAD:
+        positions -= config.get("pad_token_id", 1) + 1
+    return positions
+
+
+def has_masked_head(base: Path) -> bool:
+    """Whether the model of a directory has an output layer that predicts masked tokens."""
+    architectures = _config(base).get("architectures") or []
+    return any(mark in name for name in architectures for mark in _MASKED)
 
 
 def is_causal(base: Path) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
-from tasks.report.facts import Arm
+from tasks.report.facts import DOMAIN_ADAPTERS, Arm
 from tasks.report.figures import Figure, draw, plotted, spanning
 
 
@@ -18,6 +18,8 @@ def training_figures(arms: Sequence[Arm]) -> list[Figure]:
         of_stage = [arm for arm in arms if arm.stage == stage]
         language = not any(arm.predicts for arm in of_stage)
         losses = "training loss (nats a token)" if language else "training loss (cross-entropy)"
+        if any(arm.name == DOMAIN_ADAPTERS["ontology-adapter"] for arm in of_stage):
+            losses = "training loss (nats a choice)"
         checks = "perplexity on validation" if language else "macro AUROC on validation"
         for title, curves, marks in (
             (losses, [(arm.title, arm.loss) for arm in of_stage], False),

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.methods import Lora
 from tasks.model.bases.causal import load_causal
-from tasks.pretrain.language import Packs, scored_tokens, token_losses
+from tasks.pretrain.objectives.causal import Packs, scored_tokens, token_losses
 from tasks.pretrain.packing import pack
 from tests.pretrain.conftest import new_base
 
