@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.collectives import join_deepspeed
 from tasks.errors import ConfigError
+from tasks.precision import computes_bf16
 from tasks.training.config import TrainingConfig, read_deepspeed
 from tasks.training.program import World
 
@@ -46,8 +47,7 @@ def precision_without_training(
     auto: also bf16 on a CPU that computes it, if the model is wide enough to gain by it (1.2 to 2
     times; nothing at a width of 64).
     """
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if config.precision == "auto" and world.device.type == "cpu" and fast:
+    if config.precision == "auto" and computes_bf16(world.device):
         return torch.bfloat16 if (width or 0) >= WIDE else torch.float32
     return precision_of(config, world)
 

@@ -18,6 +18,7 @@ from tasks.errors import ModelError
 from tasks.model.heads.config import HeadShape
 from tasks.model.heads.head import Head
 from tasks.model.heads.scaling import SCALINGS
+from tasks.precision import computes_bf16
 
 _TENSORS, _SHAPES = "head.safetensors", "head.json"
 
@@ -43,13 +44,12 @@ class Heads(nn.Module):
         """Logits [batch, labels] of each outcome.
 
         Args:
-            states: [batch, tokens, hidden], as the trunk gives them.
+            states: [batch, tokens, hidden], as the trunk gives them. Of those that were kept in
+                half precision, products are computed in bf16, where that is faster.
             present: [batch, tokens] bool, False at padding.
         """
-        return self.of_scaled(self.scaling(states), present)
-
-    def of_scaled(self, states: Tensor, present: Tensor) -> dict[str, Tensor]:
-        """As `forward`, of states that are scaled."""
+        half = states.dtype == torch.float16 and computes_bf16(states.device)
+        states = self.scaling(states).to(torch.bfloat16 if half else torch.float32)
         if self.training and self.shapes:
             config = self.shapes[0].head
             present = _thinned(present, config.token_dropout)

@@ -42,9 +42,9 @@ class LabelAttentionHead(Head):
             self.weight[known] = direction[known] * self.weight_size
 
     def forward(self, hidden: Tensor, present: Tensor) -> Tensor:
-        states = hidden.float()[:, None]  # one attention head for all labels
-        queries = self.query.float().expand(len(hidden), 1, -1, -1)
-        read = F.scaled_dot_product_attention(
-            queries, states, states, attn_mask=present[:, None, None, :]
-        )
-        return (read[:, 0] * self.weight.float()).sum(-1) + self.bias.float()
+        # w . sum_t a_t h_t as sum_t a_t (w . h_t): one product gives what both need of each token
+        queries = self.query / math.sqrt(hidden.shape[-1])
+        both = F.linear(hidden, torch.cat([queries, self.weight]).to(hidden.dtype)).float()
+        scores, votes = both.chunk(2, dim=-1)  # [batch, tokens, labels]
+        shares = scores.masked_fill(~present[:, :, None], -torch.inf).softmax(dim=1)
+        return (shares * votes).sum(dim=1) + self.bias.float()
