@@ -10,7 +10,7 @@ from typing import Any
 from flows.config import AdaptConfig
 from tasks.audit.steps import audit_leaks
 from tasks.baselines.steps import baselines
-from tasks.evaluate.steps import evaluate
+from tasks.evaluate.steps import evaluate, stack
 from tasks.finetune.steps import Finetuned, finetune
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
@@ -79,6 +79,15 @@ class Chain:
         )
 
     @cached_property
+    def predictions(self) -> tuple[Artifact, ...]:
+        """All that is evaluated: members, baselines, and members stacked with baselines."""
+        members, baselines = self.finetuned.predictions, self.baselines
+        if not self.config.baselines.stack:
+            return (*members, *baselines)
+        stacks = stack(members=members, baselines=baselines, outcomes=self.ingested.outcomes)
+        return (*members, *baselines, *stacks)
+
+    @cached_property
     def metrics(self) -> Artifact:
         return evaluate(
             config=self.config.evaluate,
@@ -86,7 +95,7 @@ class Chain:
             seed=self.config.finetune.training.seed,
             cohort=self.ingested.cohort,
             outcomes=self.ingested.outcomes,
-            predictions=(*self.finetuned.predictions, *self.baselines),
+            predictions=self.predictions,
             perplexity=self.pretrained.perplexity,
             perplexity_of=self.pretrained.perplexity_of,
         )

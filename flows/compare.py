@@ -57,9 +57,7 @@ def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:
         run=run.name,
         cohort=first.ingested.cohort,
         outcomes=dict(first.ingested.outcomes),
-        predictions={
-            seed: (*chain.finetuned.predictions, *chain.baselines) for seed, chain in chains.items()
-        },
+        predictions={seed: chain.predictions for seed, chain in chains.items()},
         adapters={seed: chain.finetuned.adapters for seed, chain in chains.items()},
         clinical=first.pretrained.adapters.get("clinical"),
         ontology=first.pretrained.adapters.get("ontology"),

@@ -22,6 +22,7 @@ _TRAINING = (
     *("micro_batch_size", "seed", "precision", "checkpoint_every_steps", "deepspeed"),
 )
 MOVED = {  # former key -> what it is now
+    "baselines.tfidf.longest_ngram": "baselines.tfidf.longest_ngrams",
     "evaluate.published": "report.published",
     "finetune.arms": "finetune.members",
     "finetune.clinical": "finetune.members.0.summands.0.trained",

@@ -6,7 +6,7 @@ Nobody asks a name what it is: what evaluation and reports need to know of a var
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import model_validator
@@ -20,7 +20,7 @@ TASK = "task"  # the summand that is trained with a member; the others are share
 
 
 class Variant(Config):
-    """A trained member, a member without one of its summands, or a baseline."""
+    """A trained member, one without one of its summands, a baseline, or a stack of both."""
 
     name: str  # of its folder, and in tables
     title: str  # in a heading or a legend
@@ -31,6 +31,7 @@ class Variant(Config):
     weights: Mapping[str, float] = {}  # of summands, where validation chose them
     ablates: str | None = None  # the summand of the member that is left out
     baseline: bool = False  # what members are compared with
+    stacked_with: str | None = None  # the baseline whose predictions the member's are added to
 
     @model_validator(mode="before")
     @classmethod
@@ -45,9 +46,15 @@ class Variant(Config):
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """What was trained for it, as training histories name it: its member, shared adapters."""
+        """What was trained for it: its member, shared adapters, the baseline of a stack."""
         shared = (name for name in self.summands if name != TASK)
-        return () if self.member is None else (self.member, *shared)
+        baselines = () if self.stacked_with is None else (self.stacked_with,)
+        return () if self.member is None else (self.member, *shared, *baselines)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it is a trained member as it is: whole, and nothing beside it."""
+        return self.member is not None and self.ablates is None and self.stacked_with is None
 
     @property
     def is_model(self) -> bool:
@@ -56,6 +63,18 @@ class Variant(Config):
 
 
 BEST = Variant(name="p_best", title="Best reachable")  # the generator's own probabilities
+
+
+def comparisons(models: Sequence[Variant]) -> list[tuple[Variant, Variant]]:
+    """Which models are compared: the first with the others, a stack with what it is made of."""
+    stacks = [model for model in models if model.stacked_with]
+    others = [model for model in models[1:] if not model.stacked_with]
+    return [(models[0], other) for other in others] + [
+        (stack, part)
+        for stack in stacks
+        for part in models
+        if part.name == stack.stacked_with or (part.is_member and part.member == stack.member)
+    ]
 
 
 def write_variant(folder: Path, variant: Variant) -> None:
@@ -78,8 +97,9 @@ def read_records(folder: Path) -> tuple[Variant, ...]:
 def read_variants(predictions: Iterable[Path]) -> dict[str, tuple[Variant, list[Path]]]:
     """The variants of some artifacts of predictions: name -> record, and the folders that hold it.
 
-    Members first, as they come, then their ablations, then baselines. Several artifacts may hold
-    one variant, for different outcomes. Raises EvaluationError where a record cannot be read.
+    Members first, as they come, then their ablations, then baselines, then stacks. Several
+    artifacts may hold one variant, for different outcomes. Raises EvaluationError where a record
+    cannot be read.
     """
     variants: dict[str, tuple[Variant, list[Path]]] = {}
     for artifact in predictions:
@@ -92,5 +112,9 @@ def read_variants(predictions: Iterable[Path]) -> dict[str, tuple[Variant, list[
                     "run finetune anew"
                 ) from None
             variants.setdefault(variant.name, (variant, []))[1].append(path.parent)
-    order = sorted(variants.values(), key=lambda item: (item[0].baseline, bool(item[0].ablates)))
+    order = sorted(variants.values(), key=lambda item: _rank(item[0]))
     return {variant.name: (variant, folders) for variant, folders in order}
+
+
+def _rank(variant: Variant) -> tuple[bool, bool, bool]:
+    return bool(variant.stacked_with), variant.baseline, bool(variant.ablates)

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.baselines.vocabularies import Terms
 from tasks.dumps import forbid_core_dumps
 from tasks.errors import TrainingError
 from tasks.reporting import Reading, report
 
 LABELS_AT_ONCE = 32  # of one worker's turn
 WORKERS = 2
-_PARTS = ("data", "indices", "indptr")  # of a sparse matrix
 
 Weights = tuple[NDArray[np.float64], NDArray[np.float64]]  # [labels, terms] and biases [labels]
 
@@ -36,13 +36,13 @@ Weights = tuple[NDArray[np.float64], NDArray[np.float64]]  # [labels, terms] and
 class Regressions:
     """Fits one regression a label on the same rows of terms; workers start when needed."""
 
-    def __init__(self, terms: Any, folder: Path, expected: int = 0) -> None:
-        """Of `terms`, a csr_matrix [rows, terms]; `folder` is made, and gone at the end.
+    def __init__(self, folder: Path, expected: int = 0) -> None:
+        """`folder` holds the terms; it is made when the first are stored, and gone at the end.
 
         Args:
-            expected: how many regressions there will be in all, for the progress that is reported.
+            expected: about how many regressions there will be in all, for the progress that is
+                reported.
         """
-        self.terms = terms
         self.folder = folder
         self.expected = expected
         self.fitted = 0
@@ -58,13 +58,21 @@ class Regressions:
             process.join()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def store(self, name: str, matrix: Any) -> Terms:
+        """Keep a csr_matrix [rows, terms], to fit on, under a name of its own."""
+        return Terms.write(matrix, self.folder / name)
+
     def fit(
-        self, positives: NDArray[np.bool_], observed: NDArray[np.bool_], strength: float
+        self,
+        terms: Terms,
+        positives: NDArray[np.bool_],
+        observed: NDArray[np.bool_],
+        strength: float,
     ) -> Weights:
         """Weights and biases; a label of one class keeps zeros."""
         labels = np.arange(positives.shape[1])
         parts = np.array_split(labels, max(1, len(labels) // LABELS_AT_ONCE))
-        tasks = [(positives[:, part], observed[:, part], strength) for part in parts]
+        tasks = [(terms, positives[:, part], observed[:, part], strength) for part in parts]
         # processes: most of a fit is Python, which threads would take turns at
         try:
             fitted = self._spread(tasks) if len(tasks) > 1 else [self._fit_here(*tasks[0])]
@@ -78,8 +86,8 @@ class Regressions:
             np.concatenate([biases for _, biases in fitted]),
         )
 
-    def _fit_here(self, *task: Any) -> Weights:
-        made = fit_labels(self.terms, *task)
+    def _fit_here(self, terms: Terms, *task: Any) -> Weights:
+        made = fit_labels(terms.read(), *task)
         self._report(made)
         return made
 
@@ -111,14 +119,10 @@ class Regressions:
         return [results[number] for number in range(len(tasks))]
 
     def _start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in _PARTS:
-            np.save(self.folder / f"{name}.npy", getattr(self.terms, name))
         spawn = multiprocessing.get_context("spawn")
         for _ in range(WORKERS):
             here, there = spawn.Pipe()
-            arguments = (there, self.folder, self.terms.shape)
-            process = spawn.Process(target=_serve, args=arguments, daemon=True)
+            process = spawn.Process(target=_serve, args=(there,), daemon=True)
             process.start()
             there.close()
             self._workers.append((process, here))
@@ -147,9 +151,8 @@ def fit_labels(
     return weights, biases
 
 
-def _serve(pipe: Connection, folder: Path, shape: tuple[int, int]) -> None:
+def _serve(pipe: Connection) -> None:
     """Fit what comes through the pipe until it ends; the body of a worker."""
-    from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression  # noqa: F401 - its BLAS, to be limited
     from threadpoolctl import threadpool_limits
 
@@ -157,15 +160,13 @@ def _serve(pipe: Connection, folder: Path, shape: tuple[int, int]) -> None:
     forbid_core_dumps()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    parts = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _PARTS]
-    terms = csr_matrix(tuple(parts), shape=shape, copy=False)
     while True:
         try:
-            task = pipe.recv()
+            terms, *task = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(fit_labels(terms, *task))
+            pipe.send(fit_labels(terms.read(), *task))
         except Exception as error:
             pipe.send(error)
 

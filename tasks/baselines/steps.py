@@ -31,7 +31,7 @@ def baselines(
     return (predictions,)
 
 
-@step("predictions", version=2)
+@step("predictions", version=3)
 def fit_tfidf(
     out: Path,
     cohort: Path,

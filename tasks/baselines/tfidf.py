@@ -1,14 +1,14 @@
 """The baseline: TF-IDF of the same admission notes and one logistic regression a label.
 
-The strength C, one for all labels of an outcome, is that with the best macro AUROC on validation,
-where the networks' epochs are chosen too.
+What the terms are and C, one choice for all labels of an outcome, are those with the best macro
+AUROC on validation, where the networks' epochs are chosen too.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.baselines.config import TfidfConfig
 from tasks.baselines.regressions import Regressions
+from tasks.baselines.search import Settings, best_settings, expected_tries
+from tasks.baselines.vocabularies import Terms, Vocabulary, weigh
 from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
 from tasks.data.predictions import SPLITS, write_predictions
 from tasks.measures.ranking import macro_auroc
@@ -33,17 +35,6 @@ TFIDF = Variant(
 RARE = -20.0  # the logit of a class that no training admission has
 
 Scores = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class BagOfWords:
-    """The admissions and their notes as a sparse matrix."""
-
-    hadm_ids: NDArray[np.int64]
-    splits: tuple[str, ...]
-    terms: Any  # scipy.sparse.csr_matrix [admissions, terms]
-    train: Rows
-    regressions: Regressions  # on the training admissions
 
 
 def write_tfidf(
@@ -63,71 +54,104 @@ def write_tfidf(
     hadm_ids, splits = table["hadm_id"].to_numpy(), tuple(table["split"].to_pylist())
     lined_up = [read_outcome(name, path, hadm_ids) for name, path in outcomes.items()]
     train = training_rows(hadm_ids, splits, lined_up, most, seed)
-    notes = table["note"].to_pylist()
-    terms = _terms(notes, train, tfidf)
+    rows = {split: split_rows(splits, split) for split in SPLITS}
     counts: dict[str, int | float | str] = {
         "variant": TFIDF.name,
-        "terms": terms.shape[1],
         "admissions_to_learn_from": len(train),
     }
     labels = sum(len(outcome.labels) for outcome in lined_up if not outcome.one_of)
-    fits = labels * len(tfidf.strengths)
-    with Regressions(terms[train], out / "work", expected=fits) as regressions:
-        bags = BagOfWords(hadm_ids, splits, terms, train, regressions)
+    with Regressions(out / "work", expected=labels * expected_tries(tfidf)) as regressions:
+        notes = Notes(table["note"].to_pylist(), train, rows, tfidf.max_features, regressions)
         for outcome in lined_up:
-            strength, scores = fit_best(bags, outcome, tfidf)
-            counts[f"{outcome.name}_C"] = strength
-            for split, values in scores.items():
+            trials = Trials(notes, outcome)
+            best = best_settings(tfidf, trials.score)
+            counts |= {
+                f"{outcome.name}_longest_ngram": best.vocabulary.longest_ngram,
+                f"{outcome.name}_stop_words": best.vocabulary.stop_words,
+                f"{outcome.name}_C": best.strength,
+                f"{outcome.name}_terms": notes.terms(best.vocabulary).train.shape[1],
+            }
+            for split, values in trials.best_scores.items():
                 path = out / TFIDF.name / outcome.name / f"{split}.parquet"
-                write_predictions(path, hadm_ids[split_rows(splits, split)], values)
+                write_predictions(path, hadm_ids[rows[split]], values)
     write_variant(out / TFIDF.name, TFIDF)
     return counts
 
 
-def fit_best(
-    bags: BagOfWords, outcome: Outcome, config: TfidfConfig
-) -> tuple[float, dict[str, Scores]]:
-    """The best C by macro AUROC on validation, and its scores on validation and test."""
-    rows = {split: split_rows(bags.splits, split) for split in SPLITS}
-    truth = outcome.positives(rows["validation"]), outcome.observed(rows["validation"])
-    best: tuple[float, float, dict[str, Scores]] | None = None
-    for strength in config.strengths:
-        weights, biases = _fit(bags, outcome, strength)
-        scores = {
-            split: np.asarray(bags.terms[indices] @ weights + biases, np.float32)
-            for split, indices in rows.items()
+@dataclass(frozen=True)
+class Weighed:
+    """The terms of the notes in one vocabulary."""
+
+    train: Terms
+    splits: Mapping[str, Terms]  # those that are predicted
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The admissions' notes, and their terms in each vocabulary that was asked for."""
+
+    texts: Sequence[str]
+    train: Rows
+    rows: Mapping[str, Rows]  # of the splits that are predicted
+    max_features: int
+    regressions: Regressions
+    _weighed: dict[Vocabulary, Weighed] = field(default_factory=dict)
+
+    def terms(self, vocabulary: Vocabulary) -> Weighed:
+        if vocabulary not in self._weighed:
+            matrix = weigh(self.texts, self.train, vocabulary, self.max_features)
+            name = f"{vocabulary.longest_ngram}-{vocabulary.stop_words}"
+            self._weighed[vocabulary] = Weighed(
+                self.regressions.store(f"{name}-train", matrix[self.train]),
+                {
+                    split: self.regressions.store(f"{name}-{split}", matrix[rows])
+                    for split, rows in self.rows.items()
+                },
+            )
+        return self._weighed[vocabulary]
+
+
+class Trials:
+    """The settings that were tried on an outcome, and the predictions of the best of them."""
+
+    def __init__(self, notes: Notes, outcome: Outcome) -> None:
+        self.notes = notes
+        self.outcome = outcome
+        self.best_scores: dict[str, Scores] = {}  # of each split that is predicted
+        self._tried: dict[Settings, float] = {}
+        validation = notes.rows["validation"]
+        self._truth = outcome.positives(validation), outcome.observed(validation)
+
+    def score(self, settings: Settings) -> float:
+        """The macro AUROC on validation, fitted once for each settings; -1 where undefined."""
+        if settings not in self._tried:
+            scores = self._fitted(settings)
+            auroc = macro_auroc(self.outcome.rankable(scores["validation"]), *self._truth)
+            auroc = -1.0 if np.isnan(auroc) else auroc
+            if not self._tried or auroc > max(self._tried.values()):
+                self.best_scores = scores
+            self._tried[settings] = auroc
+        return self._tried[settings]
+
+    def _fitted(self, settings: Settings) -> dict[str, Scores]:
+        """The predictions for each split."""
+        terms = self.notes.terms(settings.vocabulary)
+        weights, biases = self._fit(terms.train, settings.strength)
+        return {
+            split: np.asarray(of_split.read() @ weights + biases, np.float32)
+            for split, of_split in terms.splits.items()
         }
-        value = macro_auroc(outcome.rankable(scores["validation"]), *truth)
-        value = -1.0 if np.isnan(value) else value
-        if best is None or value > best[0]:
-            best = value, strength, scores
-    assert best is not None
-    return best[1], best[2]
 
-
-def _terms(notes: list[str], train: Rows, config: TfidfConfig) -> Any:
-    """TF-IDF of all notes, vocabulary and document frequencies from the training ones alone."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(
-        max_features=config.max_features,
-        ngram_range=(1, config.longest_ngram),
-        sublinear_tf=True,
-        dtype=np.float32,
-    )
-    vectorizer.fit([notes[row] for row in train])
-    return vectorizer.transform(notes).tocsr()
-
-
-def _fit(
-    bags: BagOfWords, outcome: Outcome, strength: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights [terms, labels] and biases [labels]; a label of one class keeps zeros."""
-    positives, observed = outcome.positives(bags.train), outcome.observed(bags.train)
-    if outcome.one_of:
-        return _fit_classes(bags.regressions.terms, positives, observed, strength)
-    weights, biases = bags.regressions.fit(positives, observed, strength)
-    return weights.T, biases
+    def _fit(
+        self, terms: Terms, strength: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights [terms, labels] and biases [labels]; a label of one class keeps zeros."""
+        train = self.notes.train
+        positives, observed = self.outcome.positives(train), self.outcome.observed(train)
+        if self.outcome.one_of:
+            return _fit_classes(terms.read(), positives, observed, strength)
+        weights, biases = self.notes.regressions.fit(terms, positives, observed, strength)
+        return weights.T, biases
 
 
 def _fit_classes(

@@ -124,19 +124,22 @@ def seconds_of(entrant: Entrant) -> dict[str, float]:
     """Entry name -> seconds, a mean over seeds; an entry whose history is not there is left out.
 
     A member's are of its history, with those of the adapters that it shares with others. What has
-    no history (a baseline) took as long as the step that predicted, by the manifest.
+    no history (a baseline) took as long as the step that predicted, by the manifest; a stack, as
+    long as its member and its baseline.
     """
     seconds: dict[str, list[float]] = {}
     for seed, artifacts in entrant.predictions.items():
+        of_steps: dict[str, float] = {}
         shared = [adapter for adapter in (entrant.clinical, entrant.ontology) if adapter]
         histories = _histories([*entrant.adapters.get(seed, ()), *shared])
         for variant, folders in read_variants(artifacts).values():
             if not variant.is_model:
                 continue
-            if variant.member in histories:
-                took = sum(histories.get(name, 0.0) for name in variant.trained)
-            else:
-                took = sum(map(_of_step, {folder.parent for folder in folders}))
+            took = sum(map(_of_step, {folder.parent for folder in folders}))
+            of_steps[variant.name] = took
+            if variant.member in histories:  # baselines stand before stacks
+                parts = (histories.get(name, of_steps.get(name, 0.0)) for name in variant.trained)
+                took = sum(parts)
             if took:
                 seconds.setdefault(f"{entrant.run}/{variant.name}", []).append(took)
     return {name: mean(of_seeds) for name, of_seeds in seconds.items()}

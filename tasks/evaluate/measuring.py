@@ -33,7 +33,7 @@ from tasks.measures.curves import FALSE_POSITIVE_RATES, RECALLS
 from tasks.measures.sample import Sample
 from tasks.metrics_table import NEXT_TOKEN, to_table
 from tasks.reporting import Reading, report
-from tasks.variants import BEST, Variant, read_variants, write_records
+from tasks.variants import BEST, Variant, comparisons, read_variants, write_records
 
 _Rows = list[dict[str, Any]]
 
@@ -136,8 +136,9 @@ class _Outcome:
                 rows += bootstrap_rows(ranked[0], sample, self.known, draws) if draws else []
                 if self.work.subgroups:
                     rows += subgroup_rows(model.name, sample, self.known, self.work.smallest_cell)
-        for other in ranked[1:]:
-            rows += comparison_rows(ranked[0], other, self.known)
+        by_name = {measured.variant: measured for measured in ranked}
+        for first, second in comparisons(models):
+            rows += comparison_rows(by_name[first.name], by_name[second.name], self.known)
         if best is not None:
             rows += variant_rows(best, self.known)
         return rows, curves

@@ -43,6 +43,29 @@ def evaluate(
     return write_metrics(out, work, run=run, seed=seed)
 
 
+def stack(
+    *, members: Sequence[Artifact], baselines: Sequence[Artifact], outcomes: Mapping[str, Artifact]
+) -> tuple[Artifact, ...]:
+    """The predictions of each member together with each baseline.
+
+    Args:
+        members, baselines: artifacts of predictions.
+    """
+    return tuple(
+        stack_member(member=member, baseline=baseline, outcomes=dict(outcomes))
+        for member in members
+        for baseline in baselines
+    )
+
+
+@step("predictions", version=1)
+def stack_member(out: Path, member: Path, baseline: Path, outcomes: Mapping[str, Path]) -> Counts:
+    """Add a baseline's predictions to a member's, at the weight that validation chooses."""
+    from tasks.evaluate.stack import write_stack
+
+    return write_stack(out, member, baseline, outcomes)
+
+
 @dataclass(frozen=True)
 class Contender:
     """A run that enters a leaderboard, with what its finetuning made of each seed."""

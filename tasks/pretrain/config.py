@@ -62,7 +62,7 @@ class OntologyConfig(Config):
     span: int = Field(default=32, ge=4)
     """Pieces of a note that a text is made of, at most"""
     planted: int = Field(default=4, ge=1)
-    """Codes whose titles are planted into a text"""
+    """Codes whose titles are planted into a text; by titles: span, its parts that are queries"""
     categories: int = Field(default=48, ge=2)
     """Categories of a step, whose titles are the queries"""
     near: float = Field(default=0.5, ge=0, le=1)
@@ -71,9 +71,13 @@ class OntologyConfig(Config):
     """How many chapters these come from"""
     codes_per_category: int = Field(default=20, ge=1)
     """Codes of a category that are used, at most; there are titles of 20 a category"""
+    title_pieces: int = Field(default=24, ge=1)
+    """Pieces of a title, at most"""
     scale: float = Field(default=20.0, gt=0)
     """What a cosine is multiplied by at first, in the attention and in the logit; both are
     learned"""
+    scale_learning_rate: float = Field(default=0.1, ge=0)
+    """Peak learning rate of these two"""
     titles: Titles = "own"
     """own: a category's own title is its query. Two controls: shuffled: another category's, which
     tells what titles say from what training does; span: no ontology, but some of a text's own words

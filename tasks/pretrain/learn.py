@@ -44,7 +44,13 @@ def learn_language(
     )
     layout = Layout(lesson, language_model(model))
     return learn(
-        model, lesson, parts, job, world, (layout,), lambda _: {"layout": layout.found(world)}
+        model,
+        lesson,
+        parts,
+        job,
+        world,
+        watchers=(layout,),
+        more=lambda: {"layout": layout.found(world)},
     )
 
 
@@ -54,19 +60,23 @@ def learn(
     parts: Mapping[str, Sequence[str]],
     job: BaseJob | AdapterJob | OntologyJob,
     world: World,
+    *,
     watchers: Sequence[Watcher] = (),
-    more: Callable[[Trained], Mapping[str, Any]] = lambda _: {},
+    rate_of: Callable[[str], float] | None = None,
+    more: Callable[[], Mapping[str, Any]] = dict,
 ) -> Trained:
     """Train what requires a gradient; leave history.parquet beside the work folder, counts in it.
 
     Args:
         parts: what the trained parameters belong to -> their names.
+        rate_of: the peak learning rate of a parameter, by its name; default that of the job.
         more: what else is counted.
     """
     model.to(world.device)
     all_linear = not isinstance(job, BaseJob) and job.adapter.targets == "all-linear"
     movement = Movement(parts, tolerant=parts if all_linear else ())
-    trained = train(model, lesson, job.training, world, watchers=(*watchers, movement))
+    looking = (*watchers, movement)
+    trained = train(model, lesson, job.training, world, rate_of=rate_of, watchers=looking)
     if world.first:
         history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
         tables.write(world.work.parent / "history.parquet", schemas.HISTORY, history)
@@ -75,7 +85,7 @@ def learn(
             "steps": trained.steps,
             "tokens": trained.tokens,
             "loss": round(mean_of_last(trained), 6),
-            **more(trained),
+            **more(),
         }
         if movement.still:
             counts["tensors_that_did_not_move"] = len(movement.still)

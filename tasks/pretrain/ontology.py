@@ -6,9 +6,9 @@ torchrun -m tasks.pretrain.ontology work/job.json
 from __future__ import annotations
 
 import json
-import math
 
-from torch import device
+import torch
+from torch import nn
 
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.model.adapters.build import add_new_adapter
@@ -20,7 +20,12 @@ from tasks.pretrain.config import OntologyTraining
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import OntologyJob
 from tasks.pretrain.learn import learn
-from tasks.pretrain.objectives.ontology import Finder, OntologyLesson, mean_losses
+from tasks.pretrain.objectives.ontology import (
+    Finder,
+    OntologyLesson,
+    mean_losses,
+    retrieval_losses,
+)
 from tasks.pretrain.planting import Planting, read_categories
 from tasks.pretrain.train import ADAPTER, of_backbone
 from tasks.training.engine import deepspeed_config, precision_of, save_activations, seed_all
@@ -42,6 +47,9 @@ def main(job: OntologyJob, world: World) -> None:
     systems = read_categories(job.ontology, job.config.codes_per_category)
     planting = Planting(Corpus(job.corpus), systems, tokenizer, job.config, positions_of(job.base))
     base = load_base(job.base, precision_of(training, world), deepspeed_config(training, world))
+    for module in base.model.modules():  # the base is no part of what learns, nor is its dropout
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     adapted = add_new_adapter(base.model, job.adapter, ADAPTER, "pretrain.ontology.adapter.targets")
     activate(adapted, [ADAPTER], [ADAPTER])
     if training.gradient_checkpointing:
@@ -51,7 +59,16 @@ def main(job: OntologyJob, world: World) -> None:
     retrieval = Retrieval(lesson)
     parts = {**parameters_of(model), "scales": ["scales"]}
     trained = learn(
-        model, lesson, parts, job, world, (retrieval,), lambda _: retrieval.found(world)
+        model,
+        lesson,
+        parts,
+        job,
+        world,
+        watchers=(retrieval,),
+        rate_of=lambda name: (
+            job.config.scale_learning_rate if name == "scales" else training.learning_rate
+        ),
+        more=lambda: retrieval.found(world),
     )
     if world.first:
         write_adapter(
@@ -85,20 +102,23 @@ class Retrieval(Watcher):
             return
         path = run.world.work / RETRIEVAL
         measured = json.loads(path.read_text()) if path.is_file() else {}
-        drawn = self.lesson.planting.draw(steps[0])
         measured |= {
             f"label_loss_{when}": round(of_labels, 6),
             f"text_loss_{when}": round(of_texts, 6),
-            "label_loss_by_chance": round(math.log(len(drawn.queries)), 6),
-            "text_loss_by_chance": round(math.log(len(drawn.texts)), 6),
+        }
+        matches = torch.from_numpy(self.lesson.planting.draw(steps[0]).matches)
+        of_labels, of_texts = (
+            each.item() for each in retrieval_losses(torch.zeros(matches.shape), matches)
+        )
+        measured |= {
+            "label_loss_by_chance": round(of_labels, 6),
+            "text_loss_by_chance": round(of_texts, 6),
         }
         path.write_text(json.dumps(measured))
 
 
-def _training(job: OntologyJob, where: device) -> OntologyTraining:
+def _training(job: OntologyJob, where: torch.device) -> OntologyTraining:
     """The configuration with bf16 chosen where it is left to us and the CPU computes in it."""
-    import torch
-
     training = job.config.training
     able = where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     if training.precision == "auto" and able:

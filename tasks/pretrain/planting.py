@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import pieces
 
 Ids = list[int]
+_LARGE = 6  # categories of a chapter from which near ones are taken
+_FRAGMENT = (2, 6)  # pieces of a text that are a query: at least, and one more than at most
+_BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)")
+_SAYS_NOTHING = re.compile(
+    r"\b(other|unspecified|not elsewhere classified|not otherwise specified)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,16 @@ def read_categories(folder: Path, codes_per_category: int) -> dict[str, list[Cat
         category = Category(rows[0]["chapter"], rows[0]["category_title"], codes)
         systems.setdefault(system, []).append(category)
     return systems
+
+
+def cleaned(title: str) -> str:
+    """A title without what only sets it apart from those beside it in the classification.
+
+    >>> cleaned("Other specified diabetes mellitus (with coma), unspecified")
+    'specified diabetes mellitus'
+    """
+    bare = " ".join(_SAYS_NOTHING.sub(" ", _BRACKETS.sub(" ", title)).split())
+    return re.sub(r"\s*(,\s*)+", ", ", bare).strip(" ,;") or title
 
 
 class Planting:
@@ -95,14 +112,13 @@ class Planting:
                 for query in planted
             ]
             row = step * self.config.training.batch_size + index
+            text = self._span(row, generator)
             if self.config.titles == "span":
-                text, fragments = self._without_ontology(row, titles, generator)
+                fragments = self._fragments(text, generator)
                 matches.append(range(len(queries), len(queries) + len(fragments)))
                 queries += fragments
             else:
-                text = self._planted(
-                    self._span(row, self.config.span, generator), titles, generator
-                )
+                text = self._planted(text, titles, generator)
                 matches.append(planted)
             texts.append(text)
         if self.config.titles != "span":
@@ -129,15 +145,16 @@ class Planting:
         for index, category in enumerate(categories):
             of_chapters.setdefault(category.chapter, []).append(index)
         total = min(self.config.categories, len(categories))
-        chapters = generator.permutation(sorted(of_chapters))[: self.config.chapters]
+        large = [name for name, of in sorted(of_chapters.items()) if len(of) >= _LARGE]
+        chapters = generator.permutation(large or sorted(of_chapters))[: self.config.chapters]
         near = generator.permutation([i for chapter in chapters for i in of_chapters[chapter]])
         near = near[: round(self.config.near * total)]
         others = np.setdiff1d(generator.permutation(len(categories)), near)
         others = generator.permutation(others)[: total - len(near)]
         return generator.permutation(np.concatenate([near, others]))
 
-    def _span(self, row: int, length: int, generator: np.random.Generator) -> Ids:
-        """So many pieces of a document, or all of one that has fewer, from a word's beginning."""
+    def _span(self, row: int, generator: np.random.Generator) -> Ids:
+        """Pieces of a document, or all of one that is short, from a word's beginning."""
         documents = [
             kept
             for _, ids in pieces(self.corpus[row % len(self.corpus)])
@@ -147,10 +164,10 @@ class Planting:
             return []
         sizes = np.array([len(document) for document in documents])
         document = documents[int(generator.choice(len(documents), p=sizes / sizes.sum()))]
-        start = int(generator.integers(max(1, len(document) - length + 1)))
+        start = int(generator.integers(max(1, len(document) - self.config.span + 1)))
         while start and self._continuing[document[start]]:
             start -= 1
-        return document[start : start + length]
+        return document[start : start + self.config.span]
 
     def _planted(self, span: Ids, titles: list[Ids], generator: np.random.Generator) -> Ids:
         """The span with the titles between its words, in random places."""
@@ -167,21 +184,18 @@ class Planting:
             taken = place
         return text + span[taken:]
 
-    def _without_ontology(
-        self, row: int, titles: list[Ids], generator: np.random.Generator
-    ) -> tuple[Ids, list[Ids]]:
-        """A text as long as one with these titles, and, for each of them, a part of the text."""
-        lengths = [len(title) for title in titles]
-        text = self._span(row, self.config.span + sum(lengths), generator)
-        bounds = np.linspace(0, len(text), len(titles) + 1).astype(int)
-        fragments = []
-        for length, low, high in zip(lengths, bounds[:-1], bounds[1:], strict=True):
-            start = int(generator.integers(low, max(low + 1, high - length + 1)))
-            fragments.append(text[start : min(start + length, max(high, start + 1))])
-        return text, [fragment for fragment in fragments if fragment]
+    def _fragments(self, text: Ids, generator: np.random.Generator) -> list[Ids]:
+        """Some parts of the text, each from a word's beginning: queries without an ontology."""
+        begins = [place for place, piece in enumerate(text) if not self._continuing[piece]]
+        if not begins:
+            return []
+        starts = generator.choice(begins, self.config.planted).tolist()
+        lengths = generator.integers(*_FRAGMENT, len(starts)).tolist()
+        return [text[start : start + length] for start, length in zip(starts, lengths, strict=True)]
 
     def _encode(self, title: str) -> Ids:
-        ids: Ids = self.tokenizer.tokenizer.encode(title, add_special_tokens=False).ids
+        encoding = self.tokenizer.tokenizer.encode(cleaned(title), add_special_tokens=False)
+        ids: Ids = encoding.ids[: self.config.title_pieces]
         return ids
 
     def _check_length(self, drawn: Draw) -> None:

@@ -81,7 +81,7 @@ def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: Wor
         {part: names for part, names in parts.items() if names},
         job,
         world,
-        more=lambda _: {"layout": "one chunk of a document a row, whole words masked"},
+        more=lambda: {"layout": "one chunk of a document a row, whole words masked"},
     )
     if world.first:
         state = of_backbone(trained.state)

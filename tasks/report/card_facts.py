@@ -65,8 +65,8 @@ class CardFacts:
 
     @cached_property
     def members(self) -> tuple[Variant, ...]:
-        """The models that are adapters; the others are baselines."""
-        return tuple(model for model in self.story.findings.models if not model.baseline)
+        """The models that are adapters; the others are baselines, or stacked with one."""
+        return tuple(model for model in self.story.findings.models if model.is_member)
 
     @property
     def alone(self) -> Variant | None:
@@ -83,6 +83,10 @@ class CardFacts:
     @property
     def baselines(self) -> tuple[Variant, ...]:
         return tuple(model for model in self.story.findings.models if model.baseline)
+
+    @property
+    def stacks(self) -> tuple[Variant, ...]:
+        return tuple(model for model in self.story.findings.models if model.stacked_with)
 
     @cached_property
     def spaces(self) -> list[Space]:

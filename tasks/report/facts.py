@@ -160,9 +160,7 @@ def read_labels(outcomes: Mapping[str, Path]) -> list[Label]:
 
 def read_arms(histories: Mapping[str, Sequence[Path]], variants: Sequence[Variant]) -> list[Arm]:
     """What the training history below each of these folders tells, stage by stage."""
-    titles = {
-        variant.member: variant.short_title for variant in variants if variant.ablates is None
-    }
+    titles = {variant.member: variant.short_title for variant in variants if variant.is_member}
     arms = []
     for stage, folders in histories.items():
         for folder in folders:

@@ -67,9 +67,11 @@ def headline(findings: Findings) -> list[dict[str, Any]]:
 
 
 def _compared(findings: Findings, space: Space) -> Iterator[str]:
-    """What the paired differences of a space say, in words."""
+    """What the first model's paired differences of a space say, in words."""
     for pair in findings.pairs:
         row = findings.within("auroc_macro_difference", pair, space)
+        if pair.first != findings.models[0]:
+            continue
         if row is None or row["low"] is None or row["high"] is None:
             continue
         other, size = pair.second.phrase, abs(row["value"])

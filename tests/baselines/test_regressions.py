@@ -35,9 +35,10 @@ def test_workers_fit_what_one_process_does_and_leave_nothing(tmp_path: Path) -> 
     matrix, positives, observed = data()
     expected = fit_labels(matrix, positives, observed, 1.0)
     before = psutil.Process().children()
-    with Regressions(matrix, tmp_path / "work") as fitted:
+    with Regressions(tmp_path / "work") as fitted:
+        terms = fitted.store("terms", matrix)
         for _ in range(2):
-            found = fitted.fit(positives, observed, 1.0)
+            found = fitted.fit(terms, positives, observed, 1.0)
             assert np.array_equal(found[0], expected[0])
             assert np.array_equal(found[1], expected[1])
         workers = [process for process, _ in fitted._workers]
@@ -51,10 +52,11 @@ def test_workers_fit_what_one_process_does_and_leave_nothing(tmp_path: Path) -> 
 def test_it_says_how_far_it_has_come(tmp_path: Path) -> None:
     matrix, positives, observed = data()
     heard: list[Reading] = []
-    with listening(heard.append), Regressions(matrix, tmp_path / "work", 2 * LABELS) as fitted:
-        fitted.fit(positives, observed, 1.0)
+    with listening(heard.append), Regressions(tmp_path / "work", 2 * LABELS) as fitted:
+        terms = fitted.store("terms", matrix)
+        fitted.fit(terms, positives, observed, 1.0)
         for label in range(LABELS):
-            fitted.fit(positives[:, [label]], observed[:, [label]], 1.0)
+            fitted.fit(terms, positives[:, [label]], observed[:, [label]], 1.0)
     done = [each.done for each in heard]
     assert done[0] == regressions.LABELS_AT_ONCE
     assert done == sorted(done)
@@ -63,27 +65,38 @@ def test_it_says_how_far_it_has_come(tmp_path: Path) -> None:
 
 def test_few_labels_are_fitted_here(tmp_path: Path) -> None:
     matrix, positives, observed = data()
-    with Regressions(matrix, tmp_path / "work") as fitted:
-        fitted.fit(positives[:, :3], observed[:, :3], 1.0)
+    with Regressions(tmp_path / "work") as fitted:
+        fitted.fit(fitted.store("terms", matrix), positives[:, :3], observed[:, :3], 1.0)
         assert not fitted._workers
-        assert not (tmp_path / "work").exists()
+
+
+def test_each_fit_is_on_the_terms_that_it_names(tmp_path: Path) -> None:
+    """The same workers fit one vocabulary after the other."""
+    matrix, positives, observed = data()
+    others = matrix[:, ::2].tocsr()  # type: ignore[index]
+    with Regressions(tmp_path / "work") as fitted:
+        first, second = fitted.store("first", matrix), fitted.store("second", others)
+        for terms, stored in ((matrix, first), (others, second), (matrix, first)):
+            weights, _ = fitted.fit(stored, positives, observed, 1.0)
+            assert np.array_equal(weights, fit_labels(terms, positives, observed, 1.0)[0])
 
 
 def test_what_a_worker_raises_is_raised_here(tmp_path: Path) -> None:
     matrix, positives, observed = data()
-    with Regressions(matrix, tmp_path / "work") as fitted, pytest.raises(ValueError, match="'C'"):
-        fitted.fit(positives, observed, -1.0)
+    with Regressions(tmp_path / "work") as fitted, pytest.raises(ValueError, match="'C'"):
+        fitted.fit(fitted.store("terms", matrix), positives, observed, -1.0)
 
 
 def test_a_worker_that_is_killed_is_said_to_be(tmp_path: Path) -> None:
     matrix, positives, observed = data()
-    with Regressions(matrix, tmp_path / "work") as fitted:
-        fitted.fit(positives, observed, 1.0)
+    with Regressions(tmp_path / "work") as fitted:
+        terms = fitted.store("terms", matrix)
+        fitted.fit(terms, positives, observed, 1.0)
         process, _ = fitted._workers[0]
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         with pytest.raises(TrainingError, match="was killed; if memory ran out"):
-            fitted.fit(positives, observed, 1.0)
+            fitted.fit(terms, positives, observed, 1.0)
 
 
 PROGRAM = """
@@ -93,9 +106,10 @@ from tests.baselines.test_regressions import data
 from tasks.baselines.regressions import Regressions
 if __name__ == "__main__":
     matrix, positives, observed = data(rows=2000, terms=400)
-    with Regressions(matrix, Path(sys.argv[1])) as fitted:
+    with Regressions(Path(sys.argv[1])) as fitted:
+        terms = fitted.store("terms", matrix)
         while True:
-            fitted.fit(positives, observed, 1e6)
+            fitted.fit(terms, positives, observed, 1e6)
             print("fitted", flush=True)
 """
 
@@ -122,6 +136,6 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, how: signal.Si
     assert not alive
     assert not list(Path("/dev/shm").glob(f"*{parent.pid}*"))  # joblib's name says who made it
     assert not list((tmp_path / "temporary").rglob("*.npy"))
-    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "work" / "terms").iterdir()) == [
         "data.npy", "indices.npy", "indptr.npy",
     ]  # fmt: skip

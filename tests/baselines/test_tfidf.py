@@ -22,7 +22,8 @@ from tasks.measures.ranking import macro_auroc
 from tests.digests import digest_of
 from tests.finetune.conftest import LABELS, Inputs, split_of, system_of
 
-SETTINGS = TfidfConfig(strengths=(0.01, 1.0, 100.0))
+PLAIN: dict[str, Any] = {"longest_ngrams": (1,), "stop_words": ("none",)}
+SETTINGS = TfidfConfig(strengths=(0.01, 1.0, 100.0), **PLAIN)
 
 
 def logits(place: Path, split: str, outcome: str = "diagnoses") -> tuple[list[int], Any]:
@@ -60,7 +61,7 @@ def test_a_labels_scores_are_scikit_learns_on_its_own_code_systems_admissions(
 
 
 def test_the_scores_are_those_of_the_steps_version(fitted: Path) -> None:
-    assert (fit_tfidf.version, digest_of(fitted / "tfidf")) == (2, "0c477fc000a37f92")
+    assert (fit_tfidf.version, digest_of(fitted / "tfidf")) == (3, "0c477fc000a37f92")
 
 
 def test_the_strength_is_the_one_that_validates_best(
@@ -68,7 +69,7 @@ def test_the_strength_is_the_one_that_validates_best(
 ) -> None:
     values = {}
     for strength in SETTINGS.strengths:
-        only = TfidfConfig(strengths=(strength,))
+        only = TfidfConfig(strengths=(strength,), **PLAIN)
         out = tmp_path / str(strength)
         write_tfidf(out, inputs.cohort, {"diagnoses": inputs.diagnoses}, only, None, 0)
         ids, scores = logits(out, "validation")
@@ -109,7 +110,7 @@ def test_what_the_test_patients_have_and_say_moves_nothing(
 
 
 def test_classes_are_fitted_together_as_scikit_learn_does(inputs: Inputs, tmp_path: Path) -> None:
-    settings = TfidfConfig(strengths=(10.0,))
+    settings = TfidfConfig(strengths=(10.0,), **PLAIN)
     write_tfidf(tmp_path, inputs.cohort, {"triage": inputs.triage}, settings, None, 0)
     rows = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS).to_pylist()
     notes = {row["hadm_id"]: row["note"] for row in rows}

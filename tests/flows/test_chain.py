@@ -74,7 +74,7 @@ def test_another_member_trains_nothing_but_itself(world: World) -> None:
 
 def test_a_report_made_later_tells_what_reused_models_cost(world: World) -> None:
     """Its key has changed, TF-IDF's has not: that took no time in this run, and some in its own."""
-    tfidf = newest(world, "predictions", "terms")
+    tfidf = newest(world, "predictions", "admissions_to_learn_from")
     took = world.store.manifest("predictions", tfidf.name).seconds  # type: ignore[union-attr]
     text = (newest(world, "report") / "report.md").read_text()
     row = re.search(r"\| TF-IDF \| ([\d.,]+) \|", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from tasks.errors import ModelError
 from tasks.model.adapters.methods import Lora
-from tasks.model.bases.files import check_base, is_causal
+from tasks.model.bases.files import has_masked_head, is_causal, positions_of
 from tasks.model.bases.load import load_base, states_width
 from tasks.model.classifier import load_classifier, new_classifier
 from tests.model.test_classifier import IDS, PRESENT, SHAPES, logits_of, train
@@ -68,6 +69,11 @@ def test_weights_that_are_not_there_are_missed(folder: Path) -> None:
         load_base(folder)
 
 
-def test_pretraining_on_the_next_token_wants_a_causal_model(folder: Path) -> None:
-    with pytest.raises(ModelError, match="not a causal language model"):
-        check_base(folder)
+def test_its_files_say_whether_it_has_an_output_layer_and_how_much_it_reads(folder: Path) -> None:
+    described = json.loads((folder / "config.json").read_text())
+    assert has_masked_head(folder) == (described["architectures"] == ["BertForMaskedLM"])
+    assert positions_of(folder) == 32
+    # RoBERTa's positions begin after that of the padding
+    roberta = described | {"model_type": "roberta", "pad_token_id": 1}
+    (folder / "config.json").write_text(json.dumps(roberta))
+    assert positions_of(folder) == 30

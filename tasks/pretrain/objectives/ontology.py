@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +17,8 @@ from tasks.model.bases.load import Base
 from tasks.pretrain.planting import Draw, Planting
 from tasks.training.lesson import Batch
 
+_NEVER = -1e9  # a logit of what is not to be chosen
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -23,6 +26,7 @@ class Contrast:
 
     texts: Tensor  # [texts, longest]
     texts_present: Tensor  # bool [texts, longest]: not padding
+    texts_own: Tensor  # bool [texts, longest]: not a special token either
     queries: Tensor  # [queries, longest]
     queries_present: Tensor  # bool [queries, longest]: not padding
     queries_own: Tensor  # bool [queries, longest]: not a special token either
@@ -31,16 +35,8 @@ class Contrast:
     @classmethod
     def of(cls, drawn: Draw, frame: tuple[list[int], list[int]], pad: int) -> Contrast:
         """Lay out what was drawn, shorter texts filled up on the right; on the CPU."""
-        before, after = frame
-        texts, texts_present = padded([[*before, *text, *after] for text in drawn.texts], pad)
-        framed = [[*before, *query, *after] for query in drawn.queries]
-        queries, queries_present = padded(framed, pad)
-        own = queries_present.copy()
-        own[:, : len(before)] = False
-        for row, query in enumerate(drawn.queries):
-            own[row, len(before) + len(query) :] = False
-        arrays = (texts, texts_present, queries, queries_present, own, drawn.matches)
-        return cls(*map(torch.from_numpy, arrays))
+        arrays = (*_framed(drawn.texts, frame, pad), *_framed(drawn.queries, frame, pad))
+        return cls(*map(torch.from_numpy, (*arrays, drawn.matches)))
 
     def to(self, device: torch.device) -> Contrast:
         """The same on that device."""
@@ -54,39 +50,37 @@ class Finder(nn.Module):
         """Of a headless base, the adapter being on it already."""
         super().__init__()
         self.base, self.backbone = base, backbone
-        # of the attention and of the logit; as logarithms they stay positive
-        self.scales = nn.Parameter(torch.full((2,), math.log(scale)))
+        self.scales = nn.Parameter(torch.full((2,), scale))  # of the attention and of the logit
 
     def forward(self, contrast: Contrast) -> Tensor:
         """Logits [texts, queries] of each query in each text.
 
-        With unit vectors h_t of a text's tokens and q of a query, both less their means over the
-        step: s_w q . sum_t a_t h_t, where a_t is the softmax over the tokens of s_a q . h_t.
+        s_w q . sum_t a_t h_t, where a_t is the softmax over the text's tokens of s_a q . h_t. The
+        h_t are the token states less their mean, of unit length on average; q is the mean state of
+        a query's tokens, less its mean over the queries, to unit length. These means stay in the
+        graph: without their gradient the loss rises above chance.
         """
-        attention, weight = self.scales.float().exp()
-        tokens = self._units(contrast.texts, contrast.texts_present)
-        tokens = functional.normalize(tokens - tokens[contrast.texts_present].mean(0), dim=-1)
-        words = self._units(contrast.queries, contrast.queries_present)
-        own = contrast.queries_own[:, :, None]
-        means = (words * own).sum(1) / own.sum(1).clamp(min=1)
-        queries = functional.normalize(means - means.mean(0), dim=-1)
-        cosines = torch.einsum("qd,btd->bqt", queries, tokens)
-        absent = ~contrast.texts_present[:, None, :]
-        shares = (attention * cosines).masked_fill(absent, -math.inf).softmax(-1)
-        return weight * (shares * cosines).sum(-1)
-
-    def _units(self, ids: Tensor, present: Tensor) -> Tensor:
-        """Token states [batch, tokens, hidden], float32, of unit length."""
-        return functional.normalize(self.base.states(ids, present).float(), dim=-1)
+        attention, weight = self.scales.float()
+        own = contrast.texts_own
+        states = self.base.states(contrast.texts, contrast.texts_present).float()
+        variances, means = torch.var_mean(states[own], 0, correction=0)
+        tokens = (states - means) / variances.sum().sqrt()
+        words = self.base.states(contrast.queries, contrast.queries_present).float()
+        of_query = contrast.queries_own[:, :, None]
+        titles = (words * of_query).sum(1) / of_query.sum(1).clamp(min=1)
+        queries = functional.normalize(titles - titles.mean(0), dim=-1)
+        similar = torch.einsum("qd,btd->bqt", queries, tokens)
+        # a text without a token of its own reads nothing: no infinity, which would become NaN
+        shares = (attention * similar).masked_fill(~own[:, None, :], _NEVER).softmax(-1)
+        return weight * (shares * similar).sum(-1)
 
 
 def retrieval_losses(logits: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
     """How far texts [texts, queries] are from finding their queries, and queries their texts.
 
-    Both are cross-entropies against the uniform distribution over what matches, which may be
-    several (the multi-positive softmax of Khosla et al. 2020, their L_out): the logarithm of the
-    number of candidates by chance, that of the number of matches at best. What nothing matches is
-    left out.
+    Both are cross-entropies. What is sought may be several (a text has all its planted titles):
+    each match then has a softmax of its own with all that does not match, and the loss is the mean
+    over the matches, 0 at best, and by chance ln(1 + how many do not match).
 
     >>> texts, queries = retrieval_losses(torch.zeros(2, 4), torch.eye(2, 4, dtype=torch.bool))
     >>> round(texts.exp().item(), 4), round(queries.exp().item(), 4)
@@ -96,9 +90,20 @@ def retrieval_losses(logits: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cross_entropy(logits: Tensor, matches: Tensor) -> Tensor:
-    number = matches.sum(-1)
-    likelihoods = logits.log_softmax(-1).masked_fill(~matches, 0.0).sum(-1)
-    return -(likelihoods / number.clamp(min=1))[number > 0].mean()
+    others = logits.masked_fill(matches, _NEVER).logsumexp(-1, keepdim=True)
+    return (torch.logaddexp(logits, others) - logits)[matches].mean()
+
+
+def _framed(
+    texts: Sequence[list[int]], frame: tuple[list[int], list[int]], pad: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Ids [texts, longest], where there is a token, and where there is one of the text itself."""
+    before, after = frame
+    ids, present = padded([[*before, *text, *after] for text in texts], pad)
+    own = np.zeros_like(present)
+    for row, text in enumerate(texts):
+        own[row, len(before) : len(before) + len(text)] = True
+    return ids, present, own
 
 
 @dataclass
@@ -125,7 +130,8 @@ class OntologyLesson:
         return Contrast.of(micro, tokenizer.frame, tokenizer.eos)
 
     def loss(self, model: nn.Module, prepared: Contrast) -> Tensor:
-        return sum(self.losses(model, prepared)) / 2  # type: ignore[return-value]
+        of_texts, of_queries = self.losses(model, prepared)
+        return of_texts + of_queries
 
     def losses(self, model: nn.Module, prepared: Contrast) -> tuple[Tensor, Tensor]:
         """Of texts that seek queries, and of queries that seek texts."""
