@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flows.import_commands import import_app
 from flows.store_commands import DEFAULT_STORE, StoreOption, open_store, store_app
 from flows.view import PORT
 from tasks.errors import ClinfuseError, ConfigError
@@ -49,6 +50,7 @@ def _options(
 
 audit_app = typer.Typer(no_args_is_help=True, help="Look at the data before trusting a model.")
 app.add_typer(audit_app, name="audit")
+app.add_typer(import_app, name="import")
 
 
 class Stage(StrEnum):
