@@ -117,6 +117,13 @@ ONTOLOGY = _table(
     _filled("title", pa.string()),  # of the code
 )
 
+CODED = _table(  # the codes that make an admission of the training split have a label
+    _filled("hadm_id", pa.int64()),
+    _filled("index", pa.int32()),  # of the label, into LABELS
+    _filled("code", pa.string()),
+    _filled("title", pa.string()),  # the code's own; codes without one are left out
+)
+
 PERPLEXITY = _table(
     _filled("subject_id", pa.int64()),
     _filled("tokens", pa.int64()),

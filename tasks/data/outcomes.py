@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,10 @@ from tasks.measures.ranking import class_scores
 from tasks.sampling import keyed_numbers
 
 Rows = NDArray[np.int64]
+
+
+def _none_coded() -> NDArray[np.int64]:
+    return np.empty((0, 3), np.int64)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,20 @@ class Outcome:
     offsets: NDArray[np.int64]  # [admissions + 1]: whose positives are where
     values: NDArray[np.int64]  # label indices
     one_of: bool = False  # an observed admission has exactly one of the labels: classes
+    code_titles: tuple[str, ...] = ()  # of the codes below the labels
+    coded: NDArray[np.int64] = field(default_factory=_none_coded)
+    """[pairs, 3]: an admission's row, a label, and the title (of `code_titles`) of a code for which
+    it has the label; of training admissions"""
+
+    def title_counts(self, rows: Rows) -> NDArray[np.int64]:
+        """How often codes stand for labels among these admissions, [pairs, 3]: label, title, count.
+
+        Titles are indices into `code_titles`.
+        """
+        pairs, counts = np.unique(
+            self.coded[np.isin(self.coded[:, 0], rows), 1:], axis=0, return_counts=True
+        )
+        return np.column_stack([pairs, counts])
 
     def positives(self, rows: Rows) -> NDArray[np.bool_]:
         """Which labels these admissions have, [rows, labels]."""
@@ -99,7 +118,23 @@ def read_outcome(name: str, folder: Path, hadm_ids: NDArray[np.int64]) -> Outcom
         offsets=offsets,
         values=lists.values.to_numpy()[picked].astype(np.int64),
         one_of=pc.any(labels["one_of"]).as_py(),
+        **_coded(folder, hadm_ids),
     )
+
+
+def _coded(folder: Path, hadm_ids: NDArray[np.int64]) -> dict[str, Any]:
+    if not (folder / "codes").is_dir():
+        return {}
+    table = tables.read(folder / "codes", schemas.CODED)
+    rows = pc.index_in(table["hadm_id"], pa.array(hadm_ids))
+    table = table.append_column("row", rows).filter(pc.is_valid(rows))
+    titles = table["title"].combine_chunks().dictionary_encode()
+    return {
+        "code_titles": tuple(titles.dictionary.to_pylist()),
+        "coded": np.column_stack(
+            [table["row"].to_numpy(), table["index"].to_numpy(), titles.indices.to_numpy()]
+        ).astype(np.int64),
+    }
 
 
 def training_rows(

@@ -150,7 +150,8 @@ def build(study: Study, world: World) -> Heads:
         some = sample(study.train_rows)
         model.scaling.fit(_sampled_states(study, model, some, world))
         if config.head.start_from_titles:
-            start_from_titles(model, study.outcomes, _title_states(study, model, world))
+            titles = _title_states(study, model, world)
+            start_from_titles(model, study.outcomes, titles, study.train_rows)
         logits = score(module, study.inputs, some, world, f"{job.name}, start")
     start_biases(model, study.outcomes, study.train_rows, study.case_weights, logits)
     return model

@@ -151,7 +151,7 @@ def build_cohort(
     return write.write_cohort(out, notes, splits, files, view, excluded, in_shards)
 
 
-@step("outcome", version=3)
+@step("outcome", version=4)
 def build_outcome(
     out: Path,
     outcome: str,

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from tasks.errors import ConfigError
 from tasks.ingest.outcomes.codes import SYSTEMS, CodedRows, of_cohort, versions_of
 from tasks.ingest.outcomes.config import DiagnosesConfig, ProceduresConfig
-from tasks.ingest.outcomes.groups import grouped
+from tasks.ingest.outcomes.groups import Grouped, grouped
 from tasks.ingest.outcomes.inputs import Counted, Inputs
-from tasks.ingest.outcomes.labels import Outcome, frequent
+from tasks.ingest.outcomes.labels import Coded, Outcome, frequent
 from tasks.ingest.outcomes.mapping import read_map
+from tasks.ingest.stays import Flags
 
 
 def diagnoses(inputs: Inputs, config: DiagnosesConfig) -> Counted:
@@ -70,7 +71,8 @@ def _outcome(
     wanted = config.icd_versions
     observed = np.where(versions == int(wanted), versions, 0) if wanted in ("9", "10") else versions
     [titles] = config.titles
-    groups = grouped(rows.of_version(observed), inputs.tables.get(titles), config)
+    full = rows.of_version(observed)
+    groups = grouped(full, inputs.tables.get(titles), config)
     names = SYSTEMS[config.kind]
     in_training = pc.equal(inputs.cohort["split"], "train").to_numpy()
     systems = pc.if_else(pc.equal(pa.array(groups.rows.version), 9), names[9], names[10])
@@ -89,8 +91,39 @@ def _outcome(
         label=label,
         labels=labels,
         titles=[groups.titles.get((version_of[system], code)) for system, code in labels],
+        codes=_codes(full, groups, systems, labels, in_training),
     )
     return outcome, _counts(rows, observed, mixed) | groups.counts
+
+
+def _codes(
+    full: CodedRows,
+    groups: Grouped,
+    systems: pa.Array,
+    labels: list[tuple[str, str]],
+    in_training: Flags,
+) -> list[Coded]:
+    """The codes below the labels, each once an admission; none where labels are no categories.
+
+    Args:
+        full: the rows with their codes.
+        groups: the same rows with the labels' codes, and the titles of both.
+        systems: [rows], the label space of each row.
+    """
+    if len(full.code) != len(groups.rows.code) or not len(full.code):
+        return []
+    index = {label: number for number, label in enumerate(labels)}
+    of_labels = zip(systems.to_pylist(), groups.rows.code.to_pylist(), strict=True)
+    of_codes = zip(full.version.tolist(), full.code.to_pylist(), strict=True)
+    found = {
+        Coded(admission, index[label], code[1], title)
+        for admission, label, code in zip(full.admission.tolist(), of_labels, of_codes, strict=True)
+        if in_training[admission]
+        and label in index
+        and code[1] != label[1]
+        and (title := groups.titles.get(code))
+    }
+    return sorted(found)
 
 
 def _counts(rows: CodedRows, observed: NDArray[np.int64], mixed: int) -> dict[str, int]:

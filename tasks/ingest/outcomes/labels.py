@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +15,19 @@ from numpy.typing import NDArray
 from tasks import tables
 from tasks.ingest.stays import Flags
 from tasks.patients import SPLITS
-from tasks.schemas import LABELS, OUTCOMES, REJECTS
+from tasks.schemas import CODED, LABELS, OUTCOMES, REJECTS
 from tasks.shards import part_of
 
 _SEPARATOR = "\x1f"  # sorts before every character of a code, so that system goes before code
+
+
+class Coded(NamedTuple):
+    """A code for which an admission has a label."""
+
+    admission: int  # row in the cohort
+    label: int
+    code: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Outcome:
     labels: Sequence[tuple[str, str]]
     titles: Sequence[str | None]
     one_of: bool = False  # an observed admission has exactly one of the labels: classes
+    codes: Sequence[Coded] = ()  # of the training admissions, where a label is several codes
 
     @classmethod
     def yes_or_no(
@@ -55,15 +66,21 @@ class Outcome:
         kept = usable[self.admission]
         systems = [s if use else None for s, use in zip(self.systems, usable.tolist(), strict=True)]
         return replace(
-            self, systems=systems, admission=self.admission[kept], label=self.label[kept]
+            self,
+            systems=systems,
+            admission=self.admission[kept],
+            label=self.label[kept],
+            codes=[coded for coded in self.codes if usable[coded.admission]],
         )
 
     def write(
         self, out: Path, cohort: pa.Table, rejects: Iterable[pa.RecordBatch]
     ) -> dict[str, int]:
-        """Write the tables outcomes, labels and rejects; return the counts."""
+        """Write the tables outcomes, labels, codes (if any) and rejects; return the counts."""
         tables.write(part_of(out / "outcomes"), OUTCOMES, self._outcomes(cohort))
         tables.write(part_of(out / "labels"), LABELS, self._labels(cohort))
+        if self.codes:
+            tables.write(part_of(out / "codes"), CODED, self._codes(cohort))
         rejected = tables.write(part_of(out / "rejects"), REJECTS, rejects)
         return {
             "admissions": cohort.num_rows,
@@ -89,6 +106,19 @@ class Outcome:
                 ),
             }
         ).cast(OUTCOMES)
+
+    def _codes(self, cohort: pa.Table) -> pa.Table:
+        hadm_ids = cohort["hadm_id"].to_numpy()
+        rows = [
+            {
+                "hadm_id": hadm_ids[coded.admission],
+                "index": coded.label,
+                "code": coded.code,
+                "title": coded.title,
+            }
+            for coded in self.codes
+        ]
+        return pa.Table.from_pylist(rows, CODED)
 
     def _labels(self, cohort: pa.Table) -> pa.Table:
         split = np.array(cohort["split"].to_pylist(), dtype=object)[self.admission]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -29,8 +30,9 @@ def sample(rows: Rows) -> Rows:
 
 def titles_to_embed(outcomes: Sequence[Outcome]) -> list[str]:
     """The titles that these outcomes' heads start from, cleaned, each once."""
-    titles = (title for outcome in outcomes for title in outcome.titles if title)
-    return list(dict.fromkeys(cleaned(title) for title in titles))
+    of_labels = (title for outcome in outcomes for title in outcome.titles if title)
+    of_codes = (title for outcome in outcomes for title in outcome.code_titles)
+    return list(dict.fromkeys(map(cleaned, chain(of_labels, of_codes))))
 
 
 @torch.no_grad()
@@ -53,19 +55,43 @@ def title_states(
     return means
 
 
-def start_from_titles(heads: Heads, outcomes: Sequence[Outcome], states: TitleStates) -> None:
-    """Start the heads in the direction of their labels' titles, where there are two at least."""
+def start_from_titles(
+    heads: Heads, outcomes: Sequence[Outcome], states: TitleStates, rows: Rows
+) -> None:
+    """Start the heads in the direction of their labels' titles, where there are two at least.
+
+    To a label's own title is added the mean of those of its codes, as often as the admissions
+    `rows` have them.
+    """
     for outcome in outcomes:
-        known = torch.tensor([bool(title) for title in outcome.titles])
-        if known.sum() < 2:
-            continue
-        titles = [cleaned(title) for title in outcome.titles if title]
-        embedded = torch.from_numpy(np.stack([states[title] for title in titles]))
-        device = heads.head(outcome.name).bias.device
+        directions, known = _directions(heads, outcome, states, rows)
+        if known.sum() > 1:
+            directions[known] -= directions[known].mean(dim=0)
+            heads.head(outcome.name).start_from_titles(directions, known)
+
+
+def _directions(
+    heads: Heads, outcome: Outcome, states: TitleStates, rows: Rows
+) -> tuple[Tensor, Tensor]:
+    """What titles say of each label [labels, hidden], and of which they say something [labels]."""
+    device = heads.head(outcome.name).bias.device
+    counts = outcome.title_counts(rows)
+    titled = [(label, title) for label, title in enumerate(outcome.titles) if title]
+    labels = np.array([label for label, _ in titled] + counts[:, 0].tolist(), np.int64)
+    titles = [title for _, title in titled] + [outcome.code_titles[t] for t in counts[:, 1]]
+    shares = (
+        counts[:, 2] / np.bincount(counts[:, 0], counts[:, 2], len(outcome.labels))[counts[:, 0]]
+    )
+    weights = torch.from_numpy(np.concatenate([np.ones(len(titled)), shares])).float()
+    known = torch.zeros(len(outcome.labels), dtype=torch.bool)
+    known[labels] = True
+    width = heads.scaling.mean.shape[0]
+    directions = torch.zeros(len(known), width)
+    if len(titles):
+        embedded = torch.from_numpy(np.stack([states[cleaned(title)] for title in titles]))
         scaled = heads.scaling(embedded.to(device)).cpu()  # affine: of means as of states
-        directions = torch.zeros(len(known), scaled.shape[1])
-        directions[known] = scaled - scaled.mean(dim=0)
-        heads.head(outcome.name).start_from_titles(directions, known)
+        directions.index_add_(0, torch.from_numpy(labels), scaled * weights[:, None])
+    return directions, known
 
 
 @torch.no_grad()
