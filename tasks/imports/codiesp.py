@@ -99,7 +99,7 @@ def _labelled(root: Path) -> list[Case]:
         diagnoses, procedures = (_codes(root, part, task, texts) for task in "DP")
         if twice := cases.keys() & texts.keys():
             raise SourceError(
-                f"{root / part / _TEXTS} has {len(twice)} cases of another split; {WHERE}"
+                f"{root / part / _TEXTS} has cases of another split ({len(twice)}); {WHERE}"
             )
         for name, text in texts.items():
             codes = tuple(diagnoses.get(name, ())), tuple(procedures.get(name, ()))
@@ -125,7 +125,7 @@ def _codes(root: Path, part: str, task: str, texts: dict[str, str]) -> Codes:
             raise SourceError(f"{path} has no case and code in line {number}; {WHERE}")
         codes.setdefault(name, {})[code] = None
     if unknown := codes.keys() - texts.keys():
-        raise SourceError(f"{path} codes {len(unknown)} cases that have no text; {WHERE}")
+        raise SourceError(f"{path} codes cases that have no text ({len(unknown)}); {WHERE}")
     return {name: list(listed) for name, listed in codes.items()}
 
 
