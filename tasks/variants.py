@@ -44,6 +44,9 @@ class Variant(Config):
             "phrase": given.get("phrase") or title,
         }
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # a mapping among the fields has no hash
+
     @property
     def trained(self) -> tuple[str, ...]:
         """What was trained for it: its member, shared adapters, the baseline of a stack."""

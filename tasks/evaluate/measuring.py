@@ -46,11 +46,11 @@ class Work:
     outcomes: Mapping[str, Path]
     predictions: Sequence[Path]  # artifacts, the first one's member first
     perplexity: Path | None = None
-    perplexity_of: str = NEXT_TOKEN
     truth: Path | None = None
     subgroups: bool = True
     smallest_cell: int = 10
     bootstrap_draws: int = 0
+    perplexity_of: str = NEXT_TOKEN
 
 
 def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, int]:

@@ -84,10 +84,6 @@ class CardFacts:
     def baselines(self) -> tuple[Variant, ...]:
         return tuple(model for model in self.story.findings.models if model.baseline)
 
-    @property
-    def stacks(self) -> tuple[Variant, ...]:
-        return tuple(model for model in self.story.findings.models if model.stacked_with)
-
     @cached_property
     def spaces(self) -> list[Space]:
         return [self.story.findings.overall(name) for name in self.story.findings.outcomes]

@@ -139,6 +139,11 @@ class Findings:
         return tuple(variant for variant in self.variants if variant.is_model)
 
     @property
+    def stacks(self) -> tuple[Variant, ...]:
+        """The models that are a member with a baseline added to it."""
+        return tuple(model for model in self.models if model.stacked_with)
+
+    @property
     def best(self) -> Variant | None:
         """The best reachable predictions, where they are known."""
         return next((variant for variant in self.variants if variant.name == BEST.name), None)

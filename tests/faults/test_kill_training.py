@@ -20,7 +20,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import LaunchConfig, Progress, launch
 from tasks.model.adapters.methods import Lora
 from tasks.pretrain.corpus import CorpusWriter, of_notes, patients_of
-from tasks.pretrain.jobs import AdapterJob
+from tasks.pretrain.jobs import AdapterJob, OntologyJob
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.training.config import TrainingConfig
 from tests.pretrain.conftest import write_base, write_notes, write_splits, write_text
@@ -59,13 +59,16 @@ def adapter_job(prepared: Path, deepspeed: Path | None = None) -> AdapterJob:
     )
 
 
-def killed_at(job: AdapterJob, work: Path, step: int) -> int:
+def killed_at(
+    job: AdapterJob | OntologyJob, work: Path, step: int, module: str = MODULE, ranks: int = 2
+) -> int:
     """Start the training in a process of its own and kill -9 all of it; the last step reported."""
+    name = type(job).__name__
     script = (
         "import sys; from pathlib import Path; from tasks.launch import launch, LaunchConfig; "
-        "from tasks.pretrain.jobs import AdapterJob; "
-        f"launch('{MODULE}', AdapterJob.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "
-        "LaunchConfig(ranks=2, threads_per_rank=1))"
+        f"from tasks.pretrain.jobs import {name}; "
+        f"launch('{module}', {name}.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "
+        f"LaunchConfig(ranks={ranks}, threads_per_rank=1))"
     )
     command = [sys.executable, "-c", script, job.model_dump_json(), str(work)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2])

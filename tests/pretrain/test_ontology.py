@@ -34,7 +34,8 @@ from tests.pretrain.test_masked import write_corpus
 
 SMALL = OntologyConfig(
     adapter=Lora(rank=8),
-    training=OntologyTraining(learning_rate=1e-2, batch_size=4, precision="fp32"),
+    training=OntologyTraining(learning_rate=3e-3, batch_size=4, precision="fp32"),
+    scale=5.0,  # random states are less alike than a trained base's
     steps=60,
     span=12,
     planted=2,
@@ -153,33 +154,34 @@ def test_both_losses_by_hand() -> None:
 
 
 def test_titles_find_texts_and_texts_titles(prepared: Path, world: World, tmp_path: Path) -> None:
-    counts = trained(job_of(prepared), world, tmp_path)
+    out = tmp_path / "adapter"
+    counts = trained(job_of(prepared), world, out)
     assert counts["steps"] == SMALL.steps
     assert counts["label_loss_by_chance"] == pytest.approx(np.log(7))
     assert counts["text_loss_by_chance"] == pytest.approx(np.log(4))
     for loss in ("label_loss", "text_loss"):
-        assert counts[f"{loss}_after"] < 0.6 * counts[f"{loss}_by_chance"]
-        assert counts[f"{loss}_after"] < 0.8 * counts[f"{loss}_before"]
-    rows = tables.read(tmp_path / "history.parquet", schemas.HISTORY).to_pylist()
+        assert counts[f"{loss}_after"] < 0.75 * counts[f"{loss}_by_chance"]
+        assert counts[f"{loss}_after"] < 0.85 * counts[f"{loss}_before"]
+    rows = tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
     assert {row["arm"] for row in rows} == {"ontology"}
     plain = AutoModel.from_pretrained(prepared / "base", add_pooling_layer=False).eval()
     before = plain(input_ids=torch.arange(5, 20)[None]).last_hidden_state
-    model = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+    model = PeftModel.from_pretrained(plain, str(out)).eval()
     after = model(input_ids=torch.arange(5, 20)[None]).last_hidden_state
     assert (after - before).abs().max() > 0.01
-    names = load_file(tmp_path / "adapter_model.safetensors")
+    names = load_file(out / "adapter_model.safetensors")
     assert not [name for name in names if "scales" in name]
 
 
 def test_shuffled_titles_are_not_found(prepared: Path, world: World, tmp_path: Path) -> None:
-    """Where no title is learned by heart: in fewer steps than there are draws of each."""
+    """Unless each is learned by heart, for which there is no time."""
     counts = {
-        titles: trained(job_of(prepared, titles=titles, steps=15), world, tmp_path / titles)
+        titles: trained(job_of(prepared, titles=titles, steps=30), world, tmp_path / titles)
         for titles in ("own", "shuffled")
     }
     by_chance = counts["own"]["label_loss_by_chance"]
-    assert counts["own"]["label_loss_after"] < 0.8 * by_chance
-    assert counts["shuffled"]["label_loss_after"] > 0.9 * by_chance
+    assert counts["own"]["label_loss_after"] < 0.85 * by_chance
+    assert counts["shuffled"]["label_loss_after"] > 0.92 * by_chance
 
 
 def test_padding_changes_no_logit(prepared: Path) -> None:
@@ -187,7 +189,7 @@ def test_padding_changes_no_logit(prepared: Path) -> None:
     from tasks.model.bases.load import load_base
 
     base = load_base(prepared / "base")
-    model = objective.Finder(base, add_new_adapter(base.model, Lora(rank=2), "default"), 20).eval()
+    model = objective.Finder(base, add_new_adapter(base.model, Lora(rank=2), "default"), 5.0).eval()
     made = planted(prepared)
     contrast = Contrast.of(made.draw(0), made.tokenizer.frame, made.tokenizer.pad)
     more = torch.nn.functional.pad
@@ -214,12 +216,10 @@ def test_a_decoder_learns_it_too(
     tokenizer = LoadedTokenizer.load(tmp_path / "base")
     notes = of_notes([inputs / "notes"], patients_of(inputs / "splits", "train"))
     CorpusWriter(tmp_path / "corpus", tokenizer, 64, 0).write(notes)
-    job = job_of(prepared).model_copy(
-        update={"base": tmp_path / "base", "tokenizer": tmp_path / "base"}
-    )
-    job = job.model_copy(update={"corpus": tmp_path / "corpus"})
+    places = {"base": tmp_path / "base", "tokenizer": tmp_path / "base"}
+    job = job_of(prepared).model_copy(update=places | {"corpus": tmp_path / "corpus"})
     counts = trained(job, world, tmp_path / "adapter")
-    assert counts["label_loss_after"] < 0.8 * counts["label_loss_by_chance"]
+    assert counts["label_loss_after"] < 0.75 * counts["label_loss_by_chance"]
 
 
 @pytest.mark.parametrize("module", [planting, objective], ids=lambda module: module.__name__)

@@ -10,13 +10,14 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from tasks import schemas, tables
+from tasks.evaluate.stack import stacked
 from tasks.metrics_table import NEXT_TOKEN, WITHHELD
 from tasks.patients import SPLITS
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import Arm, CohortFlow, Cost, Label, Making, SplitSize
 from tasks.report.findings import Findings
 from tasks.report.story import Story
-from tasks.variants import BEST, Variant, write_records
+from tasks.variants import BEST, Variant, comparisons, write_records
 from tests.evaluate.made_up import VARIANTS as RECORDS
 
 CURVES = ("roc", "precision_recall", "reliability", "reliability_recalibrated", "net_benefit")
@@ -30,8 +31,10 @@ MEASURES = (
 GUARDED = ("test_characters", "test_characters_seen_unguarded", "test_characters_seen")
 FUSED, UNFUSED, TFIDF, ABLATED = RECORDS
 OWN = Variant(name="own-member", title="Own member", member="own-member", summands=("task",))
+STACK = stacked(FUSED, TFIDF)
 VARIANTS = (
     [FUSED],
+    [FUSED, TFIDF, STACK, BEST],
     [FUSED, UNFUSED, TFIDF, BEST],
     [UNFUSED, TFIDF],
     [FUSED, TFIDF, ABLATED, OWN],
@@ -112,8 +115,8 @@ def outcomes_of(draw: st.DrawFn, outcome: str, variants: list[Variant]) -> tuple
                     "y": y,
                 }
                 points.append(point | ends | {"n": draw(st.one_of(st.none(), COUNT))})
-    for other in variants[1:]:
-        pair = {"outcome": outcome, "variant": variants[0].name, "against": other.name}
+    for first, second in comparisons([variant for variant in variants if variant.is_model]):
+        pair = {"outcome": outcome, "variant": first.name, "against": second.name}
         for metric in draw(_some(DIFFERENCES)):
             rows.append(draw(rows_of(metric, VALUE, **pair)))
             rows.append(draw(rows_of(f"{metric}_p", VALUE, **pair)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluate.measuring import Work, write_metrics
+from tasks.evaluate.stack import write_stack
 from tasks.report.config import Lineage, Origin
 from tasks.report.facts import (
     Cost,
@@ -44,6 +45,19 @@ def story(run: MadeUp, plain_story: Story, tmp_path_factory: pytest.TempPathFact
     for name in ("metrics.parquet", "curves.parquet", "variants.json"):
         (folder / name).write_bytes((run.folder / name).read_bytes())
     add_every_measure(folder)
+    return _story(run, folder)
+
+
+@pytest.fixture(scope="session")
+def stacked_story(run: MadeUp, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """What the run tells where each of its members is stacked with TF-IDF too."""
+    folder = tmp_path_factory.mktemp("stacked")
+    tfidf = run.folder / "predictions-tfidf"
+    stacks = [folder / name for name in ("fused", "unfused")]
+    for stack in stacks:
+        write_stack(stack, run.folder / f"predictions-{stack.name}", tfidf, run.outcomes)
+    work = Work(run.cohort, run.outcomes, (*run.artifacts, *stacks), run.perplexity, run.truth)
+    write_metrics(folder, work, run="made-up", seed=1)
     return _story(run, folder)
 
 

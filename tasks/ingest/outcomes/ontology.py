@@ -74,7 +74,7 @@ def ontology(systems: Sequence[str], procedure_titles: pa.Table | None) -> pa.Ta
         own = {code: title for (of, code), title in icd_titles(kind).items() if of == version}
         if system == FROM_THE_RELEASE:
             own = {
-                group: category_title([titles[code] for code in below])
+                group: category_title([titles[code] for code in below]).removeprefix("including ")
                 for group, below in under.items()
             }
         rows += [
