@@ -34,8 +34,9 @@ def compared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_the_runs_share_is_made_once(world: World, compared: Path) -> None:
     reached = load_runs(world.store.root)[-1].artifacts
     made = Counter(each.kind for each in reached if each.how == "made")
-    # seed 1: two members and their predictions; TF-IDF of run two, which no seed changes
-    assert made == {"task-adapter": 2, "predictions": 3, "standings": 1, "leaderboard": 1}
+    # seed 1: two members and their predictions; TF-IDF of run two, which no seed changes; each
+    # member stacked with it, but those of run one and seed 0, which are there
+    assert made == {"task-adapter": 2, "predictions": 9, "standings": 1, "leaderboard": 1}
 
 
 def test_every_model_stands_with_its_seeds(world: World, compared: Path) -> None:
@@ -51,7 +52,9 @@ def test_every_model_stands_with_its_seeds(world: World, compared: Path) -> None
     assert not any("without" in row["variant"] for row in rows)
     headline = json.loads((_folder(world) / "headline.json").read_text())
     names = {line["model"] for line in headline}
-    assert names == {"one/fused", "one/unfused", "one/tfidf", "two/tfidf"}
+    stacks = {name for name in names if name.endswith("+tfidf")}
+    assert names - stacks == {"one/fused", "one/unfused", "one/tfidf", "two/tfidf"}
+    assert {"one/fused+tfidf", "one/unfused+tfidf"} <= stacks
 
 
 def test_the_page_says_what_differs_and_prefect_links_to_it(world: World, compared: Path) -> None:
