@@ -131,9 +131,11 @@ def _print_table(console: Console, path: Path) -> None:
     for row in rows:
         if note := row.pop(NOTE, ""):
             notes.setdefault(note, []).append(next(iter(row.values())))
-    table = Table(*(escape(name) for name in (rows[0] if rows else ())), box=None)
+    headers = (escape(name) for name in (rows[0] if rows else ()))
+    table = Table(*headers, box=None, padding=(0, 1, 0, 0))  # so that 80 characters do
     for index, column in enumerate(table.columns):
-        column.no_wrap = index == 0 or "interval" in str(column.header)
+        header = str(column.header)
+        column.no_wrap = index == 0 or header == "variant" or "interval" in header
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     console.print(table)
