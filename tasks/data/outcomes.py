@@ -122,6 +122,13 @@ def read_outcome(name: str, folder: Path, hadm_ids: NDArray[np.int64]) -> Outcom
     )
 
 
+def admissions_of(folder: Path) -> NDArray[np.int64]:
+    """The hadm_ids of all admissions of an outcome artifact."""
+    table = tables.read(folder / "outcomes", schemas.OUTCOMES, ["hadm_id"])
+    hadm_ids: NDArray[np.int64] = table["hadm_id"].to_numpy()
+    return hadm_ids
+
+
 def _coded(folder: Path, hadm_ids: NDArray[np.int64]) -> dict[str, Any]:
     if not (folder / "codes").is_dir():
         return {}

@@ -16,7 +16,7 @@ from torch import nn
 
 from tasks import schemas, tables
 from tasks.data.notes import Notes
-from tasks.data.outcomes import Rows, read_outcome
+from tasks.data.outcomes import Rows, admissions_of, read_outcome
 from tasks.data.states import write_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
@@ -59,8 +59,9 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
 
 
 def _titles(job: EmbedJob, trunk: Base, world: World) -> dict[str, int]:
-    none = np.empty(0, np.int64)
-    outcomes = [read_outcome(name, path, none) for name, path in job.outcomes.items()]
+    outcomes = [
+        read_outcome(name, path, admissions_of(path)) for name, path in job.outcomes.items()
+    ]
     titles = titles_to_embed(outcomes)
     tokenizer = LoadedTokenizer.load(job.tokenizer)
     states = title_states(trunk.states, tokenizer, titles, world.device)
