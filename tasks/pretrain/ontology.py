@@ -16,6 +16,7 @@ from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.parts import activate, parameters_of
 from tasks.model.bases.files import positions_of
 from tasks.model.bases.load import load_base
+from tasks.precision import computes_bf16
 from tasks.pretrain.config import OntologyTraining
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import OntologyJob
@@ -120,8 +121,7 @@ class Retrieval(Watcher):
 def _training(job: OntologyJob, where: torch.device) -> OntologyTraining:
     """The configuration with bf16 chosen where it is left to us and the CPU computes in it."""
     training = job.config.training
-    able = where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    if training.precision == "auto" and able:
+    if training.precision == "auto" and computes_bf16(where):
         return training.model_copy(update={"precision": "bf16"})
     return training
 

@@ -15,7 +15,7 @@ from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch, prepare
 from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
 from tasks.model.adapters.methods import BaseName
-from tasks.model.bases.config import GgufBase, GivenBase, ScratchBase
+from tasks.model.bases.config import GgufBase, GivenBase, ScratchBase, Targets
 from tasks.model.bases.files import (
     check_base,
     check_targets,
@@ -40,7 +40,6 @@ from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.step import Counts, step
 
-TARGETS = "pretrain.adapter.targets"
 CLINICAL, ONTOLOGY = "clinical", "ontology"  # the adapters of the domain
 
 
@@ -80,7 +79,10 @@ def pretrain(
 
     Raises ConfigError, ModelError, TrainingError or RanksDied: one sentence each.
     """
-    base, tokens = _base_and_tokenizer(config, launch)
+    targets = {CLINICAL: (config.adapter.targets, "pretrain.adapter.targets")}
+    targets[ONTOLOGY] = config.ontology.adapter.targets, "pretrain.ontology.adapter.targets"
+    asked = [given for name, given in targets.items() if name in wanted]
+    base, tokens = _base_and_tokenizer(config, launch, asked)
     reading = None
     if isinstance(base, Path) and not is_causal(base):
         reading = EncoderReading(tokenizer=tokens, masking=config.masking)
@@ -156,11 +158,16 @@ def _length(config: PretrainConfig, base: Artifact | Path, reading: EncoderReadi
 
 
 def _base_and_tokenizer(
-    config: PretrainConfig, launch: LaunchConfig
+    config: PretrainConfig, launch: LaunchConfig, asked: Sequence[tuple[Targets, str]]
 ) -> tuple[Artifact | Path, Artifact | Path]:
+    """The base and its tokenizer; made, where it must be, once it is known to be of use.
+
+    Args:
+        asked: the layers that adapters are put on, and the key that named them.
+    """
     if isinstance(config.base, ScratchBase):
         scratch = config.base
-        check_targets(None, config.adapter.targets, TARGETS)
+        _check_targets(None, asked)
         tokens = train_tokenizer(corpus=scratch.corpus, vocabulary_size=scratch.vocabulary_size)
         general = pack_text(
             text=scratch.corpus,
@@ -175,17 +182,22 @@ def _base_and_tokenizer(
         converted = convert_base(job=ConvertJob(base=config.base), launch=launch)
         folder = current_store().path(converted.kind, converted.key)
         check_base(folder, config.sequence_length)
-        check_targets(folder, config.adapter.targets, TARGETS)
+        _check_targets(folder, asked)
         return converted, converted
     folder = config.base.folder()
     # of an encoder, notes are cut into as many chunks as it takes
     check_base(folder, config.sequence_length if is_causal(folder) else None)
-    check_targets(folder, config.adapter.targets, TARGETS)
+    _check_targets(folder, asked)
     if (folder / FILE).is_file():
         return folder, folder
     tokenizer = convert_tokenizer(source=folder)
     check_vocabulary(folder, current_store().path(tokenizer.kind, tokenizer.key))
     return folder, tokenizer
+
+
+def _check_targets(base: Path | None, asked: Sequence[tuple[Targets, str]]) -> None:
+    for targets, key in asked:
+        check_targets(base, targets, key)
 
 
 @step("tokenizer", version=1)
