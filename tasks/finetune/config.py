@@ -11,7 +11,7 @@ from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 
 
 class SummandConfig(Config):
@@ -24,7 +24,7 @@ class SummandConfig(Config):
     """Whether finetuning may change it (a copy); off: it is frozen"""
     weight: float | tuple[float, ...] | None = None
     """How many times its update is added. Several: the one with the best macro AUROC on validation,
-    by heads on the frozen trunk. Empty: one of 0, 0.25, 0.5, 0.75 and 1 where nothing but heads is
+    by heads on the frozen trunk. Empty: one of 0, 0.25, 0.5 and 1 where nothing but heads is
     trained, else 1"""
 
     @field_validator("weight")

@@ -48,13 +48,16 @@ def main(job: EmbedJob, world: World) -> None:
 def load_trunk(job: EmbedJob, world: World) -> Base:
     """The base with its summands at their weights, on the rank's device."""
     dtype = precision_without_training(job.training, world, width_of(job.base))
-    base = load_base(job.base, dtype, deepspeed_config(job.training, world), job.layer)
+    settings = deepspeed_config(job.training, world)
+    # where each rank holds a part of the weights, updates are not added into them
+    whole = settings["zero_optimization"].get("stage") != 3
+    base = load_base(job.base, torch.float32 if whole else dtype, settings, job.layer)
     summands = [
         Summand(name, path, weight=job.weights.get(name, 1.0))
         for name, path in job.summands.items()
     ]
-    trunk = freeze(base, summands)
-    nn.Module.to(trunk.model, world.device)
+    trunk = freeze(base, summands, merge=whole)
+    nn.Module.to(trunk.model, world.device, dtype if whole else None)
     return trunk
 
 

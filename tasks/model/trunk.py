@@ -39,11 +39,19 @@ def add_summands(
     return peft
 
 
-def freeze(base: Base, summands: Sequence[Summand]) -> Base:
-    """The base as a frozen trunk: with the summands, without anything to train, evaluating."""
+def freeze(base: Base, summands: Sequence[Summand], *, merge: bool = False) -> Base:
+    """The base as a frozen trunk: with the summands, without anything to train, evaluating.
+
+    Args:
+        merge: add the updates into the weights, which must be float32: then they cost nothing when
+            the trunk is called.
+    """
     peft = add_summands(base.model, summands)
     if peft is not None:
-        activate(peft, [summand.name for summand in summands])
+        names = [summand.name for summand in summands]
+        activate(peft, names)
+        if merge:
+            peft.base_model.merge_adapter(names)  # type: ignore[operator]
     base.model.requires_grad_(False)
     base.model.train(False)
     return base
