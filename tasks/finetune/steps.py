@@ -58,10 +58,24 @@ def finetune(
     groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]
     made = [training.member(member, group) for member in config.members for group in groups]
     predictions = [
-        predict(job=_predicting(member, job, adapter), name=job.name, launch=launch)
-        for member, job, adapter in made
+        predict(
+            job=_predicting(trained.member, trained.job, trained.adapter, trained.chosen),
+            name=trained.job.name,
+            launch=launch,
+        )
+        for trained in made
     ]
-    return Finetuned(tuple(adapter for *_, adapter in made), tuple(predictions))
+    return Finetuned(tuple(trained.adapter for trained in made), tuple(predictions))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained member."""
+
+    member: MemberConfig
+    job: MemberJob
+    adapter: Artifact
+    chosen: Mapping[str, float]  # weights of summands that validation chose among several
 
 
 @dataclass(frozen=True)
@@ -76,21 +90,16 @@ class Training:
     tokenizer: Artifact | Path
     encoded: Artifact
 
-    def member(
-        self, member: MemberConfig, outcomes: Mapping[str, Artifact]
-    ) -> tuple[MemberConfig, MemberJob, Artifact]:
-        """A trained member, its weights settled; its job and its adapter."""
-        weights = self._chosen(member, outcomes)
-        settled = tuple(
-            summand.model_copy(update={"weight": weights[summand.adapter]})
-            for summand in member.summands
-        )
-        if weights:
-            member = member.model_copy(update={"summands": settled})
-        job = self._job(member, outcomes, weights, frozen=self.config.adapter is None)
-        return member, job, self._train(job)
+    def member(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> Trained:
+        """Choose the weights of a member's summands, and train it."""
+        frozen = self.config.adapter is None
+        weights = self._weights(member, outcomes)
+        several = {s.adapter for s in member.summands if len(s.weights(frozen_trunk=frozen)) > 1}
+        job = self._job(member, outcomes, weights, frozen=frozen)
+        chosen = {name: weight for name, weight in weights.items() if name in several}
+        return Trained(member, job, self._train(job), chosen)
 
-    def _chosen(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
+    def _weights(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
         """The weight of each summand: the best by validation, of heads on the frozen trunk.
 
         One after another in the order of the sum, those that follow left out: trying each
@@ -228,11 +237,17 @@ def _check_room(out: Path, base: Path, encoded: Path, states: StatesConfig) -> N
         )
 
 
-def _predicting(member: MemberConfig, job: MemberJob, adapter: Artifact) -> PredictJob:
-    """The member, and, where it is a sum, the member without each of the summands."""
-    chosen: dict[str, float] = {
-        s.adapter: s.weight for s in member.summands if isinstance(s.weight, float)
-    }
+def _predicting(
+    member: MemberConfig,
+    job: MemberJob,
+    adapter: Artifact,
+    chosen: Mapping[str, float] | None = None,
+) -> PredictJob:
+    """The member, and, where it is a sum, the member without each of the summands.
+
+    Args:
+        chosen: weights of summands that validation chose.
+    """
     ablated = (*job.summands, TASK) if job.summands and job.states is None else ()
     return PredictJob(
         member=job,

@@ -46,6 +46,7 @@ def results(findings: Findings, published: bool, one_seed: bool) -> Facts:
         "columns": columns,
         "forests": by_outcome(findings, partial(_forest, findings, columns)),
         "summaries": measured(findings, title, _SUMMARIES) if more else None,
+        "weights": list(_weights(findings)),
         "withheld": list(_withheld(findings, columns)),
         "published": _published(findings) if published else [],
         "one_seed": one_seed,
@@ -76,6 +77,14 @@ def _withheld(findings: Findings, columns: Sequence[Variant]) -> Iterator[str]:
             row = findings.over("auroc_macro", variant, space)
             if row and (reason := why_withheld(row)):
                 yield f"{space.title} ({space.system}), {variant.short_title}: {reason}."
+
+
+def _weights(findings: Findings) -> Iterator[str]:
+    """For every model whose sum validation weighed, a sentence that says how."""
+    for model in findings.models:
+        for adapter, weight in model.weights.items():
+            how = f"added {weight:g} times" if weight else "left out"
+            yield f"{model.short_title}: validation chose that the {adapter} adapter be {how}."
 
 
 def _published(findings: Findings) -> list[tuple[str, bool, dict[str, str]]]:
