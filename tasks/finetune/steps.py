@@ -96,7 +96,9 @@ class Training:
         weights = self._weights(member, outcomes)
         several = {s.adapter for s in member.summands if len(s.weights(frozen_trunk=frozen)) > 1}
         job = self._job(member, outcomes, weights, frozen=frozen)
-        chosen = {name: weight for name, weight in weights.items() if name in several}
+        chosen: dict[str, float] = {
+            name: weight for name, weight in weights.items() if name in several
+        }
         return Trained(member, job, self._train(job), chosen)
 
     def _weights(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
