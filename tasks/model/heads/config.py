@@ -29,6 +29,10 @@ class _AnyHead(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the states' values that a training step sets to zero"""
 
+    def rate_of(self, parameter: str) -> float:
+        """The peak learning rate of the head's parameter of that name."""
+        return self.learning_rate
+
 
 # of 30 labels, the way to the best reachable AUROC: attention 80%, max pooling 77%, mean 62%,
 # last token 53% (two cores, 35 s, hidden 64)
@@ -69,9 +73,6 @@ class LinearConfig(_AnyHead):
         from tasks.model.heads.linear import LinearHead
 
         return LinearHead(hidden, labels, self.pool)
-
-    def rate_of(self, parameter: str) -> float:
-        return self.learning_rate
 
 
 HeadConfig = Annotated[
