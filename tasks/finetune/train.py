@@ -137,7 +137,9 @@ def build(study: Study, world: World) -> Heads:
     job, config = study.job, study.job.config
     seed_all(config.training.seed)  # the same start for every member
     model = Heads() if job.states else _classifier(study, world)
-    with without_training(model, config.training, world):
+    # under ZeRO-3 the trunk alone is parted here; the heads are still to be started
+    trunk = model.backbone if isinstance(model, Classifier) else model
+    with without_training(trunk, config.training, world):
         width = states_width(model.base) if isinstance(model, Classifier) else _width(study)
     model.add_heads(
         [
@@ -145,14 +147,15 @@ def build(study: Study, world: World) -> Heads:
             for o in study.outcomes
         ]
     )
-    model.to(world.device)
-    with without_training(model, config.training, world) as module:
+    model.to(world.device).eval()
+    with without_training(trunk, config.training, world):
         some = sample(study.train_rows)
         model.scaling.fit(_sampled_states(study, model, some, world))
         if config.head.start_from_titles:
             titles = _title_states(study, model, world)
             start_from_titles(model, study.outcomes, titles, study.train_rows)
-        logits = score(module, study.inputs, some, world, f"{job.name}, start")
+        logits = score(model, study.inputs, some, world, f"{job.name}, start")
+    model.train()
     start_biases(model, study.outcomes, study.train_rows, study.case_weights, logits)
     return model
 
