@@ -18,6 +18,7 @@ from flows.stages import adapt, audit
 from tasks.audit import steps as auditing
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating
+from tasks.finetune import steps as finetuning
 from tasks.ingest import steps as ingesting
 from tasks.pretrain import steps as pretraining
 from tasks.pretrain.tokenizer import train_bpe
@@ -39,6 +40,15 @@ AUDITED = (
     auditing.audit_leaks,
 )
 COMPARED = (evaluating.rank_runs, reporting.write_leaderboard)  # the others are of the chain
+# what the run of this module does without, and how it is reached
+ONTOLOGY = "finetune.members=[{name: sum, summands: [{adapter: ontology}]}]"
+FROZEN = "finetune.adapter=null"
+REACHED_BY: dict[Step, tuple[str, ...]] = {
+    ingesting.list_ontology: (ONTOLOGY,),
+    pretraining.train_ontology: (ONTOLOGY,),
+    finetuning.embed_notes: (FROZEN,),
+    finetuning.embed_titles: (FROZEN,),
+}
 SECRETS = (*WORDS, RARE, RARE.lower())  # a bag of words is in lower case
 
 
@@ -154,4 +164,5 @@ def _run_through(failing: Step, world: World) -> None:
         compare(preset=str(comparison))
     else:
         flow = audit if failing in AUDITED else adapt
-        flow(preset=str(world.config), refresh=(failing.kind,))
+        overrides = REACHED_BY.get(failing, ())
+        flow(preset=str(world.config), overrides=overrides, refresh=(failing.kind,))
