@@ -84,7 +84,8 @@ def test_a_worker_runs_the_chain_and_one_stage(deployed: World, worker: None) ->
     stage = run_deployment(deployed, "evaluate", preset=preset, refresh=["evaluate", "report"])
     assert stage["state_type"] == "COMPLETED"
     record = next(each for each in load_runs(deployed.store.root) if each.id == stage["id"])
-    assert [each.kind for each in record.artifacts if each.how == "made"] == ["metrics", "report"]
+    made = [each.kind for each in record.artifacts if each.how == "made"]
+    assert made == ["predictions", "predictions", "metrics", "report"], "stacks are of the stage"
 
 
 def test_a_stage_that_there_is_not_is_refused_before_anything_runs(deployed: World) -> None:
