@@ -26,7 +26,7 @@ from tasks.model.bases.files import width_of
 from tasks.model.bases.load import Base, check_positions, load_base
 from tasks.model.heads.start import title_states, titles_to_embed
 from tasks.model.score import in_batches
-from tasks.model.trunk import Summand, freeze
+from tasks.model.trunk import freeze, summands_of
 from tasks.training.engine import deepspeed_config, precision_without_training, without_training
 from tasks.training.program import Preempted, World, run
 
@@ -52,11 +52,7 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     # where each rank holds a part of the weights, updates are not added into them
     whole = settings["zero_optimization"].get("stage") != 3
     base = load_base(job.base, torch.float32 if whole else dtype, settings, job.layer)
-    summands = [
-        Summand(name, path, weight=job.weights.get(name, 1.0))
-        for name, path in job.summands.items()
-    ]
-    trunk = freeze(base, summands, merge=whole)
+    trunk = freeze(base, summands_of(job.summands, job.weights), merge=whole)
     nn.Module.to(trunk.model, world.device, dtype if whole else None)
     return trunk
 

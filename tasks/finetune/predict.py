@@ -17,7 +17,7 @@ from tasks.model.bases.load import load_base
 from tasks.model.classifier import Classifier, load_classifier
 from tasks.model.heads.heads import Heads
 from tasks.model.score import score
-from tasks.model.trunk import Summand
+from tasks.model.trunk import summands_of
 from tasks.training.engine import deepspeed_config, precision_of, without_training
 from tasks.training.program import World, run
 from tasks.variants import write_variant
@@ -54,11 +54,7 @@ def _model(job: PredictJob, world: World) -> Heads:
         return heads.requires_grad_(False).eval()
     settings = deepspeed_config(training, world)
     base = load_base(member.base, precision_of(training, world), settings, member.layer)
-    summands = [
-        Summand(name, path, weight=member.weights.get(name, 1.0))
-        for name, path in member.summands.items()
-    ]
-    return load_classifier(base, job.adapter, summands)
+    return load_classifier(base, job.adapter, summands_of(member.summands, member.weights))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import schemas, tables
+from tasks.data.states import BYTES
 from tasks.errors import ConfigError
 from tasks.finetune.config import FinetuneConfig, MemberConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
@@ -219,8 +220,6 @@ def _run(module: str, job: EmbedJob | MemberJob, out: Path, launch: LaunchConfig
 
 def _check_room(out: Path, base: Path, encoded: Path, states: StatesConfig) -> None:
     """Raise ConfigError where the states of these notes would take too much."""
-    from tasks.data.states import BYTES
-
     tokens = sum(
         len(batch["input_ids"].flatten())
         for batch in tables.stream(encoded / "encoded", schemas.ENCODED, ["input_ids"])

@@ -50,7 +50,7 @@ from tasks.model.heads.start import (
     titles_to_embed,
 )
 from tasks.model.score import Logits, score
-from tasks.model.trunk import Summand
+from tasks.model.trunk import summands_of
 from tasks.training.engine import (
     deepspeed_config,
     precision_of,
@@ -166,10 +166,7 @@ def _classifier(study: Study, world: World) -> Classifier:
     settings = deepspeed_config(training, world)
     base = load_base(job.base, precision_of(training, world), settings, job.layer)
     check_positions(base, int(study.inputs.lengths.max()))
-    summands = [
-        Summand(name, path, name in job.trained, job.weights.get(name, 1.0))
-        for name, path in job.summands.items()
-    ]
+    summands = summands_of(job.summands, job.weights, job.trained)
     model = new_classifier(base, study.job.config.adapter, summands).to(world.device)
     if training.gradient_checkpointing:
         save_activations(base.model, "finetune.training.gradient_checkpointing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,15 @@ class Summand:
     path: Path  # its PEFT directory
     trained: bool = False  # whether it goes on learning (a copy), or is a fixed part of the model
     weight: float = 1.0  # its update is added so many times
+
+
+def summands_of(
+    paths: Mapping[str, Path], weights: Mapping[str, float], trained: Collection[str] = ()
+) -> list[Summand]:
+    """The summands of these directories, by name; one that has no weight is added once."""
+    return [
+        Summand(name, path, name in trained, weights.get(name, 1.0)) for name, path in paths.items()
+    ]
 
 
 def add_summands(

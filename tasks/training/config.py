@@ -33,7 +33,8 @@ class TrainingConfig(Config):
     seed: int = Field(default=0, ge=0)
     """Of initial weights, dropout and order"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 on a GPU, fp32 on the CPU"""
+    """auto: bf16 on a GPU, fp32 on the CPU; what a frozen trunk or the ontology objective computes
+    is in bf16 on a CPU, too, that is faster in it"""
     gradient_checkpointing: bool = False
     """Compute activations twice rather than keep them: a third slower, and long sequences of a
     large base fit"""
