@@ -15,7 +15,8 @@ def check_source(config: IngestConfig) -> Source:
     """
     files = open_source(config.source, config.note_source)
     titles = [table for outcome in config.outcomes for table in outcome.titles]
-    files.check(required_tables(config), titles, _columns(config))
+    optional = [table for o in config.outcomes if o.optional for table in o.tables]
+    files.check(required_tables(config), [*titles, *optional], _columns(config))
     other_sources(config)
     return files
 
@@ -42,7 +43,7 @@ def note_tables(config: IngestConfig) -> list[str]:
 
 def required_tables(config: IngestConfig) -> list[str]:
     """The tables that must exist: notes, admissions, those for the split and the outcomes."""
-    of_outcomes = [table for outcome in config.outcomes for table in outcome.tables]
+    of_outcomes = [table for o in config.outcomes if not o.optional for table in o.tables]
     of_split = tables_for(config.split.method)
     return [*note_tables(config), "admissions", *of_split, *of_outcomes]
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.errors import ConfigError
 from tasks.ingest import source, write
 from tasks.ingest.config import GuardConfig, IngestConfig, SplitConfig, View
 from tasks.ingest.near_duplicates import NotesOf, find_near_duplicates
 from tasks.ingest.outcomes.config import OutcomeConfig
 from tasks.ingest.outcomes.ontology import FROM_THE_RELEASE, systems_of
 from tasks.ingest.requirements import check_source, note_tables, other_sources, required_tables
-from tasks.ingest.source import ReadConfig
+from tasks.ingest.source import ReadConfig, Source
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 from tasks.ingest.write import Files
 from tasks.keys import Artifact
 from tasks.patients import OWN_RELEASE
-from tasks.step import Counts, in_shards, step
+from tasks.step import Counts, in_shards, step, warn
 
 _QUALITY = ("admissions", "patients", "diagnoses", "procedures")  # checked wherever they exist
 
@@ -81,16 +82,7 @@ def ingest(config: IngestConfig, *, with_ontology: bool = False) -> Ingested:
         exclude_admission_types=config.exclude_admission_types,
         reading=reading,
     )
-    outcomes = {
-        outcome.name: build_outcome(
-            outcome=outcome.name,
-            config=outcome,
-            cohort=cohort,
-            sources=files.paths(*outcome.tables, *outcome.titles),
-            reading=reading,
-        )
-        for outcome in config.outcomes
-    }
+    outcomes = _outcomes(config.outcomes, cohort, files, reading)
     quality = check_quality(
         notes=notes,
         sources=files.paths(*_QUALITY, *({"icu_stays"} & set(required_tables(config)))),
@@ -98,9 +90,8 @@ def ingest(config: IngestConfig, *, with_ontology: bool = False) -> Ingested:
     )
     titles = None
     if with_ontology:
-        systems = systems_of(
-            config.outcomes, {name: each.counts for name, each in outcomes.items()}
-        )
+        made = [outcome for outcome in config.outcomes if outcome.name in outcomes]
+        systems = systems_of(made, {name: each.counts for name, each in outcomes.items()})
         of_release = ("procedure_titles",) if FROM_THE_RELEASE in systems else ()
         titles = list_ontology(systems=systems, sources=files.paths(*of_release), reading=reading)
     return Ingested(tuple(notes.values()), others, splits, guard, cohort, outcomes, quality, titles)
@@ -184,6 +175,34 @@ def check_quality(
 def cut_sections(out: Path, notes: Path, cohort: Path) -> Counts:
     """Cut the discharge notes of the cohort into all their sections, for the leak audit."""
     return write.write_sections(out, notes, cohort, in_shards)
+
+
+def _outcomes(
+    configs: Sequence[OutcomeConfig], cohort: Artifact, files: Source, reading: ReadConfig
+) -> dict[str, Artifact]:
+    """The outcomes by name, but for optional ones of which the source says nothing."""
+    outcomes = {}
+    for config in configs:
+        lacking = set(config.tables) - set(files.paths(*config.tables))
+        if not lacking:
+            outcome = build_outcome(
+                outcome=config.name,
+                config=config,
+                cohort=cohort,
+                sources=files.paths(*config.tables, *config.titles),
+                reading=reading,
+            )
+            if outcome.counts["labels"]:
+                outcomes[config.name] = outcome
+                continue
+        why = "the source lacks its tables" if lacking else "no label has enough admissions"
+        warn(f"the optional outcome '{config.name}' is left out: {why}")
+    if not outcomes:
+        raise ConfigError(
+            "every outcome is optional, and none can be made of this source; correct its tables, "
+            "or lower min_count in ingest.outcomes"
+        )
+    return outcomes
 
 
 def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:

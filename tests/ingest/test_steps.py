@@ -9,9 +9,9 @@ from prefect import flow
 from pydantic import ValidationError
 
 from tasks import tables
-from tasks.errors import SourceError
+from tasks.errors import ConfigError, SourceError
 from tasks.ingest.config import IngestConfig, SplitConfig
-from tasks.ingest.outcomes.config import DiagnosesConfig, MortalityConfig
+from tasks.ingest.outcomes.config import DiagnosesConfig, MortalityConfig, ProceduresConfig
 from tasks.ingest.source import open_source
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
@@ -102,6 +102,23 @@ def test_the_notes_and_their_rejects_lie_in_the_store(
     ]
     reports = prefect_store.path(radiology.kind, radiology.key)
     assert tables.read(reports / "notes", NOTES)["hadm_id"].null_count == 20
+
+
+@pytest.mark.parametrize("without_table", [True, False])
+def test_an_optional_outcome_of_which_the_source_says_nothing_is_left_out(
+    usual: SmallSource, prefect_store: Store, caplog: pytest.LogCaptureFixture, without_table: bool
+) -> None:
+    optional = ProceduresConfig(min_count=1 if without_table else 1000, optional=True)
+    config = config_of(usual, outcomes=(DiagnosesConfig(min_count=1), optional))
+    if without_table:
+        usual.path("hosp/procedures_icd").unlink()
+    assert list(run(config).outcomes) == ["diagnoses"]
+    assert "the optional outcome 'procedures' is left out" in caplog.text
+    present = ProceduresConfig(min_count=1, optional=True)
+    if not without_table:
+        assert list(run(config_of(usual, outcomes=(present,))).outcomes) == ["procedures"]
+    with pytest.raises(ConfigError, match="every outcome is optional, and none can be made"):
+        run(config.model_copy(update={"outcomes": (optional,)}))
 
 
 def test_everything_that_a_source_lacks_is_named_at_once(usual: SmallSource) -> None:

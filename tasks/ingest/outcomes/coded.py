@@ -79,7 +79,7 @@ def _outcome(
     admission, label, labels = frequent(
         groups.rows.admission, systems, groups.rows.code, in_training, config.min_count
     )
-    if not labels:
+    if not labels and not config.optional:
         raise ConfigError(
             f"outcome '{config.name}': no code is held by {config.min_count} of the "
             f"{int(in_training.sum())} training admissions; lower its min_count"

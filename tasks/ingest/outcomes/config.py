@@ -31,6 +31,9 @@ class _OutcomeConfig(Config):
     """When the prediction is made: at admission, this many hours after it, or at discharge; a note
     view that holds more than is known then is refused. With hours, admissions that ended earlier
     are left out"""
+    optional: bool = False
+    """Leave the outcome out, with a warning, where the source lacks its tables, or no label has
+    enough training admissions; another outcome must remain"""
 
     @property
     def predicted_after_hours(self) -> float:

@@ -37,7 +37,7 @@ def user_labels(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
     admission, label, labels = frequent(
         rows_of_labels, systems, names, in_training, config.min_count
     )
-    if not labels:
+    if not labels and not config.optional:
         raise ConfigError(
             f"outcome '{config.name}': no label is held by {config.min_count} training admissions; "
             "check that its hadm_id are those of the source, or lower its min_count"
