@@ -53,6 +53,7 @@ class Chain:
             guard=self.ingested.guard,
             wanted=wanted,
             ontology=self.ingested.ontology,
+            layer=self.config.finetune.layer,
         )
 
     @cached_property

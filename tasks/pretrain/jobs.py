@@ -61,6 +61,7 @@ class OntologyJob(Config):
 
     base: Input
     base_name: BaseName = UNNAMED  # for the adapter's config
+    layer: int | None = None  # whose states are to tell; those above it are left out
     tokenizer: Input
     corpus: Input
     ontology: Input

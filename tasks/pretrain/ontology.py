@@ -47,7 +47,8 @@ def main(job: OntologyJob, world: World) -> None:
     tokenizer = LoadedTokenizer.load(job.tokenizer)
     systems = read_categories(job.ontology, job.config.codes_per_category)
     planting = Planting(Corpus(job.corpus), systems, tokenizer, job.config, positions_of(job.base))
-    base = load_base(job.base, precision_of(training, world), deepspeed_config(training, world))
+    settings = deepspeed_config(training, world)
+    base = load_base(job.base, precision_of(training, world), settings, job.layer)
     for module in base.model.modules():  # the base is no part of what learns, nor is its dropout
         if isinstance(module, nn.Dropout):
             module.p = 0.0

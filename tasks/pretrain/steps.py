@@ -67,6 +67,7 @@ def pretrain(
     guard: Artifact | None,
     wanted: Collection[str] = (CLINICAL,),
     ontology: Artifact | None = None,
+    layer: int | None = None,
 ) -> Pretrained:
     """From notes to adapters of the domain, and the clinical one's held-out perplexity.
 
@@ -76,6 +77,7 @@ def pretrain(
         guard: which notes are left out, because they are nearly those of held-out patients.
         wanted: the adapters to make.
         ontology: titles of codes, for the ontology adapter.
+        layer: whose states heads will read; there the ontology adapter has to tell codes apart.
 
     Raises ConfigError, ModelError, TrainingError or RanksDied: one sentence each.
     """
@@ -131,6 +133,7 @@ def pretrain(
         assert ontology is not None, "whoever wants the adapter brings the titles"
         finding = OntologyJob(
             base=base,
+            layer=layer,
             tokenizer=tokens,
             corpus=packed["train"],
             ontology=ontology,

@@ -19,6 +19,8 @@ from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ConfigError
 from tasks.model.adapters.methods import Lora
+from tasks.model.bases.load import load_base
+from tasks.model.trunk import Summand, freeze
 from tasks.pretrain import ontology, planting
 from tasks.pretrain.config import OntologyConfig, OntologyTraining
 from tasks.pretrain.corpus import Corpus
@@ -173,6 +175,23 @@ def test_titles_find_texts_and_texts_titles(prepared: Path, world: World, tmp_pa
     assert not [name for name in names if "scales" in name]
 
 
+def test_of_a_cut_base_the_layers_that_are_read_are_adapted(
+    prepared: Path, world: World, tmp_path: Path
+) -> None:
+    """And the adapter fits the base that heads read, which is cut there, too."""
+    job = job_of(prepared, steps=2).model_copy(update={"layer": 1})
+    trained(job, world, tmp_path / "adapter")
+    names = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert names
+    assert all(".layer.0." in name for name in names)
+    ids, present = torch.arange(5, 20)[None], torch.ones(1, 15, dtype=torch.bool)
+    plain = freeze(load_base(prepared / "base", layer=1), [])
+    summand = Summand("ontology", tmp_path / "adapter")
+    adapted = freeze(load_base(prepared / "base", layer=1), [summand])
+    difference = adapted.states(ids, present) - plain.states(ids, present)
+    assert difference.abs().max() > 1e-4
+
+
 def test_shuffled_titles_are_not_found(prepared: Path, world: World, tmp_path: Path) -> None:
     """Unless each is learned by heart, for which there is no time."""
     counts = {
@@ -186,7 +205,6 @@ def test_shuffled_titles_are_not_found(prepared: Path, world: World, tmp_path: P
 
 def test_padding_changes_no_logit(prepared: Path) -> None:
     from tasks.model.adapters.build import add_new_adapter
-    from tasks.model.bases.load import load_base
 
     base = load_base(prepared / "base")
     model = objective.Finder(base, add_new_adapter(base.model, Lora(rank=2), "default"), 5.0).eval()
