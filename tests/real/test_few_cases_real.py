@@ -1,4 +1,4 @@
-"""What wins on real notes: a pretrained encoder, frozen, whose heads start from the codes' titles."""
+"""What wins on real notes: a frozen pretrained encoder, its heads started from codes' titles."""
 
 from __future__ import annotations
 
