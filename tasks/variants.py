@@ -28,7 +28,8 @@ class Variant(Config):
     phrase: str = ""  # within a sentence, e.g. "the fused model"; the title where there is none
     member: str | None = None  # what was trained; None: nothing with a history
     summands: tuple[str, ...] = ()  # adapters in the forward pass, in their order
-    weights: Mapping[str, float] = {}  # of summands, where validation chose them
+    weights: Mapping[str, float] = {}  # how often each summand but the task's is added
+    chosen: tuple[str, ...] = ()  # those of them whose weight validation chose
     ablates: str | None = None  # the summand of the member that is left out
     baseline: bool = False  # what members are compared with
     stacked_with: str | None = None  # the baseline whose predictions the member's are added to

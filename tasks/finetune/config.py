@@ -1,6 +1,6 @@
 """How members are trained: their task adapters, their heads, and beside which adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -62,12 +62,16 @@ class MemberConfig(Config):
         return self
 
     def variant(
-        self, ablates: str | None = None, weights: Mapping[str, float] | None = None
+        self,
+        ablates: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        chosen: Collection[str] = (),
     ) -> Variant:
         """The record of what the member predicts, or predicts without one of its adapters.
 
         Args:
-            weights: of the summands, where they were chosen among several.
+            weights: of the summands.
+            chosen: those of them whose weight was chosen among several.
         """
         adapters = (*(summand.adapter for summand in self.summands), TASK)
         title, short = self.title or self.name, self.short_title or self.title or self.name
@@ -80,6 +84,7 @@ class MemberConfig(Config):
                 member=self.name,
                 summands=adapters,
                 weights=dict(weights or {}),
+                chosen=tuple(chosen),
             )
         return Variant(
             name=f"{self.name}-without-{ablates}",

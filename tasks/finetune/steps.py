@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,9 @@ def finetune(
     made = [training.member(member, group) for member in config.members for group in groups]
     predictions = [
         predict(
-            job=_predicting(trained.member, trained.job, trained.adapter, trained.chosen),
+            job=_predicting(
+                trained.member, trained.job, trained.adapter, trained.weights, trained.chosen
+            ),
             name=trained.job.name,
             launch=launch,
         )
@@ -76,7 +78,8 @@ class Trained:
     member: MemberConfig
     job: MemberJob
     adapter: Artifact
-    chosen: Mapping[str, float]  # weights of summands that validation chose among several
+    weights: Mapping[str, float]  # of its summands
+    chosen: tuple[str, ...]  # those whose weight validation chose among several
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,9 @@ class Training:
         """Choose the weights of a member's summands, and train it."""
         frozen = self.config.adapter is None
         weights = self._weights(member, outcomes)
-        several = {s.adapter for s in member.summands if len(s.weights(frozen_trunk=frozen)) > 1}
+        chosen = (s.adapter for s in member.summands if len(s.weights(frozen_trunk=frozen)) > 1)
         job = self._job(member, outcomes, weights, frozen=frozen)
-        chosen: dict[str, float] = {
-            name: weight for name, weight in weights.items() if name in several
-        }
-        return Trained(member, job, self._train(job), chosen)
+        return Trained(member, job, self._train(job), weights, tuple(chosen))
 
     def _weights(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
         """The weight of each summand: the best by validation, of heads on the frozen trunk.
@@ -205,7 +205,7 @@ def train_member(
     return {"member": job.member, **counts}
 
 
-@step("predictions", version=3)
+@step("predictions", version=4)
 def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Counts:
     """Predict with a saved member, and without each of its adapters."""
     run("tasks.finetune.predict", job, out / "work", launch)
@@ -242,19 +242,21 @@ def _predicting(
     member: MemberConfig,
     job: MemberJob,
     adapter: Artifact,
-    chosen: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+    chosen: Collection[str] = (),
 ) -> PredictJob:
     """The member, and, where it is a sum, the member without each of the summands.
 
     Args:
-        chosen: weights of summands that validation chose.
+        weights: of the summands.
+        chosen: those of them whose weight validation chose.
     """
     ablated = (*job.summands, TASK) if job.summands and job.states is None else ()
     return PredictJob(
         member=job,
         adapter=adapter,
         variants=(
-            member.variant(weights=chosen),
+            member.variant(weights=weights, chosen=chosen),
             *(member.variant(ablates) for ablates in ablated),
         ),
     )

@@ -9,11 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from tasks import schemas, tables
+from tasks.metrics_table import MASKED_WORDS
 from tasks.report.config import Origin
 from tasks.report.findings import Space, outcome_title
 from tasks.report.outcome_words import definition, prediction_time
 from tasks.report.story import Story
-from tasks.variants import Variant
+from tasks.variants import TASK, Variant
 
 CLINICAL = "clinical"  # the summand that learns from notes
 MADE_BY_TRAINING = ("base", "clinical-adapter", "ontology-adapter", "task-adapter", "predictions")
@@ -79,6 +80,27 @@ class CardFacts:
         member = self.members[0].member if self.members else None
         adapters = self.origins("task-adapter")
         return next((origin for origin in adapters if origin.counts.get("member") == member), None)
+
+    @cached_property
+    def summands(self) -> list[tuple[str, Origin, float]]:
+        """(name, artifact, weight) of the adapters that are added to the first member's base."""
+        model = self.members[0]
+        found = []
+        for name in model.summands:
+            origins, weight = self.origins(f"{name}-adapter"), model.weights.get(name, 1.0)
+            if name != TASK and origins and weight:
+                found.append((name, origins[0], weight))
+        return found
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing but heads was trained on the notes and their outcomes."""
+        return bool(self.origins("states"))
+
+    @property
+    def causal(self) -> bool:
+        """Whether the base predicts the next token, as far as what was measured of it tells."""
+        return self.count("perplexity", "layout") != MASKED_WORDS
 
     @property
     def baselines(self) -> tuple[Variant, ...]:

@@ -82,7 +82,8 @@ def _withheld(findings: Findings, columns: Sequence[Variant]) -> Iterator[str]:
 def _weights(findings: Findings) -> Iterator[str]:
     """For every model whose sum validation weighed, a sentence that says how."""
     for model in findings.models:
-        for adapter, weight in model.weights.items():
+        for adapter in model.chosen:
+            weight = model.weights[adapter]
             how = f"added {weight:g} times" if weight else "left out"
             yield f"{model.short_title}: validation chose that the {adapter} adapter be {how}."
 
