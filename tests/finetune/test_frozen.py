@@ -12,7 +12,14 @@ import torch
 from tasks.data.states import States, read_titles
 from tasks.errors import ConfigError
 from tasks.finetune import embed, predict, train
-from tasks.finetune.config import FUSED, WEIGHTS, FinetuneConfig, StatesConfig, SummandConfig
+from tasks.finetune.config import (
+    FUSED,
+    WEIGHT,
+    WEIGHTS,
+    FinetuneConfig,
+    StatesConfig,
+    SummandConfig,
+)
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.steps import _check_room, _predicting
 from tasks.finetune.train import Study, build
@@ -163,7 +170,8 @@ def test_a_trained_summand_needs_a_task_adapter() -> None:
 
 def test_which_weights_are_tried() -> None:
     assert SummandConfig().weights(frozen_trunk=True) == WEIGHTS
-    assert SummandConfig().weights(frozen_trunk=False) == (1.0,)
+    assert SummandConfig().weights(frozen_trunk=False) == (WEIGHT,)
+    assert SummandConfig(trained=True).weights(frozen_trunk=False) == (1.0,)
     assert SummandConfig(weight=0.5).weights(frozen_trunk=True) == (0.5,)
     assert SummandConfig(weight=(0.5, 1.0)).weights(frozen_trunk=False) == (0.5, 1.0)
     with pytest.raises(ValueError, match="name each weight once"):
