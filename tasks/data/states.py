@@ -16,6 +16,7 @@ from tasks import schemas, tables
 from tasks.data.outcomes import Rows
 
 BYTES = 2  # of a value: float16
+PARTS = 2  # of a state that is joined with its token's embedding, of equal width
 
 
 @dataclass(frozen=True)

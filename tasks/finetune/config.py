@@ -142,6 +142,8 @@ class MemberTraining(Config):
     """How a member is trained"""
     epochs: int = Field(default=4, ge=1)
     """Passes over the training admissions"""
+    min_steps: int = Field(default=0, ge=0)
+    """More passes, until there are so many steps, where admissions are few"""
     positive_weight: Literal["none", "balanced"] = "none"
     """balanced: in the loss a label's cases weigh as much as its controls; the weight is taken off
     the saved head again, so that probabilities stay those of the data"""
@@ -177,6 +179,9 @@ class FinetuneConfig(MemberTraining):
     layer: int | None = Field(default=None, ge=1)
     """Whose states the heads read, counted from 1; the layers above it are left out. Empty: the
     last one's"""
+    words: bool = False
+    """Join to each token's state its own embedding, so that heads see the word as it is beside what
+    it means where it stands"""
     states: StatesConfig = StatesConfig()
     """The states of a frozen trunk"""
 

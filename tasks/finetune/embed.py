@@ -51,7 +51,8 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     settings = deepspeed_config(job.training, world)
     # where each rank holds a part of the weights, updates are not added into them
     whole = settings["zero_optimization"].get("stage") != 3
-    base = load_base(job.base, torch.float32 if whole else dtype, settings, job.layer)
+    loaded_as = torch.float32 if whole else dtype
+    base = load_base(job.base, loaded_as, settings, job.layer, words=job.words)
     trunk = freeze(base, summands_of(job.summands, job.weights), merge=whole)
     nn.Module.to(trunk.model, world.device, dtype if whole else None)
     return trunk

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tasks.data.outcomes import Outcome, Rows
 from tasks.training.lesson import Batch
 
+VALIDATIONS = 16  # of a training at most: where admissions are few, a pass is shorter than one
 POOL_BATCHES = 50  # as many batches are sorted by length together: little padding, much shuffling
 
 
@@ -26,6 +27,7 @@ class Plan:
     epochs: int
     seed: int
     parts: int  # micro-batches of a batch
+    min_steps: int = 0
     _epoch: int = -1
     _batches: list[Rows] = field(default_factory=list)
 
@@ -35,7 +37,17 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        return self.steps_per_epoch * self.epochs
+        return self.steps_per_epoch * self._passes
+
+    @property
+    def validated(self) -> range:
+        """The steps after which validation follows: ends of epochs, the last one among them."""
+        every = self.steps_per_epoch * math.ceil(self._passes / VALIDATIONS)
+        return range(self.steps, 0, -every)[::-1]
+
+    @property
+    def _passes(self) -> int:
+        return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch))
 
     def batch(self, step: int) -> Batch:
         """The batch of a step counted from 0, in micro-batches of about equal length."""

@@ -53,7 +53,8 @@ def _model(job: PredictJob, world: World) -> Heads:
         heads.read(job.adapter)
         return heads.requires_grad_(False).eval()
     settings = deepspeed_config(training, world)
-    base = load_base(member.base, precision_of(training, world), settings, member.layer)
+    dtype = precision_of(training, world)
+    base = load_base(member.base, dtype, settings, member.layer, words=member.words)
     return load_classifier(base, job.adapter, summands_of(member.summands, member.weights))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import schemas, tables
-from tasks.data.states import BYTES
+from tasks.data.states import BYTES, PARTS
 from tasks.errors import ConfigError
 from tasks.finetune.config import FinetuneConfig, MemberConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
@@ -142,6 +142,7 @@ class Training:
             summands={s.adapter: self.summands[s.adapter] for s in taking_part},
             weights={s.adapter: weights[s.adapter] for s in taking_part if weights[s.adapter] != 1},
             layer=self.config.layer,
+            words=self.config.words,
             tokenizer=self.tokenizer,
             encoded=self.encoded,
             outcomes=outcomes,
@@ -152,6 +153,7 @@ class Training:
         trunk = EmbedJob(
             base=job.base,
             layer=job.layer,
+            words=job.words,
             summands=job.summands,
             weights=job.weights,
             tokenizer=job.tokenizer,
@@ -179,8 +181,7 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
 @step("states", version=1, resumable=True)
 def embed_notes(out: Path, job: EmbedJob, states: StatesConfig, launch: LaunchConfig) -> Counts:
     """Compute the token states of all notes by a frozen trunk."""
-    assert job.encoded is not None
-    _check_room(out, job.base, job.encoded, states)
+    _check_room(out, job, states)
     return _run("tasks.finetune.embed", job, out, launch)
 
 
@@ -218,13 +219,15 @@ def _run(module: str, job: EmbedJob | MemberJob, out: Path, launch: LaunchConfig
     return counts
 
 
-def _check_room(out: Path, base: Path, encoded: Path, states: StatesConfig) -> None:
+def _check_room(out: Path, job: EmbedJob, states: StatesConfig) -> None:
     """Raise ConfigError where the states of these notes would take too much."""
+    assert job.encoded is not None
     tokens = sum(
         len(batch["input_ids"].flatten())
-        for batch in tables.stream(encoded / "encoded", schemas.ENCODED, ["input_ids"])
+        for batch in tables.stream(job.encoded / "encoded", schemas.ENCODED, ["input_ids"])
     )
-    gib = tokens * (width_of(base) or 0) * BYTES / GIB
+    width = (width_of(job.base) or 0) * (PARTS if job.words else 1)
+    gib = tokens * width * BYTES / GIB
     free = shutil.disk_usage(out).free / GIB
     if gib > states.max_gib:
         raise ConfigError(

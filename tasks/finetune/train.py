@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from tasks import schemas, tables
 from tasks.data.notes import Notes
 from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
-from tasks.data.states import States, read_titles
+from tasks.data.states import PARTS, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.collapse import Collapse
@@ -141,9 +141,10 @@ def build(study: Study, world: World) -> Heads:
     trunk = model.backbone if isinstance(model, Classifier) else model
     with without_training(trunk, config.training, world):
         width = states_width(model.base) if isinstance(model, Classifier) else _width(study)
+    parts = PARTS if job.words else 1
     model.add_heads(
         [
-            HeadShape(outcome=o.name, head=config.head, hidden=width, labels=o.labels)
+            HeadShape(outcome=o.name, head=config.head, hidden=width, parts=parts, labels=o.labels)
             for o in study.outcomes
         ]
     )
@@ -164,7 +165,7 @@ def _classifier(study: Study, world: World) -> Classifier:
     job, training = study.job, study.job.config.training
     assert study.job.config.adapter is not None
     settings = deepspeed_config(training, world)
-    base = load_base(job.base, precision_of(training, world), settings, job.layer)
+    base = load_base(job.base, precision_of(training, world), settings, job.layer, words=job.words)
     check_positions(base, int(study.inputs.lengths.max()))
     summands = summands_of(job.summands, job.weights, job.trained)
     model = new_classifier(base, study.job.config.adapter, summands).to(world.device)
@@ -206,6 +207,7 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         outcomes=study.outcomes,
         batch_size=training.batch_size,
         epochs=config.epochs,
+        min_steps=config.min_steps,
         seed=training.seed,
         parts=training.micro_batches(world.size),
     )
@@ -215,7 +217,7 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         logits = score(module, study.inputs, study.validation_rows, world, what)
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
-    epoch, steps = plan.steps_per_epoch, plan.steps
+    epoch = plan.steps_per_epoch
     heads = [f"heads.{outcome}" for outcome in model.heads]
     all_linear = config.adapter is not None and config.adapter.targets == "all-linear"
     tolerant = [part for part in model.trained_parts() if part not in heads] if all_linear else ()
@@ -228,7 +230,7 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         rate_of=rates.__getitem__,
         watchers=(
             Movement(model.trained_parts(), tolerant=tolerant, due=dict.fromkeys(heads, epoch)),
-            Validation(range(epoch, steps + 1, epoch), judge),
+            Validation(plan.validated, judge),
             collapse,
         ),
     )

@@ -23,6 +23,7 @@ from tasks.finetune.config import (
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.steps import _check_room, _predicting
 from tasks.finetune.train import Study, build
+from tasks.model.bases.files import width_of
 from tasks.model.bases.load import load_base
 from tasks.model.heads.config import HeadShape
 from tasks.model.heads.heads import Heads
@@ -157,9 +158,15 @@ def test_no_step_of_training_reads_the_whole_note() -> None:
 
 
 def test_states_that_take_too_much_are_refused_before_the_base_is_loaded(inputs: Inputs) -> None:
+    job = embed_job(inputs, 1.0, encoded=inputs.encoded)
     with pytest.raises(ConfigError, match=r"GiB, and finetune\.states\.max_gib is 1e-06; raise it"):
-        _check_room(inputs.root, inputs.base, inputs.encoded, StatesConfig(max_gib=1e-6))
-    _check_room(inputs.root, inputs.base, inputs.encoded, StatesConfig())
+        _check_room(inputs.root, job, StatesConfig(max_gib=1e-6))
+    _check_room(inputs.root, job, StatesConfig())
+    tokens = int(Study.read(inputs.job()).inputs.lengths.sum())
+    just_enough = StatesConfig(max_gib=1.01 * tokens * width_of(inputs.base) * 2 / 2**30)
+    _check_room(inputs.root, job, just_enough)
+    with pytest.raises(ConfigError, match="raise it"):  # joined with words they are twice as large
+        _check_room(inputs.root, job.model_copy(update={"words": True}), just_enough)
 
 
 def test_a_trained_summand_needs_a_task_adapter() -> None:

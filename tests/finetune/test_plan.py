@@ -70,3 +70,14 @@ def test_notes_are_padded_on_the_right_and_an_empty_one_is_one_token() -> None:
     ids, present = notes.padded(np.array([2, 0, 1]))
     assert ids.tolist() == [[4, 5, 6], [7, 8, 9], [9, 9, 9]]
     assert present.tolist() == [[True] * 3, [True, True, False], [True, False, False]]
+
+
+@pytest.mark.parametrize(("rows", "passes"), [(8, 50), (80, 5), (400, 2)])
+def test_few_admissions_are_read_more_often(rows: int, passes: int) -> None:
+    """So that there are as many steps; and are not judged after each pass."""
+    lengths = np.ones(rows, np.int64)
+    found = Plan(np.arange(rows), lengths, (), 8, epochs=2, seed=0, parts=1, min_steps=50)
+    assert found.steps == passes * found.steps_per_epoch
+    assert len(found.validated) <= 16
+    assert found.validated[-1] == found.steps
+    assert all(step % found.steps_per_epoch == 0 for step in found.validated)

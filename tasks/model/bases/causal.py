@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from tasks.errors import ModelError
 from tasks.model.bases.weights import read_weights, refuse_missing
+from tasks.model.bases.words import joined
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Causal:
     """
 
     model: PreTrainedModel
+    words: bool = False  # whether the tokens' own embeddings are joined to their states
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Causal:
@@ -37,7 +39,7 @@ class Causal:
         right reaches no token (`trial.py` tries it), and torch's faster causal kernel is used.
         """
         states: Tensor = trunk(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
-        return states
+        return joined(self.model, input_ids, states) if self.words else states
 
 
 def load_causal(

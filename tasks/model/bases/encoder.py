@@ -13,6 +13,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from tasks.model.bases.chunks import Chunks
 from tasks.model.bases.weights import read_weights, refuse_missing
+from tasks.model.bases.words import joined
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Encoder:
     """An encoder without any head."""
 
     model: PreTrainedModel
+    words: bool = False  # whether the tokens' own embeddings are joined to their states
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Encoder:
@@ -43,10 +45,12 @@ class Encoder:
         """
         longest = self.longest
         if longest is None or input_ids.shape[1] <= longest:
-            return self._called(input_ids, present)
-        chunks = Chunks.of(present.sum(dim=1).cpu().numpy(), longest)
-        states = self._called(chunks.cut(input_ids), chunks.present.to(present.device))
-        return chunks.join(states)
+            states = self._called(input_ids, present)
+        else:
+            chunks = Chunks.of(present.sum(dim=1).cpu().numpy(), longest)
+            of_chunks = self._called(chunks.cut(input_ids), chunks.present.to(present.device))
+            states = chunks.join(of_chunks)
+        return joined(self.model, input_ids, states) if self.words else states
 
     @property
     def longest(self) -> int | None:

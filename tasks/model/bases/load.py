@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,18 +38,21 @@ def load_base(
     dtype: torch.dtype = torch.float32,
     deepspeed: Mapping[str, Any] | None = None,
     layer: int | None = None,
+    *,
+    words: bool = False,
 ) -> Base:
     """Load a base from a Hugging Face directory, frozen and without its output layer.
 
     Args:
         deepspeed: the engine's configuration; under ZeRO-3 each rank then loads its share only.
         layer: whose states are read, counted from 1; those above it are left out. None: the last.
+        words: whether each token's own embedding is joined to its state.
 
     Raises ModelError where the directory holds no such model, or not all of its weights,
     ConfigError where it has no such layer.
     """
     architecture = Causal if is_causal(folder) else Encoder
-    base: Base = architecture.load(folder, dtype, deepspeed)
+    base: Base = replace(architecture.load(folder, dtype, deepspeed), words=words)
     if layer is not None:
         cut(base.model, layer)
     return base

@@ -86,6 +86,7 @@ class HeadShape(Config):
     outcome: str
     head: HeadConfig
     hidden: int
+    parts: int = 1  # of a state, of equal width: what was joined is scaled each by itself
     labels: tuple[tuple[str, str], ...]  # (code_system, code) of each logit, in order
 
     def build(self) -> Head:

@@ -36,7 +36,7 @@ class Heads(nn.Module):
         self.shapes = tuple(shapes)
         first = shapes[0] if shapes else None
         self.scaling = SCALINGS[first.head.scaling if first else "whitened"](
-            first.hidden if first else 0
+            first.hidden if first else 0, first.parts if first else 1
         )
         self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
 
