@@ -1,0 +1,177 @@
+"""Every method trains the real program on a tiny base, and what it leaves loads back as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import AutoModel, AutoModelForCausalLM
+
+from tasks import schemas, tables
+from tasks.data.tokenizer import LoadedTokenizer
+from tasks.model.adapters.adaptation import Adaptation, load_adapted
+from tasks.model.adapters.allows import ALLOWS
+from tasks.model.bases.files import is_causal
+from tasks.pretrain import perplexity, train
+from tasks.pretrain.config import MaskingConfig, PretrainConfig
+from tasks.pretrain.corpus import CorpusWriter
+from tasks.pretrain.jobs import AdapterJob, EncoderReading, PerplexityJob
+from tasks.pretrain.tokenizer import train_bpe
+from tasks.training.program import World
+from tests.pretrain.conftest import TRAIN, VALIDATION, WORDS, new_base, write_text
+from tests.pretrain.encoders import write_encoder
+
+ZERO0 = Path(__file__).parents[2] / "configs" / "deepspeed" / "zero0.json"
+LENGTH = 32
+SIZES: dict[str, dict[str, Any]] = {  # what differs from a method's defaults, for a tiny base
+    "lora": {"rank": 4, "alpha": 8},
+    "dora": {"rank": 4, "alpha": 8},
+    "pissa": {"rank": 4},
+    "adalora": {"initial_rank": 6, "rank": 3, "alpha": 8, "every_steps": 2},
+    "vera": {"rank": 16},
+    "prefix": {"tokens": 4},
+    "prompt": {"tokens": 4},
+    "p_tuning": {"tokens": 4, "width": 16, "layers": 2},
+    "adaption_prompt": {"tokens": 4},
+}
+RATES = {"lora": 1e-2, "dora": 1e-2, "pissa": 1e-2, "adalora": 3e-2, "ia3": 5e-2, "vera": 5e-2}
+RATES |= {"prefix": 5e-2, "prompt": 5e-2, "p_tuning": 1e-2, "adaption_prompt": 5e-2, "full": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LLaMA with random weights, its tokenizer, and corpora of two splits."""
+    folder = tmp_path_factory.mktemp("decoder")
+    train_bpe(write_text(folder / "text.txt"), 300, folder)
+    new_base(max_positions=128).save_pretrained(folder)
+    write_corpora(folder, packed=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_encoder(tmp_path_factory.mktemp("encoder"), with_output=True)
+    write_corpora(folder, packed=False)
+    return folder
+
+
+def write_corpora(folder: Path, *, packed: bool) -> None:
+    """Documents in one order of words, so that there is something to learn."""
+    tokenizer = LoadedTokenizer.load(folder)
+    for split, patients in (("train", TRAIN), ("validation", VALIDATION)):
+        texts = ((patient, " ".join(WORDS[patient % 7 :])) for patient in patients)
+        CorpusWriter(folder / split, tokenizer, LENGTH, 0, packed=packed).write(texts)
+
+
+def job_of(folder: Path, kind: str, **training: Any) -> AdapterJob:
+    config = PretrainConfig.model_validate(
+        {
+            "base": {"kind": "path", "path": folder},
+            "adapter": {"kind": kind, **SIZES.get(kind, {})},
+            "training": {"learning_rate": RATES[kind], "batch_size": 4, **training},
+        }
+    )
+    reading = EncoderReading(tokenizer=folder, masking=MaskingConfig())
+    return AdapterJob(
+        base=folder,
+        corpus=folder / "train",
+        adapter=config.adapter,
+        training=config.training,
+        epochs=4,
+        max_tokens=None,
+        encoder=None if is_causal(folder) else reading,
+    )
+
+
+def trained(job: AdapterJob, world: World, out: Path) -> Path:
+    work = out / "work"
+    work.mkdir(parents=True)
+    train.main(job, replace(world, work=work))
+    return out
+
+
+def logits_of(folder: Path, adapter: Path | None, *, causal: bool) -> torch.Tensor:
+    loader = AutoModelForCausalLM if causal else AutoModel
+    settings = {} if causal else {"add_pooling_layer": False}
+    model = loader.from_pretrained(folder, **settings).eval()
+    model = model if adapter is None else load_adapted(model, adapter)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        output = model(input_ids=ids, use_cache=False) if causal else model(input_ids=ids)
+    values: torch.Tensor = output.logits if causal else output.last_hidden_state
+    return values[:, -ids.shape[1] :]
+
+
+@pytest.mark.parametrize("kind", ALLOWS)
+def test_a_decoder_learns_by_every_method(
+    decoder: Path, world: World, tmp_path: Path, kind: str, monkeypatch: Any
+) -> None:
+    """Under ZeRO-2, the default."""
+    last: dict[str, Any] = {}
+    monkeypatch.setattr(Adaptation, "write", _keeping(last, causal=True))
+    job = job_of(decoder, kind)
+    out = trained(job, world, tmp_path / "adapter")
+    counts = json.loads((out / "work" / "counts.json").read_text())
+    assert counts["method"] == kind
+    assert counts["layout"].startswith("packed" if ALLOWS[kind].packing else "one document a row")
+    assert ("scale" in counts) == (kind in ("lora", "dora", "pissa", "adalora"))
+    rows = tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.02
+    # what was saved is what was trained
+    assert_close(logits_of(decoder, out, causal=True), last["logits"], rtol=0, atol=2e-5)
+    plain = logits_of(decoder, None, causal=True)
+    assert (last["logits"] - plain).abs().max() > 0.01
+    measured = measure(decoder, job, world, out, tmp_path / "measured")
+    assert measured["perplexity_after"] < measured["perplexity_before"] * 0.99
+
+
+@pytest.mark.parametrize("kind", [kind for kind, can in ALLOWS.items() if can.encoders])
+def test_an_encoder_learns_by_every_method_that_it_can_have(
+    encoder: Path, world: World, tmp_path: Path, kind: str, monkeypatch: Any
+) -> None:
+    """Under ZeRO-0, which shards nothing."""
+    last: dict[str, Any] = {}
+    monkeypatch.setattr(Adaptation, "write", _keeping(last, causal=False))
+    job = job_of(encoder, kind, deepspeed=ZERO0)
+    out = trained(job, world, tmp_path / "adapter")
+    rows = tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert_close(logits_of(encoder, out, causal=False), last["logits"], rtol=0, atol=2e-5)
+    measured = measure(encoder, job, world, out, tmp_path / "measured")
+    assert measured["perplexity_after"] < measured["perplexity_before"]
+
+
+def _keeping(last: dict[str, Any], *, causal: bool) -> Any:
+    """Adaptation.write that keeps what the trained model itself says."""
+    write = Adaptation.write
+
+    def keep(self: Adaptation, path: Path, state: dict[str, torch.Tensor], base: Any) -> None:
+        model = self.model.eval()
+        with torch.no_grad():
+            output = model(input_ids=torch.arange(5, 25)[None])
+        values = output.logits if causal else output.last_hidden_state
+        last["logits"] = values[:, -20:]
+        write(self, path, state, base)
+
+    return keep
+
+
+def measure(
+    folder: Path, job: AdapterJob, world: World, adapter: Path, out: Path
+) -> dict[str, float]:
+    (out / "work").mkdir(parents=True)
+    measuring = PerplexityJob(
+        base=folder,
+        adapter=adapter,
+        corpus=folder / "validation",
+        precision="fp32",
+        encoder=job.encoder,
+    )
+    perplexity.main(measuring, replace(world, work=out / "work"))
+    counts: dict[str, float] = json.loads((out / "work" / "counts.json").read_text())
+    return counts
