@@ -139,8 +139,6 @@ def test_an_encoder_learns_by_every_method_that_it_can_have(
     monkeypatch.setattr(Adaptation, "write", _keeping(last, causal=False))
     job = job_of(encoder, kind, deepspeed=ZERO0)
     out = trained(job, world, tmp_path / "adapter")
-    rows = tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
-    assert rows[-1]["loss"] < rows[0]["loss"]
     assert_close(logits_of(encoder, out, causal=False), last["logits"], rtol=0, atol=2e-5)
     measured = measure(encoder, job, world, out, tmp_path / "measured")
     assert measured["perplexity_after"] < measured["perplexity_before"]

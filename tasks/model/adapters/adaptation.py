@@ -100,7 +100,7 @@ def set_aside(model: PeftModel | Whole) -> Iterator[None]:
             yield
         return
     # PEFT's own asks for parts that only models have which generate
-    model.forward = model.base_model.forward  # type: ignore[method-assign, union-attr, assignment]
+    model.forward = model.base_model.forward  # type: ignore[method-assign, union-attr]
     try:
         yield
     finally:

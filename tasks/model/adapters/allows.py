@@ -94,7 +94,9 @@ def check_summand(
     """
     can, kind = allows(methods[key]), methods[key].kind
     which = f"{key} is {kind}"
-    leave_out = f"or leave it out of the summands of the member '{member}'"
+    leave_out = (
+        f"or leave it out of the summands of the member '{member}' (finetune.members=[unfused])"
+    )
     if kind == "full":
         raise ConfigError(
             f"{which}, which makes a whole model that cannot be added to the base; take that as "
