@@ -82,6 +82,17 @@ def test_every_key_of_the_7b_preset_is_kept_as_written() -> None:
     assert loaded["pretrain"]["adapter"]["targets"] == ["q_proj", "v_proj"]
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_presets_keep_the_scale_that_their_figures_were_measured_with(path: Path) -> None:
+    config = load_config(path)
+    if any(s.adapter == "clinical" for member in config.finetune.members for s in member.summands):
+        assert config.pretrain.adapter.kind == "lora"
+        assert not config.pretrain.adapter.rslora
+    if "llama-7b" in path.stem:  # the paper's
+        assert config.pretrain.adapter.alpha / config.pretrain.adapter.rank == 2
+        assert config.pretrain.training.learning_rate == 3e-4
+
+
 def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:
     loaded = load_config(DEMO, ["pretrain.base={kind: path, path: models/llama}"])
     assert loaded.pretrain.base == PathBase(path=Path("models/llama"))

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForCausalLM
 
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
+from tasks.keys import sha256_of
 from tasks.model.adapters.adaptation import Adaptation, load_adapted
 from tasks.model.adapters.allows import ALLOWS
 from tasks.model.bases.files import is_causal
@@ -21,8 +22,9 @@ from tasks.pretrain import perplexity, train
 from tasks.pretrain.config import MaskingConfig, PretrainConfig
 from tasks.pretrain.corpus import CorpusWriter
 from tasks.pretrain.jobs import AdapterJob, EncoderReading, PerplexityJob
+from tasks.pretrain.objectives.causal import LanguageLesson
 from tasks.pretrain.tokenizer import train_bpe
-from tasks.training.program import World
+from tasks.training.program import Preempted, World
 from tests.pretrain.conftest import TRAIN, VALIDATION, WORDS, new_base, write_text
 from tests.pretrain.encoders import write_encoder
 
@@ -173,3 +175,42 @@ def measure(
     perplexity.main(measuring, replace(world, work=out / "work"))
     counts: dict[str, float] = json.loads((out / "work" / "counts.json").read_text())
     return counts
+
+
+@pytest.mark.parametrize("kind", ["pissa", "adalora", "p_tuning", "full"])
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(
+    decoder: Path, world: World, tmp_path: Path, kind: str, monkeypatch: Any
+) -> None:
+    job = job_of(decoder, kind)
+    whole = trained(job, world, tmp_path / "whole")
+    out = tmp_path / "stopped"
+    (out / "work").mkdir(parents=True)
+    stopped = replace(world, work=out / "work")
+    prepared = LanguageLesson.prepared
+
+    def told(self: LanguageLesson, micro: Any) -> Any:
+        stopped.told_to_stop = True
+        return prepared(self, micro)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LanguageLesson, "prepared", told)
+        for _ in range(3):  # a step each
+            with pytest.raises(Preempted):
+                train.main(job, stopped)
+            stopped.told_to_stop = False
+    train.main(job, stopped)
+    for file in sorted(path.name for path in whole.glob("*.safetensors")):
+        assert sha256_of(whole / file) == sha256_of(out / file)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, can in ALLOWS.items() if can.zero3])
+def test_ranks_may_hold_a_part_of_each_parameter_where_the_table_says_so(
+    decoder: Path, world: World, tmp_path: Path, kind: str
+) -> None:
+    parts = job_of(decoder, kind, deepspeed=ZERO0.with_name("zero3.json"))
+    logits = [
+        logits_of(decoder, trained(short, world, tmp_path / name), causal=True)
+        for name, job in (("parts", parts), ("whole", job_of(decoder, kind)))
+        for short in (job.model_copy(update={"epochs": 1.0}),)
+    ]
+    assert_close(*logits, rtol=0, atol=1e-3)

@@ -31,13 +31,13 @@ class Allows:
 ALLOWS = {
     #                         rate  family     weighted packing encoders checkpointing zero3
     "lora": Allows(3e-4, "lora", True, True, True, True, True),
-    "dora": Allows(2e-4, "lora", True, True, True, True, True),
+    "dora": Allows(2e-4, "lora", True, True, True, True, False),
     "pissa": Allows(1e-4, "lora", True, True, True, True, False),
     "adalora": Allows(1e-3, "adalora", True, True, True, True, False),
     "ia3": Allows(3e-3, "ia3", False, True, True, True, True),
     "vera": Allows(4e-3, "vera", False, True, True, True, True),
     "prefix": Allows(1e-2, None, False, False, True, False, True),
-    "prompt": Allows(3e-2, None, False, False, True, True, True),
+    "prompt": Allows(3e-2, None, False, False, True, True, False),
     "p_tuning": Allows(1e-3, None, False, False, True, True, False),
     "adaption_prompt": Allows(9e-3, None, False, True, False, True, True),
     "full": Allows(3e-5, None, False, True, True, True, True),
