@@ -20,14 +20,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
+from torch import nn
 
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import Progress
-from tasks.model.adapters.adaptation import load_adapted, may_pack, set_aside
+from tasks.model.adapters.adaptation import Adapted, load_adapted, may_pack, set_aside
 from tasks.model.adapters.build import language_model
-from tasks.model.adapters.whole import Whole
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.masked import load_masked
 from tasks.model.bases.trial import PACKED, layout_for
@@ -75,7 +74,8 @@ def main(job: PerplexityJob, world: World) -> None:
 def _causal(job: PerplexityJob, corpus: Corpus, world: World) -> tuple[Score, str]:
     """What scores next tokens, and the layout for it."""
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
-    model = load_adapted(load_causal(job.base, dtype), job.adapter).to(world.device)
+    model = load_adapted(load_causal(job.base, dtype), job.adapter)
+    nn.Module.to(model, world.device)
     base, length = language_model(model), corpus.sequence_length
     layout = layout_for(model, base, length, may_pack=may_pack(model))
     return lambda sequences: _score(model, sequences, world, layout == PACKED), layout
@@ -95,7 +95,7 @@ def _masked(job: PerplexityJob, world: World) -> tuple[Score, str]:
 @torch.no_grad()
 def _score_masked(
     model: MaskedModel,
-    adapted: PeftModel | Whole,
+    adapted: Adapted,
     masker: Masker,
     sequences: list[Packed],
     world: World,
@@ -115,7 +115,7 @@ def _score_masked(
 
 @torch.no_grad()
 def _score(
-    model: PeftModel | Whole, sequences: list[Packed], world: World, packed: bool
+    model: Adapted, sequences: list[Packed], world: World, packed: bool
 ) -> list[tuple[int, Sums]]:
     """Each piece's subject_id and sums."""
     packs = Packs.of(sequences).to(world.device)

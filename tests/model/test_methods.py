@@ -30,6 +30,7 @@ from tasks.training.config import TrainingConfig
 METHODS: TypeAdapter[DomainMethod] = TypeAdapter(DomainMethod)
 Q_V = ["q_proj", "v_proj"]
 KEY = "pretrain.adapter.targets"
+SMALLEST = {"insert_blocks": {"kind": "insert_blocks", "after": [1]}}  # has no defaults
 
 
 def method_of(given: dict[str, Any]) -> DomainMethod:
@@ -64,6 +65,7 @@ def shape() -> LlamaConfig:
         ({"kind": "lora", "rank": 1, "targets": "ffn"}, 32 * 3 * (4096 + 11008)),
         ({"kind": "lora", "rank": 1, "targets": "all-linear"}, 32 * (8 * 4096 + 3 * 15104)),
         ({"kind": "full"}, 6_738_415_616),
+        ({"kind": "insert_blocks", "after": [16, 32]}, 2 * 202_383_360),
     ],
     ids=str,
 )
@@ -82,7 +84,7 @@ def test_trained_parameters_of_a_7b_model(
 
 def test_every_kind_is_in_the_table() -> None:
     kinds = [get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(AdapterMethod)]
-    assert sorted([*kinds, Full().kind]) == sorted(ALLOWS)
+    assert sorted([*kinds, Full().kind, "insert_blocks"]) == sorted(ALLOWS)
 
 
 def bert() -> PreTrainedModel:
@@ -143,14 +145,14 @@ def test_the_scale_of_a_lora_is_by_the_root_of_its_rank_unless_told() -> None:
 
 @pytest.mark.parametrize("kind", ALLOWS)
 def test_a_rate_that_is_not_given_is_the_methods(kind: str) -> None:
-    expected = ALLOWS[kind].learning_rate
+    expected, kind = ALLOWS[kind].learning_rate, method_of(SMALLEST.get(kind, {"kind": kind}))
     for training in ({}, {"batch_size": 4}, {"learning_rate": None, "batch_size": 4}):
         config = pretrain(adapter=kind, training=training)
         assert config.training.learning_rate == expected
         assert config.training.batch_size == training.get("batch_size", 16)
         assert PretrainConfig.model_validate(config.model_dump()) == config
     assert pretrain(adapter=kind, training={"learning_rate": 0.5}).training.learning_rate == 0.5
-    if kind == "lora":
+    if kind == method_of({"kind": "lora"}):
         assert pretrain().training == TrainingConfig()
 
 
@@ -160,7 +162,7 @@ ZERO3 = Path(__file__).parents[2] / "configs" / "deepspeed" / "zero3.json"
 @pytest.mark.parametrize(
     ("kind", "training", "causal", "sentence"),
     [
-        ("adaption_prompt", {}, False, "adaption_prompt, which PEFT has for no encoder; take one"),
+        ("adaption_prompt", {}, False, "adaption_prompt, which is for no encoder; take one"),
         ("prefix", {"gradient_checkpointing": True}, True, "gradient_checkpointing to false"),
         ("pissa", {"deepspeed": ZERO3}, True, r"zero3\.json is ZeRO-3, .*/zero2\.json"),
     ],

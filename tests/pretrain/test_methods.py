@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
+from tasks.errors import ConfigError
 from tasks.keys import sha256_of
-from tasks.model.adapters.adaptation import Adaptation, load_adapted
+from tasks.model.adapters.adaptation import Adaptation, load_adapted, set_aside
 from tasks.model.adapters.allows import ALLOWS
+from tasks.model.adapters.blocks import insert_blocks, inserted
+from tasks.model.adapters.build import language_model
+from tasks.model.bases.causal import trunk
 from tasks.model.bases.files import is_causal
+from tasks.model.bases.load import load_base
+from tasks.model.trunk import Summand, freeze
 from tasks.pretrain import perplexity, train
 from tasks.pretrain.config import MaskingConfig, PretrainConfig
 from tasks.pretrain.corpus import CorpusWriter
@@ -40,9 +46,17 @@ SIZES: dict[str, dict[str, Any]] = {  # what differs from a method's defaults, f
     "prompt": {"tokens": 4},
     "p_tuning": {"tokens": 4, "width": 16, "layers": 2},
     "adaption_prompt": {"tokens": 4},
+    "insert_blocks": {"after": [2]},
 }
 RATES = {"lora": 1e-2, "dora": 1e-2, "pissa": 1e-2, "adalora": 3e-2, "ia3": 5e-2, "vera": 5e-2}
-RATES |= {"prefix": 5e-2, "prompt": 5e-2, "p_tuning": 1e-2, "adaption_prompt": 5e-2, "full": 3e-3}
+RATES |= {
+    "prefix": 5e-2,
+    "prompt": 5e-2,
+    "p_tuning": 1e-2,
+    "adaption_prompt": 5e-2,
+    "full": 3e-3,
+    "insert_blocks": 1e-2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +144,8 @@ def test_a_decoder_learns_by_every_method(
     assert (last["logits"] - plain).abs().max() > 0.01
     measured = measure(decoder, job, world, out, tmp_path / "measured")
     assert measured["perplexity_after"] < measured["perplexity_before"] * 0.99
+    if ALLOWS[kind].family:
+        added_to_a_frozen_trunk(decoder, out)
 
 
 @pytest.mark.parametrize("kind", [kind for kind, can in ALLOWS.items() if can.encoders])
@@ -159,6 +175,18 @@ def _keeping(last: dict[str, Any], *, causal: bool) -> Any:
         write(self, path, state, base)
 
     return keep
+
+
+def added_to_a_frozen_trunk(folder: Path, adapter: Path) -> None:
+    """What the table calls a summand gives the states of the adapted base, merged or not."""
+    ids = torch.arange(5, 25)[None]
+    present = torch.ones_like(ids, dtype=torch.bool)
+    with torch.no_grad():
+        model = load_adapted(AutoModelForCausalLM.from_pretrained(folder), adapter)
+        expected = trunk(language_model(model))(input_ids=ids, use_cache=False).last_hidden_state
+        for merge in (False, True):
+            frozen = freeze(load_base(folder), [Summand("clinical", adapter)], merge=merge)
+            assert_close(frozen.states(ids, present), expected, rtol=0, atol=2e-5)
 
 
 def measure(
@@ -214,3 +242,26 @@ def test_ranks_may_hold_a_part_of_each_parameter_where_the_table_says_so(
         for short in (job.model_copy(update={"epochs": 1.0}),)
     ]
     assert_close(*logits, rtol=0, atol=1e-3)
+
+
+def test_new_blocks_change_nothing_at_first_and_set_aside_not_a_bit(decoder: Path) -> None:
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        plain = logits_of(decoder, None, causal=True)
+        base = AutoModelForCausalLM.from_pretrained(decoder).eval().requires_grad_(False)
+        method = job_of(decoder, "insert_blocks").adapter
+        model = Adaptation.of(base, method, 1, "pretrain.adapter.targets").model
+        assert_close(model(input_ids=ids, use_cache=False).logits, plain, rtol=0, atol=1e-5)
+        for parameter in inserted(model).values():
+            parameter.normal_()
+        assert (model(input_ids=ids, use_cache=False).logits - plain).abs().max() > 0.1
+        with set_aside(model):
+            assert torch.equal(model(input_ids=ids, use_cache=False).logits, plain)
+    for after, told in (([9], "has 2; lower it"), ([1], "not built like a LLaMA")):
+        other = base if after == [9] else new_gpt2()
+        with pytest.raises(ConfigError, match=told):
+            insert_blocks(other, after, "pretrain.adapter")
+
+
+def new_gpt2() -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=20))

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.model.adapters.adalora import GiveOutRanks, Ranks, rank_pattern
+from tasks.model.adapters.blocks import CONFIG as BLOCKS
+from tasks.model.adapters.blocks import insert_blocks, read_blocks, without_new, write_blocks
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.files import CONFIG, write_adapter
-from tasks.model.adapters.methods import AdaLora, BaseName, DomainMethod, Full, Pissa
+from tasks.model.adapters.methods import AdaLora, BaseName, DomainMethod, Full, InsertBlocks, Pissa
 from tasks.model.adapters.parts import activate, parameters_of, scale_of
 from tasks.model.adapters.pissa import START
 from tasks.model.adapters.whole import Whole, write_whole
 from tasks.training.watchers.watcher import Watcher
 
+Adapted = PeftModel | Whole | PreTrainedModel  # a base with what was trained on it
 ADAPTER = "default"  # PEFT's name for the only adapter of a directory
 
 
@@ -42,6 +45,9 @@ class Adaptation:
         """
         if isinstance(method, Full):
             return cls(method, base.requires_grad_(True))
+        if isinstance(method, InsertBlocks):
+            insert_blocks(base, method.after, key.removesuffix(".targets"))
+            return cls(method, base)
         model = add_new_adapter(base, method, ADAPTER, key)
         active = [ADAPTER, START] if isinstance(method, Pissa) else [ADAPTER]
         activate(model, active, [ADAPTER])
@@ -65,7 +71,9 @@ class Adaptation:
         """The names of the trained parameters, as a model calls them that this one is part of."""
         if isinstance(self.model, PeftModel):
             return {ADAPTER: parameters_of(model)[ADAPTER]}
-        ours = {id(parameter) for parameter in self.model.parameters()}
+        ours = {id(p) for p in self.model.parameters() if p.requires_grad}
+        if isinstance(self.method, InsertBlocks):
+            return {"blocks": [n for n, p in model.named_parameters() if id(p) in ours]}
         return {"base": [n for n, parameter in model.named_parameters() if id(parameter) in ours]}
 
     @property
@@ -80,6 +88,9 @@ class Adaptation:
         Args:
             state: the trained parameters by name.
         """
+        if isinstance(self.method, InsertBlocks):
+            write_blocks(path, self.method.after, state)
+            return
         if isinstance(self.model, PreTrainedModel):
             write_whole(path, self.model, state)
             return
@@ -93,8 +104,12 @@ class Adaptation:
 
 
 @contextmanager
-def set_aside(model: PeftModel | Whole) -> Iterator[None]:
+def set_aside(model: Adapted) -> Iterator[None]:
     """Within it the model is the base as it was."""
+    if isinstance(model, PreTrainedModel):
+        with without_new(model):
+            yield
+        return
     if may_pack(model):
         with model.disable_adapter():
             yield
@@ -107,8 +122,11 @@ def set_aside(model: PeftModel | Whole) -> Iterator[None]:
         del model.forward
 
 
-def load_adapted(base: PreTrainedModel, path: Path) -> PeftModel | Whole:
+def load_adapted(base: PreTrainedModel, path: Path) -> Adapted:
     """The base with what was trained on it, in evaluation mode."""
+    if (path / BLOCKS).is_file():
+        base.eval()  # type: ignore[no-untyped-call]
+        return read_blocks(base, path)
     if not (path / CONFIG).is_file():
         return Whole(base, path).eval()
     return PeftModel.from_pretrained(base, str(path)).eval()

@@ -27,7 +27,7 @@ class Allows:
 
 # Rates: LoRA's is the base paper's, that of `full` its code's for full training; the others are of
 # the papers of the methods (IA3: T-Few; VeRA, DoRA, LLaMA-Adapter: for LLaMA-7B), or, for prompts,
-# of PEFT's examples. LoRA's rate starves IA3 and prompts.
+# of PEFT's examples; that of insert_blocks is ours. LoRA's rate starves IA3 and prompts.
 ALLOWS = {
     #                         rate  family     weighted packing encoders checkpointing zero3
     "lora": Allows(3e-4, "lora", True, True, True, True, True),
@@ -40,6 +40,7 @@ ALLOWS = {
     "prompt": Allows(3e-2, None, False, False, True, True, False),
     "p_tuning": Allows(1e-3, None, False, False, True, True, False),
     "adaption_prompt": Allows(9e-3, None, False, True, False, True, True),
+    "insert_blocks": Allows(1e-4, None, False, True, False, True, False),
     "full": Allows(3e-5, None, False, True, True, True, True),
 }
 
@@ -61,9 +62,7 @@ def check_method(
     can, kind = allows(method), method.kind
     others = ", ".join(name for name, other in ALLOWS.items() if other.encoders)
     if not causal and not can.encoders:
-        raise ConfigError(
-            f"{key}.adapter is {kind}, which PEFT has for no encoder; take one of {others}"
-        )
+        raise ConfigError(f"{key}.adapter is {kind}, which is for no encoder; take one of {others}")
     if training.gradient_checkpointing and not can.checkpointing:
         raise ConfigError(
             f"{key}.adapter is {kind}, whose keys and values are lost where activations are "

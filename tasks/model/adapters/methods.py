@@ -247,6 +247,23 @@ class Full(Config):
     kind: Literal["full"] = "full"
 
 
+class InsertBlocks(Config):
+    """New blocks between those of a frozen decoder (Inner Adaptor Architecture, 2024).
+
+    Each is a copy of the block below it, whose outputs are zero at first.
+    """
+
+    kind: Literal["insert_blocks"] = "insert_blocks"
+    after: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    """After which blocks of the base a new one stands, counted from 1"""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> InsertBlocks:
+        if len(set(self.after)) < len(self.after):
+            raise ValueError("a block is named twice; name each once")
+        return self
+
+
 # what can be one of several updates of the same weights, frozen or trained
 Method = Annotated[Lora | Dora, Field(discriminator="kind"), kind_or("lora")]
 # what PEFT has a module for
@@ -254,7 +271,9 @@ AdapterMethod = (
     Lora | Dora | Pissa | AdaLora | Ia3 | Vera | Prefix | Prompt | PTuning | AdaptionPrompt
 )
 # what can be trained on notes
-DomainMethod = Annotated[AdapterMethod | Full, Field(discriminator="kind"), kind_or("lora")]
+DomainMethod = Annotated[
+    AdapterMethod | InsertBlocks | Full, Field(discriminator="kind"), kind_or("lora")
+]
 
 
 def targets_of(method: DomainMethod) -> Targets | None:
