@@ -15,8 +15,10 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
+from tasks.model.adapters.allows import check_method, check_summand
+from tasks.model.adapters.methods import DomainMethod, targets_of, tokens_before
 from tasks.model.bases.config import GgufBase, HubBase, PathBase
-from tasks.model.bases.files import check_base, check_targets
+from tasks.model.bases.files import check_base, check_targets, is_causal
 from tasks.provenance import has_gpu
 from tasks.training.config import read_deepspeed
 
@@ -52,10 +54,12 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     check_source(config.ingest)
     if "pretrain" in STAGES[flow]:
         _check_machine(config.launch)
-        _check_base(config)
+        _check_base(config, flow)
         for stage in ("pretrain", "finetune"):
             if path := getattr(config, stage).training.deepspeed:
                 read_deepspeed(path, f"{stage}.training.deepspeed")
+    if "finetune" in STAGES[flow]:
+        _check_summands(config)
 
 
 def check_names(given: Sequence[str], known: Sequence[str], key: str) -> None:
@@ -87,14 +91,37 @@ def _check_machine(launch: LaunchConfig) -> None:
         )
 
 
-def _check_base(config: AdaptConfig) -> None:
-    """The base's files, and that it has the layers that the adapters name."""
+def _check_base(config: AdaptConfig, flow: str) -> None:
+    """The base's files, its layers that adapters name, and whether their methods fit it."""
     base: Path | None = None
-    match config.pretrain.base:
+    pretraining, causal = config.pretrain, True
+    match pretraining.base:
         case HubBase() | GgufBase():  # known once it is downloaded, or converted
             return
         case PathBase(path=base):
-            check_base(base, config.pretrain.sequence_length)
-    check_targets(base, config.pretrain.adapter.targets, "pretrain.adapter.targets")
+            causal = is_causal(base) if (base / "config.json").is_file() else True
+            longest = pretraining.sequence_length
+            longest += tokens_before(pretraining.adapter) if causal else 0
+            check_base(base, longest)
+    wanted = {s.adapter for member in config.finetune.members for s in member.summands}
+    if "clinical" in wanted or (flow == "pretrain" and not wanted):
+        check_method(pretraining.adapter, pretraining.training, causal=causal)
+    check_targets(base, targets_of(pretraining.adapter), "pretrain.adapter.targets")
     if config.finetune.adapter is not None:
         check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")
+
+
+def _check_summands(config: AdaptConfig) -> None:
+    """That what pretraining makes can be added up as the members ask for."""
+    task = config.finetune.adapter
+    methods: dict[str, DomainMethod] = {
+        "clinical": config.pretrain.adapter,
+        "ontology": config.pretrain.ontology.adapter,
+    }
+    keys = {"clinical": "pretrain.adapter", "ontology": "pretrain.ontology.adapter"}
+    for member in config.finetune.members:
+        named = {keys[s.adapter]: methods[s.adapter] for s in member.summands}
+        beside = named | ({"finetune.adapter": task} if task else {})
+        for summand in member.summands:
+            weights = summand.weights(frozen_trunk=task is None)
+            check_summand(keys[summand.adapter], beside, weights, member.name)

@@ -235,8 +235,13 @@ def check(
     """
     from flows.run import check_preset
 
-    check_preset("adapt", config, sets or [])
+    (checked,) = check_preset("adapt", config, sets or [])
     typer.echo(f"{config}: nothing is wrong that can be known before it runs")
+    pretraining = checked.pretrain
+    typer.echo(
+        f"a clinical adapter would be trained by {pretraining.adapter.kind}, at a peak learning "
+        f"rate of {pretraining.training.learning_rate:g}"
+    )
 
 
 @app.command()

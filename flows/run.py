@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.check import check, check_names
+from flows.config import AdaptConfig
 from flows.loading import load_compare, load_config
 from flows.server import prefect_api
 from flows.stop import stopping
@@ -53,13 +54,19 @@ def run(
     _print_result(opened, load_run(opened.root, run_id), time.monotonic() - began)
 
 
-def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> None:
-    """Raise a ClinfuseError where the flow could not come to its end with this configuration."""
+def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[AdaptConfig, ...]:
+    """The runs that the flow is for, as configured.
+
+    Raises a ClinfuseError where it could not come to its end with one of them.
+    """
     if flow == "compare":
-        for config in load_compare(preset, overrides).runs:
-            check(config, flow="finetune")
+        configs = load_compare(preset, overrides).runs
+        flow = "finetune"
     else:
-        check(load_config(preset, overrides), flow=flow)
+        configs = (load_config(preset, overrides),)
+    for config in configs:
+        check(config, flow=flow)
+    return configs
 
 
 def _call(flow: str, parameters: dict[str, Any]) -> str:

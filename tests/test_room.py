@@ -22,17 +22,16 @@ METHOD: Change = {
     "tasks/model/adapters/methods.py": [
         (
             "Method = Annotated[Lora | Dora",
-            '''class Ia3(Config):
-    """A factor for each output of a layer (Liu et al. 2022)."""
+            '''class LoHa(OnLayers):
+    """A Hadamard product of low-rank updates (Hyeon-Woo et al. 2022)."""
 
-    kind: Literal["ia3"] = "ia3"
-    targets: Targets = ("k_proj", "v_proj", "down_proj")
+    kind: Literal["loha"] = "loha"
 
     def peft(self) -> dict[str, Any]:
-        return {"peft_type": "IA3", "feedforward_modules": ["down_proj"]}
+        return {"peft_type": "LOHA", "r": 4}
 
 
-Method = Annotated[Lora | Dora | Ia3''',
+Method = Annotated[Lora | Dora | LoHa''',
         )
     ]
 }
@@ -146,7 +145,7 @@ from tests.finetune.conftest import inputs as inputs
 inputs, out = Inputs(Path(sys.argv[1])), Path(sys.argv[2])
 config = PretrainConfig.model_validate({"base": {"kind": "newest", "of": str(inputs.root)}})
 job = inputs.job(
-    UNFUSED, adapter="ia3", head={"kind": "best_token", "learning_rate": 3e-2}, epochs=4
+    UNFUSED, adapter="loha", head={"kind": "best_token", "learning_rate": 3e-2}, epochs=4
 ).model_copy(update={"base": config.base.folder()})
 world = World(0, 1, 0, out / "member" / "work", torch.device("cpu"))
 world.work.mkdir(parents=True)
@@ -171,7 +170,7 @@ def test_what_is_new_touches_two_files_at_most(inputs: Inputs, tmp_path: Path) -
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     member = tmp_path / "out" / "member"
-    assert '"peft_type": "IA3"' in (member / "adapter_config.json").read_text()
+    assert '"peft_type": "LOHA"' in (member / "adapter_config.json").read_text()
     assert '"kind": "best_token"' in (member / "head.json").read_text()
     assert (member / "work" / "clock").read_text().endswith("steps")
     assert (tmp_path / "out" / "predicted" / "unfused" / "diagnoses" / "test.parquet").is_file()

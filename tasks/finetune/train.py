@@ -219,8 +219,8 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
 
     epoch = plan.steps_per_epoch
     heads = [f"heads.{outcome}" for outcome in model.heads]
-    all_linear = config.adapter is not None and config.adapter.targets == "all-linear"
-    tolerant = [part for part in model.trained_parts() if part not in heads] if all_linear else ()
+    by_kind = config.adapter is not None and isinstance(config.adapter.targets, str)
+    tolerant = [part for part in model.trained_parts() if part not in heads] if by_kind else ()
     rates = model.rates(training.learning_rate)
     return train(
         model,

@@ -1,11 +1,12 @@
 """What the pretrain stage makes: a base model, or which one to take, and adapters of the domain."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tasks.config import Config
-from tasks.model.adapters.methods import Lora, Method
+from tasks.model.adapters.allows import allows
+from tasks.model.adapters.methods import DomainMethod, Lora, Method
 from tasks.model.bases.config import BaseConfig
 from tasks.training.config import TrainingConfig
 
@@ -89,19 +90,44 @@ class PretrainConfig(Config):
 
     base: BaseConfig
     """The language model that is adapted"""
-    adapter: Method = Lora()
-    """Size and place of the clinical adapter"""
+    adapter: DomainMethod = Field(default=Lora(), validate_default=True)
+    """How notes change the base: lora, dora, pissa, adalora, ia3, vera, prefix, prompt, p_tuning,
+    adaption_prompt, insert_blocks or full, with its size and place. A lora is scaled by alpha / sqrt(rank) unless
+    rslora is false"""
     sequence_length: int = Field(default=512, ge=8)  # the paper's final setting
     """Tokens of a training sequence: packed, or of an encoder at most so much of a note"""
     epochs: float = Field(default=1.0, gt=0)  # as in the paper
     """Passes over the notes of the training patients; may be a fraction"""
     max_tokens: int | None = Field(default=None, ge=1)
     """Train on at most this many tokens; empty: all epochs"""
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    """How the clinical adapter is trained"""
+    training: TrainingConfig = Field(default_factory=TrainingConfig, validate_default=True)
+    """How the clinical adapter is trained; where learning_rate is left out or null, at the rate of
+    its method"""
     masking: MaskingConfig = MaskingConfig()
     """What the clinical adapter of an encoder learns from; a decoder predicts the next token"""
     perplexity_patients: int | None = Field(default=None, ge=1)
     """Measure perplexity on this many validation patients; empty: on all of them"""
     ontology: OntologyConfig = OntologyConfig()
     """The ontology adapter, made where a member has it among its summands"""
+
+    @field_validator("adapter")
+    @classmethod
+    def _scaled_by_the_root(cls, method: DomainMethod) -> DomainMethod:
+        if method.kind == "lora" and "rslora" not in method.model_fields_set:
+            return method.model_copy(update={"rslora": True})
+        return method
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _null_is_no_rate(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("learning_rate", 0) is None:
+            return {key: value for key, value in given.items() if key != "learning_rate"}
+        return given
+
+    @field_validator("training")
+    @classmethod
+    def _at_the_methods_rate(cls, training: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        method = info.data.get("adapter")
+        if method is None or "learning_rate" in training.model_fields_set:
+            return training
+        return training.model_copy(update={"learning_rate": allows(method).learning_rate})

@@ -4,7 +4,7 @@ from typing import Literal
 
 from tasks.config import Config
 from tasks.keys import Input
-from tasks.model.adapters.methods import UNNAMED, BaseName, Method
+from tasks.model.adapters.methods import UNNAMED, BaseName, DomainMethod, Method
 from tasks.model.bases.config import GgufBase, ScratchBase
 from tasks.pretrain.config import MaskingConfig, OntologyConfig
 from tasks.training.config import TrainingConfig
@@ -49,7 +49,7 @@ class AdapterJob(Config):
     base: Input
     base_name: BaseName = UNNAMED  # for the adapter's config
     corpus: Input
-    adapter: Method
+    adapter: DomainMethod
     training: TrainingConfig
     epochs: float
     max_tokens: int | None

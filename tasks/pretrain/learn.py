@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 from torch import nn
-from transformers import PreTrainedModel
 
 from tasks import schemas, tables
+from tasks.model.adapters.adaptation import Adaptation, may_pack
 from tasks.model.adapters.build import language_model
+from tasks.model.adapters.methods import Full, targets_of
 from tasks.model.bases.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob
@@ -30,8 +31,13 @@ def learn_language(
     corpus: Corpus,
     job: BaseJob | AdapterJob,
     world: World,
+    adaptation: Adaptation | None = None,
 ) -> Trained:
-    """Next-token prediction; otherwise as `learn`."""
+    """Next-token prediction; otherwise as `learn`.
+
+    Args:
+        adaptation: what is trained on a base; None: the model is new, and all of it is.
+    """
     training = job.training
     share = training.batch_size_of_rank(world.size)
     lesson = LanguageLesson(
@@ -41,16 +47,17 @@ def learn_language(
         batch_size=training.batch_size,
         micro_batch_size=min(share, training.micro_batch_size or share),
         device=world.device,
+        penalty=adaptation.penalty if adaptation else None,
     )
-    layout = Layout(lesson, language_model(model))
+    layout = Layout(lesson, model)
     return learn(
         model,
         lesson,
         parts,
         job,
         world,
-        watchers=(layout,),
-        more=lambda: {"layout": layout.found(world)},
+        watchers=(layout, *(adaptation.watchers if adaptation else ())),
+        more=lambda: {"layout": layout.found(world)} | (adaptation.facts if adaptation else {}),
     )
 
 
@@ -73,8 +80,9 @@ def learn(
         more: what else is counted.
     """
     model.to(world.device)
-    all_linear = not isinstance(job, BaseJob) and job.adapter.targets == "all-linear"
-    movement = Movement(parts, tolerant=parts if all_linear else ())
+    method = None if isinstance(job, BaseJob) else job.adapter
+    unnamed = method and (isinstance(targets_of(method), str) or isinstance(method, Full))
+    movement = Movement(parts, tolerant=parts if unnamed else ())
     looking = (*watchers, movement)
     trained = train(model, lesson, job.training, world, rate_of=rate_of, watchers=looking)
     if world.first:
@@ -99,13 +107,14 @@ LAYOUT = "layout.txt"  # in the work folder: whether documents are packed, or wh
 class Layout(Watcher):
     """Tries, before the first step, whether the base keeps packed documents apart."""
 
-    def __init__(self, lesson: LanguageLesson, base: PreTrainedModel) -> None:
+    def __init__(self, lesson: LanguageLesson, model: nn.Module) -> None:
         """Of the lesson, which packs documents only where the base keeps them apart."""
-        self.lesson, self.base = lesson, base
+        self.lesson, self.base, self.may_pack = lesson, language_model(model), may_pack(model)
 
     def begin(self, run: Run) -> None:
         with run.engine.evaluating() as called:
-            layout = layout_for(called, self.base, self.lesson.corpus.sequence_length)
+            length = self.lesson.corpus.sequence_length
+            layout = layout_for(called, self.base, length, may_pack=self.may_pack)
         layout = run.world.gather(layout)[0]
         self.lesson.packed = layout == PACKED
         if run.world.first:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tasks.data.tokenizer import LoadedTokenizer
+from tasks.model.adapters.adaptation import ADAPTER
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.parts import activate, parameters_of
@@ -28,7 +29,7 @@ from tasks.pretrain.objectives.ontology import (
     retrieval_losses,
 )
 from tasks.pretrain.planting import Planting, read_categories
-from tasks.pretrain.train import ADAPTER, of_backbone
+from tasks.pretrain.train import of_backbone
 from tasks.training.engine import deepspeed_config, precision_of, save_activations, seed_all
 from tasks.training.program import World, run
 from tasks.training.watchers.watcher import Run, Watcher

@@ -20,11 +20,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
+from torch import nn
 
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import Progress
+from tasks.model.adapters.adaptation import Adapted, load_adapted, may_pack, set_aside
 from tasks.model.adapters.build import language_model
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.masked import load_masked
@@ -73,9 +74,10 @@ def main(job: PerplexityJob, world: World) -> None:
 def _causal(job: PerplexityJob, corpus: Corpus, world: World) -> tuple[Score, str]:
     """What scores next tokens, and the layout for it."""
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
-    model = PeftModel.from_pretrained(load_causal(job.base, dtype), str(job.adapter))
-    model.to(world.device).eval()
-    layout = layout_for(model, language_model(model), corpus.sequence_length)
+    model = load_adapted(load_causal(job.base, dtype), job.adapter)
+    nn.Module.to(model, world.device)
+    base, length = language_model(model), corpus.sequence_length
+    layout = layout_for(model, base, length, may_pack=may_pack(model))
     return lambda sequences: _score(model, sequences, world, layout == PACKED), layout
 
 
@@ -84,21 +86,25 @@ def _masked(job: PerplexityJob, world: World) -> tuple[Score, str]:
     assert job.encoder is not None
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
     base, output = load_masked(job.base, dtype)
-    adapted = PeftModel.from_pretrained(base, str(job.adapter))
+    adapted = load_adapted(base, job.adapter)
     model = MaskedModel(adapted, output).to(world.device).eval()
     masker = Masker.of(LoadedTokenizer.load(job.encoder.tokenizer), job.encoder.masking)
-    return lambda sequences: _score_masked(model, masker, sequences, world), MASKED
+    return lambda sequences: _score_masked(model, adapted, masker, sequences, world), MASKED
 
 
 @torch.no_grad()
 def _score_masked(
-    model: MaskedModel, masker: Masker, sequences: list[Packed], world: World
+    model: MaskedModel,
+    adapted: Adapted,
+    masker: Masker,
+    sequences: list[Packed],
+    world: World,
 ) -> list[tuple[int, Sums]]:
     """Each chunk's subject_id and sums."""
     chunks = [(subject_id, ids) for packed in sequences for subject_id, ids in pieces(packed)]
     masks = Masks.of([masker.held_out(ids) for _, ids in chunks]).to(world.device)
     after = word_losses(model, masks)
-    with model.backbone.disable_adapter():
+    with set_aside(adapted):
         before = word_losses(model, masks)
     rows = masks.wanted.nonzero()[:, 0].cpu()
     sums = torch.zeros((len(chunks), 3), dtype=torch.float64)
@@ -109,12 +115,12 @@ def _score_masked(
 
 @torch.no_grad()
 def _score(
-    model: PeftModel, sequences: list[Packed], world: World, packed: bool
+    model: Adapted, sequences: list[Packed], world: World, packed: bool
 ) -> list[tuple[int, Sums]]:
     """Each piece's subject_id and sums."""
     packs = Packs.of(sequences).to(world.device)
     after = token_losses(model, packs, packed=packed).double().cpu().numpy()
-    with model.disable_adapter():
+    with set_aside(model):
         before = token_losses(model, packs, packed=packed).double().cpu().numpy()
     scored = packs.scored.cpu().numpy()
     scores = []

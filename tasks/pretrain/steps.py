@@ -14,7 +14,8 @@ from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig, launch, prepare
 from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
-from tasks.model.adapters.methods import BaseName
+from tasks.model.adapters.allows import check_method
+from tasks.model.adapters.methods import BaseName, targets_of, tokens_before
 from tasks.model.bases.config import GgufBase, GivenBase, ScratchBase, Targets
 from tasks.model.bases.files import (
     check_base,
@@ -81,12 +82,16 @@ def pretrain(
 
     Raises ConfigError, ModelError, TrainingError or RanksDied: one sentence each.
     """
-    targets = {CLINICAL: (config.adapter.targets, "pretrain.adapter.targets")}
+    targets: dict[str, tuple[Targets | None, str]] = {}
+    targets[CLINICAL] = targets_of(config.adapter), "pretrain.adapter.targets"
     targets[ONTOLOGY] = config.ontology.adapter.targets, "pretrain.ontology.adapter.targets"
     asked = [given for name, given in targets.items() if name in wanted]
     base, tokens = _base_and_tokenizer(config, launch, asked)
     reading = None
-    if isinstance(base, Path) and not is_causal(base):
+    causal = not isinstance(base, Path) or is_causal(base)
+    if CLINICAL in wanted:
+        check_method(config.adapter, config.training, causal=causal)
+    if not causal:
         reading = EncoderReading(tokenizer=tokens, masking=config.masking)
     known_as = config.base.name if isinstance(config.base, GivenBase) else None
     # an output layer that learns with the adapter would say nothing of the base alone
@@ -157,11 +162,14 @@ def _length(config: PretrainConfig, base: Artifact | Path, reading: EncoderReadi
     if reading is None:
         return config.sequence_length
     assert isinstance(base, Path)
-    return min(config.sequence_length, positions_of(base) or config.sequence_length)
+    positions = positions_of(base)
+    if positions is None:
+        return config.sequence_length
+    return min(config.sequence_length, positions - tokens_before(config.adapter))
 
 
 def _base_and_tokenizer(
-    config: PretrainConfig, launch: LaunchConfig, asked: Sequence[tuple[Targets, str]]
+    config: PretrainConfig, launch: LaunchConfig, asked: Sequence[tuple[Targets | None, str]]
 ) -> tuple[Artifact | Path, Artifact | Path]:
     """The base and its tokenizer; made, where it must be, once it is known to be of use.
 
@@ -184,12 +192,13 @@ def _base_and_tokenizer(
     if isinstance(config.base, GgufBase):
         converted = convert_base(job=ConvertJob(base=config.base), launch=launch)
         folder = current_store().path(converted.kind, converted.key)
-        check_base(folder, config.sequence_length)
+        check_base(folder, config.sequence_length + tokens_before(config.adapter))
         _check_targets(folder, asked)
         return converted, converted
     folder = config.base.folder()
     # of an encoder, notes are cut into as many chunks as it takes
-    check_base(folder, config.sequence_length if is_causal(folder) else None)
+    longest = config.sequence_length + tokens_before(config.adapter)
+    check_base(folder, longest if is_causal(folder) else None)
     _check_targets(folder, asked)
     if (folder / FILE).is_file():
         return folder, folder
@@ -198,7 +207,7 @@ def _base_and_tokenizer(
     return folder, tokenizer
 
 
-def _check_targets(base: Path | None, asked: Sequence[tuple[Targets, str]]) -> None:
+def _check_targets(base: Path | None, asked: Sequence[tuple[Targets | None, str]]) -> None:
     for targets, key in asked:
         check_targets(base, targets, key)
 

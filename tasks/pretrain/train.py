@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.data.tokenizer import LoadedTokenizer
-from tasks.model.adapters.build import add_new_adapter
-from tasks.model.adapters.files import write_adapter
-from tasks.model.adapters.parts import activate, parameters_of
+from tasks.model.adapters.adaptation import Adaptation
+from tasks.model.adapters.methods import tokens_before
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.files import check_length
 from tasks.model.bases.masked import load_masked
@@ -36,7 +34,6 @@ from tasks.pretrain.objectives.masked import MaskedLesson, MaskedModel, Masker
 from tasks.training.engine import deepspeed_config, precision_of, save_activations, seed_all
 from tasks.training.program import World, run
 
-ADAPTER = "default"  # PEFT's name for the only adapter of a directory
 CLINICAL = "clinical"  # the training's name
 BACKBONE = "backbone."  # of the parameters of a model that an adapter is a part of
 
@@ -50,10 +47,12 @@ def main(job: AdapterJob, world: World) -> None:
         return
     settings = deepspeed_config(job.training, world)
     base = load_causal(job.base, precision_of(job.training, world), settings)
-    model = with_adapter(base, job, corpus.sequence_length)
-    trained = learn_language(CLINICAL, model, parameters_of(model), corpus, job, world)
+    adaptation = adapted(base, job, corpus)
+    model = adaptation.model
+    parts = adaptation.parts(model)
+    trained = learn_language(CLINICAL, model, parts, corpus, job, world, adaptation)
     if world.first:
-        write_adapter(world.work.parent, model, ADAPTER, trained.state, job.base_name)
+        adaptation.write(world.work.parent, trained.state, job.base_name)
 
 
 def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: World) -> None:
@@ -61,8 +60,8 @@ def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: Wor
     training, share = job.training, job.training.batch_size_of_rank(world.size)
     settings = deepspeed_config(training, world)
     base, output = load_masked(job.base, precision_of(training, world), settings)
-    adapted = with_adapter(base, job, corpus.sequence_length)
-    model = MaskedModel(adapted, output)
+    adaptation = adapted(base, job, corpus)
+    model = MaskedModel(adaptation.model, output)
     lesson = MaskedLesson(
         name=CLINICAL,
         corpus=corpus,
@@ -72,32 +71,37 @@ def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: Wor
         micro_batch_size=min(share, training.micro_batch_size or share),
         seed=training.seed,
         device=world.device,
+        penalty=adaptation.penalty,
     )
-    learning = [name for name, each in output.named_parameters() if each.requires_grad]
-    parts = parameters_of(model) | ({"output": [f"output.{name}" for name in learning]})
+    parts = adaptation.parts(model)
+    learning = {name for name, each in model.named_parameters() if each.requires_grad}
+    parts["output"] = sorted(learning.difference(*parts.values()))
     trained = learn(
         model,
         lesson,
         {part: names for part, names in parts.items() if names},
         job,
         world,
-        more=lambda: {"layout": "one chunk of a document a row, whole words masked"},
+        watchers=adaptation.watchers,
+        more=lambda: {
+            "layout": "one chunk of a document a row, whole words masked",
+            **adaptation.facts,
+        },
     )
     if world.first:
-        state = of_backbone(trained.state)
-        write_adapter(world.work.parent, adapted, ADAPTER, state, job.base_name)
+        adaptation.write(world.work.parent, of_backbone(trained.state), job.base_name)
 
 
-def with_adapter(base: PreTrainedModel, job: AdapterJob, sequence_length: int) -> PeftModel:
-    """The base, frozen, with a new adapter, which changes nothing yet."""
+def adapted(base: PreTrainedModel, job: AdapterJob, corpus: Corpus) -> Adaptation:
+    """The base with what is trained on it."""
     positions = getattr(base.config, "max_position_embeddings", None)
     if positions is not None and positions > 0:  # XLNet's are endless: -1
-        check_length(sequence_length, positions)
-    model = add_new_adapter(base, job.adapter, ADAPTER, "pretrain.adapter.targets")
-    activate(model, [ADAPTER], [ADAPTER])
+        check_length(corpus.sequence_length, positions - tokens_before(job.adapter))
+    steps = steps_for(corpus, job.epochs, job.max_tokens, job.training.batch_size)
+    adaptation = Adaptation.of(base, job.adapter, steps, "pretrain.adapter.targets")
     if job.training.gradient_checkpointing:
         save_activations(base, "pretrain.training.gradient_checkpointing")
-    return model
+    return adaptation
 
 
 def of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -107,6 +107,8 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
                 f"the loss of '{lesson.name}' is {mean} at step {state.step + 1}; "
                 "lower learning_rate or clip, or raise warmup_share"
             )
+        for watcher in run.watchers:
+            watcher.differentiated(run)
         # clip and step
         share = share_of_peak(state.step, lesson.steps, config)
         engine.step(share)

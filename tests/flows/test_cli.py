@@ -14,6 +14,11 @@ from tests.flows.conftest import ROOT
 
 DEMO = str(ROOT / "configs" / "demo.yaml")
 Said = tuple[int, str, str]
+PISSA_IN_PARTS = tuple(
+    word
+    for key in ("adapter=pissa", "training.deepspeed=configs/deepspeed/zero3.json")
+    for word in ("--set", f"pretrain.{key}")
+)
 
 
 @pytest.fixture
@@ -68,6 +73,10 @@ def test_brackets_in_a_path_are_printed_as_they_are(
         (("check", DEMO, "--set", "launch.accelerator=cuda"), "shows no GPU"),
         (("check", DEMO, "--set", "finetune.adapter.targets=[q_prj]"), "nearest: q_proj"),
         (("check", DEMO, "--set", "pretrain.base={kind: path, path: /etc}"), "no config.json"),
+        (("check", DEMO, "--set", "pretrain.adapter=prompt"), "members=[unfused]"),
+        (("check", DEMO, "--set", "pretrain.adapter=full"), "pretrain.base of another run"),
+        (("check", DEMO, "--set", "pretrain.adapter=ia3"), "finetune.adapter is lora"),
+        (("check", DEMO, *PISSA_IN_PARTS), "is ZeRO-3"),
     ],
 )
 def test_what_is_wrong_is_one_line(
@@ -89,3 +98,29 @@ def test_what_is_wrong_is_one_line(
     assert told in printed
     assert printed.startswith("clinfuse:")
     assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        ((), "by lora, at a peak learning rate of 0.003"),
+        (
+            ("adapter=dora", "training.learning_rate=null"),
+            "by dora, at a peak learning rate of 0.0002",
+        ),
+        (("adapter=pissa",), "by pissa, at a peak learning rate of 0.003"),
+    ],
+)
+def test_a_check_says_the_method_and_its_rate(
+    clinfuse: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    sets: tuple[str, ...],
+    told: str,
+) -> None:
+    monkeypatch.setattr("flows.check.check_source", lambda config: None)
+    given = [f"ingest.source={tmp_path}", "evaluate.truth=null"]
+    given += [f"pretrain.{each}" for each in (f"base.corpus={tmp_path}", *sets)]
+    code, printed, _ = clinfuse("check", DEMO, *(w for each in given for w in ("--set", each)))
+    assert code == 0
+    assert told in printed

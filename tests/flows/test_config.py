@@ -22,7 +22,9 @@ from tasks.model.bases.config import PathBase
 from tests.config_keys import is_key
 
 ROOT = Path(__file__).parents[2]
-COMPARISONS = sorted((ROOT / "configs").glob("compare-*.yaml"))
+COMPARISONS = sorted(
+    path for path in (ROOT / "configs").glob("*.yaml") if "\nruns:\n" in path.read_text()
+)
 CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {*COMPARISONS})
 DEMO = ROOT / "configs" / "demo.yaml"
 
@@ -80,6 +82,20 @@ def test_every_key_of_the_7b_preset_is_kept_as_written() -> None:
     given["finetune"].pop("members")  # by name
     assert merge(loaded, given) == loaded | {"ingest": merge(loaded["ingest"], given["ingest"])}
     assert loaded["pretrain"]["adapter"]["targets"] == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("path", [*CONFIGS, *COMPARISONS], ids=lambda path: path.stem)
+def test_presets_keep_the_scale_that_their_figures_were_measured_with(path: Path) -> None:
+    runs = load_compare(path).runs if path in COMPARISONS else (load_config(path),)
+    for config in runs:
+        members = config.finetune.members
+        if any(s.adapter == "clinical" for member in members for s in member.summands):
+            assert config.pretrain.adapter.kind == "lora"
+            assert not config.pretrain.adapter.rslora
+    if "llama-7b" in path.stem:  # the paper's
+        (config,) = runs
+        assert config.pretrain.adapter.alpha / config.pretrain.adapter.rank == 2
+        assert config.pretrain.training.learning_rate == 3e-4
 
 
 def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from peft import (
     PeftConfig,
@@ -16,12 +17,26 @@ from peft import (
 from peft.utils import set_peft_model_state_dict
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.files import PREFIX, read_adapter
-from tasks.model.adapters.methods import Method
+from tasks.model.adapters.methods import (
+    AdapterMethod,
+    AdaptionPrompt,
+    Ia3,
+    Pissa,
+    Prefix,
+    Prompt,
+    PTuning,
+    targets_of,
+)
+from tasks.model.adapters.pissa import start_from_the_weights
+from tasks.model.adapters.whole import Whole
 from tasks.model.bases.causal import output_layer
+from tasks.model.bases.config import Group
 from tasks.model.bases.files import check_names
+from tasks.model.bases.groups import endings, group_of, layers_of
 from tasks.model.bases.layers import CUT
 
 # whose kernels read these layers' weights themselves; PEFT 0.21 refuses adapters there
@@ -30,11 +45,12 @@ _BYPASSED = ["conv1d", "out_proj"]
 
 
 def add_new_adapter(
-    model: PreTrainedModel | PeftModel, method: Method, name: str, key: str = "adapter.targets"
+    model: PreTrainedModel | PeftModel,
+    method: AdapterMethod,
+    name: str,
+    key: str = "adapter.targets",
 ) -> PeftModel:
-    """Put a new adapter on a model; it changes nothing until it is trained.
-
-    The task type stays unset: PEFT's sequence classification wrapper claims a head of its own.
+    """Put a new adapter on a model; one that is an update changes nothing until it is trained.
 
     Args:
         key: the configuration key of the target layers, for errors.
@@ -42,21 +58,56 @@ def add_new_adapter(
     Raises ConfigError where the targets do not fit the model.
     """
     base = language_model(model)
-    targets: str | list[str] = "all-linear"
-    exclude = _BYPASSED if base.config.model_type in _MAMBAS else None
-    if method.targets != "all-linear":
-        targets, exclude = list(method.targets), None
-        check_names(targets, _layers(base), key)
-    config = get_peft_config(
-        {**method.peft(), "target_modules": targets, "exclude_modules": exclude}
-    )
+    config = get_peft_config({**method.peft(), **_on_the_base(base, method, key)})
     try:
-        return _with_adapter(model, config, name)
-    except ValueError as error:
+        peft = _with_adapter(model, config, name)
+    except (ValueError, TypeError) as error:
         raise ConfigError(
             f"{key}: PEFT adapts none of these layers of a {type(base).__name__}, or not all of "
             f"them ({type(error).__name__}); name linear layers or embeddings of the base"
         ) from error
+    if isinstance(method, Pissa):
+        start_from_the_weights(peft, name, method.iterations, key)
+    return peft
+
+
+def _on_the_base(base: PreTrainedModel, method: AdapterMethod, key: str) -> dict[str, Any]:
+    """What else PEFT must know of a method: which parts of this base it is put on."""
+    match method:
+        case Prefix() | Prompt() | PTuning():
+            # PEFT puts virtual tokens before a text only where it knows the task
+            causal = base.get_output_embeddings() is not None  # type: ignore[no-untyped-call]
+            return {"task_type": "CAUSAL_LM" if causal else "FEATURE_EXTRACTION"}
+        case AdaptionPrompt():
+            blocks = base.config.num_hidden_layers
+            return {"adapter_layers": min(method.layers or blocks, blocks)}
+        case Ia3(targets=None):
+            return {}
+    # the task type stays unset: PEFT's sequence classification wrapper claims a head of its own
+    targets = targets_of(method)
+    if targets == "all-linear" and not isinstance(method, Ia3):
+        bypassed = {"exclude_modules": _BYPASSED} if base.config.model_type in _MAMBAS else {}
+        return {"target_modules": targets, **bypassed}
+    assert targets is not None
+    linear = [name for name, part in base.named_modules() if isinstance(part, nn.Linear | Conv1D)]
+    if isinstance(targets, str):
+        groups: Sequence[Group] = ("attention", "ffn") if targets == "all-linear" else (targets,)
+        names = [end for group in groups for end in endings(layers_of(group, linear, key), linear)]
+    else:
+        names = list(targets)
+        check_names(names, _layers(base), key)
+    if isinstance(method, Ia3):
+        return {"target_modules": names, "feedforward_modules": _in_feedforward(names, linear)}
+    return {"target_modules": names}
+
+
+def _in_feedforward(targets: Sequence[str], linear: Sequence[str]) -> list[str]:
+    """Those of the targets that are layers of feedforward blocks."""
+    return [
+        target
+        for target in targets
+        if any(group_of(name) == "ffn" for name in linear if f".{name}".endswith(f".{target}"))
+    ]
 
 
 def add_saved_adapter(
@@ -114,7 +165,7 @@ def _of_layers_that_are_there(
 
 def language_model(model: nn.Module) -> PreTrainedModel:
     """The model itself, or what its adapters are on."""
-    bare = model.get_base_model() if isinstance(model, PeftModel) else model
+    bare = model.get_base_model() if isinstance(model, PeftModel | Whole) else model
     assert isinstance(bare, PreTrainedModel)
     return bare
 

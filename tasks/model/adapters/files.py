@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
 from tasks.model.adapters.methods import UNNAMED, BaseName
+from tasks.model.adapters.pissa import as_lora, is_pissa
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -47,12 +48,7 @@ def write_adapter(
 
     Raises ModelError where a tensor is empty or not finite.
     """
-    tensors = get_peft_model_state_dict(
-        model,
-        dict(state) if state is not None else None,
-        adapter_name=name,
-        save_embedding_layers=False,  # only the update, also where it is on the embedding
-    )
+    tensors, config = _published(model, name, None if state is None else dict(state))
     _check_tensors(path, tensors)
     path.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -60,7 +56,7 @@ def write_adapter(
         path / WEIGHTS,
         metadata={"format": "pt"},
     )
-    described = model.peft_config[name].to_dict()
+    described = config.to_dict()
     language = model.get_base_model()
     assert isinstance(language, PreTrainedModel)
     described |= {
@@ -76,6 +72,37 @@ def write_adapter(
     }
     ordered = {key: _ordered(value) for key, value in sorted(described.items())}
     (path / CONFIG).write_text(json.dumps(ordered, indent=2) + "\n")
+
+
+def _published(
+    model: PeftModel, name: str, state: dict[str, Tensor] | None
+) -> tuple[dict[str, Tensor], PeftConfig]:
+    """The adapter's tensors by the names that PEFT gives them on disk, and its configuration."""
+    config = model.peft_config[name]
+    if config.is_prompt_learning and state is not None:
+        return {"prompt_embeddings": _virtual_tokens(model, name, state)}, config
+    if state is not None:  # VeRA's matrices are no parameters
+        state |= dict(model.named_buffers(remove_duplicate=False))
+    tensors = get_peft_model_state_dict(
+        model,
+        state,
+        adapter_name=name,
+        save_embedding_layers=False,  # only the update, also where it is on the embedding
+    )
+    return as_lora(model, name, tensors) if is_pissa(model) else (tensors, config)
+
+
+@torch.no_grad()
+def _virtual_tokens(model: PeftModel, name: str, state: Mapping[str, Tensor]) -> Tensor:
+    """What stands before a text [tokens, width], made by the network that was trained for it."""
+    config, prefix = model.peft_config[name], f"prompt_encoder.{name}."
+    trained = {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
+    if config.peft_type == PeftType.PROMPT_TUNING:
+        return trained["embedding.weight"]
+    encoder = type(model.prompt_encoder[name])(config)
+    encoder.load_state_dict(trained)
+    tokens: Tensor = encoder.eval()(model.prompt_tokens[name][None])[0]
+    return tokens
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.adalora import AdaLoraLayer
+from peft.tuners.adaption_prompt import AdaptionPromptModel
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import nn
 
 from tasks.errors import ModelError
@@ -22,9 +24,16 @@ def parameters_of(model: nn.Module) -> dict[str, list[str]]:
     """
     names: dict[str, list[str]] = {}
     for path, module in model.named_modules():
+        if isinstance(module, AdaptionPromptModel):
+            names[module.active_adapters[0]] = [
+                f"{path}.{name}" for name, _ in module.named_parameters() if ".adaption_" in name
+            ]
+        for adapter, encoder in getattr(module, "prompt_encoder", {}).items():
+            prefix = ".".join(filter(None, (path, "prompt_encoder", adapter)))
+            names[adapter] = [f"{prefix}.{name}" for name, _ in encoder.named_parameters()]
         if not isinstance(module, BaseTunerLayer):
             continue
-        for attribute in module.adapter_layer_names:
+        for attribute in dict.fromkeys(module.adapter_layer_names):  # DoRA's vector is in it twice
             for adapter, part in getattr(module, attribute, {}).items():
                 prefix = ".".join(filter(None, (path, attribute, adapter)))
                 inner = dict(part.named_parameters()) if isinstance(part, nn.Module) else {"": part}
@@ -39,13 +48,14 @@ def activate(model: PeftModel, adapters: Sequence[str], trained: Collection[str]
 
     Every other parameter of the model is frozen. Raises ModelError where PEFT did otherwise.
     """
-    # PeftModel.set_adapter takes one name only, that of its tuner several
-    model.base_model.set_adapter(list(adapters))  # type: ignore[operator]
+    if isinstance(model.base_model, BaseTuner):
+        # PeftModel.set_adapter takes one name only, that of its tuner several
+        model.base_model.set_adapter(list(adapters))
     names = parameters_of(model)
     learning = {name for adapter in trained for name in names[adapter]}
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in learning)
-    active = list(model.base_model.active_adapters)  # type: ignore[arg-type]
+    active = list(model.active_adapters)
     if active != list(adapters) or not all(names.get(adapter) for adapter in adapters):
         raise ModelError(
             f"the adapters {', '.join(adapters)} should be active, but PEFT has {active}; "
@@ -70,6 +80,17 @@ def weigh(model: PeftModel, adapter: str, weight: float) -> None:
         raise ModelError(f"the adapter '{adapter}' has no scale; set its weight to 1")
     for scaling in with_it:
         scaling[adapter] *= weight
+
+
+def scale_of(model: nn.Module, adapter: str) -> float | None:
+    """What the adapter's update is multiplied by in effect; None: its method has no scale."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer) and adapter in getattr(module, "scaling", {}):
+            scale: float = module.scaling[adapter]  # type: ignore[index, assignment]
+            if isinstance(module, AdaLoraLayer):
+                scale /= module.ranknum[adapter].item()
+            return scale
+    return None
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from tasks.config import KIND_ALONE, Config
 from tasks.errors import ModelError
 from tasks.training.config import TrainingConfig
 
-Targets = Literal["all-linear"] | tuple[str, ...]  # which layers of a base an adapter changes
+Group = Literal["attention", "ffn"]  # of linear layers, whatever an architecture calls them
+Targets = Literal["all-linear"] | Group | tuple[str, ...]  # which layers an adapter changes
 
 
 class ScratchBase(Config):

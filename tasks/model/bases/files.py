@@ -15,6 +15,7 @@ from typing import Any
 from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.errors import ConfigError, ModelError
 from tasks.model.bases.config import Targets
+from tasks.model.bases.groups import layers_of
 
 # of a base that is made from nothing, a LLaMA
 SCRATCH_LAYERS = frozenset(
@@ -31,7 +32,7 @@ _COUNT_FROM_PAD = ("roberta", "xlm-roberta", "camembert", "longformer")  # their
 _CAUSAL = ("CausalLM", "LMHead", "ForConditionalGeneration")  # of the names of architectures
 
 
-def check_targets(base: Path | None, targets: Targets, key: str) -> None:
+def check_targets(base: Path | None, targets: Targets | None, key: str) -> None:
     """Raise ConfigError where a name in `targets` is of no layer of the base.
 
     Args:
@@ -39,12 +40,17 @@ def check_targets(base: Path | None, targets: Targets, key: str) -> None:
             format than safetensors are left to the training program.
         key: the configuration key that named them, as "finetune.adapter.targets".
     """
-    if targets == "all-linear":
+    if targets is None or targets == "all-linear":
         return
+    if isinstance(targets, str) and base is None:
+        return  # a LLaMA has both groups
     files = [] if base is None else _weight_files(base)
     if base is not None and not files:
         return
     layers = {name for path in files for name in _matrices(path)} or SCRATCH_LAYERS
+    if isinstance(targets, str):
+        layers_of(targets, layers, key)
+        return
     with_head = key.startswith("pretrain.")
     check_names(targets, layers | OUTPUT_LAYERS if with_head else layers - OUTPUT_LAYERS, key)
 

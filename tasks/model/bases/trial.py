@@ -24,13 +24,16 @@ _FIRST_TOKEN, _TOKENS = 3, 500  # ids of ordinary text, in any vocabulary
 
 
 @torch.no_grad()
-def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
+def layout_for(
+    model: nn.Module, base: PreTrainedModel, length: int, *, may_pack: bool = True
+) -> str:
     """PACKED where the base reads packed documents as if each were alone; otherwise why not.
 
     Args:
         model: what is called, in evaluation mode: the base, or what wraps it (adapters, DeepSpeed).
         base: the language model in it.
         length: tokens of a sequence that will be packed.
+        may_pack: whether the adapters leave that open.
 
     Raises ModelError where the base does not read from left to right, gives no token states, or
     cannot be run.
@@ -54,6 +57,8 @@ def layout_for(model: nn.Module, base: PreTrainedModel, length: int) -> str:
             f"in a {type(base).__name__} a token sees those after it; only causal language models, "
             "which read from left to right, can be adapted"
         )
+    if not may_pack:
+        return "one document a row: virtual tokens stand before each"
     positions = torch.arange(half, device=rows.device).repeat(3, 2)
     try:
         packed = model(input_ids=rows, position_ids=positions, use_cache=False).logits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,7 @@ def token_losses(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tens
     """
     positions = {"position_ids": packs.position_ids} if packed else {}
     logits: Tensor = model(input_ids=packs.input_ids, **positions, use_cache=False).logits
+    logits = logits[:, -packs.input_ids.shape[1] :]  # without those of virtual tokens before a text
     targets = packs.input_ids.masked_fill(~packs.scored, _UNSCORED)
     # the targets are shifted rather than the logits, which would be copied: they are the largest
     # tensor here, and more than half of the work of a small model
@@ -115,6 +116,7 @@ class LanguageLesson:
     micro_batch_size: int  # sequences, or as many tokens
     device: torch.device
     packed: bool = True  # False: one piece a row
+    penalty: Callable[[], Tensor] | None = None  # of a token, as its loss is
 
     def batch(self, step: int) -> Batch:
         size, total = self.batch_size, len(self.corpus)
@@ -139,7 +141,16 @@ class LanguageLesson:
         return Packs.of(micro)
 
     def loss(self, model: nn.Module, prepared: Packs) -> Tensor:
-        return token_losses(model, prepared.to(self.device), packed=self.packed).sum()
+        losses = token_losses(model, prepared.to(self.device), packed=self.packed)
+        return with_penalty(losses.sum(), int(prepared.scored.sum()), self.penalty)
+
+
+def with_penalty(loss: Tensor, targets: int, penalty: Callable[[], Tensor] | None) -> Tensor:
+    """The summed loss of some targets with the gradient of a penalty, but not with its value."""
+    if penalty is None:
+        return loss
+    value = penalty()
+    return loss + (value - value.detach()) * targets
 
 
 def steps_for(corpus: Corpus, epochs: float, max_tokens: int | None, batch_size: int) -> int:

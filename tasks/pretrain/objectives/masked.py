@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
 from tasks.pretrain.config import MaskingConfig
 from tasks.pretrain.corpus import Corpus
+from tasks.pretrain.objectives.causal import with_penalty
 from tasks.pretrain.packing import Packed, pieces
 from tasks.training.lesson import Batch
 
@@ -112,7 +112,7 @@ class Masks:
 class MaskedModel(nn.Module):
     """An encoder with an adapter, and an output layer, which is no part of the adapter."""
 
-    def __init__(self, backbone: PeftModel, output: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, output: nn.Module) -> None:
         super().__init__()
         self.backbone, self.output = backbone, output
 
@@ -121,6 +121,7 @@ class MaskedModel(nn.Module):
         states = self.backbone(
             input_ids=seen, attention_mask=present.to(torch.long)
         ).last_hidden_state
+        states = states[:, -seen.shape[1] :]  # without those of virtual tokens before a text
         logits: Tensor = self.output(states[wanted])
         return logits
 
@@ -143,6 +144,7 @@ class MaskedLesson:
     micro_batch_size: int  # chunks
     seed: int
     device: torch.device
+    penalty: Callable[[], Tensor] | None = None  # of a word, as its loss is
 
     def batch(self, step: int) -> Batch:
         size, total = self.batch_size, len(self.corpus)
@@ -168,7 +170,8 @@ class MaskedLesson:
         return Masks.of(micro)
 
     def loss(self, model: nn.Module, prepared: Masks) -> Tensor:
-        return word_losses(model, prepared.to(self.device)).sum()
+        losses = word_losses(model, prepared.to(self.device))
+        return with_penalty(losses.sum(), len(losses), self.penalty)
 
 
 def chunks_of(packed: Packed) -> list[NDArray[np.int32]]:

@@ -63,6 +63,9 @@ class Watcher:
     def begin(self, run: Run) -> None:
         """Before the first step, also of a training that resumes."""
 
+    def differentiated(self, run: Run) -> None:
+        """Before every optimizer step, when the gradients of all its micro-batches are there."""
+
     def stepped(self, run: Run, step: Step) -> None:
         """After every optimizer step."""
 

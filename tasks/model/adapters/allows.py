@@ -1,0 +1,119 @@
+"""What each method can do and where, as a table; and what is refused for it before a run starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tasks.errors import ConfigError
+from tasks.model.adapters.methods import DomainMethod
+from tasks.training.config import TrainingConfig, read_deepspeed
+
+ZERO3 = 3  # the stage of DeepSpeed in which ranks hold a part of each parameter
+
+
+@dataclass(frozen=True)
+class Allows:
+    """What a method can do."""
+
+    learning_rate: float  # peak, where the configuration gives none
+    family: str | None  # of updates that can be added to one another; None: it is no such update
+    weighted: bool  # whether its update may be added half, say
+    packing: bool  # whether a row may hold several documents
+    encoders: bool  # whether encoders can have it
+    checkpointing: bool  # whether activations may be computed twice rather than kept
+    zero3: bool  # whether ranks may hold a part of each parameter
+
+
+# Rates: LoRA's is the base paper's, that of `full` its code's for full training; the others are of
+# the papers of the methods (IA3: T-Few; VeRA, DoRA, LLaMA-Adapter: for LLaMA-7B), or, for prompts,
+# of PEFT's examples; that of insert_blocks is ours. LoRA's rate starves IA3 and prompts.
+ALLOWS = {
+    #                         rate  family     weighted packing encoders checkpointing zero3
+    "lora": Allows(3e-4, "lora", True, True, True, True, True),
+    "dora": Allows(2e-4, "lora", True, True, True, True, False),
+    "pissa": Allows(1e-4, "lora", True, True, True, True, False),
+    "adalora": Allows(1e-3, "adalora", True, True, True, True, False),
+    "ia3": Allows(3e-3, "ia3", False, True, True, True, True),
+    "vera": Allows(4e-3, "vera", False, True, True, True, True),
+    "prefix": Allows(1e-2, None, False, False, True, False, True),
+    "prompt": Allows(3e-2, None, False, False, True, True, False),
+    "p_tuning": Allows(1e-3, None, False, False, True, True, False),
+    "adaption_prompt": Allows(9e-3, None, False, True, False, True, True),
+    "insert_blocks": Allows(1e-4, None, False, True, False, True, False),
+    "full": Allows(3e-5, None, False, True, True, True, True),
+}
+
+
+def allows(method: DomainMethod) -> Allows:
+    """What the method can do."""
+    return ALLOWS[method.kind]
+
+
+def check_method(
+    method: DomainMethod, training: TrainingConfig, *, causal: bool, key: str = "pretrain"
+) -> None:
+    """Raise ConfigError where a method cannot be trained so.
+
+    Args:
+        causal: whether the base is a causal language model, or an encoder.
+        key: where the two stand in the configuration.
+    """
+    can, kind = allows(method), method.kind
+    others = ", ".join(name for name, other in ALLOWS.items() if other.encoders)
+    if not causal and not can.encoders:
+        raise ConfigError(f"{key}.adapter is {kind}, which is for no encoder; take one of {others}")
+    if training.gradient_checkpointing and not can.checkpointing:
+        raise ConfigError(
+            f"{key}.adapter is {kind}, whose keys and values are lost where activations are "
+            f"computed twice; set {key}.training.gradient_checkpointing to false"
+        )
+    path = training.deepspeed
+    if path is None or can.zero3:
+        return
+    if (
+        read_deepspeed(path, f"{key}.training.deepspeed").get("zero_optimization", {}).get("stage")
+        == ZERO3
+    ):
+        raise ConfigError(
+            f"{key}.adapter is {kind}, which needs whole parameters, and {path} is ZeRO-3, which "
+            f"parts them; set {key}.training.deepspeed to configs/deepspeed/zero2.json"
+        )
+
+
+def check_summand(
+    key: str, methods: Mapping[str, DomainMethod], weights: Sequence[float], member: str
+) -> None:
+    """Raise ConfigError where what a method makes cannot be a summand of a member.
+
+    Args:
+        key: of the method, e.g. "pretrain.adapter".
+        methods: those of all adapters of the member, by their keys; the task adapter's, too.
+        weights: how many times the summand may be added.
+    """
+    can, kind = allows(methods[key]), methods[key].kind
+    which = f"{key} is {kind}"
+    leave_out = (
+        f"or leave it out of the summands of the member '{member}' (finetune.members=[unfused])"
+    )
+    if kind == "full":
+        raise ConfigError(
+            f"{which}, which makes a whole model that cannot be added to the base; take that as "
+            f"pretrain.base of another run, {leave_out}"
+        )
+    if can.family is None:
+        raise ConfigError(
+            f"{which}, which is no update of weights, so that it cannot be added to them; set "
+            f"{key} to lora, dora or pissa, {leave_out}"
+        )
+    for other, method in methods.items():
+        if allows(method).family != can.family:
+            raise ConfigError(
+                f"{which} and {other} is {method.kind}, and PEFT adds no updates of such different "
+                f"kinds; set {key} to lora, dora or pissa, {leave_out}"
+            )
+    if not can.weighted and set(weights) - {0, 1}:
+        raise ConfigError(
+            f"{which}, whose update has no scale, but it may be added with weights other than 0 "
+            f"and 1; set weight: 1 for it in the member '{member}'"
+        )
