@@ -92,8 +92,8 @@ class PretrainConfig(Config):
     """The language model that is adapted"""
     adapter: DomainMethod = Field(default=Lora(), validate_default=True)
     """How notes change the base: lora, dora, pissa, adalora, ia3, vera, prefix, prompt, p_tuning,
-    adaption_prompt, insert_blocks or full, with its size and place. A lora is scaled by alpha / sqrt(rank) unless
-    rslora is false"""
+    adaption_prompt, insert_blocks or full, with its size and place. A lora is scaled by
+    alpha / sqrt(rank) unless rslora is false"""
     sequence_length: int = Field(default=512, ge=8)  # the paper's final setting
     """Tokens of a training sequence: packed, or of an encoder at most so much of a note"""
     epochs: float = Field(default=1.0, gt=0)  # as in the paper
