@@ -10,6 +10,7 @@ from tasks.model.adapters.methods import DomainMethod, Lora, Method
 from tasks.model.bases.config import BaseConfig
 from tasks.training.config import TrainingConfig
 
+Objective = Literal["planted", "sentences"]
 Titles = Literal["own", "shuffled", "span"]
 
 
@@ -40,7 +41,8 @@ class OntologyTraining(TrainingConfig):
     warmup_share: float = Field(default=0.1, ge=0, le=1)
     """Share of all steps in which the rate rises from zero to its peak"""
     batch_size: int = Field(default=12, ge=2)
-    """Texts of a step, which are told from one another: it is not cut into parts"""
+    """Texts of a step, which are told from one another: it is not cut into parts. Or sentences of a
+    step, which is cut as any other"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU and on a CPU that computes in it, else fp32"""
 
@@ -52,14 +54,21 @@ class OntologyConfig(Config):
     A step: titles of random codes are planted into spans of unlabelled notes. By label attention,
     the titles of the codes' categories find their texts, and texts the categories. No label of any
     patient enters.
+
+    Or sentences of titles alone, "X is a type of Y": of each, one side is predicted from the other.
     """
 
+    objective: Objective = "planted"
+    """planted: titles of codes find the spans of notes that they are planted into. sentences: no
+    note, but "X is a type of Y" of codes, categories, blocks and chapters; an encoder predicts all
+    words of one side, a decoder the side that comes last. Of the other keys, span, planted,
+    categories, near, chapters and the scales are of planted only"""
     adapter: Method = Lora()
     """Size and place of the ontology adapter"""
     training: OntologyTraining = OntologyTraining()
     """How the ontology adapter is trained"""
     steps: int = Field(default=100, ge=1)
-    """Optimizer steps"""
+    """Optimizer steps; sentences take more of them"""
     span: int = Field(default=32, ge=4)
     """Pieces of a note that a text is made of, at most"""
     planted: int = Field(default=4, ge=1)
@@ -82,7 +91,16 @@ class OntologyConfig(Config):
     titles: Titles = "own"
     """own: a category's own title is its query. Two controls: shuffled: another category's, which
     tells what titles say from what training does; span: no ontology, but some of a text's own words
-    find it"""
+    find it (not of sentences, which have no text)"""
+
+    @model_validator(mode="after")
+    def _titles_fit(self) -> "OntologyConfig":
+        if self.objective == "sentences" and self.titles == "span":
+            raise ValueError(
+                "objective: sentences are of titles, so that titles: span says nothing; "
+                "take titles: own or shuffled"
+            )
+        return self
 
 
 class PretrainConfig(Config):

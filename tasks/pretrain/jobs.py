@@ -57,13 +57,13 @@ class AdapterJob(Config):
 
 
 class OntologyJob(Config):
-    """Put a new adapter on a base; train it to tell what titles of codes stand in a text."""
+    """Put a new adapter on a base; train it on the titles of codes."""
 
     base: Input
     base_name: BaseName = UNNAMED  # for the adapter's config
     layer: int | None = None  # whose states are to tell; those above it are left out
     tokenizer: Input
-    corpus: Input
+    corpus: Input | None  # that titles are planted into; None where they make sentences
     ontology: Input
     config: OntologyConfig
 

@@ -30,6 +30,7 @@ _SAYS_NOTHING = re.compile(
 class Category:
     """A category of codes."""
 
+    code: str
     chapter: str
     title: str
     codes: tuple[str, ...]  # their titles
@@ -55,10 +56,10 @@ def read_categories(folder: Path, codes_per_category: int) -> dict[str, list[Cat
     for row in read.to_pylist():
         under.setdefault((row["system"], row["category"]), []).append(row)
     systems: dict[str, list[Category]] = {}
-    for (system, _), rows in under.items():
+    for (system, code), rows in under.items():
         number = min(codes_per_category, len(rows))
         codes = tuple(rows[index * len(rows) // number]["title"] for index in range(number))
-        category = Category(rows[0]["chapter"], rows[0]["category_title"], codes)
+        category = Category(code, rows[0]["chapter"], rows[0]["category_title"], codes)
         systems.setdefault(system, []).append(category)
     return systems
 

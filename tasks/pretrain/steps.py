@@ -96,6 +96,8 @@ def pretrain(
     known_as = config.base.name if isinstance(config.base, GivenBase) else None
     # an output layer that learns with the adapter would say nothing of the base alone
     measured = CLINICAL in wanted and (reading is None or has_masked_head(base))
+    planted = config.ontology.objective == "planted"
+    learned_from = CLINICAL in wanted or (ONTOLOGY in wanted and planted)
     packed = {
         split: pack_notes(
             notes=tuple(notes),
@@ -110,7 +112,7 @@ def pretrain(
             launch=launch,
             packed=reading is None,
         )
-        for split, needed in (("train", bool(wanted)), ("validation", measured))
+        for split, needed in (("train", learned_from), ("validation", measured))
         if needed
     }
     adapters, perplexity = {}, None
@@ -138,9 +140,9 @@ def pretrain(
         assert ontology is not None, "whoever wants the adapter brings the titles"
         finding = OntologyJob(
             base=base,
-            layer=layer,
+            layer=layer if planted else None,  # words are read off the last
             tokenizer=tokens,
-            corpus=packed["train"],
+            corpus=packed["train"] if planted else None,
             ontology=ontology,
             config=config.ontology,
         )

@@ -31,6 +31,16 @@ class Masked:
     wanted: NDArray[np.bool_]  # [tokens]: what is to be predicted
 
 
+def mask_of(tokenizer: LoadedTokenizer) -> int:
+    """The token that stands for one to be predicted. Raises ModelError where there is none."""
+    if tokenizer.mask is None:
+        raise ModelError(
+            "the base's tokenizer has no mask_token; name it in tokenizer_config.json, or take "
+            "a base that has one"
+        )
+    return tokenizer.mask
+
+
 @dataclass(frozen=True)
 class Masker:
     """Takes whole words out of chunks; which tokens are words is known of the vocabulary."""
@@ -43,14 +53,9 @@ class Masker:
     @classmethod
     def of(cls, tokenizer: LoadedTokenizer, config: MaskingConfig) -> Masker:
         """Of a tokenizer. Raises ModelError where it has no token for a mask."""
-        if tokenizer.mask is None:
-            raise ModelError(
-                "the base's tokenizer has no mask_token; name it in tokenizer_config.json, or take "
-                "a base that has one"
-            )
         special = np.zeros(tokenizer.size, np.bool_)
         special[list(tokenizer.special)] = True
-        return cls(config, tokenizer.mask, special, np.array(tokenizer.continuing(), np.bool_))
+        return cls(config, mask_of(tokenizer), special, np.array(tokenizer.continuing(), np.bool_))
 
     def masked(self, ids: NDArray[np.int32], generator: np.random.Generator) -> Masked:
         """The chunk with some words to be predicted, at least one where there is any.
