@@ -41,9 +41,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def job_of(module: str, prepared: Path) -> AdapterJob | OntologyJob:
+MODULES = {
+    "masked words": "tasks.pretrain.train",
+    "planted titles": "tasks.pretrain.ontology",
+    "sentences": "tasks.pretrain.ontology",
+}
+
+
+def job_of(objective: str, prepared: Path) -> AdapterJob | OntologyJob:
     base, corpus = prepared / "base", prepared / "corpus"
-    if module == "tasks.pretrain.train":
+    if objective == "masked words":
         return AdapterJob(
             base=base,
             corpus=corpus,
@@ -61,10 +68,14 @@ def job_of(module: str, prepared: Path) -> AdapterJob | OntologyJob:
     training = OntologyTraining(
         batch_size=4, precision="fp32", checkpoint_every_steps=INTERVAL, learning_rate=3e-3
     )
+    ontology = prepared / "ontology"
+    if objective == "sentences":
+        training = training.model_copy(update={"micro_batch_size": 2})  # on one rank or two
+        config = OntologyConfig(objective="sentences", adapter=DROPOUT, training=training, steps=40)
+        return OntologyJob(base=base, tokenizer=base, corpus=None, ontology=ontology, config=config)
     config = OntologyConfig(
         adapter=DROPOUT, training=training, steps=40, span=12, planted=2, categories=8
     )
-    ontology = prepared / "ontology"
     return OntologyJob(base=base, tokenizer=base, corpus=corpus, ontology=ontology, config=config)
 
 
@@ -73,11 +84,11 @@ def losses(out: Path) -> list[float]:
     return [row["loss"] for row in rows]
 
 
-@pytest.mark.parametrize("module", ["tasks.pretrain.train", "tasks.pretrain.ontology"])
+@pytest.mark.parametrize("objective", MODULES)
 def test_killed_and_resumed_or_on_two_ranks_it_is_the_same(
-    module: str, prepared: Path, tmp_path: Path
+    objective: str, prepared: Path, tmp_path: Path
 ) -> None:
-    job = job_of(module, prepared)
+    module, job = MODULES[objective], job_of(objective, prepared)
     whole, broken, shared = (tmp_path / name for name in ("whole", "broken", "shared"))
     launch(module, job, whole / "work", ALONE)
     killed_at(job, broken / "work", 12, module, ranks=1)
