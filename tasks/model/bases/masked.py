@@ -91,7 +91,8 @@ class NewOutput(nn.Module):
             raise ModelError(
                 f"the base's word embeddings are {width} wide and its states {states.shape[-1]}, "
                 "so that it cannot be given an output layer; take a base saved with its own "
-                "(...ForMaskedLM), or leave the clinical adapter out of the members' summands"
+                "(...ForMaskedLM), or leave the adapter that is to say words out of the members' "
+                "summands"
             )
         logits: Tensor = self.words(self.norm(functional.gelu(self.dense(states))))
         return logits

@@ -19,7 +19,7 @@ def training_figures(arms: Sequence[Arm]) -> list[Figure]:
         language = not any(arm.predicts for arm in of_stage)
         losses = "training loss (nats a token)" if language else "training loss (cross-entropy)"
         if any(arm.name == DOMAIN_ADAPTERS["ontology-adapter"] for arm in of_stage):
-            losses = "training loss (nats a choice)"
+            losses = "training loss (nats a choice or token)"
         checks = "perplexity on validation" if language else "macro AUROC on validation"
         for title, curves, marks in (
             (losses, [(arm.title, arm.loss) for arm in of_stage], False),
