@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from tasks import schemas, tables
@@ -32,15 +32,19 @@ CATEGORIES = {
 }
 
 
-def write_wordpiece(folder: Path, pieces: int = 90) -> Tokenizer:
-    """A WordPiece tokenizer with BERT's template, whose words are of several pieces."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+def write_wordpiece(folder: Path) -> Tokenizer:
+    """A WordPiece tokenizer with BERT's template, whose words are of several pieces.
+
+    Its pieces are listed: those that a trainer finds differ from process to process.
+    """
+    letters = sorted({letter for word in WORDS for letter in word})
+    inner = [f"##{letter}" for letter in letters]
+    pieces = dict.fromkeys([*SPECIAL, *letters, ":", ".", *inner, *(word[:4] for word in WORDS)])
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=pieces, special_tokens=list(SPECIAL), show_progress=False
-    )
-    tokenizer.train_from_iterator([" ".join(WORDS), "note : ."], trainer)
+    tokenizer.add_special_tokens(list(SPECIAL))
     ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=ids
