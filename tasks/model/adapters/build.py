@@ -127,7 +127,8 @@ def add_saved_adapter(
     tensors = _of_layers_that_are_there(tensors, base)
     if isinstance(base.get_output_embeddings(), nn.Identity):  # type: ignore[no-untyped-call]
         head = output_layer(base)
-        config.exclude_modules = sorted({*(config.exclude_modules or ()), head})  # type: ignore[attr-defined]
+        if hasattr(config, "exclude_modules"):  # VeRA, for one, knows none
+            config.exclude_modules = sorted({*(config.exclude_modules or ()), head})
         on_head = f"{PREFIX}{head}."
         tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(on_head)}
     if not trained:
