@@ -124,9 +124,16 @@ CODED = _table(  # the codes that make an admission of the training split have a
     _filled("title", pa.string()),  # the code's own; codes without one are left out
 )
 
-PERPLEXITY = _table(
+TOKENIZED = _table(  # a whole note
     _filled("subject_id", pa.int64()),
-    _filled("tokens", pa.int64()),
+    _filled("bytes", pa.int64()),  # UTF-8, of the text after the first token
+    _filled("input_ids", pa.list_(pa.int32())),
+)
+
+PERPLEXITY = _table(  # of a note, by the base, and by the base with the adapter
+    _filled("subject_id", pa.int64()),
+    _filled("tokens", pa.int64()),  # scored: all but the first; of an encoder the masked ones
+    _filled("bytes", pa.int64()),  # UTF-8, of the text after the first token
     _filled("nll_before", pa.float64()),  # nats, summed over the tokens
     _filled("nll_after", pa.float64()),
 )

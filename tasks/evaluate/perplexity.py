@@ -1,7 +1,8 @@
-"""Held-out perplexity before and after domain pretraining, with intervals over patients."""
+"""How likely unseen notes are before and after domain pretraining, with intervals over patients."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,46 +17,53 @@ from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval
 from tasks.metrics_table import NEXT_TOKEN, valued
 
-_METHOD = "token-weighted ratio, delta method over patients"
+_METHOD = "ratio of sums, delta method over patients"
+_NO_BOUNDS = (-math.inf, math.inf)
 
 
 def perplexity_rows(artifact: Path, of: str = NEXT_TOKEN) -> Iterator[dict[str, Any]]:
-    """Rows for the perplexity before, after, and the ratio after/before on the same patients.
+    """Rows for the base ("before"), with the clinical adapter ("after"), and both compared.
 
-    Perplexity is exp(total negative log-likelihood / total tokens). A ratio whose interval lies
-    below 1 says that the clinical adapter reads unseen patients' notes better than the base.
+    Perplexity is exp(total negative log-likelihood / total tokens), the loss that exponent. Bits
+    per byte is the same total in bits over the notes' UTF-8 bytes; an encoder, which scores some
+    words only, has none. A ratio whose interval lies below 1, or a difference whose interval lies
+    below 0, says that the adapter reads unseen patients' notes better than the base.
 
     Args:
         of: what the tokens are: NEXT_TOKEN or MASKED_WORDS.
     """
     table = read_table(table_of(artifact, "perplexity"), schemas.PERPLEXITY)
-    tokens = table["tokens"].to_numpy().astype(np.float64)
+    tokens, sizes = (table[name].to_numpy().astype(np.float64) for name in ("tokens", "bytes"))
     before, after = table["nll_before"].to_numpy(), table["nll_after"].to_numpy()
-    if not tokens.sum() > 0 or not np.isfinite(before + after).all():
+    if not tokens.sum() > 0 or not sizes.sum() > 0 or not np.isfinite(before + after).all():
         raise refused(
             artifact,
             f"the perplexity table ({len(table)} rows) has no tokens or no finite likelihoods; "
             "run pretrain anew",
         )
     patients = np.unique(table["subject_id"].to_numpy(), return_inverse=True)[1]
-    for metric, likelihood in (
-        ("perplexity_before", before),
-        ("perplexity_after", after),
-        ("perplexity_ratio", after - before),
-    ):
-        mean = interval(_mean_per_token(likelihood, tokens), patients, (-np.inf, np.inf))
-        value, low, high = np.exp([mean.value, mean.low, mean.high]).tolist()
-        yield valued(metric, replace(mean, value=value, low=low, high=high), _METHOD) | {
-            "variant": "clinical",
-            "split": "validation",
-            "outcome": of,
-            "n": len(table),
-            "n_patients": int(patients.max()) + 1,
-            "positives": 0,
-        }
+    named = {
+        "variant": "clinical",
+        "split": "validation",
+        "outcome": of,
+        "n": len(table),
+        "n_patients": int(patients.max()) + 1,
+        "positives": 0,
+    }
+    nats = {"before": before, "after": after, "diff": after - before}
+    for name, sums in nats.items():
+        loss = interval(_ratio(sums, tokens), patients, _NO_BOUNDS)
+        ends = np.exp([loss.value, loss.low, loss.high]).tolist()
+        perplexity = replace(loss, value=ends[0], low=ends[1], high=ends[2])
+        metric = "perplexity_ratio" if name == "diff" else f"perplexity_{name}"
+        yield valued(metric, perplexity, _METHOD) | named
+        yield valued(f"loss_{name}", loss, _METHOD) | named
+        if of == NEXT_TOKEN:
+            bits = interval(_ratio(sums / math.log(2), sizes), patients, _NO_BOUNDS)
+            yield valued(f"bits_per_byte_{name}", bits, _METHOD) | named
 
 
-def _mean_per_token(likelihood: NDArray[np.float64], tokens: NDArray[np.float64]) -> Estimate:
-    """A ratio of sums over patients, with each row's influence on it."""
-    mean = float(likelihood.sum() / tokens.sum())
-    return Estimate(mean, (likelihood - mean * tokens) / tokens.sum())
+def _ratio(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate:
+    """A ratio of sums over patients, with each note's influence on it."""
+    ratio = float(sums.sum() / weights.sum())
+    return Estimate(ratio, (sums - ratio * weights) / weights.sum())

@@ -13,7 +13,7 @@ from tasks.metrics_table import NEXT_TOKEN
 from tasks.step import Counts, step
 
 
-@step("metrics", version=6)
+@step("metrics", version=7)
 def evaluate(
     out: Path,
     config: EvaluateConfig,

@@ -125,6 +125,9 @@ class PretrainConfig(Config):
     """What the clinical adapter of an encoder learns from; a decoder predicts the next token"""
     perplexity_patients: int | None = Field(default=None, ge=1)
     """Measure perplexity on this many validation patients; empty: on all of them"""
+    perplexity_stride: int | None = Field(default=None, ge=1)
+    """A note longer than sequence_length is read in windows that many tokens apart; a token is
+    scored once, with the window's earlier tokens as context. Empty: half of sequence_length"""
     ontology: OntologyConfig = OntologyConfig()
     """The ontology adapter, made where a member has it among its summands"""
 
@@ -149,3 +152,16 @@ class PretrainConfig(Config):
         if method is None or "learning_rate" in training.model_fields_set:
             return training
         return training.model_copy(update={"learning_rate": allows(method).learning_rate})
+
+    @property
+    def stride(self) -> int:
+        """Tokens from one window of a note to the next."""
+        return self.perplexity_stride or self.sequence_length // 2
+
+    @model_validator(mode="after")
+    def _windows_overlap(self) -> "PretrainConfig":
+        if self.stride >= self.sequence_length:
+            raise ValueError(
+                "perplexity_stride must be below sequence_length, so that windows overlap"
+            )
+        return self

@@ -77,10 +77,12 @@ class OntologyJob(Config):
 
 
 class PerplexityJob(Config):
-    """Score a corpus by the base, and by the base with the adapter."""
+    """Score notes by the base, and by the base with the adapter."""
 
     base: Input
     adapter: Input
-    corpus: Input
+    notes: Input  # in tokens
+    window: int  # tokens that are read at once
+    stride: int  # tokens from one window to the next; an encoder's chunks do not overlap
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     encoder: EncoderReading | None = None  # of an encoder only

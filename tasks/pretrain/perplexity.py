@@ -1,162 +1,205 @@
-"""Held-out perplexity of each patient's notes, by the base and by the base with the adapter.
+"""The likelihood of whole notes, by the base and by the base with the adapter.
 
     torchrun --nproc-per-node 2 -m tasks.pretrain.perplexity work/job.json
 
-perplexity = exp(sum of the tokens' negative log-likelihoods / number of tokens). Every token of a
-document but its first is scored once: the corpus repeats the last token of a document that goes on
-in another sequence, and the first token of each piece is not scored. Of an encoder, the tokens are
-masked words, which follow from the text alone: that number is lower, and no other's equal.
+perplexity = exp(sum of the tokens' negative log-likelihoods / number of tokens), over all notes
+together. A note that is longer than a window is read in several, which overlap
+(`whole_notes.py`); the end of a note is a token like others. Bits per byte is the same sum in bits
+over the UTF-8 bytes of the notes: unlike perplexity it does not depend on how a tokenizer cuts.
+
+Of an encoder, the tokens are masked words, which follow from the text alone: that number is lower,
+and no decoder's equal.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from tasks import schemas, tables
+from tasks.data.notes import padded
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import Progress
-from tasks.model.adapters.adaptation import Adapted, load_adapted, may_pack, set_aside
-from tasks.model.adapters.build import language_model
+from tasks.model.adapters.adaptation import Adapted, load_adapted, set_aside
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.masked import load_masked
-from tasks.model.bases.trial import PACKED, layout_for
-from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import PerplexityJob
-from tasks.pretrain.objectives.causal import Packs, apart, token_losses
 from tasks.pretrain.objectives.masked import MaskedModel, Masker, Masks, word_losses
-from tasks.pretrain.packing import PADDING, Packed, pieces
+from tasks.pretrain.whole_notes import Tokenized, Window, notes_in, read_tokenized, windows
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import precision_of
 from tasks.training.program import World, run
 
-REPORT_EVERY = 10  # batches
 TOKENS_AT_ONCE = 4096  # of a forward pass
 
-# tokens scored, negative log-likelihood by the base, and with the adapter
-Sums = NDArray[np.float64]
-Score = Callable[[list[Packed]], list[tuple[int, Sums]]]  # each piece's subject_id and sums
-MASKED = "masked words"  # the layout of an encoder's corpus
+Sums = NDArray[np.float64]  # [..., 3]: tokens scored, nats by the base, and with the adapter
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is read at once of a note."""
+
+    note: int  # of its batch
+    ids: NDArray[np.int32]
+    scored: int  # the first that is scored
+
+
+Score = Callable[[Sequence[Piece]], Sums]  # of each piece
+Cut = Callable[[NDArray[np.int32]], list[tuple[NDArray[np.int32], int]]]
 
 
 def main(job: PerplexityJob, world: World) -> None:
-    corpus = Corpus(job.corpus)
-    score, layout = _masked(job, world) if job.encoder else _causal(job, corpus, world)
-    at_once = max(1, TOKENS_AT_ONCE // corpus.sequence_length)
-    # contiguous shares, so that each rank reads a part of the file
-    bounds = np.linspace(0, len(corpus), world.size + 1).astype(int)
-    rows = range(bounds[world.rank], bounds[world.rank + 1])
-    mine: dict[int, Sums] = defaultdict(lambda: np.zeros(3))
-    for begin in range(rows.start, rows.stop, at_once):
-        sequences = [corpus[row] for row in range(begin, min(begin + at_once, rows.stop))]
-        together = layout in (PACKED, MASKED)
-        for rows_at_once in [sequences] if together else apart(sequences, TOKENS_AT_ONCE):
-            for subject_id, sums in score(rows_at_once):
-                mine[subject_id] += sums
-        if (begin - rows.start) // at_once % REPORT_EVERY == 0:
-            done = min(rows.stop, begin + at_once) - rows.start
-            world.report(Progress(arm="perplexity", step=done, total=len(rows)))
-    gathered = world.gather(dict(mine))
+    """Leave the table and its counts beside the work folder."""
+    cut, score = _masked(job, world) if job.encoder else _causal(job, world)
+    total, done = notes_in(job.notes), 0
+    scored: list[tuple[Tokenized, Sums]] = []
+    for notes in read_tokenized(job.notes, world.rank, world.size):
+        pieces = [
+            Piece(note, ids, first)
+            for note, whole in enumerate(notes.input_ids)
+            for ids, first in cut(whole)
+        ]
+        sums = np.zeros((len(notes.input_ids), 3))
+        for group in _alike(pieces):
+            np.add.at(sums, [piece.note for piece in group], score(group))
+        notes.input_ids.clear()
+        scored.append((notes, sums))
+        done = min(total, done + len(sums) * world.size)
+        world.report(Progress(arm="perplexity", step=done, total=total))
+    gathered = world.gather(scored)
     if world.first:
-        counts = _write(gathered, world.work.parent) | {"layout": layout}
+        # batch i was read by rank i % size: back into the order of the notes
+        turns = chain.from_iterable(zip_longest(*gathered))
+        counts = _write([batch for batch in turns if batch is not None], job, world)
         (world.work / "counts.json").write_text(json.dumps(counts))
 
 
-def _causal(job: PerplexityJob, corpus: Corpus, world: World) -> tuple[Score, str]:
-    """What scores next tokens, and the layout for it."""
+def _alike(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """In groups of similar length, each of at most TOKENS_AT_ONCE with its padding."""
+    groups: list[list[Piece]] = []
+    for piece in sorted(pieces, key=lambda piece: -len(piece.ids)):
+        if not groups or (len(groups[-1]) + 1) * len(groups[-1][0].ids) > TOKENS_AT_ONCE:
+            groups.append([])
+        groups[-1].append(piece)
+    return groups
+
+
+def _causal(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
+    """What cuts notes into windows, and scores their tokens."""
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
-    model = load_adapted(load_causal(job.base, dtype), job.adapter)
-    nn.Module.to(model, world.device)
-    base, length = language_model(model), corpus.sequence_length
-    layout = layout_for(model, base, length, may_pack=may_pack(model))
-    return lambda sequences: _score(model, sequences, world, layout == PACKED), layout
+    model = load_adapted(load_causal(job.base, dtype), job.adapter).to(world.device)
+
+    def cut(ids: NDArray[np.int32]) -> list[tuple[NDArray[np.int32], int]]:
+        def taken(window: Window) -> tuple[NDArray[np.int32], int]:
+            return ids[window.begin : window.end], window.scored - window.begin
+
+        return [taken(window) for window in windows(len(ids), job.window, job.stride)]
+
+    return cut, lambda pieces: _score(model, pieces, world)
 
 
-def _masked(job: PerplexityJob, world: World) -> tuple[Score, str]:
-    """What scores masked words."""
+@torch.no_grad()
+def _score(model: Adapted, pieces: Sequence[Piece], world: World) -> Sums:
+    ids, present = padded([piece.ids for piece in pieces], 0)
+    # a loss stands where its token's predecessor does
+    first = np.array([piece.scored for piece in pieces])[:, None]
+    wanted = present[:, 1:] & (np.arange(1, ids.shape[1]) >= first)
+    rows = torch.from_numpy(ids).to(world.device)
+    mask = torch.from_numpy(wanted).to(world.device)
+    after = _next_token(model, rows, mask)
+    with set_aside(model):
+        before = _next_token(model, rows, mask)
+    return np.column_stack([wanted.sum(axis=1), before, after])
+
+
+def _next_token(model: nn.Module, ids: Tensor, wanted: Tensor) -> NDArray[np.float64]:
+    """The nats of each row's wanted tokens, summed.
+
+    Without an attention mask: padding on the right reaches no token.
+    """
+    logits: Tensor = model(input_ids=ids, use_cache=False).logits
+    logits = logits[:, -ids.shape[1] : -1]  # without those of virtual tokens before the row
+    targets = ids[:, 1:].masked_fill(~wanted, -100)
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100, reduction="none"
+    )
+    return losses.view_as(targets).double().sum(dim=1).cpu().numpy()
+
+
+def _masked(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
+    """What cuts notes into chunks, and scores the words that are masked in each."""
     assert job.encoder is not None
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
     base, output = load_masked(job.base, dtype)
     adapted = load_adapted(base, job.adapter)
     model = MaskedModel(adapted, output).to(world.device).eval()
-    masker = Masker.of(LoadedTokenizer.load(job.encoder.tokenizer), job.encoder.masking)
-    return lambda sequences: _score_masked(model, adapted, masker, sequences, world), MASKED
+    tokenizer = LoadedTokenizer.load(job.encoder.tokenizer)
+    masker = Masker.of(tokenizer, job.encoder.masking)
+    before, after = tokenizer.frame
+    room = job.window - len(before) - len(after)
+
+    def cut(ids: NDArray[np.int32]) -> list[tuple[NDArray[np.int32], int]]:
+        chunks = (ids[begin : begin + room] for begin in range(0, len(ids), room))
+        return [(np.array([*before, *chunk, *after], np.int32), 0) for chunk in chunks]
+
+    return cut, lambda pieces: _score_masked(model, adapted, masker, pieces, world)
 
 
 @torch.no_grad()
 def _score_masked(
-    model: MaskedModel,
-    adapted: Adapted,
-    masker: Masker,
-    sequences: list[Packed],
-    world: World,
-) -> list[tuple[int, Sums]]:
-    """Each chunk's subject_id and sums."""
-    chunks = [(subject_id, ids) for packed in sequences for subject_id, ids in pieces(packed)]
-    masks = Masks.of([masker.held_out(ids) for _, ids in chunks]).to(world.device)
+    model: MaskedModel, adapted: Adapted, masker: Masker, pieces: Sequence[Piece], world: World
+) -> Sums:
+    masks = Masks.of([masker.held_out(piece.ids) for piece in pieces]).to(world.device)
     after = word_losses(model, masks)
     with set_aside(adapted):
         before = word_losses(model, masks)
     rows = masks.wanted.nonzero()[:, 0].cpu()
-    sums = torch.zeros((len(chunks), 3), dtype=torch.float64)
+    sums = torch.zeros((len(pieces), 3), dtype=torch.float64)
     for column, values in enumerate((torch.ones_like(after), before, after)):
         sums[:, column].index_add_(0, rows, values.double().cpu())
-    return [(subject_id, row) for (subject_id, _), row in zip(chunks, sums.numpy(), strict=True)]
+    return sums.numpy()
 
 
-@torch.no_grad()
-def _score(
-    model: Adapted, sequences: list[Packed], world: World, packed: bool
-) -> list[tuple[int, Sums]]:
-    """Each piece's subject_id and sums."""
-    packs = Packs.of(sequences).to(world.device)
-    after = token_losses(model, packs, packed=packed).double().cpu().numpy()
-    with set_aside(model):
-        before = token_losses(model, packs, packed=packed).double().cpu().numpy()
-    scored = packs.scored.cpu().numpy()
-    scores = []
-    for row, sequence in enumerate(sequences):
-        ends = [*sequence.starts[1:], len(sequence.input_ids)]
-        for subject_id, start, end in zip(sequence.subject_ids, sequence.starts, ends, strict=True):
-            if subject_id != PADDING:
-                piece = (row, slice(start, end))
-                sums = [scored[piece].sum(), before[piece].sum(), after[piece].sum()]
-                scores.append((subject_id, np.array(sums, dtype=np.float64)))
-    return scores
-
-
-def _write(gathered: list[dict[int, Sums]], out: Path) -> dict[str, float]:
-    total: dict[int, Sums] = defaultdict(lambda: np.zeros(3))
-    for part in gathered:
-        for subject_id, sums in part.items():
-            total[subject_id] += sums
-    rows = [
-        {
-            "subject_id": subject_id,
-            "tokens": int(sums[0]),
-            "nll_before": float(sums[1]),
-            "nll_after": float(sums[2]),
-        }
-        for subject_id, sums in sorted(total.items())
-    ]
-    table = pa.Table.from_pylist(rows, schemas.PERPLEXITY)
-    tables.write(out / "perplexity" / "part-0.parquet", schemas.PERPLEXITY, table)
-    tokens, before, after = sum(total.values(), np.zeros(3))
-    return {
-        "patients": len(rows),
+def _write(
+    scored: Sequence[tuple[Tokenized, Sums]], job: PerplexityJob, world: World
+) -> dict[str, float]:
+    """Write a row a note, in the notes' order."""
+    subject_ids = np.concatenate([notes.subject_ids for notes, _ in scored])
+    sizes = np.concatenate([notes.sizes for notes, _ in scored])
+    sums = np.concatenate([sums for _, sums in scored])
+    columns = (subject_ids, sums[:, 0].astype(np.int64), sizes, sums[:, 1], sums[:, 2])
+    table = pa.Table.from_arrays(
+        [pa.array(column) for column in columns], schema=schemas.PERPLEXITY
+    )
+    path = world.work.parent / "perplexity" / "part-0.parquet"
+    tables.write(path, schemas.PERPLEXITY, table)
+    tokens, before, after = sums.sum(axis=0)
+    counts = {
+        "patients": len(np.unique(subject_ids)),
+        "notes": len(sums),
         "tokens": int(tokens),
+        "window": job.window,
         "perplexity_before": round(math.exp(before / tokens), 6),
         "perplexity_after": round(math.exp(after / tokens), 6),
     }
+    if job.encoder is None:
+        bits = math.log(2) * max(1, int(sizes.sum()))
+        counts |= {
+            "stride": job.stride,
+            "bits_per_byte_before": round(before / bits, 6),
+            "bits_per_byte_after": round(after / bits, 6),
+        }
+    return counts
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from tasks.pretrain.jobs import (
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
+from tasks.pretrain.whole_notes import write_tokenized
 from tasks.step import Counts, step
 
 CLINICAL, ONTOLOGY = "clinical", "ontology"  # the adapters of the domain
@@ -51,7 +52,7 @@ class Pretrained:
     base: Artifact | Path  # a Hugging Face model directory
     tokenizer: Artifact | Path  # a directory with tokenizer.json
     corpus: Artifact | None  # of the training patients' notes; None where nothing learned from them
-    validation_corpus: Artifact | None  # None where there is no perplexity
+    validation_notes: Artifact | None  # None where there is no perplexity
     adapters: Mapping[str, Artifact]  # "clinical" and "ontology", those that were wanted
     perplexity: Artifact | None  # of the clinical adapter
     perplexity_of: str  # what its tokens are: tasks.metrics_table
@@ -97,29 +98,28 @@ def pretrain(
     # an output layer that learns with the adapter would say nothing of the base alone
     measured = CLINICAL in wanted and (reading is None or has_masked_head(base))
     planted = config.ontology.objective == "planted"
-    learned_from = CLINICAL in wanted or (ONTOLOGY in wanted and planted)
-    packed = {
-        split: pack_notes(
+    length = _length(config, base, reading)
+    corpus, validation_notes = None, None
+    if CLINICAL in wanted or (ONTOLOGY in wanted and planted):
+        corpus = pack_notes(
             notes=tuple(notes),
             splits=splits,
-            others=dict(others) if split == "train" else {},
-            guard=guard if split == "train" else None,
+            others=dict(others),
+            guard=guard,
             tokenizer=tokens,
-            split=split,
-            sequence_length=_length(config, base, reading),
+            split="train",
+            sequence_length=length,
             seed=config.training.seed,
-            patients=None if split == "train" else config.perplexity_patients,
+            patients=None,
             launch=launch,
             packed=reading is None,
         )
-        for split, needed in (("train", learned_from), ("validation", measured))
-        if needed
-    }
     adapters, perplexity = {}, None
     if CLINICAL in wanted:
+        assert corpus is not None
         job = AdapterJob(
             base=base,
-            corpus=packed["train"],
+            corpus=corpus,
             adapter=config.adapter,
             training=config.training,
             epochs=config.epochs,
@@ -128,10 +128,20 @@ def pretrain(
         )
         adapters[CLINICAL] = train_adapter(job=job, known_as=known_as, launch=launch)
     if measured:
+        validation_notes = tokenize_notes(
+            notes=tuple(notes),
+            splits=splits,
+            tokenizer=tokens,
+            split="validation",
+            patients=config.perplexity_patients,
+            framed=reading is None,
+        )
         measuring = PerplexityJob(
             base=base,
             adapter=adapters[CLINICAL],
-            corpus=packed["validation"],
+            notes=validation_notes,
+            window=length,
+            stride=config.stride if reading is None else length,
             precision=config.training.precision,
             encoder=reading,
         )
@@ -142,7 +152,7 @@ def pretrain(
             base=base,
             layer=layer if planted else None,  # words are read off the last
             tokenizer=tokens,
-            corpus=packed["train"] if planted else None,
+            corpus=corpus if planted else None,
             ontology=ontology,
             config=config.ontology,
         )
@@ -150,8 +160,8 @@ def pretrain(
     return Pretrained(
         base,
         tokens,
-        packed.get("train"),
-        packed.get("validation"),
+        corpus,
+        validation_notes,
         adapters,
         perplexity,
         NEXT_TOKEN if reading is None else MASKED_WORDS,
@@ -271,6 +281,22 @@ def pack_notes(
     return writer.write(documents)
 
 
+@step("tokenized", version=1)
+def tokenize_notes(
+    out: Path,
+    notes: tuple[Path, ...],
+    splits: Path | None,
+    tokenizer: Path,
+    split: str,
+    patients: int | None,
+    framed: bool,
+) -> Counts:
+    """Keep the notes of patients of a split whole, in tokens; without splits those of all."""
+    chosen = patients_of(splits, split, patients) if splits else None
+    loaded = LoadedTokenizer.load(tokenizer)
+    return write_tokenized(out, of_notes(notes, chosen), loaded, framed=framed)
+
+
 @step("base", version=2, resumable=True)
 def train_base(out: Path, job: BaseJob, launch: LaunchConfig) -> Counts:
     """Train a small LLaMA from nothing."""
@@ -302,9 +328,9 @@ def train_ontology(
     return _run("tasks.pretrain.ontology", named, out, launch)
 
 
-@step("perplexity", version=2)
+@step("perplexity", version=3)
 def measure_perplexity(out: Path, job: PerplexityJob, launch: LaunchConfig) -> Counts:
-    """Measure held-out perplexity before and after domain pretraining."""
+    """Measure the likelihood of notes before and after domain pretraining."""
     return _run("tasks.pretrain.perplexity", job, out, launch)
 
 

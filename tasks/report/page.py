@@ -21,7 +21,7 @@ from tasks.report.sections.probabilities import probabilities
 from tasks.report.sections.ranking import averaged_curves
 from tasks.report.sections.results import results, what_seeds_say
 from tasks.report.sections.subgroups import subgroups
-from tasks.report.sections.training import training_figures
+from tasks.report.sections.training import likelihoods, training_figures
 from tasks.report.story import Story
 from tasks.report.summaries import headline, summaries
 
@@ -85,6 +85,7 @@ def _training(story: Story) -> Facts:
     return {
         "training": training_figures(story.arms),
         "perplexity": story.findings.perplexity,
+        "likelihoods": likelihoods(story.findings),
         **efficiency(story.findings, story.arms, story.costs),
     }
 

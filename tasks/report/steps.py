@@ -37,7 +37,7 @@ def difficulty_of(truth: Path | None) -> Path | None:
     return path if path and path.is_file() else None
 
 
-@step("report", version=8)
+@step("report", version=9)
 def write_pages(
     out: Path,
     run: str,

@@ -254,6 +254,7 @@ def _write_perplexity(place: Path, random: np.random.Generator) -> None:
     columns = {
         "subject_id": np.arange(60),
         "tokens": tokens,
+        "bytes": 4 * tokens,
         "nll_before": before,
         "nll_after": after,
     }

@@ -16,7 +16,7 @@ from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.subgroups import groups_of
-from tasks.metrics_table import NEXT_TOKEN
+from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
 from tasks.report.findings import Findings
 from tasks.report.summaries import headline
 from tasks.variants import BEST, FILE, read_records
@@ -230,12 +230,16 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     rows = {
         "subject_id": list(range(10)),
         "tokens": [100, 300] * 5,
+        "bytes": [400, 1600] * 5,
         "nll_before": [200.0, 900.0] * 5,
         "nll_after": [150.0, 650.0] * 5,
     }
     place = tmp_path / "perplexity.parquet"
     tables.write(place, schemas.PERPLEXITY, pa.Table.from_pydict(rows, schemas.PERPLEXITY))
-    before, after, ratio = perplexity_rows(tmp_path)
+    by_metric = {row["metric"]: row for row in perplexity_rows(tmp_path)}
+    before, after, ratio = (
+        by_metric[f"perplexity_{name}"] for name in ("before", "after", "ratio")
+    )
     assert before["outcome"] == NEXT_TOKEN
     assert before["value"] == pytest.approx(np.exp(1100 / 400))
     assert after["value"] == pytest.approx(np.exp(800 / 400))
@@ -244,6 +248,17 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     # 10 patients have 9 degrees of freedom, where Student's t is 2.262157
     half = 2.262157 * np.sqrt(10 / 9 * 10 * (25 / 2000) ** 2)
     assert ratio["low"] == pytest.approx(np.exp(-0.75 - half), rel=1e-5)
+    apart = by_metric["loss_diff"]
+    assert (apart["value"], apart["low"]) == pytest.approx((-0.75, -0.75 - half), rel=1e-5)
+    bits = [by_metric[f"bits_per_byte_{name}"] for name in ("before", "after", "diff")]
+    expected = [1100 / 2000, 800 / 2000, -300 / 2000]  # nats a byte
+    assert [row["value"] for row in bits] == pytest.approx(np.array(expected) / np.log(2))
+    # influences (-50 + 60) / 10000 and (-250 + 240) / 10000, in nats
+    half = 2.262157 * np.sqrt(10 / 9 * 10 * (10 / 10000) ** 2) / np.log(2)
+    assert bits[2]["high"] == pytest.approx(bits[2]["value"] + half, rel=1e-5)
+    of_words = {row["metric"] for row in perplexity_rows(tmp_path, MASKED_WORDS)}
+    assert "loss_diff" in of_words
+    assert "bits_per_byte_diff" not in of_words
     few = pa.Table.from_pydict({name: column[:9] for name, column in rows.items()})
     tables.write(place, schemas.PERPLEXITY, few.cast(schemas.PERPLEXITY))
     for row in perplexity_rows(tmp_path):

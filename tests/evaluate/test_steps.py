@@ -97,8 +97,8 @@ def test_made_once_then_reused(prefect_store: Store, tmp_path: Path) -> None:
 def test_the_numbers_are_those_of_the_steps_version(prefect_store: Store, tmp_path: Path) -> None:
     made, _ = _measure(make_run(tmp_path / "run"), "2026-11-21T11:51")
     assert (evaluate.version, digest_of(prefect_store.path(made.kind, made.key))) == (
-        6,
-        "8194a79a7778e2d2",
+        7,
+        "ef5ef069ccf4bce2",
     )
 
 

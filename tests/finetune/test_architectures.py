@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from peft import PeftModel
@@ -28,7 +29,7 @@ from tasks.model.score import score
 from tasks.pretrain import perplexity, train
 from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes
 from tasks.pretrain.jobs import AdapterJob, PerplexityJob
-from tasks.pretrain.packing import Packed, alone
+from tasks.pretrain.packing import Packed, alone, pieces
 from tasks.training.config import TrainingConfig
 from tasks.training.program import World
 from tests.finetune.conftest import Inputs
@@ -100,6 +101,18 @@ def losses_alone(model: PreTrainedModel | PeftModel, packed: list[Packed]) -> di
     return {subject: torch.cat(losses) for subject, losses in found.items()}
 
 
+def in_tokens(packed: list[Packed], folder: Path) -> Path:
+    """The pieces as notes."""
+    rows = [
+        {"subject_id": subject_id, "bytes": 1, "input_ids": ids}
+        for sequence in packed
+        for subject_id, ids in pieces(sequence)
+    ]
+    table = pa.Table.from_pylist(rows, schemas.TOKENIZED)
+    tables.write(folder / "tokenized" / "part-0.parquet", schemas.TOKENIZED, table)
+    return folder
+
+
 @pytest.mark.parametrize("name", [*PACKED, *APART])
 def test_a_base_is_trained_fused_and_read_back(
     name: str, corpus: Path, inputs: Inputs, world: World, tmp_path: Path
@@ -114,25 +127,29 @@ def test_a_base_is_trained_fused_and_read_back(
 @torch.no_grad()
 def check_each_document_is_read_as_if_alone(trained: Trained) -> None:
     model, world = adapted(trained), trained.world
+    corpus = Corpus(trained.corpus)
+    sequences = [corpus[row] for row in range(len(corpus))]
+    within = within_folder(world, "measured")
     job = PerplexityJob(
         base=trained.base,
         adapter=trained.clinical,
-        corpus=trained.corpus,
+        notes=in_tokens(sequences, within.work.parent / "notes"),
+        window=POSITIONS,
+        stride=POSITIONS // 2,
         precision="fp32",
     )
-    within = within_folder(world, "measured")
     perplexity.main(job, within)
     stored = tables.read(within.work.parent / "perplexity", schemas.PERPLEXITY).to_pylist()
-    corpus = Corpus(trained.corpus)
-    sequences = [corpus[row] for row in range(len(corpus))]
     expected = losses_alone(model, sequences)
-    assert {row["subject_id"]: row["tokens"] for row in stored} == {
-        subject: len(losses) for subject, losses in expected.items()
-    }
+    measured = {subject: np.zeros(3) for subject in expected}
     for row in stored:
-        losses = expected[row["subject_id"]].double()
-        assert row["nll_after"] == pytest.approx(float(losses.sum()), abs=1e-5 * len(losses))
-        assert row["nll_before"] != row["nll_after"]
+        sums = [row["tokens"], row["nll_before"], row["nll_after"]]
+        measured[row["subject_id"]] += sums
+    for subject, (tokens, before, after) in measured.items():
+        losses = expected[subject].double()
+        assert tokens == len(losses)
+        assert after == pytest.approx(float(losses.sum()), abs=1e-5 * len(losses))
+        assert before != after
     with model.disable_adapter():
         losses = torch.cat(list(losses_alone(model, sequences[:BATCH]).values()))
     first = tables.read(trained.clinical / "history.parquet", schemas.HISTORY).to_pylist()[0]

@@ -27,6 +27,7 @@ from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes, patients_of
 from tasks.pretrain.jobs import AdapterJob, EncoderReading, PerplexityJob
 from tasks.pretrain.objectives.masked import MaskedModel, Masker, Masks, chunks_of, word_losses
 from tasks.pretrain.packing import chunks, pieces
+from tasks.pretrain.whole_notes import write_tokenized
 from tasks.training.config import TrainingConfig
 from tasks.training.program import World
 from tests.pretrain.conftest import TRAIN, VALIDATION, WORDS
@@ -190,10 +191,13 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
 def test_it_learns_what_masked_words_were(world: World, tmp_path: Path, with_output: bool) -> None:
     folder = write_encoder(tmp_path / "base", with_output=with_output)
     tokenizer = LoadedTokenizer.load(folder)
-    for split, patients in (("train", TRAIN), ("validation", VALIDATION)):
-        # in one order, else there is nothing to learn from the words around one
-        ordered = ((each, " ".join(WORDS[each % 7 :])) for each in patients)
-        CorpusWriter(tmp_path / split, tokenizer, LENGTH, 0, packed=False).write(ordered)
+    # in one order, else there is nothing to learn from the words around one
+    train_notes, held_out = (
+        [(each, " ".join(WORDS[each % 7 :])) for each in patients]
+        for patients in (TRAIN, VALIDATION)
+    )
+    CorpusWriter(tmp_path / "train", tokenizer, LENGTH, 0, packed=False).write(train_notes)
+    write_tokenized(tmp_path / "validation", held_out, tokenizer, framed=False)
     reading = EncoderReading(tokenizer=folder, masking=MaskingConfig())
     job = AdapterJob(
         base=folder,
@@ -224,23 +228,35 @@ def test_it_learns_what_masked_words_were(world: World, tmp_path: Path, with_out
 
 
 def measure(
-    world: World, folder: Path, adapter: Path, corpus: Path, reading: EncoderReading
+    world: World, folder: Path, adapter: Path, notes: Path, reading: EncoderReading
 ) -> None:
     """Unseen patients' words are told better, by the same words before and after."""
-    world.work = corpus.parent / "measured" / "work"
+    world.work = notes.parent / "measured" / "work"
     world.work.mkdir(parents=True)
     job = PerplexityJob(
-        base=folder, adapter=adapter, corpus=corpus, precision="fp32", encoder=reading
+        base=folder,
+        adapter=adapter,
+        notes=notes,
+        window=LENGTH,
+        stride=LENGTH,
+        precision="fp32",
+        encoder=reading,
     )
     perplexity.main(job, world)
-    place = corpus.parent / "measured" / "perplexity"
+    place = notes.parent / "measured" / "perplexity"
     rows = tables.read(place, schemas.PERPLEXITY).to_pylist()
     assert [row["subject_id"] for row in rows] == list(VALIDATION)
-    read = Corpus(corpus)
-    made = Masker.of(LoadedTokenizer.load(folder), reading.masking)
+    tokenizer = LoadedTokenizer.load(folder)
+    texts = [" ".join(WORDS[each % 7 :]) for each in VALIDATION]
+    CorpusWriter(notes.parent / "chunks", tokenizer, LENGTH, None, packed=False).write(
+        zip(VALIDATION, texts, strict=True)
+    )
+    read = Corpus(notes.parent / "chunks")
+    made = Masker.of(tokenizer, reading.masking)
     held_out = [made.held_out(ids) for row in range(len(read)) for ids in chunks_of(read[row])]
     tokens = sum(row["tokens"] for row in rows)
-    assert tokens == sum(int(chunk.wanted.sum()) for chunk in held_out)
+    assert tokens == sum(int(chunk.wanted.sum()) for chunk in held_out), "in the same chunks"
+    assert [row["bytes"] for row in rows] == [len(text) for text in texts]
     before, after = (
         math.exp(sum(row[name] for row in rows) / tokens) for name in ("nll_before", "nll_after")
     )

@@ -25,6 +25,7 @@ from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import NO_PATIENT, PADDING
 from tasks.pretrain.steps import Pretrained, pretrain
+from tasks.pretrain.whole_notes import read_tokenized
 from tasks.step import Counts, step
 from tasks.store import Store
 from tasks.training.config import TrainingConfig
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.slow
 DIGESTS = {
     "tokenizer": (1, "935ff7d074422e3e"),
     "corpus": (2, "f506df690a891e86"),
-    "validation corpus": (2, "5b1d9fafa8aa366b"),
+    "validation notes": (1, "8a220400e7479c15"),
 }
 
 
@@ -107,7 +108,9 @@ def owners(place: Path) -> set[int]:
 
 def test_each_corpus_holds_its_own_patients_only(ran: Run) -> None:
     assert owners(ran.place(ran.made.corpus)) == set(TRAIN)
-    assert owners(ran.place(ran.made.validation_corpus)) == set(VALIDATION)
+    assert isinstance(ran.made.validation_notes, Artifact)
+    batches = list(read_tokenized(ran.place(ran.made.validation_notes)))
+    assert {owner for batch in batches for owner in batch.subject_ids} == set(VALIDATION)
     general = next(
         manifest for manifest in ran.store.manifests() if manifest.counts.get("patients") == 0
     )
@@ -141,17 +144,31 @@ def test_the_adapter_reads_unseen_patients_better(ran: Run) -> None:
     place = ran.place(ran.made.perplexity) / "perplexity"
     rows = tables.read(place, schemas.PERPLEXITY).to_pylist()
     counts = ran.made.perplexity.counts
-    assert [row["subject_id"] for row in rows] == list(VALIDATION)
+    assert [row["subject_id"] for row in rows] == [owner for owner in VALIDATION for _ in "ab"]
     tokens = sum(row["tokens"] for row in rows)
     # every token but the first of each of the two notes of a patient
-    corpus = ran.made.validation_corpus.counts
-    assert tokens == counts["tokens"] == corpus["tokens"] - corpus["documents"]
+    notes = ran.made.validation_notes.counts
+    assert tokens == counts["tokens"] == notes["tokens"] - notes["notes"]
+    assert (counts["window"], counts["stride"]) == (64, 32)
     before, after = (
         math.exp(sum(row[name] for row in rows) / tokens) for name in ("nll_before", "nll_after")
     )
     assert counts["perplexity_before"] == pytest.approx(before, rel=1e-5)
     assert counts["perplexity_after"] == pytest.approx(after, rel=1e-5)
     assert after < before * 0.9
+    texts = tables.read(
+        ran.place(some_notes_of(ran)) / "notes", schemas.NOTES, ["subject_id", "text"]
+    ).to_pylist()
+    # the tokenizer begins a note with a marker, so that all of its bytes are scored
+    sizes = [len(row["text"].encode()) for row in texts if row["subject_id"] in VALIDATION]
+    assert [row["bytes"] for row in rows] == sizes
+    bits = sum(row["nll_after"] for row in rows) / math.log(2) / sum(sizes)
+    assert counts["bits_per_byte_after"] == pytest.approx(bits, rel=1e-5)
+
+
+def some_notes_of(ran: Run) -> Path:
+    (manifest,) = (each for each in ran.store.manifests() if each.kind == "notes")
+    return ran.store.path("notes", manifest.key)
 
 
 def test_the_number_of_ranks_is_not_part_of_the_key(ran: Run) -> None:
@@ -192,18 +209,14 @@ def test_the_adapter_names_its_base_and_whether_it_was_packed(ran: Run) -> None:
     assert isinstance(ran.made.base, Artifact)
     assert described["base_model_name_or_path"] == f"base/{ran.made.base.key}"
     assert str(ran.store.root) not in json.dumps(described)
-    assert (
-        ran.made.adapters["clinical"].counts["layout"]
-        == ran.made.perplexity.counts["layout"]
-        == "packed"
-    )
+    assert ran.made.adapters["clinical"].counts["layout"] == "packed"
 
 
 def test_the_bytes_of_the_deterministic_steps_are_those_of_their_version(ran: Run) -> None:
     named = {
         "tokenizer": ran.made.tokenizer,
         "corpus": ran.made.corpus,
-        "validation corpus": ran.made.validation_corpus,
+        "validation notes": ran.made.validation_notes,
     }
     found = {}
     for name, each in named.items():

@@ -151,9 +151,11 @@ def stories(draw: st.DrawFn, folder: Path) -> Story:
         parts = draw(outcomes_of(name, variants))
         for every, more in zip((rows, points, labels), parts, strict=True):
             every += more
-    for metric in draw(_some(("before", "after", "ratio"))):
-        named = {"outcome": NEXT_TOKEN, "variant": "clinical", "split": "validation"}
-        rows.append(draw(rows_of(f"perplexity_{metric}", ODD, **named)))
+    named = {"outcome": NEXT_TOKEN, "variant": "clinical", "split": "validation"}
+    metrics_of_notes = draw(_some(("before", "after", "ratio")))
+    measured = [f"perplexity_{metric}" for metric in metrics_of_notes]
+    measured += draw(_some(("loss_before", "loss_diff", "bits_per_byte_after")))
+    rows += [draw(rows_of(metric, ODD, **named)) for metric in measured]
     metrics = pa.Table.from_pylist(rows, schemas.METRICS)
     tables.write(folder / "metrics.parquet", schemas.METRICS, metrics)
     write_records(folder, variants)

@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from tasks.report.axes import Axis, finite
 from tasks.report.charts import Series
 from tasks.report.facts import DOMAIN_ADAPTERS, Arm
 from tasks.report.figures import Figure, draw, plotted, spanning
+from tasks.report.findings import Findings
+from tasks.report.printing import number, span
+
+# who read unseen notes, and the ends of the names of what was measured
+_READERS = (
+    ("base alone", "before", "before"),
+    ("base + clinical adapter", "after", "after"),
+    ("the latter against the former, same notes", "ratio", "diff"),
+)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A cell of the table of how likely unseen notes are."""
+
+    column: str
+    value: str
+    span: str
+
+
+def likelihoods(findings: Findings) -> list[tuple[str, list[Likelihood]]]:
+    """Who read unseen notes, the base first, and how likely these are to it."""
+    named = findings.perplexity_name, "Nats a token", "Bits per byte"
+    rows = []
+    for reader, of_perplexity, end in _READERS:
+        cells = []
+        metrics = f"perplexity_{of_perplexity}", f"loss_{end}", f"bits_per_byte_{end}"
+        for column, metric in zip(named, metrics, strict=True):
+            row = findings.get(metric, "clinical", findings.perplexity_of)
+            form = "+.3f" if metric.endswith("diff") else ".3f"
+            prefix = "ratio " if metric.endswith("ratio") else ""
+            value, ends = (number(row, form), span(row, form, expected=False)) if row else ("", "")
+            cells.append(Likelihood(column, f"{prefix}{value}" if value else "", ends))
+        rows.append((reader, cells))
+    return rows
 
 
 def training_figures(arms: Sequence[Arm]) -> list[Figure]:
