@@ -153,6 +153,11 @@ def settings_of(config: AdaptConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"launch", "audit"})
 
 
+def pretraining_of(config: AdaptConfig) -> dict[str, Any]:
+    """The settings that say how an adapter of the domain was made."""
+    return config.model_dump(mode="json", include={"name", "ingest", "pretrain"})
+
+
 def lineage() -> Lineage:
     """The artifacts that this run came to, each with what its manifest says of its making."""
     store = current_store()

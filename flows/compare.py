@@ -1,4 +1,4 @@
-"""Several runs over several finetuning seeds, ranked on the same admissions."""
+"""Several runs on one leaderboard: models by AUROC over seeds, or adapters by perplexity."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.chain import Chain, lineage, settings_of
+from flows.chain import Chain, lineage, pretraining_of, settings_of
 from flows.check import check
-from flows.config import AdaptConfig
+from flows.config import AdaptConfig, CompareConfig
 from flows.loading import load_compare
 from flows.publish import publish
 from flows.stages import run_name
-from tasks.evaluate.steps import Contender, rank
-from tasks.report.steps import Reported, write_leaderboard
+from tasks.errors import ConfigError
+from tasks.evaluate.steps import Contender, measure_adapters, rank
+from tasks.model.bases.config import base_title
+from tasks.report.config import Adapted
+from tasks.report.steps import Reported, write_leaderboard, write_methods
 
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")
@@ -22,7 +25,7 @@ def compare(
     overrides: tuple[str, ...] = (),
     name: str | None = None,
 ) -> None:
-    """Finetune every run with every seed, and write one leaderboard.
+    """Finetune every run with every seed, or pretrain every run, and write one leaderboard.
 
     Args:
         preset: A YAML file of a comparison, e.g. configs/compare-demo.yaml.
@@ -32,7 +35,10 @@ def compare(
     renamed = [] if name is None else [f"name={name}"]
     config = load_compare(Path(preset), [*overrides, *renamed])
     for run in config.runs:
-        check(run, flow="finetune")
+        check(run, flow=config.stage)
+    if config.stage == "pretrain":
+        publish(config.name, _adapters(config), "Perplexity of validation patients' notes")
+        return
     contenders = [_contender(run, config.seeds) for run in config.runs]
     first = [_seeded(run, config.seeds[0]) for run in config.runs]
     standings = rank(contenders, reference=config.reference)
@@ -47,6 +53,40 @@ def compare(
         synthetic=any(run.evaluate.truth for run in first),
     )
     publish(config.name, Reported.of(leaderboard))
+
+
+def _adapters(config: CompareConfig) -> Reported:
+    """Make every run's clinical adapter; rank none: the table keeps the order of the runs."""
+    pretrained = {run.name: Chain(run).pretraining(("clinical",)) for run in config.runs}
+    perplexities = {run: made.perplexity for run, made in pretrained.items() if made.perplexity}
+    if without := pretrained.keys() - perplexities.keys():
+        raise ConfigError(
+            f"the base of '{min(without)}' has no output layer of its own, so that no perplexity "
+            "says what it was before; take a base saved with its own (...ForMaskedLM)"
+        )
+    metrics = measure_adapters(
+        perplexities=perplexities,
+        measured_over={run: made.perplexity_of for run, made in pretrained.items()},
+    )
+    adapters = {run: made.adapters["clinical"] for run, made in pretrained.items()}
+    table = write_methods(
+        name=config.name,
+        metrics=metrics,
+        adapters=adapters,
+        methods={
+            run.name: Adapted(
+                base=base_title(run.pretrain.base),
+                method=run.pretrain.adapter.kind,
+                parameters=adapters[run.name].counts["trained_parameters"],
+            )
+            for run in config.runs
+        },
+        settings={run.name: pretraining_of(run) for run in config.runs},
+        lineage=lineage(),
+        smallest_cell=max(run.evaluate.smallest_cell for run in config.runs),
+        synthetic=any(run.evaluate.truth for run in config.runs),
+    )
+    return Reported.of(table)
 
 
 def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeInt, model_validator
 
 from tasks.audit.config import LeaksConfig
@@ -37,13 +39,16 @@ class AdaptConfig(Config):
 
 
 class CompareConfig(Config):
-    """Several runs over several finetuning seeds: one leaderboard."""
+    """Several runs on one leaderboard: models over finetuning seeds, or clinical adapters."""
 
     name: str = Field(pattern=NAME)
     """The leaderboard's name, in its page and Prefect's UI artifacts"""
     runs: tuple[AdaptConfig, ...] = Field(min_length=1)
     """The runs that are compared: each a preset, a name, and what differs. All must have the same
     test admissions and labels"""
+    stage: Literal["finetune", "pretrain"] = "finetune"
+    """How far each run goes. pretrain: clinical adapters are compared by the perplexity of
+    validation patients' notes; nothing is finetuned, and seeds and reference are not used"""
     seeds: tuple[NonNegativeInt, ...] = Field(
         default=(1, 2, 3), min_length=1
     )  # s^2 of two seeds has one degree of freedom: its interval says little

@@ -20,10 +20,13 @@ from tasks.report.steps import Reported
 _HOW = "If the page does not open, start `clinfuse view` on the machine that holds the store."
 
 
-def publish(name: str, reported: Reported) -> None:
+def publish(name: str, reported: Reported, measured: str = "AUROC on test") -> None:
     """Leave three UI artifacts on the flow run: the result table, the report, a link to its page.
 
     The report holds aggregates only: no text, no identifiers.
+
+    Args:
+        measured: what the table holds.
     """
     report = reported.report
     page, key = page_url(report), f"{name}-{report.key}"
@@ -31,7 +34,7 @@ def publish(name: str, reported: Reported) -> None:
     create_table_artifact(
         table=reported.table,
         key=f"{key}-results",
-        description=f"AUROC on test. [The report]({page}). {_HOW}",
+        description=f"{measured}. [The report]({page}). {_HOW}",
     )
     create_markdown_artifact(
         markdown=f"[The page with its plots]({page}). {_HOW}\n\n{text}", key=f"{key}-report"

@@ -60,8 +60,8 @@ def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[Ada
     Raises a ClinfuseError where it could not come to its end with one of them.
     """
     if flow == "compare":
-        configs = load_compare(preset, overrides).runs
-        flow = "finetune"
+        compared = load_compare(preset, overrides)
+        configs, flow = compared.runs, compared.stage
     else:
         configs = (load_config(preset, overrides),)
     for config in configs:

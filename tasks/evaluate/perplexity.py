@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import schemas
+from tasks import schemas, tables
 from tasks.data.reading import read_table, refused, table_of
 from tasks.measures.estimates import Estimate
 from tasks.measures.intervals import interval
-from tasks.metrics_table import NEXT_TOKEN, valued
+from tasks.metrics_table import NEXT_TOKEN, to_table, valued
 
 _METHOD = "ratio of sums, delta method over patients"
 _NO_BOUNDS = (-math.inf, math.inf)
@@ -61,6 +62,18 @@ def perplexity_rows(artifact: Path, of: str = NEXT_TOKEN) -> Iterator[dict[str, 
         if of == NEXT_TOKEN:
             bits = interval(_ratio(sums / math.log(2), sizes), patients, _NO_BOUNDS)
             yield valued(f"bits_per_byte_{name}", bits, _METHOD) | named
+
+
+def write_adapter_metrics(
+    out: Path, perplexities: Mapping[str, Path], measured_over: Mapping[str, str]
+) -> dict[str, int]:
+    """Write the rows of several runs; return their counts."""
+    parts = [
+        to_table(perplexity_rows(artifact, measured_over[run]), run=run, seed=None)
+        for run, artifact in perplexities.items()
+    ]
+    rows = tables.write(out / "metrics.parquet", schemas.METRICS, pa.concat_tables(parts))
+    return {"rows": rows, "runs": len(parts)}
 
 
 def _ratio(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate:

@@ -66,6 +66,21 @@ def stack_member(out: Path, member: Path, baseline: Path, outcomes: Mapping[str,
     return write_stack(out, member, baseline, outcomes)
 
 
+@step("adapter-metrics", version=1)
+def measure_adapters(
+    out: Path, perplexities: Mapping[str, Path], measured_over: Mapping[str, str]
+) -> Counts:
+    """How likely unseen notes are before and after each run's pretraining: `metrics.parquet`.
+
+    Args:
+        perplexities: run -> artifact of the likelihoods of validation patients' notes.
+        measured_over: run -> what the tokens are.
+    """
+    from tasks.evaluate.perplexity import write_adapter_metrics
+
+    return write_adapter_metrics(out, perplexities, measured_over)
+
+
 @dataclass(frozen=True)
 class Contender:
     """A run that enters a leaderboard, with what its finetuning made of each seed."""

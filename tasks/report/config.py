@@ -17,6 +17,16 @@ class ReportConfig(Config):
     run's own, marked as published"""
 
 
+class Adapted(Config):
+    """A run's clinical adapter in a table of several."""
+
+    base: str
+    """what the base is called"""
+    method: str
+    parameters: int
+    """that were trained"""
+
+
 class Origin(Unkeyed):
     """An artifact that the run came to, and what its manifest says of how it was made.
 

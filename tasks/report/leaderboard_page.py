@@ -46,6 +46,11 @@ class Leaderboard:
     synthetic: bool  # whether the patients were generated
     made: Making
 
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        return f"{self.name}: leaderboard on the test split"
+
     @cached_property
     def counts(self) -> Printed:
         """In how many test admissions each outcome is known, by outcome; "test": all of them."""

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.provenance import provenance
-from tasks.report.config import Lineage
+from tasks.report.config import Adapted, Lineage
 from tasks.step import Counts, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
@@ -129,6 +129,40 @@ def write_leaderboard(
         lineage=lineage,
         cohort=read_cohort(cohort),
         smallest_cell=smallest_cell,
+        synthetic=synthetic,
+        made=Making.of(provenance()),
+    )
+    return _counts(out, write_page(out, page))
+
+
+@step("leaderboard", version=1)
+def write_methods(
+    out: Path,
+    name: str,
+    metrics: Path,
+    adapters: Mapping[str, Path],
+    methods: Mapping[str, Adapted],
+    settings: Mapping[str, Mapping[str, Any]],
+    lineage: Lineage,
+    smallest_cell: int,
+    synthetic: bool,
+) -> Counts:
+    """Write the table of clinical adapters: `report.html`, `report.md`, `headline.json`.
+
+    Args:
+        metrics: of all runs: how likely unseen notes are before and after.
+        adapters: run -> the adapter, for what its training took.
+        settings: run -> how it was pretrained, as plain values.
+        lineage: the artifacts that the flow came to so far.
+    """
+    from tasks.report.facts import Making
+    from tasks.report.methods_page import Methods, entries, write_page
+
+    page = Methods(
+        name=name,
+        entries=entries(metrics, adapters, methods, smallest_cell),
+        settings=settings,
+        lineage=lineage,
         synthetic=synthetic,
         made=Making.of(provenance()),
     )

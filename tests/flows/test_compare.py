@@ -66,6 +66,26 @@ def test_the_page_says_what_differs_and_prefect_links_to_it(world: World, compar
     assert str(_folder(world) / "report.html") in done.stdout
 
 
+def test_adapters_are_compared_without_finetuning(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "methods.yaml"
+    dora = {"kind": "dora", "rank": 2, "targets": ["q_proj"]}
+    runs = [
+        {"preset": str(world.config), "name": "one-lora"},  # which the world's run has trained
+        {"preset": str(world.config), "name": "one-dora", "pretrain": {"adapter": dora}},
+    ]
+    path.write_text(yaml.safe_dump({"name": "methods", "stage": "pretrain", "runs": runs}))
+    done = world.clinfuse("compare", str(path))
+    reached = load_runs(world.store.root)[-1].artifacts
+    made = Counter(each.kind for each in reached if each.how == "made")
+    expected = ("clinical-adapter", "perplexity", "adapter-metrics", "leaderboard")
+    assert made == dict.fromkeys(expected, 1)
+    assert not any(each.kind in ("task-adapter", "predictions") for each in reached)
+    headline = json.loads((_folder(world) / "headline.json").read_text())
+    assert [row["run"] for row in headline] == ["scratch, 1 x 32", "one-lora", "one-dora"]
+    assert all(float(row["perplexity"]) < float(headline[0]["perplexity"]) for row in headline[1:])
+    assert "one-dora" in done.stdout
+
+
 def _folder(world: World, kind: str = "leaderboard") -> Path:
     keys = [manifest.key for manifest in world.store.manifests() if manifest.kind == kind]
     return world.store.path(kind, keys[-1])

@@ -109,3 +109,20 @@ class HubBase(Config):
 
 GivenBase = PathBase | HubBase  # made elsewhere, and taken as it is
 BaseConfig = Annotated[ScratchBase | GgufBase | GivenBase, Field(discriminator="kind"), KIND_ALONE]
+
+
+def base_title(base: ScratchBase | GgufBase | GivenBase) -> str:
+    """What a table calls a base; no path of this machine.
+
+    >>> base_title(HubBase(id="huggyllama/llama-7b", revision="0" * 40))
+    'huggyllama/llama-7b'
+    """
+    match base:
+        case ScratchBase():
+            return f"scratch, {base.layers} x {base.hidden_size}"
+        case GgufBase():
+            return base.file.stem
+        case PathBase():
+            return base.path.name
+        case HubBase():
+            return base.id
