@@ -64,6 +64,12 @@ class LaunchConfig(Unkeyed):
         description="Machines, each with this many ranks. On each of the others run `clinfuse "
         "follow` with the address below, once for a whole run; it must see the same store",
     )
+    price_per_hour: float | None = Field(
+        default=None,
+        gt=0,
+        description="Price of an hour of one machine, in a currency of yours; the counts of an "
+        "adapter then say what its training cost",
+    )
     rendezvous: str | None = Field(
         default=None,
         pattern=r"^.+:\d+$",

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -54,6 +55,7 @@ class _Shown:
         self.table = _Table(f"{key}-curve", f"{title}, as it learns")
         self.next_line = self.next_update = time.monotonic() + UPDATE_SECONDS
         self.artifact: UUID | None = None
+        self.pace = Pace()
         terminal = sys.stderr.isatty()
         words = (TextColumn("{task.description}", markup=False), BarColumn())
         self.bar = Progress(
@@ -70,12 +72,13 @@ class _Shown:
 
     def report(self, reading: Reading) -> None:
         self.last = reading
+        self.pace.add(reading, time.monotonic())
         self.bar.update(self.task, completed=reading.done, total=reading.total, words=reading.words)
         self.table.add(reading)
         now = time.monotonic()
         if now >= self.next_line:
             self.next_line = now + self.line_seconds
-            get_run_logger().info("%s", _line(self.title, reading))
+            get_run_logger().info("%s", self._line(reading))
         if now >= self.next_update:
             self.next_update = now + UPDATE_SECONDS
             self._update(reading)
@@ -87,13 +90,48 @@ class _Shown:
 
     def _update(self, reading: Reading) -> None:
         percent = min(100.0, 100.0 * reading.done / max(reading.total, 1))
-        line = _line(self.title, reading)
+        line = self._line(reading)
         if self.artifact is None:
             self.artifact = create_progress_artifact(  # type: ignore[assignment]
                 percent, key=f"{self.key}-progress", description=line
             )
         else:
             update_progress_artifact(self.artifact, percent, description=line)
+
+    def _line(self, reading: Reading) -> str:
+        count = f"{self.title}: {reading.done:,.0f}/{reading.total:,.0f}"
+        words = filter(None, [reading.words, self.pace.left(reading, time.monotonic())])
+        return f"{count} {', '.join(words)}".rstrip()
+
+
+@dataclass
+class Pace:
+    """How fast readings come to their end."""
+
+    total: float = -1.0  # of what is read; one thing may follow another
+    begin: float = 0.0  # done, at the first reading
+    seconds: float = 0.0  # the time of that
+
+    def add(self, reading: Reading, now: float) -> None:
+        """Begin anew where the reading is of something else."""
+        if reading.total != self.total or reading.done < self.begin:
+            self.total, self.begin, self.seconds = reading.total, reading.done, now
+
+    def left(self, reading: Reading, now: float) -> str:
+        """How long the rest takes at the pace so far; nothing where that is not known, or all done.
+
+        >>> pace = Pace()
+        >>> pace.add(Reading(10, 100), 5.0)  # as of a training that resumes
+        >>> pace.left(Reading(10, 100), 5.0), pace.left(Reading(40, 100), 65.0)
+        ('', '2 min left')
+        """
+        done, rest = reading.done - self.begin, reading.total - reading.done
+        if done <= 0 or rest <= 0:
+            return ""
+        seconds = (now - self.seconds) * rest / done
+        if seconds < 90:
+            return f"{seconds:.0f} s left"
+        return f"{seconds / 60:.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
 
 
 class _Table:
@@ -144,7 +182,3 @@ def _console() -> Console:
         if isinstance(handler, PrefectConsoleHandler):
             return handler.console
     return Console(stderr=True)
-
-
-def _line(title: str, reading: Reading) -> str:
-    return f"{title}: {reading.done:,.0f}/{reading.total:,.0f} {reading.words}".rstrip()

@@ -17,11 +17,17 @@ from tasks.model.bases.trial import PACKED, layout_for
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob
 from tasks.pretrain.objectives.causal import LanguageLesson, steps_for
+from tasks.pretrain.objectives.masked import MaskedLesson, MaskedModel
+from tasks.pretrain.packing import pieces
+from tasks.training.flops import attended_tokens, flops_per_token
 from tasks.training.lesson import Lesson
 from tasks.training.loop import Trained, train
 from tasks.training.program import World
+from tasks.training.watchers.energy import Energy, energy_of
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.watcher import Run, Watcher
+
+SAMPLE = 1024  # sequences
 
 
 def learn_language(
@@ -83,7 +89,8 @@ def learn(
     method = None if isinstance(job, BaseJob) else job.adapter
     unnamed = method and (isinstance(targets_of(method), str) or isinstance(method, Full))
     movement = Movement(parts, tolerant=parts if unnamed else ())
-    looking = (*watchers, movement)
+    looking = (*watchers, movement, Energy())
+    arithmetic = flops_of(model, lesson)  # before a finished model is taken down
     trained = train(model, lesson, job.training, world, rate_of=rate_of, watchers=looking)
     if world.first:
         history = pa.Table.from_pylist(trained.history, schemas.HISTORY)
@@ -93,12 +100,34 @@ def learn(
             "steps": trained.steps,
             "tokens": trained.tokens,
             "loss": round(mean_of_last(trained), 6),
+            "training_seconds": round(trained.history[-1]["seconds"], 1),
+            **({"flops": round(arithmetic * trained.tokens)} if arithmetic else {}),
+            **energy_of(world, lesson.name),
             **more(),
         }
         if movement.still:
             counts["tensors_that_did_not_move"] = len(movement.still)
         (world.work / "counts.json").write_text(json.dumps(counts))
     return trained
+
+
+def flops_of(model: nn.Module, lesson: Lesson) -> float | None:
+    """Operations of a token of a training on notes; None of another.
+
+    How far tokens attend is taken from the first sequences of the corpus, which is shuffled. Of an
+    encoder, the output layer is left out: it is computed for masked words alone.
+    """
+    match lesson:
+        case LanguageLesson(corpus=corpus):
+            trained, causal = model, True
+        case MaskedLesson(corpus=corpus) if isinstance(model, MaskedModel):
+            trained, causal = model.backbone, False
+        case _:
+            return None
+    rows = range(min(len(corpus), SAMPLE))
+    documents = [len(ids) for row in rows for _, ids in pieces(corpus[row])]
+    attended = attended_tokens(documents, causal=causal)
+    return flops_per_token(trained, language_model(trained), attended)
 
 
 LAYOUT = "layout.txt"  # in the work folder: whether documents are packed, or why not

@@ -336,4 +336,8 @@ def measure_perplexity(out: Path, job: PerplexityJob, launch: LaunchConfig) -> C
 
 def _run(module: str, job: Config, out: Path, config: LaunchConfig) -> Counts:
     launch(module, job, out / "work", config)
-    return json.loads((out / "work" / "counts.json").read_text())
+    counts = json.loads((out / "work" / "counts.json").read_text())
+    if config.price_per_hour and "training_seconds" in counts:
+        hours = counts["training_seconds"] * config.nodes / 3600
+        counts["cost"] = round(hours * config.price_per_hour, 4)
+    return counts
