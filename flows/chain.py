@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from flows.config import AdaptConfig
-from tasks.audit.steps import audit_leaks
+from tasks.audit.steps import audit_leaks, audit_memory, make_canaries, make_candidates
 from tasks.baselines.steps import baselines
 from tasks.evaluate.steps import evaluate, stack
 from tasks.finetune.steps import Finetuned, finetune
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
+from tasks.pretrain.planted import pretrain_planted
 from tasks.pretrain.steps import Pretrained, pretrain
 from tasks.report.config import Lineage, Origin
 from tasks.report.steps import Reported, difficulty_of, write_pages
@@ -132,6 +133,34 @@ class Chain:
             config=self.config.audit,
         )
 
+    @cached_property
+    def memory(self) -> Artifact:
+        """What an adapter remembers that is trained for this audit alone."""
+        config = self.config.memory
+        drawn = config.model_dump(include={"canaries", "repeats", "alternatives", "seed"})
+        planted, candidates = make_canaries(**drawn), make_candidates(**drawn)
+        audited = pretrain_planted(
+            self.config.pretrain,
+            self.config.launch,
+            notes=self.ingested.notes,
+            splits=self.ingested.splits,
+            planted=planted,
+            candidates=candidates,
+            training_patients=config.training_patients,
+            scored_patients=config.scored_patients,
+        )
+        return audit_memory(
+            canaries=planted,
+            candidates=audited.candidates,
+            members=audited.members,
+            others=audited.others,
+            training={
+                "patients": audited.patients,
+                "epochs": audited.epochs,
+                "planted": planted.counts["planted"],
+            },
+        )
+
     @property
     def histories(self) -> dict[str, tuple[Artifact, ...]]:
         """The artifacts that have a training history, under the title that a report gives them."""
@@ -150,7 +179,7 @@ def settings_of(config: AdaptConfig) -> dict[str, Any]:
 
     Not how programs are started, nor what other flows would do.
     """
-    return config.model_dump(mode="json", exclude={"launch", "audit"})
+    return config.model_dump(mode="json", exclude={"launch", "audit", "memory"})
 
 
 def pretraining_of(config: AdaptConfig) -> dict[str, Any]:

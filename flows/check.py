@@ -31,12 +31,14 @@ STAGES = {
     "evaluate": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
     "adapt": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
     "audit": ("ingest", "audit"),
+    "memory": ("ingest", "pretrain", "memory"),
     "compare": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
 }
 # what each flow makes itself: all else is of earlier stages
 OWN = {name: (name,) for name in STAGES} | {
     "adapt": STAGES["adapt"],
     "audit": ("sections", "audit"),
+    "memory": ("pretrain", "canaries", "candidates", "memory"),
     "evaluate": ("evaluate", "report"),
 }
 

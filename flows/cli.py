@@ -197,6 +197,21 @@ def audit_leaks(
     _run("audit", config, sets, store, refresh=tuple(refresh or ()))
 
 
+@audit_app.command(name="memory")
+def audit_memory(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
+    sets: SetOption = None,
+    refresh: RefreshOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Tell what a clinical adapter remembers of the notes that it is trained on.
+
+    An adapter is trained for this alone, with the configuration's settings, on notes among which
+    made-up ones stand once, four and sixteen times. The page begins with the answer in one line.
+    """
+    _run("memory", config, sets, store, refresh=tuple(refresh or ()))
+
+
 app.add_typer(store_app)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from tasks.audit.config import LeaksConfig
+from tasks.audit.config import LeaksConfig, MemoryConfig
 from tasks.baselines.config import BaselinesConfig
 from tasks.config import Config
 from tasks.evaluate.config import EvaluateConfig
@@ -34,6 +34,8 @@ class AdaptConfig(Config):
     """What the report of a run shows"""
     audit: LeaksConfig = Field(default_factory=LeaksConfig)
     """How `clinfuse audit leaks` looks for leaks"""
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
+    """How `clinfuse audit memory` looks for what an adapter remembers"""
     launch: LaunchConfig = Field(default_factory=LaunchConfig)
     """How training programs are started"""
 

@@ -12,7 +12,7 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from flows.view import page_url
+from flows.view import KINDS, page_url
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.report.steps import Reported
@@ -42,7 +42,7 @@ def publish(name: str, reported: Reported, measured: str = "AUROC on test") -> N
     create_link_artifact(link=page, link_text="The report", key=f"{key}-page", description=_HOW)
 
 
-def publish_audit(name: str, leaks: Artifact) -> None:
-    """Leave the audit's page on the flow run: aggregates, and terms that many patients use."""
-    page = current_store().path(leaks.kind, leaks.key) / "leaks.md"
-    create_markdown_artifact(markdown=page.read_text(), key=f"{name}-{leaks.key}-leaks")
+def publish_audit(name: str, audit: Artifact) -> None:
+    """Leave an audit's page on the flow run: aggregates, and terms that many patients use."""
+    page = current_store().path(audit.kind, audit.key) / KINDS[audit.kind]
+    create_markdown_artifact(markdown=page.read_text(), key=f"{name}-{audit.key}-{audit.kind}")

@@ -21,6 +21,7 @@ from flows.config import AdaptConfig
 from flows.loading import load_compare, load_config
 from flows.server import prefect_api
 from flows.stop import stopping
+from flows.view import KINDS
 from tasks.errors import ClinfuseError
 from tasks.provenance import peak_mib
 from tasks.report.config import NOTE
@@ -119,11 +120,12 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
         folder = store.path(reports[-1].kind, reports[-1].key)
         _print_table(console, folder / "headline.json")
         console.print(f"report     {folder / 'report.html'}", soft_wrap=True, markup=False)
-    leaks = [reached for reached in run.artifacts if reached.kind == "leaks"]
-    if leaks:
-        folder = store.path("leaks", leaks[-1].key)
-        _print_table(console, folder / "overview.json")
-        console.print(f"audit      {folder / 'leaks.md'}", soft_wrap=True, markup=False)
+    for kind in ("leaks", "memory"):
+        audits = [reached for reached in run.artifacts if reached.kind == kind]
+        if audits:
+            folder = store.path(kind, audits[-1].key)
+            _print_table(console, folder / "overview.json")
+            console.print(f"audit      {folder / KINDS[kind]}", soft_wrap=True, markup=False)
     console.print(f"artifacts  {store.root}", soft_wrap=True, markup=False)
     console.print(
         f"{len(run.artifacts)} artifacts, {made} made, {len(run.artifacts) - made} reused, "

@@ -133,6 +133,10 @@ def _audit(chain: Chain) -> None:
     publish_audit(chain.config.name, chain.leaks)
 
 
+def _memory(chain: Chain) -> None:
+    publish_audit(chain.config.name, chain.memory)
+
+
 ingest = stage_flow(
     "ingest", "Read the source: notes, splits, cohort, outcomes.", attrgetter("ingested")
 )
@@ -152,4 +156,9 @@ baselines = stage_flow(
 evaluate = stage_flow("evaluate", "Measure the predictions and report.", _report)
 adapt = stage_flow("adapt", "Take MIMIC's files to a report of AUROCs.", _report)
 audit = stage_flow("audit", "Look for sections of the notes that give an outcome away.", _audit)
-FLOWS = (adapt, ingest, pretrain, finetune, baselines, evaluate, audit)
+memory = stage_flow(
+    "memory",
+    "Train an adapter on notes with made-up ones among them, and look what it remembers.",
+    _memory,
+)
+FLOWS = (adapt, ingest, pretrain, finetune, baselines, evaluate, audit, memory)

@@ -1,6 +1,6 @@
 """The store's reports as web pages on this machine, because a browser opens no file:// link.
 
-Only what the report, leaderboard and leak-audit steps wrote is served: aggregates, no text and no
+Only what the report, leaderboard and audit steps wrote is served: aggregates, no text and no
 identifiers. Only to this machine, and only read.
 """
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:  # taken from Prefect's dependencies, and not needed by other 
     from starlette.requests import Request
 
 PORT = 4280
-KINDS = {"report": "report.html", "leaderboard": "report.html", "leaks": "leaks.md"}
+KINDS = {
+    "report": "report.html",
+    "leaderboard": "report.html",
+    "leaks": "leaks.md",
+    "memory": "memory.md",
+}
 _TYPES = {".html": "text/html", ".md": "text/plain", ".json": "application/json"}
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 

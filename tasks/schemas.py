@@ -219,6 +219,19 @@ LEAKS = _table(
     _filled("positives", pa.int64()),  # (admission, label) pairs
 )
 
+CANARIES = _table(  # the first of the candidates, in their order
+    _filled("repeats", pa.int64()),  # how often it was planted
+)
+
+MEMORY = _table(
+    _filled("measure", pa.string()),
+    pa.field("repeats", pa.int64()),  # null: not of canaries
+    pa.field("value", pa.float64()),  # exposure in bits, or an AUROC
+    pa.field("low", pa.float64()),  # 95% interval
+    pa.field("high", pa.float64()),
+    _filled("n", pa.int64()),  # canaries, or notes
+)
+
 TERMS = _table(
     _filled("outcome", pa.string()),
     _filled("code_system", pa.string()),

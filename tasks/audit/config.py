@@ -1,6 +1,6 @@
-"""How the leak audit looks for sections that give an outcome away."""
+"""How the audits look for what gives an outcome away, and for what an adapter remembers."""
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from tasks.config import Config
 
@@ -28,3 +28,21 @@ class LeaksConfig(Config):
         default=100.0, gt=0
     )  # 10 to 1000 tried on the demo: the admission note's AUROC peaks about here
     """Strength of the ridge penalty on the weights"""
+
+
+class MemoryConfig(Config):
+    """The memory audit: what an adapter, trained for it alone, gives away of its notes."""
+
+    canaries: int = Field(default=100, ge=100)
+    """Plant this many made-up notes for each number of repeats"""
+    repeats: tuple[PositiveInt, ...] = Field(default=(1, 4, 16), min_length=1)
+    """How often they are planted: once, four times, sixteen times"""
+    alternatives: int = Field(default=10_000, ge=10_000)
+    """Rank each among this many that were not planted"""
+    training_patients: int | None = Field(default=2000, ge=20)
+    """Train on the notes of at most this many training patients, whole; empty: of all. The passes
+    are those of pretrain.epochs, at least one; pretrain.max_tokens does not count"""
+    scored_patients: int = Field(default=500, ge=20)
+    """Score the notes of at most this many training patients, and of as many validation patients"""
+    seed: int = Field(default=0, ge=0)
+    """Of the made-up notes"""

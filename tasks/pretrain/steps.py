@@ -70,6 +70,7 @@ def pretrain(
     wanted: Collection[str] = (CLINICAL,),
     ontology: Artifact | None = None,
     layer: int | None = None,
+    training_patients: int | None = None,
 ) -> Pretrained:
     """From notes to adapters of the domain, and the clinical one's held-out perplexity.
 
@@ -80,6 +81,7 @@ def pretrain(
         wanted: the adapters to make.
         ontology: titles of codes, for the ontology adapter.
         layer: whose states heads will read; there the ontology adapter has to tell codes apart.
+        training_patients: how many to train on at most; None: all.
 
     Raises ConfigError, ModelError, TrainingError or RanksDied: one sentence each.
     """
@@ -110,7 +112,7 @@ def pretrain(
             split="train",
             sequence_length=length,
             seed=config.training.seed,
-            patients=None,
+            patients=training_patients,
             launch=launch,
             packed=reading is None,
         )

@@ -151,7 +151,17 @@ def test_every_deployment_names_a_flow_and_has_a_name_of_its_own() -> None:
         getattr(importlib.import_module(module), name)
         for module, _, name in (each["entrypoint"].rpartition(".") for each in declared)
     ]
-    names = {"adapt", "ingest", "pretrain", "finetune", "baselines", "evaluate", "audit", "compare"}
+    names = {
+        "adapt",
+        "ingest",
+        "pretrain",
+        "finetune",
+        "baselines",
+        "evaluate",
+        "audit",
+        "memory",
+        "compare",
+    }
     assert {flow.name for flow in flows} == names
     assert len({each["name"] for each in declared}) == len(declared) == len(names)
 

@@ -17,7 +17,17 @@ import pytest
 from tasks.runs import load_runs
 from tests.flows.conftest import BIN, ROOT, World, api
 
-NAMES = {"adapt", "ingest", "pretrain", "finetune", "baselines", "evaluate", "audit", "compare"}
+NAMES = {
+    "adapt",
+    "ingest",
+    "pretrain",
+    "finetune",
+    "baselines",
+    "evaluate",
+    "audit",
+    "memory",
+    "compare",
+}
 
 
 @pytest.fixture(scope="module")

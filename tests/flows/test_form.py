@@ -25,6 +25,7 @@ FORMS = {  # deployment -> the flow's own preset
     "demo-finetune": "configs/demo.yaml",
     "demo-evaluate": "configs/demo.yaml",
     "demo-audit": "configs/demo.yaml",
+    "demo-memory": "configs/demo.yaml",
     "demo-compare": "configs/compare-demo.yaml",
 }
 UNTOUCHED = {"overrides": [], "name": None}
