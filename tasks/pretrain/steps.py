@@ -26,6 +26,7 @@ from tasks.model.bases.files import (
     positions_of,
 )
 from tasks.patients import OWN_RELEASE
+from tasks.pretrain.adapter_card import write_adapter_card
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
 from tasks.pretrain.jobs import (
@@ -312,22 +313,26 @@ def convert_base(out: Path, job: ConvertJob, launch: LaunchConfig) -> Counts:
     return _run("tasks.pretrain.convert", job, out, alone)
 
 
-@step("clinical-adapter", version=3, resumable=True)
+@step("clinical-adapter", version=4, resumable=True)
 def train_adapter(
     out: Path, job: AdapterJob, known_as: tuple[str, str] | None, launch: LaunchConfig
 ) -> Counts:
     """Train the clinical adapter on the frozen base."""
     named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
-    return _run("tasks.pretrain.train", named, out, launch)
+    counts = _run("tasks.pretrain.train", named, out, launch)
+    write_adapter_card(out, "Clinical adapter", named.base_name)
+    return counts
 
 
-@step("ontology-adapter", version=1, resumable=True)
+@step("ontology-adapter", version=2, resumable=True)
 def train_ontology(
     out: Path, job: OntologyJob, known_as: tuple[str, str] | None, launch: LaunchConfig
 ) -> Counts:
     """Train the ontology adapter on the frozen base."""
     named = job.model_copy(update={"base_name": BaseName.of(job.base, known_as, current_store())})
-    return _run("tasks.pretrain.ontology", named, out, launch)
+    counts = _run("tasks.pretrain.ontology", named, out, launch)
+    write_adapter_card(out, "Ontology adapter", named.base_name)
+    return counts
 
 
 @step("perplexity", version=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,16 +19,18 @@ from tasks.audit.remembered import Memory, measure
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.model.adapters.methods import Lora
 from tasks.pretrain import perplexity, train
-from tasks.pretrain.corpus import CorpusWriter, of_notes, patients_of
+from tasks.pretrain.corpus import CorpusWriter, of_notes
 from tasks.pretrain.jobs import AdapterJob, PerplexityJob
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.pretrain.whole_notes import write_tokenized
 from tasks.training.config import TrainingConfig
 from tasks.training.program import World
-from tests.pretrain.conftest import new_base, write_notes, write_splits, write_text
+from tests.pretrain.conftest import new_base, write_text
+from tests.pretrain.conftest import sentence as sentence_of
 
 REPEATS = (1, 16)
 ALTERNATIVES = 500
+MEMBERS, OTHERS = range(1, 41), range(101, 141)  # patients
 WORDS = "Wristband number of this patient"
 
 
@@ -39,28 +41,25 @@ def audited(process_group: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     drawn = Canaries.drawn(12, REPEATS, ALTERNATIVES, seed=3)
     drawn.write_planted(folder / "canaries", seed=3)
     drawn.write_candidates(folder / "candidates")
-    write_notes(folder / "source")
-    write_splits(folder / "splits")
     train_bpe(write_text(folder / "general.txt"), 300, folder / "tokenizer")
     tokenizer = LoadedTokenizer.load(folder / "tokenizer")
     new_base(max_positions=128).save_pretrained(folder / "base")
-    documents = [
-        *of_notes([folder / "source"], patients_of(folder / "splits", "train")),
-        *of_notes([folder / "canaries"], None),
-    ]
+    documents = [*notes_of(MEMBERS), *of_notes([folder / "canaries"], None)]
     CorpusWriter(folder / "corpus", tokenizer, 128, seed=0).write(documents)
     job = AdapterJob(
         base=folder / "base",
         corpus=folder / "corpus",
         adapter=Lora(rank=16, targets=("q_proj", "v_proj", "up_proj", "down_proj", "lm_head")),
         training=TrainingConfig(learning_rate=2e-2, batch_size=8, schedule="constant"),
-        epochs=25,
+        epochs=20,
         max_tokens=None,
     )
     world = World(0, 1, 0, folder / "adapter" / "work", torch.device("cpu"))
     world.work.mkdir(parents=True)
     train.main(job, world)
-    for name, notes in likelihoods(folder):
+    ranked = list(of_notes([folder / "candidates"], None))
+    read = {"ranked": ranked, "members": notes_of(MEMBERS), "others": notes_of(OTHERS)}
+    for name, notes in read.items():
         write_tokenized(folder / name / "tokens", notes, tokenizer, framed=True)
         scoring = PerplexityJob(
             base=folder / "base",
@@ -76,11 +75,9 @@ def audited(process_group: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def likelihoods(folder: Path) -> Iterator[tuple[str, list[tuple[int, str]]]]:
-    """The notes whose likelihoods the audit takes."""
-    yield "ranked", list(of_notes([folder / "candidates"], None))
-    for name, split in (("members", "train"), ("others", "validation")):
-        yield name, list(of_notes([folder / "source"], patients_of(folder / "splits", split)))
+def notes_of(patients: range) -> list[tuple[int, str]]:
+    """A note a patient, of random words."""
+    return [(patient, sentence_of(random.Random(patient), 30)) for patient in patients]
 
 
 def found(folder: Path) -> Memory:
@@ -96,10 +93,10 @@ def test_what_was_learned_by_heart_is_found(audited: Path, tmp_path: Path) -> No
     assert often.after.value > often.before.value + 2
     assert often.first > 0
     _, by_loss, by_fall = memory.memberships
-    assert min(by_loss.auroc.low, by_fall.auroc.low) > 0.5, "25 passes over few notes"
+    assert min(by_loss.auroc.low, by_fall.auroc.low) > 0.5, "20 passes over few notes"
     assert memory.remembers == (True, True)
     assert "treat its weights as you treat the notes" in sentence(memory)
-    training = {"patients": 20, "epochs": 25.0, "planted": 12 * 17}
+    training = {"patients": 40, "epochs": 20.0, "planted": 12 * 17}
     write_memory(tmp_path, memory, training)
     page = (tmp_path / "memory.md").read_text()
     assert sentence(memory) in page
@@ -128,11 +125,11 @@ def test_without_training_nothing_is_found(audited: Path, tmp_path: Path) -> Non
 
 
 def test_chance_is_what_random_likelihoods_give(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     drawn = Canaries.drawn(400, (1,), 2000, seed=0)
     drawn.write_planted(tmp_path / "canaries", seed=0)
     for name, notes in (("ranked", 2400), ("members", 40), ("others", 40)):
-        nats = random.normal(50, 3, notes)
+        nats = generator.normal(50, 3, notes)
         first = 1000 if name == "others" else 0
         columns = [np.arange(notes) + first, np.full(notes, 20), np.full(notes, 60), nats, nats]
         table = pa.table([pa.array(column) for column in columns], schema=schemas.PERPLEXITY)

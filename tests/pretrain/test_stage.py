@@ -212,6 +212,26 @@ def test_the_adapter_names_its_base_and_whether_it_was_packed(ran: Run) -> None:
     assert ran.made.adapters["clinical"].counts["layout"] == "packed"
 
 
+def test_the_adapter_carries_the_terms_of_its_notes(ran: Run) -> None:
+    card = (ran.place(ran.made.adapters["clinical"]) / "README.md").read_text()
+    assert "license_name: source-data-use-agreement" in card
+    assert "do not share them" in card
+    assert isinstance(ran.made.base, Artifact)
+    assert f"on the base base/{ran.made.base.key}" in card
+
+
+def test_what_the_training_cost_is_counted(ran: Run) -> None:
+    counts = ran.made.adapters["clinical"].counts
+    # 2 x 32 wide: four squares, three of the MLP of 96, and the output layer of 300 pieces; the
+    # embedding is looked up
+    frozen = 2 * (4 * 32 * 32 + 3 * 32 * 96) + 300 * 32
+    trained = counts["trained_parameters"]
+    least, most = (4 * frozen + 6 * trained + 12 * 2 * 32 * attended for attended in (1, 64))
+    assert least < counts["flops"] / counts["tokens"] < most
+    assert counts["training_seconds"] > 0
+    assert "cost" not in counts, "no price was given"
+
+
 def test_the_bytes_of_the_deterministic_steps_are_those_of_their_version(ran: Run) -> None:
     named = {
         "tokenizer": ran.made.tokenizer,
