@@ -23,7 +23,10 @@ these.
 
 **Membership.** Notes of training patients against notes of validation patients, ranked by what \
 the model finds likely: the AUROC, 0.5 where they cannot be told apart, with its 95% interval \
-clustered by patient. The base has read neither, and is the control.
+clustered by patient. The base has read neither, and is the control, whose p is not corrected.
+
+The sentence above says that something is remembered where p is below 0.05 after Holm's correction \
+over all rows but the control.
 
 What it does not say: an attacker who knows more may find more; a note that stands in the source \
 many times is remembered more than one that stands there once; and none of this measures what a \
@@ -66,11 +69,12 @@ def report(memory: Memory, training: Mapping[str, Any]) -> str:
     facts = {"alternatives": memory.alternatives, "most": most, "chance": memory.chance}
     exposures = [
         f"| {exposure.repeats} | {exposure.canaries} | {_figure(exposure.before, '.2f')} | "
-        f"{_figure(exposure.after, '.2f')} | {exposure.first} |"
+        f"{_figure(exposure.after, '.2f')} | {exposure.p_value:.3f} | {exposure.first} |"
         for exposure in memory.exposures
     ]
     memberships = [
-        f"| {membership.by} | {_figure(membership.auroc)} | {membership.members:,} | "
+        f"| {membership.by} | {_figure(membership.auroc)} | {membership.p_value:.3f} | "
+        f"{membership.members:,} | "
         f"{membership.others:,} | {membership.patients:,} |"
         for membership in memory.memberships
     ]
@@ -79,11 +83,11 @@ def report(memory: Memory, training: Mapping[str, Any]) -> str:
         f"**{sentence(memory)}**",
         _METHOD.format(**facts, **training),
         "## Exposure of planted numbers",
-        "| planted | canaries | the base | with the adapter | first |\n|---:|---:|---|---|---:|\n"
-        + "\n".join(exposures),
+        "| planted | canaries | the base | with the adapter | p (Holm) | first |\n"
+        "|---:|---:|---|---|---:|---:|\n" + "\n".join(exposures),
         "## Membership",
-        "| ranked by | AUROC | training notes | validation notes | patients |\n"
-        "|---|---|---:|---:|---:|\n" + "\n".join(memberships),
+        "| ranked by | AUROC | p (Holm) | training notes | validation notes | patients |\n"
+        "|---|---|---:|---:|---:|---:|\n" + "\n".join(memberships),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -103,7 +107,7 @@ def overview(memory: Memory) -> list[dict[str, str]]:
     control = memory.memberships[0].auroc
     return rows + [
         {
-            "asked": f"membership, by {membership.by}",
+            "asked": f"membership, {membership.by}",
             "base": f"{control.value:.3f}",
             "adapter": f"{membership.auroc.value:.3f}",
             "95% interval": _ends(membership.auroc, ".3f"),

@@ -5,13 +5,13 @@ Two questions, each asked of the base as well, which has read none of these note
 - Exposure: how far up does a planted number stand among numbers that were not planted, by its
   likelihood? log2(alternatives + 1) - log2(rank); about 1.4 for one that is not remembered.
 - Membership: does the likelihood tell notes of training patients from those of validation patients?
-  An AUROC: once by the loss, once by how far the adapter lowered it (a harder test, which needs the
-  base as well).
+  An AUROC: once by the loss with the adapter, once by how far that is below the base's loss, which
+  takes out how hard a note is to read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.estimates import Estimate
-from tasks.measures.intervals import Interval, interval
+from tasks.measures.intervals import Interval, difference, holm, interval
 from tasks.measures.sample import Sample
 
+ERROR_RATE = 0.05  # of any false finding in the whole audit, after Holm (1979)
 _NO_BOUNDS = (-np.inf, np.inf)
 
 
@@ -36,6 +37,7 @@ class Exposure:
     canaries: int
     before: Interval  # mean exposure by the base
     after: Interval  # and with the adapter
+    p_value: float  # of the latter, if nothing is remembered; corrected
     first: int  # canaries likelier than every alternative, with the adapter
 
 
@@ -45,6 +47,7 @@ class Membership:
 
     by: str
     auroc: Interval
+    p_value: float  # if they cannot be told apart; corrected
     members: int  # notes
     others: int
     patients: int
@@ -61,10 +64,15 @@ class Memory:
 
     @property
     def remembers(self) -> tuple[bool, bool]:
-        """Whether an interval lies above chance: of some exposure, and of some membership."""
-        exposed = any(exposure.after.low > self.chance for exposure in self.exposures)
-        # the first is the base's
-        told = any(membership.auroc.low > 0.5 for membership in self.memberships[1:])
+        """Whether some exposure, and some membership, is above chance beyond doubt."""
+        exposed = any(
+            exposure.after.value > self.chance and exposure.p_value < ERROR_RATE
+            for exposure in self.exposures
+        )
+        told = any(
+            membership.auroc.value > 0.5 and membership.p_value < ERROR_RATE
+            for membership in self.memberships[1:]  # the first is the base's
+        )
         return exposed, told
 
 
@@ -81,20 +89,35 @@ def measure(canaries: Path, candidates: Path, members: Path, others: Path) -> Me
     )
     alternatives = len(_column(candidates, "nll_after")) - len(repeats)
     best = np.log2(alternatives + 1)
+    chance = float(np.mean(best - np.log2(np.arange(1, alternatives + 2))))
+    found = [
+        Exposure(
+            repeats=int(count),
+            canaries=int((repeats == count).sum()),
+            before=_interval(_mean(before[repeats == count])),
+            after=_interval(_mean(after[repeats == count])),
+            p_value=_p_value(_mean(after[repeats == count]), chance),
+            first=int((after[repeats == count] >= best).sum()),
+        )
+        for count in np.unique(repeats)
+    ]
+    control, *told = _memberships(members, others)
+    p_values = [exposure.p_value for exposure in found]
+    corrected = holm([*p_values, *(membership.p_value for membership in told)])
     return Memory(
         alternatives,
-        float(np.mean(best - np.log2(np.arange(1, alternatives + 2)))),
+        chance,
         tuple(
-            Exposure(
-                repeats=int(count),
-                canaries=int((repeats == count).sum()),
-                before=_mean(before[repeats == count]),
-                after=_mean(after[repeats == count]),
-                first=int((after[repeats == count] >= best).sum()),
-            )
-            for count in np.unique(repeats)
+            replace(exposure, p_value=p_value)
+            for exposure, p_value in zip(found, corrected[: len(found)], strict=True)
         ),
-        tuple(_memberships(members, others)),
+        (
+            control,
+            *(
+                replace(membership, p_value=p_value)
+                for membership, p_value in zip(told, corrected[len(found) :], strict=True)
+            ),
+        ),
     )
 
 
@@ -123,23 +146,34 @@ def _memberships(members: Path, others: Path) -> list[Membership]:
     patients = np.unique(table["subject_id"].to_numpy(), return_inverse=True)[1]
     measured = []
     for by, scores in (
-        ("the base's loss (control)", -before),
-        ("the adapter's loss", -after),
-        ("how far the adapter lowered the loss", before - after),
+        ("loss of the base (control)", -before),
+        ("loss", -after),
+        ("loss minus the base's", before - after),
     ):
         sample = Sample.of(scores[:, None], trained_on[:, None], patients=patients)
-        auroc = interval(label_aurocs(sample).macro(), patients)
+        estimate = label_aurocs(sample).macro()
+        auroc, p_value = interval(estimate, patients), _p_value(estimate, 0.5, patients)
         counts = int(trained_on.sum()), int((~trained_on).sum()), int(patients.max()) + 1
-        measured.append(Membership(by, auroc, *counts))
+        measured.append(Membership(by, auroc, p_value, *counts))
     return measured
 
 
-def _mean(values: NDArray[np.float64]) -> Interval:
+def _mean(values: NDArray[np.float64]) -> Estimate:
     """A mean over canaries, each drawn by itself."""
     mean = float(values.mean())
-    return interval(
-        Estimate(mean, (values - mean) / len(values)), np.arange(len(values)), _NO_BOUNDS
-    )
+    return Estimate(mean, (values - mean) / len(values))
+
+
+def _interval(mean: Estimate) -> Interval:
+    return interval(mean, np.arange(len(mean.influence)), _NO_BOUNDS)
+
+
+def _p_value(estimate: Estimate, chance: float, patients: NDArray[np.int64] | None = None) -> float:
+    """Of an estimate as far from chance as this one; 1 where too few take part to say."""
+    whose = np.arange(len(estimate.influence)) if patients is None else patients
+    apart = difference(estimate, Estimate(chance, np.zeros(len(whose))), whose)
+    # no p-value although it is away from chance: all canaries have the same rank
+    return 1.0 if apart.reason else float(np.nan_to_num(apart.p_value, nan=0.0))
 
 
 def _column(artifact: Path, name: str) -> NDArray[np.float64]:

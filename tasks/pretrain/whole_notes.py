@@ -23,7 +23,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 
 TABLE = "tokenized"
-_NOTES_AT_ONCE = 64  # in a batch, all of which one rank reads
+_NOTES_AT_ONCE = 128  # in a batch, all of which one rank reads
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def audited(process_group: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
         corpus=folder / "corpus",
         adapter=Lora(rank=16, targets=("q_proj", "v_proj", "up_proj", "down_proj", "lm_head")),
         training=TrainingConfig(learning_rate=2e-2, batch_size=8, schedule="constant"),
-        epochs=20,
+        epochs=30,
         max_tokens=None,
     )
     world = World(0, 1, 0, folder / "adapter" / "work", torch.device("cpu"))
@@ -93,10 +93,10 @@ def test_what_was_learned_by_heart_is_found(audited: Path, tmp_path: Path) -> No
     assert often.after.value > often.before.value + 2
     assert often.first > 0
     _, by_loss, by_fall = memory.memberships
-    assert min(by_loss.auroc.low, by_fall.auroc.low) > 0.5, "20 passes over few notes"
+    assert min(by_loss.auroc.low, by_fall.auroc.low) > 0.5, "30 passes over few notes"
     assert memory.remembers == (True, True)
     assert "treat its weights as you treat the notes" in sentence(memory)
-    training = {"patients": 40, "epochs": 20.0, "planted": 12 * 17}
+    training = {"patients": 40, "epochs": 30.0, "planted": 12 * 17}
     write_memory(tmp_path, memory, training)
     page = (tmp_path / "memory.md").read_text()
     assert sentence(memory) in page

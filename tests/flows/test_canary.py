@@ -14,7 +14,7 @@ import yaml
 from flows import stages
 from flows.compare import compare
 from flows.loading import load_config
-from flows.stages import adapt, audit
+from flows.stages import adapt, audit, memory
 from tasks.audit import steps as auditing
 from tasks.errors import StepFailed
 from tasks.evaluate import steps as evaluating
@@ -26,6 +26,7 @@ from tasks.report import steps as reporting
 from tasks.step import Step
 from tests.flows.conftest import World
 from tests.flows.planted import RARE, WORDS, identifiers
+from tests.flows.test_memory import SMALL
 
 STEPS = [
     found
@@ -39,6 +40,8 @@ AUDITED = (
     ingesting.cut_sections,
     auditing.audit_leaks,
 )
+REMEMBERED = (auditing.make_canaries, auditing.make_candidates, auditing.audit_memory)
+ADAPTERS = (evaluating.measure_adapters, reporting.write_methods)
 COMPARED = (evaluating.rank_runs, reporting.write_leaderboard)  # the others are of the chain
 # what the run of this module does without, and how it is reached
 ONTOLOGY = "finetune.members=[{name: sum, summands: [{adapter: ontology}]}]"
@@ -157,11 +160,14 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
 
 def _run_through(failing: Step, world: World) -> None:
     """Run the flow that has the step (most are of the chain), and make its artifact anew."""
-    if failing in COMPARED:
+    if failing in (*COMPARED, *ADAPTERS):
         comparison = world.folder / "canary.yaml"
-        runs = [{"preset": str(world.config)}]
-        comparison.write_text(yaml.safe_dump({"name": "canary", "runs": runs, "seeds": [0]}))
+        given = {"name": "canary", "runs": [{"preset": str(world.config)}], "seeds": [0]}
+        given["stage"] = "pretrain" if failing in ADAPTERS else "finetune"
+        comparison.write_text(yaml.safe_dump(given))
         compare(preset=str(comparison))
+    elif failing in REMEMBERED:
+        memory(preset=str(world.config), overrides=SMALL)
     else:
         flow = audit if failing in AUDITED else adapt
         overrides = REACHED_BY.get(failing, ())
