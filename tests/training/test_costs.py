@@ -11,8 +11,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tasks.config import Config
+from tasks.launch import LaunchConfig
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.methods import Lora
+from tasks.pretrain import steps
 from tasks.training.flops import flops_per_token
 from tasks.training.program import World
 from tasks.training.watchers.energy import Energy, Meter, cpu_meters, energy_of
@@ -58,6 +61,17 @@ def test_energy_adds_up_over_resumed_trainings_and_restarted_counters(tmp_path: 
         counter.joules = joules
         energy.end(run)
     assert energy_of(world, "clinical") == {"joules_cpu_0": 8.0 + 7.0}
+
+
+def test_a_price_makes_a_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(module: str, job: Config, work: Path, config: LaunchConfig) -> None:
+        work.mkdir()
+        (work / "counts.json").write_text('{"training_seconds": 1800}')
+
+    monkeypatch.setattr(steps, "launch", trained)
+    launch = LaunchConfig(price_per_hour=3.0, nodes=2, rendezvous="here:29500")
+    counts = steps._run("tasks.pretrain.train", Config(), tmp_path, launch)
+    assert counts["cost"] == 3.0, "half an hour of two machines"
 
 
 def test_a_machine_that_tells_nothing_has_no_energy(tmp_path: Path) -> None:
