@@ -40,7 +40,7 @@ AUDITED = (
     ingesting.cut_sections,
     auditing.audit_leaks,
 )
-REMEMBERED = (auditing.make_canaries, auditing.make_candidates, auditing.audit_memory)
+CANARIES = (auditing.make_canaries, auditing.make_candidates)
 ADAPTERS = (evaluating.measure_adapters, reporting.write_methods)
 COMPARED = (evaluating.rank_runs, reporting.write_leaderboard)  # the others are of the chain
 # what the run of this module does without, and how it is reached
@@ -166,8 +166,10 @@ def _run_through(failing: Step, world: World) -> None:
         given["stage"] = "pretrain" if failing in ADAPTERS else "finetune"
         comparison.write_text(yaml.safe_dump(given))
         compare(preset=str(comparison))
-    elif failing in REMEMBERED:
-        memory(preset=str(world.config), overrides=SMALL)
+    elif failing is auditing.audit_memory:
+        memory(preset=str(world.config), overrides=SMALL, refresh=(failing.kind,))
+    elif failing in CANARIES:  # others than the audit of this world has made
+        memory(preset=str(world.config), overrides=(*SMALL, "memory.seed=1"))
     else:
         flow = audit if failing in AUDITED else adapt
         overrides = REACHED_BY.get(failing, ())
