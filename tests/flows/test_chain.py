@@ -36,7 +36,7 @@ def test_the_first_run_makes_every_artifact_and_prints_where_they_lie(world: Wor
     kinds = {reached.kind for reached in first.artifacts}
     assert kinds == {
         "notes", "splits", "cohort", "outcome", "quality", "guard", "tokenizer", "base", "corpus",
-        "clinical-adapter", "perplexity", "encoded", "task-adapter", "predictions",
+        "clinical-adapter", "tokenized", "perplexity", "encoded", "task-adapter", "predictions",
         "metrics", "report",
     }  # fmt: skip
     assert {reached.how for reached in first.artifacts} == {"made"}
