@@ -97,7 +97,8 @@ def _alike(pieces: Sequence[Piece]) -> list[list[Piece]]:
 def _causal(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
     """What cuts notes into windows, and scores their tokens."""
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
-    model = load_adapted(load_causal(job.base, dtype), job.adapter).to(world.device)
+    model = load_adapted(load_causal(job.base, dtype), job.adapter)
+    nn.Module.to(model, world.device)  # transformers' own is typed too narrowly
 
     def cut(ids: NDArray[np.int32]) -> list[tuple[NDArray[np.int32], int]]:
         def taken(window: Window) -> tuple[NDArray[np.int32], int]:
