@@ -30,6 +30,7 @@ from tasks.pretrain.corpus import CorpusWriter
 from tasks.pretrain.jobs import AdapterJob, EncoderReading, PerplexityJob
 from tasks.pretrain.objectives.causal import LanguageLesson
 from tasks.pretrain.tokenizer import train_bpe
+from tasks.pretrain.whole_notes import write_tokenized
 from tasks.training.program import Preempted, World
 from tests.pretrain.conftest import TRAIN, VALIDATION, WORDS, new_base, write_text
 from tests.pretrain.encoders import write_encoder
@@ -79,9 +80,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_corpora(folder: Path, *, packed: bool) -> None:
     """Documents in one order of words, so that there is something to learn."""
     tokenizer = LoadedTokenizer.load(folder)
-    for split, patients in (("train", TRAIN), ("validation", VALIDATION)):
-        texts = ((patient, " ".join(WORDS[patient % 7 :])) for patient in patients)
-        CorpusWriter(folder / split, tokenizer, LENGTH, 0, packed=packed).write(texts)
+    texts, held_out = (
+        [(patient, " ".join(WORDS[patient % 7 :])) for patient in patients]
+        for patients in (TRAIN, VALIDATION)
+    )
+    CorpusWriter(folder / "train", tokenizer, LENGTH, 0, packed=packed).write(texts)
+    write_tokenized(folder / "validation", held_out, tokenizer, framed=packed)
 
 
 def job_of(folder: Path, kind: str, **training: Any) -> AdapterJob:
@@ -196,7 +200,9 @@ def measure(
     measuring = PerplexityJob(
         base=folder,
         adapter=adapter,
-        corpus=folder / "validation",
+        notes=folder / "validation",
+        window=LENGTH,
+        stride=LENGTH // 2,
         precision="fp32",
         encoder=job.encoder,
     )
