@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -68,16 +69,12 @@ def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
     }
-    for name in (*ours, "optimizer", "scheduler"):
-        value = given.pop(name, "auto")
-        if value != "auto" and not (isinstance(value, dict) and value.get("enabled") == "auto"):
-            raise ConfigError(
-                f"{config.deepspeed} sets {name}, which follows from the training configuration; "
-                'remove it, or set it to "auto"'
-            )
-    unset = sorted(name for name, value in given.items() if value == "auto")
-    if unset:
-        raise ConfigError(f'{config.deepspeed} leaves {", ".join(unset)} at "auto"; set a value')
+    stage = given.get("zero_optimization", {}).get("stage", 0)
+    if dtype == torch.float16 and stage == 0:
+        raise ConfigError(
+            f"{config.deepspeed} has ZeRO stage 0, which keeps no float32 weights beside fp16; set "
+            "its stage to 1 or above, or precision to bf16"
+        )
     return {
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
@@ -174,6 +171,29 @@ class Engine:
         """How many steps changed nothing: fp16 overflowed, and its loss scale was halved."""
         return int(self.model.skipped_steps)
 
+    def counters(self) -> dict[str, Any]:
+        """What it counts beside the tensors: the optimizer's steps, and fp16's loss scale."""
+        steps = [int(state["step"]) for state in self.optimizer.state.values()]
+        return {
+            "optimizer_steps": max(steps, default=0),
+            "skipped_steps": self.skipped_steps,
+            "loss_scale": {
+                name: number
+                for name, number in vars(self._loss_scaler).items()
+                if isinstance(number, int | float)
+            },
+        }
+
+    def count_on(self, counters: Mapping[str, Any]) -> None:
+        """Go on with these counters, of which the optimizer's steps lie with its moments."""
+        self.model.skipped_steps = counters["skipped_steps"]
+        known = vars(self._loss_scaler)
+        known.update({name: counters["loss_scale"].get(name, known[name]) for name in known})
+
+    @property
+    def _loss_scaler(self) -> object:
+        return getattr(self.model.optimizer, "loss_scaler", None) or SimpleNamespace()
+
     def trained_tensors(self) -> dict[str, Tensor]:
         """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
         return {name: tensor.cpu().clone() for name, tensor in self._trained()}
@@ -185,6 +205,10 @@ class Engine:
             whole = safe_get_full_fp32_param(parameter)
             tensor = parameter if whole is None else whole
             yield name, tensor.detach().float().reshape(_shape(parameter))
+
+    def size_of(self, name: str) -> int:
+        """How many numbers a trained parameter has, on all ranks together."""
+        return _shape(self.names[name]).numel()
 
     def fingerprints(self, *, trained: bool) -> dict[str, int]:
         """A number for each parameter that changes with any bit of it, whether trained or frozen.
