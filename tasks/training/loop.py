@@ -25,6 +25,7 @@ from tasks.training.engine import Engine, seed_all
 from tasks.training.lesson import Lesson, batches_ahead
 from tasks.training.program import Preempted, World
 from tasks.training.schedule import share_of_peak
+from tasks.training.watchers.divergence import Divergence
 from tasks.training.watchers.history import History
 from tasks.training.watchers.progress import ReportProgress
 from tasks.training.watchers.watcher import Run, Step, Watcher
@@ -60,7 +61,8 @@ def train(
 
     A training of the same name that was finished in this work folder is taken from there. Several
     models may be trained one after another; the engine of each is taken down. Raises Preempted
-    after saving when the program was told to stop; TrainingError where the loss is not finite.
+    after saving when the program was told to stop; TrainingError where the loss is not finite, or
+    runs away.
     """
     checkpoints = Checkpoints(world, lesson.name)
     state, tensors = checkpoints.finished()
@@ -68,7 +70,7 @@ def train(
         engine = Engine.build(model, config, world, rate_of or (lambda _: config.learning_rate))
         try:
             state = checkpoints.resume(engine)
-            everyone = (History(), ReportProgress(), *watchers)
+            everyone = (History(), ReportProgress(), Divergence(), *watchers)
             run = Run(engine, lesson, config, world, checkpoints, state, everyone)
             tensors = _to_the_end(run)
         finally:
@@ -102,15 +104,16 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
             total += loss.detach() if turn.counts else 0.0
         # over all ranks: the mean loss, and whether one was told to stop
         mean, stop = world.sum(float(total) / batch.weight, float(world.told_to_stop))
+        share = share_of_peak(state.step, lesson.steps, config)
         if not math.isfinite(mean):
             raise TrainingError(
-                f"the loss of '{lesson.name}' is {mean} at step {state.step + 1}; "
-                "lower learning_rate or clip, or raise warmup_share"
+                f"the loss of '{lesson.name}' is {mean} at step {state.step + 1}; lower "
+                f"learning_rate ({share * config.learning_rate:.2g} in that step) or clip, or "
+                "raise warmup_share"
             )
         for watcher in run.watchers:
             watcher.differentiated(run)
         # clip and step
-        share = share_of_peak(state.step, lesson.steps, config)
         engine.step(share)
         state.step += 1
         state.tokens += batch.tokens

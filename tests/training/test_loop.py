@@ -15,9 +15,9 @@ from tasks.training.config import TrainingConfig
 from tasks.training.engine import Engine, seed_all
 from tasks.training.lesson import Batch
 from tasks.training.loop import train
-from tasks.training.program import World
+from tasks.training.program import Preempted, World
 from tasks.training.watchers.movement import Movement
-from tasks.training.watchers.watcher import Run, Watcher
+from tasks.training.watchers.watcher import Run, Step, Watcher
 from tests.training.toy import Toy, ToyArm, ToyJob, ToyLesson, rate_of, row_of, train_toy
 
 DEEPSPEED = Path(__file__).parents[2] / "configs" / "deepspeed"
@@ -143,8 +143,61 @@ def test_a_loss_that_is_not_finite_stops_with_what_to_lower(world: World) -> Non
         def batch(self, step: int) -> Batch:
             return super().batch(step)
 
-    with pytest.raises(TrainingError, match="step 1; lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"step 1; lower learning_rate \(0\.0003 in that"):
         train(Toy(), Exploding(ToyArm(), 0), TrainingConfig(), world)
+
+
+class Scripted(ToyLesson):
+    """Its losses are these numbers, whatever the model computes."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        super().__init__(ToyArm(steps=len(numbers), training=TrainingConfig(batch_size=1)), 0)
+        self.numbers = numbers
+
+    def loss(self, model: torch.nn.Module, prepared: tuple[int, Tensor]) -> Tensor:
+        loss = super().loss(model, prepared)
+        return loss * (self.numbers[prepared[0]] / loss.detach())
+
+
+def scattered(mean: float, spread: float, count: int, seed: int = 0) -> list[float]:
+    generator = torch.Generator().manual_seed(seed)
+    return (mean * torch.exp(spread * torch.randn(count, generator=generator))).tolist()
+
+
+def test_a_loss_that_runs_away_stops_with_the_step_and_the_rate(world: World) -> None:
+    """Never NaN: as when a language model falls back to the frequency of words."""
+    numbers = [*scattered(3, 0.05, 40), *scattered(2.2, 0.05, 60), *scattered(7, 0.05, 100)]
+    training = TrainingConfig(batch_size=1, learning_rate=4e-3, schedule="constant")
+    with pytest.raises(TrainingError) as raised:
+        train(Toy(), Scripted(numbers), training, world)
+    told = str(raised.value)
+    assert told.startswith("the loss of 'first' diverges: in each of the 20 steps up to step 120")
+    assert "lower learning_rate (0.004 in that step) or clip, or raise warmup_share" in told
+
+
+def test_a_loss_that_scatters_or_is_overlearned_is_let_be(world: World) -> None:
+    """Cases in one batch of three, then almost none left to learn; then all of it again."""
+    numbers = [
+        *scattered(0.3, 1.0, 400),
+        *scattered(1e-4, 1.5, 100, seed=1),
+        *scattered(2e-3, 1.5, 100, seed=2),
+    ]
+    assert train(Toy(), Scripted(numbers), TrainingConfig(batch_size=1), world).steps == 600
+
+
+def test_divergence_is_seen_across_a_stop(world: World) -> None:
+    numbers = [*scattered(3, 0.05, 45), *scattered(9, 0.05, 40)]
+    lesson, training = Scripted(numbers), TrainingConfig(batch_size=1)
+
+    class Stop(Watcher):
+        def stepped(self, run: Run, step: Step) -> None:
+            run.world.told_to_stop = run.state.step == 54
+
+    with pytest.raises(Preempted):
+        train(Toy(), lesson, training, world, watchers=[Stop()])
+    world.told_to_stop = False
+    with pytest.raises(TrainingError, match=r"diverges.*up to step 65 "):
+        train(Toy(), lesson, training, world)
 
 
 class Watched(Toy):
