@@ -28,6 +28,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
+import psutil
 import torch
 
 from tasks.config import Config
@@ -154,6 +155,7 @@ def _join(world: World) -> None:
             )
         torch.cuda.set_device(world.local_rank)
         world.device = torch.device("cuda", world.local_rank)
+    _use_the_network_of(os.environ["MASTER_ADDR"])
     torch.distributed.init_process_group(
         "nccl" if on_gpu else "gloo",
         store=_meeting(world),
@@ -161,6 +163,21 @@ def _join(world: World) -> None:
         world_size=world.size,
         timeout=timedelta(minutes=COLLECTIVE_MINUTES),
     )
+
+
+def _use_the_network_of(host: str) -> None:
+    """Have gloo listen where the first rank's machine is reached from.
+
+    It would listen on the address of this machine's own name, which in many an /etc/hosts is a
+    loopback address, where no other machine finds it.
+    """
+    (family, *_, address), *_ = socket.getaddrinfo(host, 1, type=socket.SOCK_DGRAM)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(address)  # sends nothing: the kernel chooses a route
+        ours = probe.getsockname()[0]
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.address.partition("%")[0] == ours for known in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def _meeting(world: World) -> Any:
