@@ -23,6 +23,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,7 @@ Job = TypeVar("Job", bound=Config)
 
 COLLECTIVE_MINUTES = 60  # how long ranks wait for one another, e.g. for rank 0 to load a model
 MEETING_MINUTES = 10  # ... and for one another to be there
+NOTE_BYTES = 4096  # of a rank's note, padded with blanks
 SOCKET = "CLINFUSE_SOCKET"  # set: the file descriptor on which the first rank awaits the others
 
 
@@ -125,6 +127,7 @@ def run(
         threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
         _held = lock(world.work, fcntl.LOCK_SH)  # a later launch waits until no rank holds it
+        _note_of(world).write_bytes(b" " * NOTE_BYTES)
         job = job_type.model_validate_json(path.read_text())
         _join(world)
         # until here there is nothing to save, and a rank that awaits the others would not listen
@@ -132,12 +135,12 @@ def run(
         main(job, world)
         torch.distributed.destroy_process_group()
     except Preempted:
-        _exit(PREEMPTED)
+        _exit(PREEMPTED, world)
     except BaseException as error:
         traceback.print_exc()
         _tell(world, error)
-        _exit(1)
-    _exit(0)
+        _exit(1, world)
+    _exit(0, world)
 
 
 def _join(world: World) -> None:
@@ -202,8 +205,10 @@ def _meeting(world: World) -> Any:
     )
 
 
-def _exit(code: int) -> NoReturn:
+def _exit(code: int, world: World) -> NoReturn:
     """Leave at once: interpreter shutdown takes a second and may hang on a dead partner."""
+    with suppress(OSError):
+        _note_of(world).unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -238,14 +243,20 @@ def _tell(world: World, error: BaseException) -> None:
     else:
         cause = fixed_message(error) or ""
         note |= {"exception": type(error).__name__, "place": place_of(error), "cause": cause}
-    own = world.work / f"{ERROR}.{world.rank}"
-    own.write_text(json.dumps(note))
+    own = _note_of(world)
+    with own.open("r+b" if own.exists() else "wb") as file:  # in place: the disk may be full
+        file.write(json.dumps(note).encode().ljust(NOTE_BYTES))
     try:
         os.link(own, world.work / ERROR)
     except OSError:
         if isinstance(error, ClinfuseError):  # a clear sentence is worth more than a type
             own.replace(world.work / ERROR)
     own.unlink(missing_ok=True)
+
+
+def _note_of(world: World) -> Path:
+    """The rank's own note, whose space is taken before there is anything to say."""
+    return world.work / f"{ERROR}.{world.rank}"
 
 
 def _waited_in_vain(world: World, error: BaseException) -> TrainingError | None:
