@@ -92,12 +92,15 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
     for watcher in run.watchers:
         watcher.begin(run)
     began = time.monotonic() - state.seconds
+    world.pulse.sign()
     for batch, turns in batches_ahead(lesson, state.step, world):
         # forward and backward: a micro-batch at a time
         total = torch.zeros((), dtype=torch.float64, device=world.device)
         for turn in turns:
+            world.pulse.sign()
             seed_all(config.seed, state.step, turn.index)
             loss = lesson.loss(engine.model, turn.micro)
+            world.pulse.sign()
             # the engine averages gradients over the ranks: weigh each by their number
             weight = world.size / batch.weight if turn.counts else 0.0
             engine.backward(loss * weight, last=turn.last)
@@ -119,6 +122,7 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
         state.tokens += batch.tokens
         state.examples += batch.examples
         state.seconds = time.monotonic() - began
+        world.pulse.rest()
         for watcher in run.watchers:
             watcher.stepped(run, Step(batch, mean, share * config.learning_rate))
         # save
@@ -126,6 +130,8 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
             run.checkpoints.save(engine, state)
         if stop:
             raise Preempted
+        world.pulse.sign()
+    world.pulse.rest()
     for watcher in run.watchers:
         watcher.end(run)
     judged = state.best_value is not None

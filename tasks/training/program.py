@@ -24,7 +24,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
@@ -38,6 +38,7 @@ from tasks.errors import ClinfuseError, ConfigError, TrainingError
 from tasks.failures import ERROR, LOGS, PREEMPTED
 from tasks.guard import fixed_message, place_of, refusal_of
 from tasks.launch import PARENT, lock
+from tasks.pulse import Pulse
 from tasks.training_progress import PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)
@@ -67,6 +68,7 @@ class World:
     work: Path  # a folder that all ranks share: checkpoints, logs, progress
     device: torch.device
     told_to_stop: bool = False
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def first(self) -> bool:
@@ -125,6 +127,7 @@ def run(
     if os.environ.get(PARENT):
         _keep_log(world)
         threading.Thread(target=_end_with_launcher, daemon=True).start()
+        world.pulse = Pulse.of_rank(world.work, world.rank)
     try:
         _held = lock(world.work, fcntl.LOCK_SH)  # a later launch waits until no rank holds it
         _note_of(world).write_bytes(b" " * NOTE_BYTES)
@@ -207,6 +210,7 @@ def _meeting(world: World) -> Any:
 
 def _exit(code: int, world: World) -> NoReturn:
     """Leave at once: interpreter shutdown takes a second and may hang on a dead partner."""
+    world.pulse.end()
     with suppress(OSError):
         _note_of(world).unlink(missing_ok=True)
     sys.stdout.flush()

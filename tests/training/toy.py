@@ -35,6 +35,7 @@ class ToyArm(Config):
     slow_seconds: float = 0.0
     at_step: int = -1  # in that step ...
     kill_rank: int | None = None  # ... this rank kills itself,
+    hang_rank: int | None = None  # this one never comes back from a call,
     failure: str = ""  # or all fail
 
 
@@ -90,6 +91,8 @@ class ToyLesson:
             return
         if self.job.kill_rank == self.rank:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.job.hang_rank == self.rank:
+            time.sleep(10_000)
         match self.job.failure:
             case "user":
                 raise ConfigError("the key 'toy' is wrong; correct it")
