@@ -54,7 +54,8 @@ class Toy(nn.Module):
         self.out = nn.Linear(16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.dropout(torch.relu(self.inner(self.frozen(x))), 0.1, self.training))
+        hidden = torch.relu(self.inner(self.frozen(x.to(self.frozen.weight.dtype))))
+        return self.out(torch.dropout(hidden, 0.1, self.training)).float()
 
 
 @dataclass
