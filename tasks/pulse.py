@@ -34,7 +34,9 @@ def wanted(silent_seconds: float, step_seconds: float) -> str:
 class Pulse:
     """A rank's own; it costs nothing where nobody listens."""
 
-    def __init__(self, path: Path | None = None, seconds: float = 0.0, step_seconds: float = 0.0):
+    def __init__(
+        self, path: Path | None = None, seconds: float = 0.0, step_seconds: float = 0.0
+    ) -> None:
         self.path, self.seconds, self.step_seconds = path, seconds, step_seconds
         self.beats, self.signs, self.state = 0, 0, RESTS
         if path is not None:

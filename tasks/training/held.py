@@ -96,8 +96,8 @@ class Written:
                 key, _, name = full.partition(":")
                 pieces.setdefault(full, []).append((starts[name], file.get_slice(full)))
                 keys += [key] if key not in keys else []
-        for piece in pieces.values():
-            piece.sort(key=lambda each: each[0])
+        for of_parameter in pieces.values():
+            of_parameter.sort(key=lambda piece: piece[0])
         return cls(pieces, keys)
 
     @property
