@@ -99,8 +99,11 @@ class Checkpoints:
         # frozen parameters come from the base again: 85 GB against 0.5 GB at 7B
         path = folder / f"rank-{self.world.rank:04d}.safetensors"
         held.write(path, engine.names, engine.optimizer, self.world.rank)
+        _sync(path)
         if self.world.first:
             self._add_best(folder / _BEST)
+            for kept in filter(None, (self._best_of(state.step), folder)):
+                _sync(kept)
         self.world.wait()
         self._best_file = self._best_of(state.step)
         files = self._hashes(self._files(state.step))
@@ -206,6 +209,19 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.folder / name)
+        _sync(self.folder)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold it, before a mark vouches for it: the power may fail."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:
+        if not path.is_dir():  # of which some network file systems know nothing to sync
+            raise
+    finally:
+        os.close(opened)
 
 
 def _tag(step: int) -> str:
