@@ -98,7 +98,7 @@ class Checkpoints:
         self.world.wait()
         # frozen parameters come from the base again: 85 GB against 0.5 GB at 7B
         path = folder / f"rank-{self.world.rank:04d}.safetensors"
-        held.write(path, engine.names, engine.optimizer, self.world.rank)
+        held.write(path, engine.names, engine.model.optimizer, self.world.rank)
         _sync(path)
         if self.world.first:
             self._add_best(folder / _BEST)
@@ -169,7 +169,7 @@ class Checkpoints:
                     "and training starts anew"
                 )
             steps = counters["optimizer_steps"]
-            held.put_back(written, engine.names, engine.optimizer, self.world.rank, steps)
+            held.put_back(written, engine.names, engine.model.optimizer, self.world.rank, steps)
         engine.count_on(counters)
 
     def _files(self, step: int) -> list[Path]:

@@ -17,12 +17,17 @@ from transformers import PreTrainedModel
 from tasks.collectives import join_deepspeed
 from tasks.errors import ConfigError
 from tasks.precision import computes_bf16
+from tasks.training import held
 from tasks.training.config import TrainingConfig, read_deepspeed
 from tasks.training.program import World
 
 # the default; as configs/deepspeed/zero2.json
 _ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": False}}
 WIDE = 256
+_LOSS_SCALERS = (
+    "loss_scaler",
+    "loss_scale_config",
+)  # of DeepSpeed's optimizers, with and without ZeRO
 
 
 def seed_all(*numbers: int) -> None:
@@ -69,12 +74,6 @@ def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
     }
-    stage = given.get("zero_optimization", {}).get("stage", 0)
-    if dtype == torch.float16 and stage == 0:
-        raise ConfigError(
-            f"{config.deepspeed} has ZeRO stage 0, which keeps no float32 weights beside fp16; set "
-            "its stage to 1 or above, or precision to bf16"
-        )
     return {
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
@@ -192,7 +191,8 @@ class Engine:
 
     @property
     def _loss_scaler(self) -> object:
-        return getattr(self.model.optimizer, "loss_scaler", None) or SimpleNamespace()
+        scalers = (getattr(self.model.optimizer, name, None) for name in _LOSS_SCALERS)
+        return next(filter(None, scalers), SimpleNamespace())
 
     def trained_tensors(self) -> dict[str, Tensor]:
         """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
@@ -203,7 +203,7 @@ class Engine:
 
         for name, parameter in self.names.items():
             whole = safe_get_full_fp32_param(parameter)
-            tensor = parameter if whole is None else whole
+            tensor = held.master_of(parameter, self.model.optimizer) if whole is None else whole
             yield name, tensor.detach().float().reshape(_shape(parameter))
 
     def size_of(self, name: str) -> int:

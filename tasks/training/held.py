@@ -34,7 +34,8 @@ class Held:
     everywhere: bool = False  # whether every rank holds the same
 
     @classmethod
-    def of(cls, parameter: nn.Parameter, optimizer: torch.optim.Optimizer, rank: int) -> Held:
+    def of(cls, parameter: nn.Parameter, optimizer: Any, rank: int) -> Held:
+        """Of DeepSpeed's optimizer, or torch's own where stage 0 leaves that as it is."""
         known: Any = parameter
         if hasattr(parameter, "ds_id"):  # ZeRO-3
             stage3 = known._z3_optimizer
@@ -42,14 +43,15 @@ class Held:
             start = min(padded * rank, known.ds_numel)
             flat = stage3.fp32_partitioned_groups_flat[group]
             return cls(flat, offset, start, min(padded, known.ds_numel - start))
-        if hasattr(parameter, "_hp_mapping"):  # ZeRO-1 and 2, and bf16 without ZeRO
+        if hasattr(parameter, "_hp_mapping"):  # ZeRO-1 and 2
             mapping = known._hp_mapping
             if mapping is None:
-                return cls(parameter, 0, 0, 0)
-            flat = optimizer.param_groups[mapping.param_group_index]["params"][0]
+                return cls(torch.empty(0), 0, 0, 0)
+            flat = optimizer.optimizer.param_groups[mapping.param_group_index]["params"][0]
             ours, theirs = mapping.hp_fragment_address, mapping.lp_fragment_address
             return cls(flat, ours.start, theirs.start, ours.numel)
-        return cls(parameter, 0, 0, parameter.numel(), everywhere=True)
+        flat = master_of(parameter, optimizer)
+        return cls(flat, 0, 0, parameter.numel(), everywhere=True)
 
     def tensors(self, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
         """The piece's weights, and its moments where there are any yet, each [size]."""
@@ -59,12 +61,19 @@ class Held:
             yield key, whole.view(-1).narrow(0, self.offset, self.size)
 
 
-def write(
-    path: Path,
-    names: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    rank: int,
-) -> None:
+def master_of(parameter: nn.Parameter, optimizer: Any) -> Tensor:
+    """Without ZeRO: what the optimizer steps, which of a rounded parameter is a float32 copy."""
+    groups = zip(
+        getattr(optimizer, "fp16_groups", ()), getattr(optimizer, "fp32_groups", ()), strict=True
+    )
+    for rounded, masters in groups:
+        for twin, master in zip(rounded, masters, strict=True):
+            if twin is parameter:
+                return master
+    return parameter
+
+
+def write(path: Path, names: Mapping[str, nn.Parameter], optimizer: Any, rank: int) -> None:
     """Write what this rank holds of the parameters: a plain safetensors file."""
     tensors: dict[str, Tensor] = {}
     starts: dict[str, int] = {}
@@ -73,7 +82,7 @@ def write(
         if held.size == 0 or (held.everywhere and rank > 0):
             continue
         starts[name] = held.start
-        for key, piece in held.tensors(optimizer):
+        for key, piece in held.tensors(_torchs(optimizer)):
             tensors[f"{key}:{name}"] = piece.cpu().clone()
     save_file(tensors, path, {"starts": json.dumps(starts)})
 
@@ -123,7 +132,7 @@ class Written:
 def put_back(
     written: Written,
     names: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     rank: int,
     steps: int,
 ) -> None:
@@ -136,21 +145,28 @@ def put_back(
     for name, parameter in names.items():
         known: Any = parameter
         held = Held.of(parameter, optimizer, rank)
-        if steps and held.flat not in optimizer.state and held.size:
-            optimizer.state[held.flat] = {"step": torch.tensor(float(steps))} | {
-                key: torch.zeros_like(held.flat) for key in written.keys if key != WEIGHT
-            }
-        for key, piece in held.tensors(optimizer):
+        state = _torchs(optimizer).state
+        if steps and held.size:
+            if held.flat not in state:
+                moments = (key for key in written.keys if key != WEIGHT)
+                state[held.flat] = {key: torch.zeros_like(held.flat) for key in moments}
+            state[held.flat]["step"] = torch.tensor(float(steps))
+        for key, piece in held.tensors(_torchs(optimizer)):
             piece.copy_(written.read(key, name, held.start, held.size))
         if hasattr(parameter, "ds_id"):
             stage3 = known._z3_optimizer
-        elif not held.everywhere:
+        elif held.flat is not parameter:
             whole = written.read(WEIGHT, name, 0, parameter.numel())
             parameter.copy_(whole.view_as(parameter))
     if stage3 is not None:  # as after a step: its pieces become the model's
         for group in range(len(stage3.fp16_groups)):
             stage3._reassign_or_swap_out_partitioned_parameters(group)
         stage3._post_step(set())
+
+
+def _torchs(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer inside DeepSpeed's, or what is torch's already."""
+    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _is_moment(value: Any, flat: Tensor) -> bool:
