@@ -15,7 +15,7 @@ from tasks.launch import Progress, launch
 from tasks.pulse import ENDED, RESTS, WORKS, Pulse, Watch
 from tests.launch.test_launch import TOY, TWO, job, ranks_of, wait_until
 
-SILENT, STEP = 3.0, 9.0  # seconds; a first step may take a few on a busy machine
+SILENT, STEP = 5.0, 9.0  # seconds; a first step may take a few on a busy machine
 # less than what a user may ask for, so that the tests are quick
 SOON = TWO.model_copy(update={"silent_seconds": SILENT, "threads_per_rank": 1})
 STEPS_SOON = TWO.model_copy(update={"step_minutes": STEP / 60, "threads_per_rank": 1})
@@ -35,7 +35,7 @@ def test_a_stopped_rank_is_found_and_the_next_run_goes_on(tmp_path: Path) -> Non
     with pytest.raises(RanksDied) as raised:
         launch(TOY, endless, tmp_path, SOON, on_progress=stop)
     assert time.monotonic() - stopped[0] < SILENT + 15  # 5 of them to end the other rank
-    assert str(raised.value).startswith("rank 1 has given no sign of life for 3 s (launch.silent")
+    assert str(raised.value).startswith("rank 1 has given no sign of life for 5 s (launch.silent")
     assert str(tmp_path / "logs" / "rank-1.log") in str(raised.value)
     assert wait_until(lambda: not ranks_of(tmp_path), 5)
     seen: list[Progress] = []
