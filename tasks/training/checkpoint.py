@@ -1,7 +1,8 @@
 """Checkpoints of one training: written whole or not at all, the last one found again.
 
-work/checkpoints/<name>/step-00000100/       a file a rank (`held.py`), of what is trained only, and
-                                            the trained tensors of the best judged step so far
+work/checkpoints/<name>/step-00000100/       a file a rank (`held.py`), of what is trained only, the
+                                            model's buffers, and the trained tensors of the best
+                                            judged step so far
 work/checkpoints/<name>/latest.json          the mark: renamed into place when all is there
 work/checkpoints/<name>/best.safetensors     the best, where it is of a step after the checkpoint
 work/checkpoints/<name>/trained.safetensors  once at the end, with the mark finished.json
@@ -31,7 +32,7 @@ from tasks.training import held
 from tasks.training.engine import Engine
 from tasks.training.program import World
 
-_BEST = "best.safetensors"
+_BEST, _BUFFERS = "best.safetensors", "buffers.safetensors"
 
 
 @dataclass
@@ -101,6 +102,8 @@ class Checkpoints:
         held.write(path, engine.names, engine.model.optimizer, self.world.rank)
         _sync(path)
         if self.world.first:
+            if buffers := engine.buffers():  # the same on every rank
+                held.save(buffers, folder / _BUFFERS)
             self._add_best(folder / _BEST)
             for kept in filter(None, (self._best_of(state.step), folder)):
                 _sync(kept)
@@ -170,6 +173,10 @@ class Checkpoints:
                 )
             steps = counters["optimizer_steps"]
             held.put_back(written, engine.names, engine.model.optimizer, self.world.rank, steps)
+        path = self.folder / _tag(step) / _BUFFERS
+        known = engine.buffers()
+        for name, tensor in load_file(path).items() if path.exists() else ():
+            known[name].copy_(tensor)
         engine.count_on(counters)
 
     def _files(self, step: int) -> list[Path]:

@@ -206,6 +206,15 @@ class Engine:
             tensor = held.master_of(parameter, self.model.optimizer) if whole is None else whole
             yield name, tensor.detach().float().reshape(_shape(parameter))
 
+    def buffers(self) -> dict[str, Tensor]:
+        """What the model keeps beside parameters, and saves: AdaLoRA's averages, say."""
+        return {
+            f"{prefix}.{name}": buffer
+            for prefix, module in self.model.module.named_modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None and name not in module._non_persistent_buffers_set
+        }
+
     def size_of(self, name: str) -> int:
         """How many numbers a trained parameter has, on all ranks together."""
         return _shape(self.names[name]).numel()

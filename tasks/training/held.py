@@ -83,8 +83,14 @@ def write(path: Path, names: Mapping[str, nn.Parameter], optimizer: Any, rank: i
             continue
         starts[name] = held.start
         for key, piece in held.tensors(_torchs(optimizer)):
-            tensors[f"{key}:{name}"] = piece.cpu().clone()
-    save_file(tensors, path, {"starts": json.dumps(starts)})
+            tensors[f"{key}:{name}"] = piece
+    save(tensors, path, {"starts": json.dumps(starts)})
+
+
+def save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write them as safetensors, which knows no views of one another's memory."""
+    whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, path, metadata)
 
 
 @dataclass

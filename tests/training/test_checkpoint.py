@@ -20,10 +20,10 @@ from tasks.errors import TrainingError
 from tasks.launch import LaunchConfig, launch
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import Engine, seed_all
-from tasks.training.loop import Trained
+from tasks.training.loop import Trained, train
 from tasks.training.program import Preempted, World
 from tests.training.test_loop import DEEPSPEED, SETTINGS
-from tests.training.toy import Toy, ToyArm, ToyJob, rate_of, train_toy
+from tests.training.toy import Toy, ToyArm, ToyJob, ToyLesson, rate_of, train_toy
 
 STAGES = {
     "zero2": None,
@@ -166,6 +166,32 @@ def test_what_two_ranks_saved_one_and_four_go_on_with(world: World, tmp_path: Pa
     assert [note for note in notes if note] == [
         "resumed from step 3, which 2 ranks had saved" for _ in arms
     ]
+
+
+def test_buffers_that_change_in_training_come_back(world: World) -> None:
+    """As AdaLoRA's averages of what each direction is worth."""
+
+    class Counting(Toy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+            self.register_buffer("of_this_run", torch.zeros(1), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                self.calls += 1
+                self.of_this_run += 1
+            return super().forward(x)
+
+    job = arm()
+    world.told_to_stop = True
+    for _ in range(2):
+        with pytest.raises(Preempted):
+            train(Counting(), ToyLesson(job, 0), job.training, world)
+    world.told_to_stop = False
+    model = Counting()
+    train(model, ToyLesson(job, 0), job.training, world)
+    assert (model.calls.item(), model.of_this_run.item()) == (6, 4)
 
 
 @stages
