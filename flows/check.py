@@ -6,7 +6,7 @@ Nothing here imports torch or Prefect, and nothing is read but headers: it takes
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -17,10 +17,17 @@ from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.allows import check_method, check_summand
 from tasks.model.adapters.methods import DomainMethod, targets_of, tokens_before
-from tasks.model.bases.config import GgufBase, HubBase, PathBase
-from tasks.model.bases.files import check_base, check_targets, is_causal
+from tasks.model.bases.config import GgufBase, HubBase, PathBase, ScratchBase
+from tasks.model.bases.files import (
+    check_base,
+    check_length,
+    check_notes_length,
+    check_targets,
+    is_causal,
+)
+from tasks.pretrain.config import OntologyTraining
 from tasks.provenance import has_gpu
-from tasks.training.config import read_deepspeed
+from tasks.training.config import TrainingConfig, read_deepspeed
 
 # the stages, or single kinds of artifact, that each flow comes to
 STAGES = {
@@ -56,10 +63,13 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     check_source(config.ingest)
     if "pretrain" in STAGES[flow]:
         _check_machine(config.launch)
+        trainings = _trainings(config)
+        _check_ranks(config.launch, trainings)
         _check_base(config, flow)
-        for stage in ("pretrain", "finetune"):
-            if path := getattr(config, stage).training.deepspeed:
-                read_deepspeed(path, f"{stage}.training.deepspeed")
+        _check_lengths(config)
+        for key, training in trainings.items():
+            if training.deepspeed:
+                read_deepspeed(training.deepspeed, f"{key}.deepspeed")
     if "finetune" in STAGES[flow]:
         _check_summands(config)
 
@@ -93,6 +103,32 @@ def _check_machine(launch: LaunchConfig) -> None:
         )
 
 
+def _trainings(config: AdaptConfig) -> dict[str, TrainingConfig]:
+    """The trainings that the configuration comes to, by the key of each."""
+    trainings = {
+        "pretrain.training": config.pretrain.training,
+        "finetune.training": config.finetune.training,
+    }
+    if isinstance(config.pretrain.base, ScratchBase):
+        trainings["pretrain.base.training"] = config.pretrain.base.training
+    members = config.finetune.members
+    if any(summand.adapter == "ontology" for member in members for summand in member.summands):
+        trainings["pretrain.ontology.training"] = config.pretrain.ontology.training
+    return trainings
+
+
+def _check_ranks(launch: LaunchConfig, trainings: Mapping[str, TrainingConfig]) -> None:
+    """Every rank has something to do in a step."""
+    ranks = launch.ranks * launch.nodes
+    for key, training in trainings.items():
+        # one contrast a step is not cut into parts
+        if ranks > training.batch_size and not isinstance(training, OntologyTraining):
+            raise ConfigError(
+                f"there are {ranks} ranks (launch.ranks times launch.nodes), but {key}.batch_size "
+                f"is {training.batch_size}, less than one a rank; lower the ranks or raise it"
+            )
+
+
 def _check_base(config: AdaptConfig, flow: str) -> None:
     """The base's files, its layers that adapters name, and whether their methods fit it."""
     base: Path | None = None
@@ -109,6 +145,9 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
     if "clinical" in wanted or (flow == "pretrain" and not wanted):
         check_method(pretraining.adapter, pretraining.training, causal=causal)
     check_targets(base, targets_of(pretraining.adapter), "pretrain.adapter.targets")
+    if "ontology" in wanted:
+        targets = targets_of(pretraining.ontology.adapter)
+        check_targets(base, targets, "pretrain.ontology.adapter.targets")
     if config.finetune.adapter is not None:
         check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")
 
@@ -127,3 +166,12 @@ def _check_summands(config: AdaptConfig) -> None:
         for summand in member.summands:
             weights = summand.weights(frozen_trunk=task is None)
             check_summand(keys[summand.adapter], beside, weights, member.name)
+
+
+def _check_lengths(config: AdaptConfig) -> None:
+    """The base reads as many tokens as it is given: what `_check_base` leaves of that."""
+    match config.pretrain.base:
+        case PathBase(path=base):
+            check_notes_length(base, config.finetune.max_tokens)
+        case ScratchBase(max_positions=positions):
+            check_length(config.pretrain.sequence_length, positions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,11 @@ def failure_of(kind: str, error: Exception) -> SystemRefused | StepFailed:
 def refusal_of(who: str, error: BaseException) -> SystemRefused | None:
     """What to report if the exception is a refusal of the operating system; else None."""
     number = error.errno if isinstance(error, OSError) else None
+    # safetensors, which writes files itself, has the number in its message's fixed words
+    if type(error).__name__ == "SafetensorError" and (
+        code := re.search(r"\(os error (\d+)\)", str(error))
+    ):
+        number = int(code[1])
     if number is None or number not in errno.errorcode:
         return None
     # only the number's standard words: the error's message and file name may hold anything

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +22,13 @@ from typing import Literal, TextIO
 
 from pydantic import Field, model_validator
 
-from tasks import nodes, warm
+from tasks import nodes, pulse, warm
 from tasks.config import Config, Unkeyed
-from tasks.errors import TrainingError
+from tasks.errors import RanksDied, TrainingError
 from tasks.failures import ERROR, LAUNCHER, LOGS, failure_of
 from tasks.training_progress import PROGRESS, follow, show
 from tasks.training_progress import Progress as Progress
-from tasks.warm import SAVE_SECONDS, STOP_SECONDS, Request
+from tasks.warm import ALONE_SECONDS, SAVE_SECONDS, STOP_SECONDS, Request
 
 POLL_SECONDS = 0.1
 PARENT = "CLINFUSE_LAUNCHED"  # set: the program's stdin ends when its launcher dies
@@ -76,6 +77,19 @@ class LaunchConfig(Unkeyed):
         description="host:port of this machine, as the other machines reach it",
     )
 
+    silent_seconds: float = Field(
+        default=120,
+        ge=10,
+        description="A rank whose process gives no sign of life for this long hangs: all are "
+        "ended, and the run says which it was. Loading, saving and waiting do give signs",
+    )
+    step_minutes: float = Field(
+        default=30,
+        gt=0,
+        description="The same for a rank that does not come on within a step of training, a "
+        "micro-batch at a time; raise it where one takes longer",
+    )
+
     @model_validator(mode="after")
     def _nodes_can_meet(self) -> LaunchConfig:
         if self.nodes > 1 and not self.rendezvous:
@@ -111,12 +125,18 @@ def launch(
     (work / JOB).write_text(job.model_dump_json(indent=1))
     (work / PROGRESS).write_bytes(b"")
     (work / ERROR).unlink(missing_ok=True)
+    shutil.rmtree(work / pulse.FOLDER, ignore_errors=True)
     environment = _environment(work, config)
     request = _request(module, work, config, environment)
+    watch = pulse.Watch(
+        work, config.ranks * config.nodes, config.silent_seconds, 60 * config.step_minutes
+    )
     read = 0
     with _ranks(environment, request, config) as ranks:
         while (deaths := ranks.deaths(POLL_SECONDS)) is None:
             read = follow(work / PROGRESS, read, on_progress)
+            if alarm := watch.alarm():
+                raise _hung(work, ranks, *alarm)
         follow(work / PROGRESS, read, on_progress)
     if any(code for _, code in deaths):
         raise failure_of(work, deaths, ranks.name_of)
@@ -191,6 +211,15 @@ def _ranks(
             yield nodes.Ranks(here, [], config.ranks)
 
 
+def _hung(work: Path, ranks: nodes.Ranks, rank: int, how: str) -> RanksDied:
+    """End all ranks, which cannot save without the one that hangs; what to say of that one."""
+    nodes.stop_the_rest(ranks, ALONE_SECONDS)
+    return RanksDied(
+        f"{ranks.name_of(rank)} {how}; its log is {work / LOGS / f'rank-{rank}.log'}; run again to "
+        "resume from the last checkpoint"
+    )
+
+
 def _command(module: str, work: Path, config: LaunchConfig) -> list[str]:
     """What starts the same ranks by hand."""
     meeting = ["--standalone"]
@@ -230,6 +259,7 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
         # to a disk, say); shared with others, its lock would outlive a killed run
         "TORCH_EXTENSIONS_DIR": str(work / OPERATORS),
         PARENT: "1",
+        pulse.PULSE: pulse.wanted(config.silent_seconds, 60 * config.step_minutes),
     }
     if config.accelerator == "cpu":
         chosen |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}

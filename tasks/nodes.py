@@ -239,10 +239,17 @@ def serving_on(
                     node.ask(config, replace(request, first_rank=first, log=str(log)))
                 yield ranks
             except TrainingError:
-                _stop_the_rest(ranks, ALONE_SECONDS)
+                stop_the_rest(ranks, ALONE_SECONDS)
                 raise
             finally:
-                _stop_the_rest(ranks, STOP_SECONDS)
+                stop_the_rest(ranks, STOP_SECONDS)
+
+
+def stop_the_rest(ranks: Ranks, seconds: float) -> None:
+    """End the ranks that are left, on all machines, whatever becomes known of them by that."""
+    if ranks.here.serving or any(node.serving for node in ranks.others):
+        with suppress(TrainingError):
+            ranks.stop(seconds)
 
 
 @atexit.register
@@ -281,9 +288,3 @@ def secret_of(root: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; correct its permissions") from None
-
-
-def _stop_the_rest(ranks: Ranks, seconds: float) -> None:
-    if ranks.here.serving or any(node.serving for node in ranks.others):
-        with suppress(TrainingError):
-            ranks.stop(seconds)

@@ -130,14 +130,15 @@ class LoadedTokenizer:
     def check_rows(self, rows: int, folder: Path) -> None:
         """Raise ModelError where it gives an id for which the embedding has none of its `rows`.
 
-        A marker that no text gives and no template adds, as a later added [PAD], does no harm.
+        A marker that no text gives and no template adds does no harm, unless texts are padded
+        with it.
         """
         markers = {
             token.content
             for token in self.tokenizer.get_added_tokens_decoder().values()
             if token.special
         }
-        ours = {self.eos, *self.tokenizer.encode("").ids}
+        ours = {self.eos, self.pad, *self.tokenizer.encode("").ids}
         beyond = sorted(
             (index, token)
             for token, index in self.tokenizer.get_vocab().items()
@@ -148,7 +149,8 @@ class LoadedTokenizer:
             raise ModelError(
                 f"{folder}: the base's embedding has {rows} rows, and {len(beyond)} tokens of its "
                 f"tokenizer are beyond them, e.g. {token!r} (id {index}); resize the embedding "
-                f"(model.resize_token_embeddings), or take these tokens out of {FILE}"
+                f"(model.resize_token_embeddings), or take these tokens out of {FILE}; a pad_token "
+                "may also be named anew in tokenizer_config.json"
             )
 
 

@@ -1,38 +1,38 @@
 """Checkpoints of one training: written whole or not at all, the last one found again.
 
-work/checkpoints/<name>/step-00000100/       DeepSpeed's shards, one or two files a rank, and the
-                                            trained tensors of the best judged step so far
+work/checkpoints/<name>/step-00000100/       a file a rank (`held.py`), of what is trained only, the
+                                            model's buffers, and the trained tensors of the best
+                                            judged step so far
 work/checkpoints/<name>/latest.json          the mark: renamed into place when all is there
 work/checkpoints/<name>/best.safetensors     the best, where it is of a step after the checkpoint
 work/checkpoints/<name>/trained.safetensors  once at the end, with the mark finished.json
 
 A mark holds the hash of every file that it vouches for. What differs from it is not loaded, and
-training starts anew. DeepSpeed's shards are pickles, which could hold code: torch reads them as
-tensors and plain values, and refuses anything else.
+training starts anew. All files are safetensors or JSON, which cannot hold code: DeepSpeed's own
+checkpoints are pickles, and those of ZeRO-1 and 2 can be read by as many ranks only as wrote them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tasks.errors import TrainingError
 from tasks.keys import sha256_of
+from tasks.training import held
 from tasks.training.engine import Engine
 from tasks.training.program import World
 
-_BEST = "best.safetensors"
+_BEST, _BUFFERS = "best.safetensors", "buffers.safetensors"
 
 
 @dataclass
@@ -72,29 +72,21 @@ class Checkpoints:
     def resume(self, engine: Engine) -> State:
         """Load the last checkpoint into the engine; a fresh state where there is none.
 
-        One of another number of ranks cannot be read by DeepSpeed's engine: training starts anew,
-        as it does where a file is damaged. Raises TrainingError for one that holds code.
+        Any number of ranks, at any ZeRO stage, may have written it. Where a file is damaged,
+        training starts anew. Raises TrainingError for one of another model.
         """
         (self.folder / _BEST).unlink(missing_ok=True)  # of a step after the checkpoint
         mark = self._read("latest.json")
-        if mark is None or mark.pop("ranks", self.world.size) != self.world.size:
+        if mark is None:
             return State()
-        files = mark.pop("files", None)
+        files, ranks, counters = (mark.pop(key, None) for key in ("files", "ranks", "engine"))
         state = State(**mark)
-        if not self._is_whole(files, self._files(state.step)):
+        if counters is None or not self._is_whole(files, self._files(state.step)):
             self.beginning = "started anew, since its checkpoint is damaged"
             return State()
-        try:
-            with _tensors_only():
-                engine.model.load_checkpoint(
-                    str(self.folder), _tag(state.step), load_module_strict=False
-                )
-        except pickle.UnpicklingError:
-            raise TrainingError(
-                f"the checkpoint in {self.folder} holds more than tensors and was not loaded; find "
-                "out who changed it, then delete that folder, and training starts anew"
-            ) from None
-        self.beginning = f"resumed from step {state.step}"
+        self._put_back(engine, state.step, counters)
+        others = "" if ranks == self.world.size else f", which {ranks} ranks had saved"
+        self.beginning = f"resumed from step {state.step}{others}"
         self._best_file = self._best_of(state.step)
         return state
 
@@ -103,18 +95,24 @@ class Checkpoints:
         folder = self.folder / _tag(state.step)
         if self.world.first:  # what a training left that was killed, or began anew since
             shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
         self.world.wait()
         # frozen parameters come from the base again: 85 GB against 0.5 GB at 7B
-        engine.model.save_checkpoint(
-            str(self.folder), _tag(state.step), save_latest=False, exclude_frozen_parameters=True
-        )
+        path = folder / f"rank-{self.world.rank:04d}.safetensors"
+        held.write(path, engine.names, engine.model.optimizer, self.world.rank)
+        _sync(path)
         if self.world.first:
+            if buffers := engine.buffers():  # the same on every rank
+                held.save(buffers, folder / _BUFFERS)
             self._add_best(folder / _BEST)
+            for kept in filter(None, (self._best_of(state.step), folder)):
+                _sync(kept)
         self.world.wait()
         self._best_file = self._best_of(state.step)
         files = self._hashes(self._files(state.step))
         if self.world.first:
-            self._mark("latest.json", asdict(state) | {"ranks": self.world.size, "files": files})
+            counted = {"ranks": self.world.size, "engine": engine.counters(), "files": files}
+            self._mark("latest.json", asdict(state) | counted)
             for old in self.folder.glob("step-*"):
                 if old != folder:  # the newest is enough: it is marked only when it is whole
                     shutil.rmtree(old)
@@ -160,6 +158,27 @@ class Checkpoints:
         path = self.folder / _tag(step) / _BEST
         return path if path.exists() else None
 
+    def _put_back(self, engine: Engine, step: int, counters: dict[str, Any]) -> None:
+        paths = sorted((self.folder / _tag(step)).glob("rank-*.safetensors"))
+        sizes = {name: engine.size_of(name) for name in engine.names}
+        with ExitStack() as stack:
+            try:
+                written = held.Written.open(paths, stack)
+            except (SafetensorError, KeyError, TypeError, ValueError):
+                written = held.Written({}, [])
+            if written.sizes != sizes:
+                raise TrainingError(
+                    f"the checkpoint in {self.folder} is none of this model; delete that folder, "
+                    "and training starts anew"
+                )
+            steps = counters["optimizer_steps"]
+            held.put_back(written, engine.names, engine.model.optimizer, self.world.rank, steps)
+        path = self.folder / _tag(step) / _BUFFERS
+        known = engine.buffers()
+        for name, tensor in load_file(path).items() if path.exists() else ():
+            known[name].copy_(tensor)
+        engine.count_on(counters)
+
     def _files(self, step: int) -> list[Path]:
         """The files of the checkpoint of that step, on all ranks the same."""
         return sorted(path for path in (self.folder / _tag(step)).rglob("*") if path.is_file())
@@ -197,29 +216,20 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.folder / name)
+        _sync(self.folder)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold it, before a mark vouches for it: the power may fail."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:
+        if not path.is_dir():  # of which some network file systems know nothing to sync
+            raise
+    finally:
+        os.close(opened)
 
 
 def _tag(step: int) -> str:
     return f"step-{step:08d}"
-
-
-@contextmanager
-def _tensors_only() -> Iterator[None]:
-    """Within it, torch.load reads tensors and plain values, and runs no code.
-
-    DeepSpeed asks torch.load for the contrary, in several places; the environment overrules it.
-    """
-    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
-    from deepspeed.runtime.zero.config import ZeroStageEnum
-    from deepspeed.utils.tensor_fragment import fragment_address
-
-    plain = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
-    forced, not_forced = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-    before = {name: os.environ.pop(name, None) for name in (forced, not_forced)}
-    os.environ[forced] = "1"
-    try:
-        with torch.serialization.safe_globals(plain):
-            yield
-    finally:
-        os.environ.pop(forced)
-        os.environ.update({name: value for name, value in before.items() if value is not None})

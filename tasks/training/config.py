@@ -54,8 +54,18 @@ class TrainingConfig(Config):
         return -(-self.batch_size // ranks)
 
 
+# of a DeepSpeed configuration, what follows from ours
+FOLLOWS = (
+    *("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"),
+    *("gradient_clipping", "bf16", "fp16", "optimizer", "scheduler"),
+)
+
+
 def read_deepspeed(path: Path, key: str = "deepspeed") -> dict[str, Any]:
-    """The DeepSpeed configuration that the key names. Raises ConfigError where it is none."""
+    """The DeepSpeed configuration that the key names, without what follows from ours.
+
+    Raises ConfigError where it is none, or cannot be used.
+    """
     try:
         given = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -64,4 +74,20 @@ def read_deepspeed(path: Path, key: str = "deepspeed") -> dict[str, Any]:
         ) from None
     if not isinstance(given, dict):
         raise ConfigError(f"'{key}': {path} is not a DeepSpeed configuration: it holds no keys")
+    for name in FOLLOWS:
+        value = given.pop(name, "auto")
+        if value != "auto" and not (isinstance(value, dict) and value.get("enabled") == "auto"):
+            raise ConfigError(
+                f"{path} sets {name}, which follows from the training configuration; "
+                'remove it, or set it to "auto"'
+            )
+    unset = sorted(name for name, value in given.items() if value == "auto")
+    if unset:
+        raise ConfigError(f'{path} leaves {", ".join(unset)} at "auto"; set a value')
+    zero = given.get("zero_optimization", {})
+    if zero.get("offload_optimizer", {}).get("device") == "nvme":
+        raise ConfigError(
+            f"{path} offloads the optimizer to nvme, whose state no checkpoint would hold; set "
+            'offload_optimizer.device to "cpu"'
+        )
     return given

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,12 +17,17 @@ from transformers import PreTrainedModel
 from tasks.collectives import join_deepspeed
 from tasks.errors import ConfigError
 from tasks.precision import computes_bf16
+from tasks.training import held
 from tasks.training.config import TrainingConfig, read_deepspeed
 from tasks.training.program import World
 
 # the default; as configs/deepspeed/zero2.json
 _ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": False}}
 WIDE = 256
+_LOSS_SCALERS = (
+    "loss_scaler",
+    "loss_scale_config",
+)  # of DeepSpeed's optimizers, with and without ZeRO
 
 
 def seed_all(*numbers: int) -> None:
@@ -68,16 +74,6 @@ def deepspeed_config(config: TrainingConfig, world: World) -> dict[str, Any]:
         "bf16": {"enabled": dtype == torch.bfloat16},
         "fp16": {"enabled": dtype == torch.float16},
     }
-    for name in (*ours, "optimizer", "scheduler"):
-        value = given.pop(name, "auto")
-        if value != "auto" and not (isinstance(value, dict) and value.get("enabled") == "auto"):
-            raise ConfigError(
-                f"{config.deepspeed} sets {name}, which follows from the training configuration; "
-                'remove it, or set it to "auto"'
-            )
-    unset = sorted(name for name, value in given.items() if value == "auto")
-    if unset:
-        raise ConfigError(f'{config.deepspeed} leaves {", ".join(unset)} at "auto"; set a value')
     return {
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
@@ -174,6 +170,30 @@ class Engine:
         """How many steps changed nothing: fp16 overflowed, and its loss scale was halved."""
         return int(self.model.skipped_steps)
 
+    def counters(self) -> dict[str, Any]:
+        """What it counts beside the tensors: the optimizer's steps, and fp16's loss scale."""
+        steps = [int(state["step"]) for state in self.optimizer.state.values()]
+        return {
+            "optimizer_steps": max(steps, default=0),
+            "skipped_steps": self.skipped_steps,
+            "loss_scale": {
+                name: number
+                for name, number in vars(self._loss_scaler).items()
+                if isinstance(number, int | float)
+            },
+        }
+
+    def count_on(self, counters: Mapping[str, Any]) -> None:
+        """Go on with these counters, of which the optimizer's steps lie with its moments."""
+        self.model.skipped_steps = counters["skipped_steps"]
+        known = vars(self._loss_scaler)
+        known.update({name: counters["loss_scale"].get(name, known[name]) for name in known})
+
+    @property
+    def _loss_scaler(self) -> object:
+        scalers = (getattr(self.model.optimizer, name, None) for name in _LOSS_SCALERS)
+        return next(filter(None, scalers), SimpleNamespace())
+
     def trained_tensors(self) -> dict[str, Tensor]:
         """The trained parameters, whole (ZeRO-3 keeps them in parts), float32, on the CPU."""
         return {name: tensor.cpu().clone() for name, tensor in self._trained()}
@@ -183,8 +203,21 @@ class Engine:
 
         for name, parameter in self.names.items():
             whole = safe_get_full_fp32_param(parameter)
-            tensor = parameter if whole is None else whole
+            tensor = held.master_of(parameter, self.model.optimizer) if whole is None else whole
             yield name, tensor.detach().float().reshape(_shape(parameter))
+
+    def buffers(self) -> dict[str, Tensor]:
+        """What the model keeps beside parameters, and saves: AdaLoRA's averages, say."""
+        return {
+            f"{prefix}.{name}": buffer
+            for prefix, module in self.model.module.named_modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None and name not in module._non_persistent_buffers_set
+        }
+
+    def size_of(self, name: str) -> int:
+        """How many numbers a trained parameter has, on all ranks together."""
+        return _shape(self.names[name]).numel()
 
     def fingerprints(self, *, trained: bool) -> dict[str, int]:
         """A number for each parameter that changes with any bit of it, whether trained or frozen.

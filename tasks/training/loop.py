@@ -25,6 +25,7 @@ from tasks.training.engine import Engine, seed_all
 from tasks.training.lesson import Lesson, batches_ahead
 from tasks.training.program import Preempted, World
 from tasks.training.schedule import share_of_peak
+from tasks.training.watchers.divergence import Divergence
 from tasks.training.watchers.history import History
 from tasks.training.watchers.progress import ReportProgress
 from tasks.training.watchers.watcher import Run, Step, Watcher
@@ -60,7 +61,8 @@ def train(
 
     A training of the same name that was finished in this work folder is taken from there. Several
     models may be trained one after another; the engine of each is taken down. Raises Preempted
-    after saving when the program was told to stop; TrainingError where the loss is not finite.
+    after saving when the program was told to stop; TrainingError where the loss is not finite, or
+    runs away.
     """
     checkpoints = Checkpoints(world, lesson.name)
     state, tensors = checkpoints.finished()
@@ -68,7 +70,7 @@ def train(
         engine = Engine.build(model, config, world, rate_of or (lambda _: config.learning_rate))
         try:
             state = checkpoints.resume(engine)
-            everyone = (History(), ReportProgress(), *watchers)
+            everyone = (History(), ReportProgress(), Divergence(), *watchers)
             run = Run(engine, lesson, config, world, checkpoints, state, everyone)
             tensors = _to_the_end(run)
         finally:
@@ -90,32 +92,37 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
     for watcher in run.watchers:
         watcher.begin(run)
     began = time.monotonic() - state.seconds
+    world.pulse.sign()
     for batch, turns in batches_ahead(lesson, state.step, world):
         # forward and backward: a micro-batch at a time
         total = torch.zeros((), dtype=torch.float64, device=world.device)
         for turn in turns:
+            world.pulse.sign()
             seed_all(config.seed, state.step, turn.index)
             loss = lesson.loss(engine.model, turn.micro)
+            world.pulse.sign()
             # the engine averages gradients over the ranks: weigh each by their number
             weight = world.size / batch.weight if turn.counts else 0.0
             engine.backward(loss * weight, last=turn.last)
             total += loss.detach() if turn.counts else 0.0
         # over all ranks: the mean loss, and whether one was told to stop
         mean, stop = world.sum(float(total) / batch.weight, float(world.told_to_stop))
+        share = share_of_peak(state.step, lesson.steps, config)
         if not math.isfinite(mean):
             raise TrainingError(
-                f"the loss of '{lesson.name}' is {mean} at step {state.step + 1}; "
-                "lower learning_rate or clip, or raise warmup_share"
+                f"the loss of '{lesson.name}' is {mean} at step {state.step + 1}; lower "
+                f"learning_rate ({share * config.learning_rate:.2g} in that step) or clip, or "
+                "raise warmup_share"
             )
         for watcher in run.watchers:
             watcher.differentiated(run)
         # clip and step
-        share = share_of_peak(state.step, lesson.steps, config)
         engine.step(share)
         state.step += 1
         state.tokens += batch.tokens
         state.examples += batch.examples
         state.seconds = time.monotonic() - began
+        world.pulse.rest()
         for watcher in run.watchers:
             watcher.stepped(run, Step(batch, mean, share * config.learning_rate))
         # save
@@ -123,6 +130,8 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
             run.checkpoints.save(engine, state)
         if stop:
             raise Preempted
+        world.pulse.sign()
+    world.pulse.rest()
     for watcher in run.watchers:
         watcher.end(run)
     judged = state.best_value is not None

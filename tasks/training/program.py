@@ -23,11 +23,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
+import psutil
 import torch
 
 from tasks.config import Config
@@ -36,12 +38,14 @@ from tasks.errors import ClinfuseError, ConfigError, TrainingError
 from tasks.failures import ERROR, LOGS, PREEMPTED
 from tasks.guard import fixed_message, place_of, refusal_of
 from tasks.launch import PARENT, lock
+from tasks.pulse import Pulse
 from tasks.training_progress import PROGRESS, Progress
 
 Job = TypeVar("Job", bound=Config)
 
 COLLECTIVE_MINUTES = 60  # how long ranks wait for one another, e.g. for rank 0 to load a model
 MEETING_MINUTES = 10  # ... and for one another to be there
+NOTE_BYTES = 4096  # of a rank's note, padded with blanks
 SOCKET = "CLINFUSE_SOCKET"  # set: the file descriptor on which the first rank awaits the others
 
 
@@ -64,6 +68,7 @@ class World:
     work: Path  # a folder that all ranks share: checkpoints, logs, progress
     device: torch.device
     told_to_stop: bool = False
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def first(self) -> bool:
@@ -122,8 +127,10 @@ def run(
     if os.environ.get(PARENT):
         _keep_log(world)
         threading.Thread(target=_end_with_launcher, daemon=True).start()
+        world.pulse = Pulse.of_rank(world.work, world.rank)
     try:
         _held = lock(world.work, fcntl.LOCK_SH)  # a later launch waits until no rank holds it
+        _note_of(world).write_bytes(b" " * NOTE_BYTES)
         job = job_type.model_validate_json(path.read_text())
         _join(world)
         # until here there is nothing to save, and a rank that awaits the others would not listen
@@ -131,12 +138,12 @@ def run(
         main(job, world)
         torch.distributed.destroy_process_group()
     except Preempted:
-        _exit(PREEMPTED)
+        _exit(PREEMPTED, world)
     except BaseException as error:
         traceback.print_exc()
         _tell(world, error)
-        _exit(1)
-    _exit(0)
+        _exit(1, world)
+    _exit(0, world)
 
 
 def _join(world: World) -> None:
@@ -154,6 +161,7 @@ def _join(world: World) -> None:
             )
         torch.cuda.set_device(world.local_rank)
         world.device = torch.device("cuda", world.local_rank)
+    _use_the_network_of(os.environ["MASTER_ADDR"])
     torch.distributed.init_process_group(
         "nccl" if on_gpu else "gloo",
         store=_meeting(world),
@@ -161,6 +169,21 @@ def _join(world: World) -> None:
         world_size=world.size,
         timeout=timedelta(minutes=COLLECTIVE_MINUTES),
     )
+
+
+def _use_the_network_of(host: str) -> None:
+    """Have gloo listen where the first rank's machine is reached from.
+
+    It would listen on the address of this machine's own name, which in many an /etc/hosts is a
+    loopback address, where no other machine finds it.
+    """
+    (family, *_, address), *_ = socket.getaddrinfo(host, 1, type=socket.SOCK_DGRAM)
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(address)  # sends nothing: the kernel chooses a route
+        ours = probe.getsockname()[0]
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.address.partition("%")[0] == ours for known in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def _meeting(world: World) -> Any:
@@ -185,8 +208,11 @@ def _meeting(world: World) -> Any:
     )
 
 
-def _exit(code: int) -> NoReturn:
+def _exit(code: int, world: World) -> NoReturn:
     """Leave at once: interpreter shutdown takes a second and may hang on a dead partner."""
+    world.pulse.end()
+    with suppress(OSError):
+        _note_of(world).unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -221,14 +247,20 @@ def _tell(world: World, error: BaseException) -> None:
     else:
         cause = fixed_message(error) or ""
         note |= {"exception": type(error).__name__, "place": place_of(error), "cause": cause}
-    own = world.work / f"{ERROR}.{world.rank}"
-    own.write_text(json.dumps(note))
+    own = _note_of(world)
+    with own.open("r+b" if own.exists() else "wb") as file:  # in place: the disk may be full
+        file.write(json.dumps(note).encode().ljust(NOTE_BYTES))
     try:
         os.link(own, world.work / ERROR)
     except OSError:
         if isinstance(error, ClinfuseError):  # a clear sentence is worth more than a type
             own.replace(world.work / ERROR)
     own.unlink(missing_ok=True)
+
+
+def _note_of(world: World) -> Path:
+    """The rank's own note, whose space is taken before there is anything to say."""
+    return world.work / f"{ERROR}.{world.rank}"
 
 
 def _waited_in_vain(world: World, error: BaseException) -> TrainingError | None:

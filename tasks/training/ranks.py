@@ -11,6 +11,7 @@ Nothing is computed here, and no GPU is touched: neither threads nor a CUDA cont
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -36,6 +37,7 @@ from tasks.warm import ALONE_SECONDS, SAVE_SECONDS, Death, Request
 
 POLL_SECONDS = 0.02
 CHECK_BY_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> NoReturn:
@@ -74,12 +76,14 @@ def _serve(request: Request, answers: int) -> list[Death]:
         meeting.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if request.first_rank == 0:
             meeting.bind(tuple(request.meeting))
+        parent = os.getpid()
         for rank in range(request.ranks):
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
                 os.close(held)
                 os.dup2(alive, 0)
+                _die_with(parent)
                 _become(rank, request, meeting)
             ranks.running[pid] = request.first_rank + rank
     os.close(alive)
@@ -111,6 +115,15 @@ def _be_of(request: Request) -> None:
 def _end_if_alone(seconds: float = 0) -> None:
     """Wait so long, but end at once where the process that we serve has died: stdin has ended."""
     if select.select([0], [], [], seconds)[0]:
+        os._exit(1)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when that one dies, even if it is stopped, or hangs in a
+    call that lets no thread see the end of stdin."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
         os._exit(1)
 
 

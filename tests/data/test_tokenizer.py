@@ -206,6 +206,9 @@ def test_an_id_without_a_row_is_refused_unless_no_text_gives_it(tmp_path: Path) 
     save(loaded.tokenizer, tmp_path, eos_token="[PAD]")
     with pytest.raises(ModelError, match=r"1 tokens of its tokenizer .* '\[PAD\]'"):
         LoadedTokenizer.load(tmp_path).check_rows(rows - 5, tmp_path)
+    save(loaded.tokenizer, tmp_path, eos_token="<|endoftext|>", pad_token="[PAD]")
+    with pytest.raises(ModelError, match=r"'\[PAD\]' .*; a pad_token may also be named anew"):
+        LoadedTokenizer.load(tmp_path).check_rows(rows - 5, tmp_path)
 
 
 @pytest.mark.parametrize("eos", [0, [0, 5]])

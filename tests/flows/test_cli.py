@@ -72,6 +72,9 @@ def test_brackets_in_a_path_are_printed_as_they_are(
         (("check", DEMO, "--set", "finetune.training.deepspeed=README.md"), "is not readable JSON"),
         (("check", DEMO, "--set", "launch.accelerator=cuda"), "shows no GPU"),
         (("check", DEMO, "--set", "finetune.adapter.targets=[q_prj]"), "nearest: q_proj"),
+        (("check", DEMO, "--set", "finetune.training.batch_size=1"), "there are 2 ranks"),
+        (("check", DEMO, "--set", "pretrain.sequence_length=9000"), "reads at most"),
+        (("check", DEMO, "--set", "pretrain.training.deepspeed={tmp}/own.json"), "sets optimizer"),
         (("check", DEMO, "--set", "pretrain.base={kind: path, path: /etc}"), "no config.json"),
         (("check", DEMO, "--set", "pretrain.adapter=prompt"), "members=[unfused]"),
         (("check", DEMO, "--set", "pretrain.adapter=full"), "pretrain.base of another run"),
@@ -87,6 +90,7 @@ def test_what_is_wrong_is_one_line(
     told: str,
 ) -> None:
     monkeypatch.setattr("flows.check.has_gpu", lambda: False)
+    (tmp_path / "own.json").write_text('{"optimizer": {"type": "Adam"}}')
     known = [f"ingest.source={tmp_path}", f"pretrain.base.corpus={tmp_path}"]
     if arguments[0] == "check":  # the demo's files need not be there
         given = [*known, "evaluate.truth=null"]

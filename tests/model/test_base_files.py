@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.methods import Lora
 from tasks.model.bases.causal import load_causal
-from tasks.model.bases.files import check_base, check_targets
+from tasks.model.bases.files import check_base, check_notes_length, check_targets
 from tasks.pretrain.tokenizer import train_bpe
 from tests.model.architectures import APART, PACKED, POSITIONS, ROWS, write_base
 from tests.pretrain.conftest import write_text
@@ -149,14 +150,33 @@ def test_what_is_wrong_with_a_base_is_said(
         check_base(base)
 
 
-def test_a_token_that_no_text_gives_needs_no_row(base: Path) -> None:
+def test_a_token_that_no_text_gives_needs_no_row_unless_texts_are_padded_with_it(
+    base: Path,
+) -> None:
     with_token("[PAD]", special=True)(base)
     check_base(base)
+    path = base / "tokenizer_config.json"
+    named = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(named | {"pad_token": "[PAD]"}))
+    with pytest.raises(ModelError, match=rf"'\[PAD\]' \(id {ROWS}\); resize the embedding"):
+        check_base(base)
 
 
 def test_sequences_longer_than_the_base_reads_are_refused(base: Path) -> None:
     with pytest.raises(ConfigError, match=rf"reads at most {POSITIONS} tokens; lower it"):
         check_base(base, POSITIONS + 1)
+
+
+def test_notes_longer_than_learned_positions_are_refused(base: Path) -> None:
+    check_notes_length(base, 10 * POSITIONS)  # rotary ones go on
+    described = json.loads((base / "config.json").read_text())
+    del described["max_position_embeddings"]
+    described |= {"model_type": "gpt2", "n_positions": POSITIONS}
+    (base / "config.json").write_text(json.dumps(described))
+    check_notes_length(base, POSITIONS)
+    told = rf"max_tokens is {POSITIONS + 1}, but the base has positions for {POSITIONS} tokens"
+    with pytest.raises(ConfigError, match=told):
+        check_notes_length(base, POSITIONS + 1)
 
 
 def test_weights_that_would_be_random_are_refused(base: Path) -> None:

@@ -48,6 +48,12 @@ def test_what_contradicts_the_training_configuration_is_refused(tmp_path: Path) 
         filled(tmp_path, {"wall_clock_breakdown": "auto"})
 
 
+def test_what_no_checkpoint_could_hold_is_refused(tmp_path: Path) -> None:
+    on_disk = {"stage": 3, "offload_optimizer": {"device": "nvme", "nvme_path": "/scratch"}}
+    with pytest.raises(ConfigError, match="offloads the optimizer to nvme"):
+        filled(tmp_path, {"zero_optimization": on_disk})
+
+
 def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"nowhere\.json is not readable JSON \(FileNotFoundError"

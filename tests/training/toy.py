@@ -35,6 +35,7 @@ class ToyArm(Config):
     slow_seconds: float = 0.0
     at_step: int = -1  # in that step ...
     kill_rank: int | None = None  # ... this rank kills itself,
+    hang_rank: int | None = None  # this one never comes back from a call,
     failure: str = ""  # or all fail
 
 
@@ -53,7 +54,8 @@ class Toy(nn.Module):
         self.out = nn.Linear(16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.dropout(torch.relu(self.inner(self.frozen(x))), 0.1, self.training))
+        hidden = torch.relu(self.inner(self.frozen(x.to(self.frozen.weight.dtype))))
+        return self.out(torch.dropout(hidden, 0.1, self.training)).float()
 
 
 @dataclass
@@ -90,6 +92,8 @@ class ToyLesson:
             return
         if self.job.kill_rank == self.rank:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.job.hang_rank == self.rank:
+            time.sleep(10_000)
         match self.job.failure:
             case "user":
                 raise ConfigError("the key 'toy' is wrong; correct it")

@@ -29,6 +29,8 @@ _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _LARGEST_HEADER = 100_000_000  # bytes; by the format
 _MASKED = ("ForMaskedLM", "ForPreTraining")
 _COUNT_FROM_PAD = ("roberta", "xlm-roberta", "camembert", "longformer")  # their first position
+# whose positions are learned, and end; rotary ones go on beyond what the config says
+_LEARNED_POSITIONS = ("biogpt", "gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt", "opt", "xglm")
 _CAUSAL = ("CausalLM", "LMHead", "ForConditionalGeneration")  # of the names of architectures
 
 
@@ -119,6 +121,20 @@ def positions_of(base: Path) -> int | None:
     if positions is not None and config.get("model_type") in _COUNT_FROM_PAD:
         positions -= config.get("pad_token_id", 1) + 1
     return positions
+
+
+def check_notes_length(base: Path, max_tokens: int) -> None:
+    """Raise ConfigError where a note may be longer than what the base has positions for.
+
+    An encoder reads a longer note in chunks.
+    """
+    positions = positions_of(base)
+    learned = _config(base).get("model_type") in _LEARNED_POSITIONS
+    if is_causal(base) and learned and positions is not None and max_tokens > positions:
+        raise ConfigError(
+            f"finetune.max_tokens is {max_tokens}, but the base has positions for {positions} "
+            "tokens; lower it"
+        )
 
 
 def has_masked_head(base: Path) -> bool:
