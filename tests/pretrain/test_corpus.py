@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def test_it_holds_the_training_patients_notes_whole(
     assert list(tmp_path.rglob("*.*")) == [tmp_path / "sequences" / "part-0.parquet"]
 
 
-def test_shards_may_be_packed_in_any_order_by_any_process(
+def test_shards_may_be_packed_in_any_order_and_at_once(
     tmp_path: Path, inputs: Path, tokenizer: LoadedTokenizer
 ) -> None:
     folder = inputs / "notes"
@@ -80,7 +79,7 @@ def test_shards_may_be_packed_in_any_order_by_any_process(
     ]
 
     def backwards(function: Callable[..., Counts], shards: list[dict]) -> list[Counts]:
-        with ProcessPoolExecutor(2, get_context("fork")) as pool:
+        with ThreadPoolExecutor(2) as pool:
             futures = [pool.submit(function, **shard) for shard in reversed(shards)]
             return [future.result() for future in reversed(futures)]
 
