@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, chunks, pack
+from tasks.pretrain.unshuffled import Unshuffled
 from tasks.sampling import keyed_numbers
 
 TABLE = "sequences"
@@ -33,14 +34,21 @@ def of_notes(
         dropped: the note_ids that are left out.
     """
     for folder in notes:
-        columns = ["note_id", "subject_id", "text"]
-        for batch in tables.stream(folder / "notes", schemas.NOTES, columns, _DOCUMENTS_AT_ONCE):
-            kept = batch
-            if subject_ids is not None:
-                kept = kept.filter(pc.is_in(kept["subject_id"], pa.array(subject_ids)))
-            if dropped is not None:
-                kept = kept.filter(pc.invert(pc.is_in(kept["note_id"], dropped)))
-            yield from zip(kept["subject_id"].to_pylist(), kept["text"].to_pylist(), strict=True)
+        yield from of_table(folder / "notes", subject_ids, dropped)
+
+
+def of_table(
+    table: Path, subject_ids: NDArray[np.int64] | None, dropped: pa.Array | None
+) -> Iterator[tuple[int, str]]:
+    """The same of one table, or a part of one."""
+    columns = ["note_id", "subject_id", "text"]
+    for batch in tables.stream(table, schemas.NOTES, columns, _DOCUMENTS_AT_ONCE):
+        kept = batch
+        if subject_ids is not None:
+            kept = kept.filter(pc.is_in(kept["subject_id"], pa.array(subject_ids)))
+        if dropped is not None:
+            kept = kept.filter(pc.invert(pc.is_in(kept["note_id"], dropped)))
+        yield from zip(kept["subject_id"].to_pylist(), kept["text"].to_pylist(), strict=True)
 
 
 def dropped_by(guard: Path | None, release: str) -> pa.Array | None:
@@ -69,10 +77,8 @@ def patients_of(splits: Path, split: str, at_most: int | None = None) -> NDArray
 class CorpusWriter:
     """Tokenize documents and pack them into `out/sequences`, shuffled once with the seed.
 
-    Not packed, for an encoder, a sequence holds a chunk of one document.
-
-    Memory does not grow with the corpus but for the pieces' starts (12 bytes a piece): sequences
-    go to a scratch file first, and are read from there in shuffled order.
+    Not packed, for an encoder, a sequence holds a chunk of one document. Shards may be packed by
+    several processes: what each holds is fixed, and so are the corpus's bytes.
     """
 
     out: Path
@@ -81,29 +87,43 @@ class CorpusWriter:
     seed: int | None  # None: not shuffled
     overlap: int = 0
     packed: bool = True
-    counts: dict[str, int] = field(default_factory=lambda: {"documents": 0, "tokens": 0})
 
     def write(self, documents: Iterable[tuple[int, str]]) -> dict[str, int]:
-        """Write the corpus; return its counts. Raises SourceError where there is no document."""
-        schema = schemas.corpus(self.sequence_length, self.tokenizer.size)
-        scratch = self.out / "work" / "sequences.bin"
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        starts: list[NDArray[np.int32]] = []
-        subjects: list[NDArray[np.int64]] = []
-        with scratch.open("wb") as file:
-            for packed in self._sequences(documents):
-                file.write(packed.input_ids.tobytes())
-                starts.append(np.array(packed.starts, dtype=np.int32))
-                subjects.append(np.array(packed.subject_ids, dtype=np.int64))
-        if not starts:
-            raise SourceError("there is no document to pack; check the notes and the splits")
-        batches = self._batches(scratch, starts, subjects, schema)
-        rows = tables.write(self.out / TABLE / "part-0.parquet", schema, batches)
-        scratch.unlink()
-        return self.counts | {"sequences": rows, "patients": _distinct(subjects)}
+        """Write the corpus of one shard; return its counts. Raises as `join`."""
+        return self.join([self.pack(documents, 0)])
 
-    def _sequences(self, documents: Iterable[tuple[int, str]]) -> Iterator[Packed]:
-        encoded, length = self._encoded(documents), self.sequence_length
+    def pack(self, documents: Iterable[tuple[int, str]], shard: int) -> dict[str, int]:
+        """Pack the documents of a shard into files for `join`; return their counts."""
+        counts = {"documents": 0, "tokens": 0}
+        self._unshuffled().write(self._sequences(documents, counts), shard)
+        return counts
+
+    def join(self, shards: Sequence[Mapping[str, int]]) -> dict[str, int]:
+        """Write the corpus of all shards; return its counts.
+
+        Args:
+            shards: what `pack` returned of each.
+
+        Raises SourceError where there is no document.
+        """
+        schema = schemas.corpus(self.sequence_length, self.tokenizer.size)
+        unshuffled = self._unshuffled()
+        unshuffled.open(len(shards))
+        if not len(unshuffled):
+            raise SourceError("there is no document to pack; check the notes and the splits")
+        batches = self._batches(unshuffled, schema)
+        rows = tables.write(self.out / TABLE / "part-0.parquet", schema, batches)
+        unshuffled.remove(len(shards))
+        sums = {name: sum(counts[name] for counts in shards) for name in ("documents", "tokens")}
+        return sums | {"sequences": rows, "patients": _distinct(unshuffled.subject_ids)}
+
+    def _unshuffled(self) -> Unshuffled:
+        return Unshuffled(self.out / "work", self.sequence_length)
+
+    def _sequences(
+        self, documents: Iterable[tuple[int, str]], counts: dict[str, int]
+    ) -> Iterator[Packed]:
+        encoded, length = self._encoded(documents, counts), self.sequence_length
         # filled up with eos, for which every base has a row: a pad token may have been added to
         # the tokenizer alone
         eos = self.tokenizer.eos
@@ -112,7 +132,9 @@ class CorpusWriter:
         before, after = self.tokenizer.frame
         return chunks(encoded, length, pad=eos, before=before, after=after)
 
-    def _encoded(self, documents: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[int]]]:
+    def _encoded(
+        self, documents: Iterable[tuple[int, str]], counts: dict[str, int]
+    ) -> Iterator[tuple[int, list[int]]]:
         encode, eos = self.tokenizer.tokenizer.encode_batch_fast, self.tokenizer.eos
         for group in _groups(documents, _DOCUMENTS_AT_ONCE):
             encodings = encode([text for _, text in group], add_special_tokens=self.packed)
@@ -120,32 +142,21 @@ class CorpusWriter:
                 ids = encoding.ids
                 if self.packed and (not ids or ids[-1] != eos):
                     ids.append(eos)
-                self.counts["documents"] += 1
-                self.counts["tokens"] += len(ids)
+                counts["documents"] += 1
+                counts["tokens"] += len(ids)
                 yield subject_id, ids
 
-    def _batches(
-        self,
-        scratch: Path,
-        starts: list[NDArray[np.int32]],
-        subjects: list[NDArray[np.int64]],
-        schema: pa.Schema,
-    ) -> Iterator[pa.RecordBatch]:
-        ids = np.memmap(scratch, dtype=np.int32, mode="r").reshape(-1, self.sequence_length)
-        order = np.arange(len(ids))
+    def _batches(self, unshuffled: Unshuffled, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        order, pieces = np.arange(len(unshuffled)), unshuffled.pieces
         if self.seed is not None:
             np.random.default_rng(self.seed).shuffle(order)
+        token = schema.field("input_ids").type.value_type
         for begin in range(0, len(order), _SEQUENCES_AT_ONCE):
             rows = order[begin : begin + _SEQUENCES_AT_ONCE]
-            flat = pa.array(ids[rows].reshape(-1)).cast(schema.field("input_ids").type.value_type)
-            yield pa.RecordBatch.from_arrays(
-                [
-                    pa.FixedSizeListArray.from_arrays(flat, self.sequence_length),
-                    pa.array([starts[row] for row in rows], pa.list_(pa.int32())),
-                    pa.array([subjects[row] for row in rows], pa.list_(pa.int64())),
-                ],
-                schema=schema,
-            )
+            flat = pa.array(unshuffled.ids(rows).reshape(-1)).cast(token)
+            ids = pa.FixedSizeListArray.from_arrays(flat, self.sequence_length)
+            columns = [column.combine_chunks() for column in pieces.take(pa.array(rows)).columns]
+            yield pa.RecordBatch.from_arrays([ids, *columns], schema=schema)
 
 
 class Corpus:
@@ -194,6 +205,6 @@ def _groups(documents: Iterable[tuple[int, str]], size: int) -> Iterator[list[tu
         yield group
 
 
-def _distinct(subjects: list[NDArray[np.int64]]) -> int:
-    distinct = np.unique(np.concatenate(subjects))
+def _distinct(subject_ids: NDArray[np.int64]) -> int:
+    distinct = np.unique(subject_ids)
     return int(((distinct != PADDING) & (distinct != NO_PATIENT)).sum())

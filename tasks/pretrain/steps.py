@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from tasks.config import Config
@@ -28,7 +27,7 @@ from tasks.model.bases.files import (
 from tasks.patients import OWN_RELEASE
 from tasks.pretrain.adapter_card import write_adapter_card
 from tasks.pretrain.config import PretrainConfig
-from tasks.pretrain.corpus import CorpusWriter, dropped_by, of_notes, of_texts, patients_of
+from tasks.pretrain.corpus import CorpusWriter, of_notes, of_texts, patients_of
 from tasks.pretrain.jobs import (
     AdapterJob,
     BaseJob,
@@ -37,11 +36,12 @@ from tasks.pretrain.jobs import (
     OntologyJob,
     PerplexityJob,
 )
+from tasks.pretrain.note_shards import Release, pack_releases
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.pretrain.whole_notes import write_tokenized
-from tasks.step import Counts, step
+from tasks.step import Counts, in_shards, step
 
 CLINICAL, ONTOLOGY = "clinical", "ontology"  # the adapters of the domain
 
@@ -241,17 +241,17 @@ def convert_tokenizer(out: Path, source: Path) -> Counts:
     return {"vocabulary": LoadedTokenizer.load(out).size}
 
 
-@step("corpus", version=2)
+@step("corpus", version=3)
 def pack_text(
     out: Path, text: Path, tokenizer: Path, sequence_length: int, seed: int, launch: LaunchConfig
 ) -> Counts:
     """Pack a plain text, which is of no patient."""
     prepare(launch, "tasks.pretrain.base")  # it is packed because something will be trained on it
-    writer = CorpusWriter(out, LoadedTokenizer.load(tokenizer), sequence_length, seed)
+    writer = CorpusWriter(out, LoadedTokenizer.load(tokenizer), sequence_length, seed, overlap=1)
     return writer.write(of_texts(documents(text)))
 
 
-@step("corpus", version=2)
+@step("corpus", version=3)
 def pack_notes(
     out: Path,
     notes: tuple[Path, ...],
@@ -268,20 +268,17 @@ def pack_notes(
 ) -> Counts:
     """Pack the notes of the patients of a split, and of other releases; or cut them into chunks."""
     prepare(launch, "tasks.pretrain.train")  # they are packed because an adapter will be trained
-    chosen = patients_of(splits, split, patients)
-    documents = of_notes(notes, chosen, dropped_by(guard, OWN_RELEASE))
-    for name, folders in others.items():
-        documents = chain(documents, of_notes(folders, None, dropped_by(guard, name)))
-    training = split == "train"
+    own = Release(notes, OWN_RELEASE, guard, splits, split, patients)
+    others_whole = [Release(folders, name, guard) for name, folders in others.items()]
     writer = CorpusWriter(
         out,
         LoadedTokenizer.load(tokenizer),
         sequence_length,
-        seed=seed if training else None,
-        overlap=0 if training else 1,  # so that perplexity scores every token but the first
+        seed=seed if split == "train" else None,
+        overlap=1,  # so that every token but a document's first is scored
         packed=packed,
     )
-    return writer.write(documents)
+    return pack_releases(writer, tokenizer, [own, *others_whole], in_shards)
 
 
 @step("tokenized", version=1)

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.model.adapters.adaptation import Adaptation
 from tasks.model.adapters.methods import tokens_before
-from tasks.model.bases.causal import load_causal
+from tasks.model.bases.causal import load_causal, use_flash_attention
 from tasks.model.bases.files import check_length
 from tasks.model.bases.masked import load_masked
 from tasks.pretrain.corpus import Corpus
@@ -47,6 +47,7 @@ def main(job: AdapterJob, world: World) -> None:
         return
     settings = deepspeed_config(job.training, world)
     base = load_causal(job.base, precision_of(job.training, world), settings)
+    use_flash_attention(base, world.device)
     adaptation = adapted(base, job, corpus)
     model = adaptation.model
     parts = adaptation.parts(model)
@@ -72,6 +73,8 @@ def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: Wor
         seed=training.seed,
         device=world.device,
         penalty=adaptation.penalty,
+        # a GPU would rather compute padding than start more kernels
+        alone=world.size == 1 and world.device.type == "cpu",
     )
     parts = adaptation.parts(model)
     learning = {name for name, each in model.named_parameters() if each.requires_grad}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -11,9 +14,11 @@ from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 from tasks.pretrain.corpus import Corpus, CorpusWriter, dropped_by, of_notes, of_texts, patients_of
+from tasks.pretrain.note_shards import Release, pack_releases
 from tasks.pretrain.packing import NO_PATIENT, PADDING, pieces
 from tasks.pretrain.tokenizer import train_bpe
-from tests.pretrain.conftest import TRAIN, VALIDATION
+from tasks.shards import Counts, Spread, one_by_one
+from tests.pretrain.conftest import TEST, TRAIN, VALIDATION
 
 LENGTH = 32
 
@@ -32,33 +37,62 @@ def write(
     return CorpusWriter(out, tokenizer, LENGTH, seed, overlap).write(notes)
 
 
-def texts_by_patient(place: Path, tokenizer: LoadedTokenizer) -> dict[int, list[str]]:
-    """The decoded documents of an unshuffled corpus without overlap."""
-    corpus, found = Corpus(place), {}
-    for row in range(len(corpus)):
-        for owner, ids in pieces(corpus[row]):
-            found.setdefault(owner, []).extend(ids.tolist())
-    documents = {}
-    for owner, ids in found.items():
-        words = tokenizer.tokenizer.decode(ids, skip_special_tokens=False).split("</s>")
-        documents[owner] = [text.removeprefix("<s>") for text in words if text]
-    return documents
-
-
 def test_it_holds_the_training_patients_notes_whole(
     tmp_path: Path, inputs: Path, tokenizer: LoadedTokenizer
 ) -> None:
-    counts = write(tmp_path, inputs, tokenizer, "train", seed=None, overlap=0)
     table = tables.read(inputs / "notes" / "notes", schemas.NOTES, ["subject_id", "text"])
-    expected: dict[int, list[str]] = {}
-    for row in table.to_pylist():
-        if row["subject_id"] in TRAIN:
-            expected.setdefault(row["subject_id"], []).append(row["text"])
-    assert texts_by_patient(tmp_path, tokenizer) == expected
-    assert counts["documents"] == 2 * len(TRAIN)
-    assert counts["patients"] == len(TRAIN)
+    rows = [row for row in table.to_pylist() if row["subject_id"] in TRAIN]
+    notes = list(of_notes([inputs / "notes"], patients_of(inputs / "splits", "train")))
+    assert notes == [(row["subject_id"], row["text"]) for row in rows]
+    # a note for a patient, since the pieces of a patient's two notes may lie between one another
+    numbered = [(1 + number, text) for number, (_, text) in enumerate(notes)]
+    counts = CorpusWriter(tmp_path, tokenizer, LENGTH, None).write(numbered)
+    corpus, ids_of = Corpus(tmp_path), {number: [] for number, _ in numbered}
+    for row in range(len(corpus)):
+        for number, ids in pieces(corpus[row]):
+            ids_of[number].extend(ids.tolist())
+    for number, text in numbered:
+        first, *ids, last = ids_of[number]
+        assert (first, last) == (tokenizer.bos, tokenizer.eos)
+        assert tokenizer.tokenizer.decode(ids) == text
+    assert counts["documents"] == counts["patients"] == 2 * len(TRAIN)
     assert counts["sequences"] == -(-counts["tokens"] // LENGTH)
-    assert not list(tmp_path.rglob("*.bin"))
+    assert list(tmp_path.rglob("*.*")) == [tmp_path / "sequences" / "part-0.parquet"]
+
+
+def test_shards_may_be_packed_in_any_order_and_at_once(
+    tmp_path: Path, inputs: Path, tokenizer: LoadedTokenizer
+) -> None:
+    folder = inputs / "notes"
+    (table,) = tables.parts(folder / "notes")
+    for number, half in enumerate(np.array_split(np.arange(tables.rows(table)), 2)):
+        rows = tables.read(table, schemas.NOTES).take(half)
+        tables.write(tmp_path / "notes" / "notes" / f"part-{number}.parquet", schemas.NOTES, rows)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.tokenizer.to_str())
+    guard = tmp_path / "guard"
+    rows = [{"note_id": f"{TRAIN[3]}-DS-2", "release": "other"}]
+    dropped = pa.Table.from_pylist(rows, schemas.GUARD_DROPPED)
+    tables.write(guard / "dropped" / "part-0.parquet", schemas.GUARD_DROPPED, dropped)
+    releases = [
+        Release((tmp_path / "notes",), "own", guard, inputs / "splits", "train"),
+        Release((folder,), "other", guard),
+    ]
+
+    def backwards(function: Callable[..., Counts], shards: list[dict]) -> list[Counts]:
+        with ThreadPoolExecutor(2) as pool:
+            futures = [pool.submit(function, **shard) for shard in reversed(shards)]
+            return [future.result() for future in reversed(futures)]
+
+    def written(name: str, spread: Spread) -> tuple[bytes, dict[str, int]]:
+        writer = CorpusWriter(tmp_path / name, tokenizer, LENGTH, seed=1, overlap=1)
+        counts = pack_releases(writer, tmp_path, releases, spread)
+        return (tmp_path / name / "sequences" / "part-0.parquet").read_bytes(), counts
+
+    alone, counts = written("alone", one_by_one)
+    spread, _ = written("spread", backwards)
+    assert alone == spread
+    assert counts["documents"] == 2 * len(TRAIN) + tables.rows(table) - 1
+    assert counts["patients"] == len(TRAIN) + len(VALIDATION) + len(TEST)
 
 
 def test_what_the_guard_drops_is_left_out(tmp_path: Path, inputs: Path) -> None:

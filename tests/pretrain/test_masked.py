@@ -25,7 +25,15 @@ from tasks.pretrain import perplexity, train
 from tasks.pretrain.config import MaskingConfig
 from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes, patients_of
 from tasks.pretrain.jobs import AdapterJob, EncoderReading, PerplexityJob
-from tasks.pretrain.objectives.masked import MaskedModel, Masker, Masks, chunks_of, word_losses
+from tasks.pretrain.objectives.masked import (
+    Masked,
+    MaskedModel,
+    Masker,
+    Masks,
+    by_length,
+    chunks_of,
+    word_losses,
+)
 from tasks.pretrain.packing import chunks, pieces
 from tasks.pretrain.whole_notes import write_tokenized
 from tasks.training.config import TrainingConfig
@@ -270,3 +278,17 @@ def test_a_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match="has no mask_token"):
         Masker.of(LoadedTokenizer.load(tmp_path), MaskingConfig())
+
+
+def test_chunks_of_similar_length_are_computed_together() -> None:
+    def chunk(length: int) -> Masked:
+        ids = np.zeros(length, np.int32)
+        return Masked(ids, ids, ids.astype(bool))
+
+    def lengths(most: int, shortest: float) -> list[list[int]]:
+        chunks = [chunk(length) for length in (48, 48, 40, 36, 35, 12, 11, 3)]
+        return [[len(chunk.ids) for chunk in group] for group in by_length(chunks, most, shortest)]
+
+    assert lengths(8, 0.75) == [[48, 48, 40, 36], [35], [12, 11], [3]]
+    assert lengths(3, 0.75) == [[48, 48, 40], [36, 35], [12, 11], [3]]
+    assert lengths(3, 0.0) == [[48, 48, 40], [36, 35, 12], [11, 3]]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
-from tasks.model.bases.causal import trunk
+from tasks.model.bases.causal import packed_logits, trunk
 
 PACKED = "packed"
 LONGEST = 256  # tokens of a trial's rows: enough to see an attention window or a convolution
@@ -61,7 +61,7 @@ def layout_for(
         return "one document a row: virtual tokens stand before each"
     positions = torch.arange(half, device=rows.device).repeat(3, 2)
     try:
-        packed = model(input_ids=rows, position_ids=positions, use_cache=False).logits
+        packed = packed_logits(model, rows, positions)
     except torch.OutOfMemoryError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tasks.model.bases.causal import packed_logits
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import PADDING, Packed, alone
 from tasks.training.lesson import Batch
@@ -78,17 +79,12 @@ def apart(sequences: Sequence[Packed], most_tokens: int) -> list[list[Packed]]:
 def token_losses(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tensor:
     """The negative log-likelihood in nats of each token's successor: float32 [sequences, longest].
 
-    It is 0 where the successor is not scored. Documents do not attend to one another: without an
-    attention mask and without a cache, the model reads the borders from the positions, which start
-    again at 0.
+    It is 0 where the successor is not scored.
 
     Args:
-        packed: whether rows may hold several pieces. If not, no positions are given, which not
-            every architecture takes, and each row is read from its beginning.
+        packed: as `logits_of`.
     """
-    positions = {"position_ids": packs.position_ids} if packed else {}
-    logits: Tensor = model(input_ids=packs.input_ids, **positions, use_cache=False).logits
-    logits = logits[:, -packs.input_ids.shape[1] :]  # without those of virtual tokens before a text
+    logits = logits_of(model, packs, packed=packed)
     targets = packs.input_ids.masked_fill(~packs.scored, _UNSCORED)
     # the targets are shifted rather than the logits, which would be copied: they are the largest
     # tensor here, and more than half of the work of a small model
@@ -100,6 +96,21 @@ def token_losses(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tens
         reduction="none",
     )
     return losses.view_as(successors)
+
+
+def logits_of(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tensor:
+    """What the model makes of the sequences: logits [sequences, longest, vocabulary].
+
+    Documents do not attend to one another.
+
+    Args:
+        packed: whether rows may hold several pieces. If not, no positions are given, which not
+            every architecture takes, and each row is read from its beginning.
+    """
+    if packed:
+        return packed_logits(model, packs.input_ids, packs.position_ids)
+    logits: Tensor = model(input_ids=packs.input_ids, use_cache=False).logits
+    return logits[:, -packs.input_ids.shape[1] :]  # without those of virtual tokens before a text
 
 
 @dataclass

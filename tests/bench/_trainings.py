@@ -1,0 +1,132 @@
+"""Domain pretraining of a small LLaMA by one arm, in a process of its own; a JSON line of its rate.
+
+    python -m tests.bench._trainings ours|paper FOLDER
+
+FOLDER holds base/, corpus/ and padded/, which `pretraining.py` writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROWS, LENGTH, STEPS, WARM = 8, 512, 14, 4  # of a step, tokens of a row, steps, not counted
+RANK, ALPHA, TARGETS, RATE = 16, 32, ("q_proj", "v_proj"), 1e-3
+
+
+def main() -> None:
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    arm, folder = sys.argv[1], Path(sys.argv[2])
+    taken = ours(folder) if arm == "ours" else paper(folder)
+    print(json.dumps(taken), flush=True)
+    os._exit(0)
+
+
+class Clock:
+    """Seconds and tokens of the steps after the first few."""
+
+    def __init__(self) -> None:
+        self.ticks: list[tuple[float, float]] = []
+
+    def tick(self) -> None:
+        self.ticks.append((time.perf_counter(), time.process_time()))
+
+    def rates(self, tokens: list[int]) -> dict[str, float]:
+        """Tokens a second, by the clock and of the processor."""
+        begun, ended = self.ticks[WARM - 1], self.ticks[STEPS - 1]
+        useful = sum(tokens[WARM:STEPS])
+        return {"clock": useful / (ended[0] - begun[0]), "work": useful / (ended[1] - begun[1])}
+
+
+def ours(folder: Path) -> dict[str, Any]:
+    import torch
+
+    from tasks.model.adapters.build import add_new_adapter
+    from tasks.model.adapters.methods import Lora
+    from tasks.model.adapters.parts import activate
+    from tasks.model.bases.causal import load_causal
+    from tasks.pretrain.corpus import Corpus
+    from tasks.pretrain.objectives.causal import LanguageLesson
+    from tasks.training.config import TrainingConfig
+    from tasks.training.engine import seed_all
+    from tasks.training.loop import train
+    from tasks.training.program import World, _join
+    from tasks.training.watchers.watcher import Run, Step, Watcher
+
+    clock, tokens = Clock(), []
+
+    class Ticks(Watcher):
+        def stepped(self, run: Run, step: Step) -> None:
+            clock.tick()
+            tokens.append(step.batch.tokens)
+
+    with tempfile.TemporaryDirectory() as work:
+        world = World(0, 1, 0, Path(work), torch.device("cpu"))
+        _join(world)
+        seed_all(0)
+        settings = Lora(rank=RANK, alpha=ALPHA, targets=TARGETS)
+        model = add_new_adapter(load_causal(folder / "base"), settings, "default")
+        activate(model, ["default"], ["default"])
+        config = TrainingConfig(learning_rate=RATE, batch_size=ROWS)
+        lesson = LanguageLesson(
+            "ours", Corpus(folder / "corpus"), STEPS, ROWS, ROWS, world.device, packed=True
+        )
+        train(model, lesson, config, world, watchers=[Ticks()])
+    return clock.rates(tokens)
+
+
+def paper(folder: Path) -> dict[str, Any]:
+    """A note a row, cut and padded; HF Trainer and PEFT as they come."""
+    from datasets import load_from_disk
+    from peft import LoraConfig, get_peft_model
+    from transformers import (
+        AutoModelForCausalLM,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        default_data_collator,
+    )
+
+    clock = Clock()
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.tick()
+
+    with tempfile.TemporaryDirectory() as work:
+        settings = LoraConfig(
+            r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+        )
+        base = AutoModelForCausalLM.from_pretrained(folder / "base")
+        arguments = TrainingArguments(
+            output_dir=work,
+            per_device_train_batch_size=ROWS,
+            max_steps=STEPS,
+            learning_rate=RATE,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        rows = load_from_disk(str(folder / "padded"))
+        model = get_peft_model(base, settings)
+        Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=default_data_collator,
+            callbacks=[Ticks()],
+        ).train()
+    share = sum(map(sum, rows["attention_mask"])) / (len(rows) * LENGTH)
+    return clock.rates([int(share * ROWS * LENGTH)] * STEPS)
+
+
+if __name__ == "__main__":
+    main()
