@@ -16,7 +16,7 @@ from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
 from tasks.pretrain.planted import pretrain_planted
-from tasks.pretrain.steps import Pretrained, pretrain
+from tasks.pretrain.stage import Pretrained, Texts, pretrain
 from tasks.report.config import Lineage, Origin
 from tasks.report.steps import Reported, difficulty_of, write_pages
 from tasks.runs import Reached
@@ -45,13 +45,11 @@ class Chain:
 
     def pretraining(self, wanted: Collection[str]) -> Pretrained:
         """What the pretrain stage makes, with these adapters."""
+        made = self.ingested
         return pretrain(
             self.config.pretrain,
             self.config.launch,
-            notes=self.ingested.notes,
-            splits=self.ingested.splits,
-            others=self.ingested.others,
-            guard=self.ingested.guard,
+            Texts(made.notes, made.splits, made.others, made.guard),
             wanted=wanted,
             ontology=self.ingested.ontology,
             layer=self.config.finetune.layer,

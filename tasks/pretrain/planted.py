@@ -15,7 +15,8 @@ from tasks.model.bases.config import GivenBase
 from tasks.model.bases.files import is_causal
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.jobs import PerplexityJob
-from tasks.pretrain.steps import CLINICAL, measure_perplexity, pretrain, tokenize_notes
+from tasks.pretrain.stage import CLINICAL, Texts, pretrain
+from tasks.pretrain.steps import measure_perplexity, tokenize_notes
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,7 @@ def pretrain_planted(
     made = pretrain(
         config,
         launch,
-        notes=notes,
-        splits=splits,
-        others={"canaries": (planted,)},
-        guard=None,
-        training_patients=training_patients,
+        Texts(notes, splits, {"canaries": (planted,)}, None, training_patients),
     )
     assert made.perplexity is not None
     assert made.corpus is not None

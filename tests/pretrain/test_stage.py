@@ -24,7 +24,7 @@ from tasks.model.bases.config import PathBase, ScratchBase
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import NO_PATIENT, PADDING
-from tasks.pretrain.steps import Pretrained, pretrain
+from tasks.pretrain.stage import Pretrained, Texts, pretrain
 from tasks.pretrain.whole_notes import read_tokenized
 from tasks.step import Counts, step
 from tasks.store import Store
@@ -58,8 +58,7 @@ def some_splits(out: Path) -> Counts:
 
 @flow(persist_result=False, result_serializer="json")
 def stage(config: PretrainConfig, launch: LaunchConfig) -> Pretrained:
-    notes = (some_notes(),)
-    return pretrain(config, launch, notes=notes, splits=some_splits(), others={}, guard=None)
+    return pretrain(config, launch, Texts((some_notes(),), some_splits(), {}, None))
 
 
 @dataclass
