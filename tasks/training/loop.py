@@ -22,7 +22,7 @@ from tasks.errors import TrainingError
 from tasks.training.checkpoint import Checkpoints
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import Engine, seed_all
-from tasks.training.lesson import Lesson, batches_ahead
+from tasks.training.lesson import Batch, Lesson, Turn, batches_ahead
 from tasks.training.program import Preempted, World
 from tasks.training.schedule import share_of_peak
 from tasks.training.watchers.divergence import Divergence
@@ -94,19 +94,10 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
     began = time.monotonic() - state.seconds
     world.pulse.sign()
     for batch, turns in batches_ahead(lesson, state.step, world):
-        # forward and backward: a micro-batch at a time
-        total = torch.zeros((), dtype=torch.float64, device=world.device)
-        for turn in turns:
-            world.pulse.sign()
-            seed_all(config.seed, state.step, turn.index)
-            loss = lesson.loss(engine.model, turn.micro)
-            world.pulse.sign()
-            # the engine averages gradients over the ranks: weigh each by their number
-            weight = world.size / batch.weight if turn.counts else 0.0
-            engine.backward(loss * weight, last=turn.last)
-            total += loss.detach() if turn.counts else 0.0
+        # forward and backward
+        loss = _differentiated(run, batch, turns)
         # over all ranks: the mean loss, and whether one was told to stop
-        mean, stop = world.sum(float(total) / batch.weight, float(world.told_to_stop))
+        mean, stop = world.sum(loss / batch.weight, float(world.told_to_stop))
         share = share_of_peak(state.step, lesson.steps, config)
         if not math.isfinite(mean):
             raise TrainingError(
@@ -138,3 +129,19 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
     tensors = run.checkpoints.best() if judged else engine.trained_tensors()
     run.checkpoints.finish(state, tensors)
     return tensors
+
+
+def _differentiated(run: Run, batch: Batch, turns: Sequence[Turn]) -> float:
+    """Take the gradients of a batch, a micro-batch at a time; return this rank's summed loss."""
+    world = run.world
+    total = torch.zeros((), dtype=torch.float64, device=world.device)
+    for turn in turns:
+        world.pulse.sign()
+        seed_all(run.config.seed, run.state.step, turn.index)
+        loss = run.lesson.loss(run.engine.model, turn.micro)
+        world.pulse.sign()
+        # the engine averages gradients over the ranks: weigh each by their number
+        weight = world.size / batch.weight if turn.counts else 0.0
+        run.engine.backward(loss * weight, last=turn.last)
+        total += loss.detach() if turn.counts else 0.0
+    return float(total)

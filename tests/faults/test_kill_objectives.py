@@ -84,6 +84,16 @@ def losses(out: Path) -> list[float]:
     return [row["loss"] for row in rows]
 
 
+def counted(out: Path) -> dict[str, float]:
+    """What was counted, but for what it cost, which is not the same twice."""
+    counts = json.loads((out / "work" / "counts.json").read_text())
+    return {
+        name: value
+        for name, value in counts.items()
+        if name != "training_seconds" and not name.startswith("joules")
+    }
+
+
 @pytest.mark.parametrize("objective", MODULES)
 def test_killed_and_resumed_or_on_two_ranks_it_is_the_same(
     objective: str, prepared: Path, tmp_path: Path
@@ -99,8 +109,7 @@ def test_killed_and_resumed_or_on_two_ranks_it_is_the_same(
     assert losses(broken) == losses(whole)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
-    counts = [json.loads((out / "work" / "counts.json").read_text()) for out in (whole, broken)]
-    assert counts[0] == counts[1]
+    assert counted(broken) == counted(whole)
 
     launch(module, job, shared / "work", TWO)
     assert losses(shared) == pytest.approx(losses(whole), rel=1e-3)

@@ -55,8 +55,8 @@ def test_the_next_run_ends_as_if_nobody_had_been_killed(
     seen: list[Progress] = []
     launch(TOY, job(**TOYS), tmp_path, TWO, on_progress=seen.append)
     assert seen[0].words.startswith("first, resumed from step ")
-    if "gently" in whom:
-        assert seen[0].step % 5 != 0 or seen[0].step > 12  # saved where it was
+    if whom == "the second rank, gently":
+        assert seen[0].step >= 12  # saved where it was told to stop
     for name in ("first.losses", "first.safetensors"):
         found, expected = (load_file(work / name) for work in (tmp_path, whole))
         assert all(found[key].equal(tensor) for key, tensor in expected.items())

@@ -20,6 +20,7 @@ from tasks.ingest.config import FullView
 from tasks.ingest.outcomes.config import DiagnosesConfig
 from tasks.model.bases.config import PathBase
 from tests.config_keys import is_key
+from tests.flows.test_deployment import NAMES
 
 ROOT = Path(__file__).parents[2]
 COMPARISONS = sorted(
@@ -151,19 +152,8 @@ def test_every_deployment_names_a_flow_and_has_a_name_of_its_own() -> None:
         getattr(importlib.import_module(module), name)
         for module, _, name in (each["entrypoint"].rpartition(".") for each in declared)
     ]
-    names = {
-        "adapt",
-        "ingest",
-        "pretrain",
-        "finetune",
-        "baselines",
-        "evaluate",
-        "audit",
-        "memory",
-        "compare",
-    }
-    assert {flow.name for flow in flows} == names
-    assert len({each["name"] for each in declared}) == len(declared) == len(names)
+    assert {flow.name for flow in flows} == NAMES
+    assert len({each["name"] for each in declared}) == len(declared) == len(NAMES)
 
 
 @pytest.mark.parametrize(
