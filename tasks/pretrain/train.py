@@ -74,7 +74,6 @@ def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: Wor
         device=world.device,
         penalty=adaptation.penalty,
         # a GPU would rather compute padding than start more kernels
-        alone=world.size == 1 and world.device.type == "cpu",
     )
     parts = adaptation.parts(model)
     learning = {name for name, each in model.named_parameters() if each.requires_grad}

@@ -155,7 +155,6 @@ class MaskedLesson:
     seed: int
     device: torch.device
     penalty: Callable[[], Tensor] | None = None  # of a word, as its loss is
-    alone: bool = False  # one rank: micro-batches need not be of equal work
 
     def batch(self, step: int) -> Batch:
         size, total = self.batch_size, len(self.corpus)
@@ -166,9 +165,8 @@ class MaskedLesson:
             for ids in chunks_of(self.corpus[row % total])
         ]
         chunks.sort(key=lambda chunk: -len(chunk.ids))
-        shortest = SHORTEST_SHARE if self.alone else 0.0
         return Batch(
-            micro=by_length(chunks, self.micro_batch_size, shortest),
+            micro=by_length(chunks, self.micro_batch_size, SHORTEST_SHARE),
             weight=float(max(1, sum(int(chunk.wanted.sum()) for chunk in chunks))),
             tokens=sum(len(chunk.ids) for chunk in chunks),
             examples=size,
