@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.metrics_table import MASKED_WORDS
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.config import Origin
 from tasks.report.findings import Space, outcome_title
 from tasks.report.outcome_words import definition, prediction_time
@@ -99,8 +99,10 @@ class CardFacts:
 
     @property
     def causal(self) -> bool:
-        """Whether the base predicts the next token, as far as what was measured of it tells."""
-        return self.count("perplexity", "layout") != MASKED_WORDS
+        """Whether the base is known to predict the next token."""
+        findings = self.story.findings
+        measured = findings.raw("perplexity_before", "clinical", NEXT_TOKEN) is not None
+        return measured or self.setting("pretrain.base.kind") == "scratch"
 
     @property
     def baselines(self) -> tuple[Variant, ...]:
