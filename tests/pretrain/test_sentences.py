@@ -23,7 +23,7 @@ from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.methods import Lora
 from tasks.model.bases.config import PathBase
-from tasks.pretrain import ontology, relations, steps
+from tasks.pretrain import ontology, relations, stage
 from tasks.pretrain.config import OntologyConfig, OntologyTraining, PretrainConfig
 from tasks.pretrain.jobs import OntologyJob
 from tasks.pretrain.objectives import sentences
@@ -260,17 +260,14 @@ def test_no_note_is_read_for_sentences(
         return Artifact("ontology-adapter", "key", "digest")
 
     folder = bases["decoder"]
-    monkeypatch.setattr(steps, "_base_and_tokenizer", lambda *_: (folder, folder))
-    monkeypatch.setattr(steps, "pack_notes", lambda **_: packed)
-    monkeypatch.setattr(steps, "train_ontology", train_ontology)
+    monkeypatch.setattr(stage, "base_and_tokenizer", lambda *_: (folder, folder))
+    monkeypatch.setattr(stage, "pack_notes", lambda **_: packed)
+    monkeypatch.setattr(stage, "train_ontology", train_ontology)
     for config in (OntologyConfig(), SMALL):
-        made = steps.pretrain(
+        made = stage.pretrain(
             PretrainConfig(base=PathBase(path=folder), ontology=config),
             LaunchConfig(),
-            notes=(),
-            splits=Artifact("splits", "key", "digest"),
-            others={},
-            guard=None,
+            stage.Texts((), Artifact("splits", "key", "digest"), {}, None),
             wanted=("ontology",),
             ontology=Artifact("ontology", "key", "digest"),
         )
