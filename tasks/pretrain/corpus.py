@@ -136,7 +136,7 @@ class CorpusWriter:
         self, documents: Iterable[tuple[int, str]], counts: dict[str, int]
     ) -> Iterator[tuple[int, list[int]]]:
         encode, eos = self.tokenizer.tokenizer.encode_batch_fast, self.tokenizer.eos
-        for group in _groups(documents, _DOCUMENTS_AT_ONCE):
+        for group in in_groups(documents, _DOCUMENTS_AT_ONCE):
             encodings = encode([text for _, text in group], add_special_tokens=self.packed)
             for (subject_id, _), encoding in zip(group, encodings, strict=True):
                 ids = encoding.ids
@@ -194,7 +194,8 @@ def _sequences(table: pa.Table) -> list[Packed]:
     return [Packed(*row) for row in columns]
 
 
-def _groups(documents: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
+def in_groups(documents: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
+    """The documents in their order, so many at once; the last group may be smaller."""
     group: list[tuple[int, str]] = []
     for document in documents:
         group.append(document)

@@ -23,15 +23,14 @@ class Release:
     notes: tuple[Path, ...]  # `notes` artifacts
     name: str
     guard: Path | None
-    splits: Path | None = None  # None: all patients
-    split: str = "train"
-    patients: int | None = None  # at most; None: all of the split
+    splits: Path | None = None  # of which the training patients are wanted; None: all patients
+    patients: int | None = None  # at most; None: all of them
 
     def of_table(self, table: Path) -> Iterator[tuple[int, str]]:
         """The (subject_id, text) of the wanted notes of a part of the table."""
         chosen = None
         if self.splits is not None:
-            chosen = patients_of(self.splits, self.split, self.patients)
+            chosen = patients_of(self.splits, "train", self.patients)
         return of_table(table, chosen, dropped_by(self.guard, self.name))
 
 

@@ -63,7 +63,7 @@ def pack_notes(
 ) -> Counts:
     """Pack the training patients' notes, and those of other releases; or cut them into chunks."""
     prepare(launch, "tasks.pretrain.train")  # they are packed because an adapter will be trained
-    own = Release(notes, OWN_RELEASE, guard, splits, "train", patients)
+    own = Release(notes, OWN_RELEASE, guard, splits, patients)
     others_whole = [Release(folders, name, guard) for name, folders in others.items()]
     writer = CorpusWriter(
         out,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
+from tasks.pretrain.corpus import in_groups
 
 TABLE = "tokenized"
 _NOTES_AT_ONCE = 128  # in a batch, all of which one rank reads
@@ -70,7 +71,7 @@ def write_tokenized(
     counts = {"notes": 0, "tokens": 0}
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for group in _groups(documents):
+        for group in in_groups(documents, _NOTES_AT_ONCE):
             encoded = [_encoded(tokenizer, text, framed=framed) for _, text in group]
             counts["notes"] += len(group)
             counts["tokens"] += sum(len(ids) for ids, _ in encoded)
@@ -111,14 +112,3 @@ def _encoded(tokenizer: LoadedTokenizer, text: str, *, framed: bool) -> tuple[li
     # a marker at the beginning stands for no text: its offsets are 0, 0
     first = encoding.offsets[0][1] if framed and encoding.offsets else 0
     return ids, len(text[first:].encode())
-
-
-def _groups(documents: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    group: list[tuple[int, str]] = []
-    for document in documents:
-        group.append(document)
-        if len(group) == _NOTES_AT_ONCE:
-            yield group
-            group = []
-    if group:
-        yield group

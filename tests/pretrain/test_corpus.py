@@ -74,7 +74,7 @@ def test_shards_may_be_packed_in_any_order_and_at_once(
     dropped = pa.Table.from_pylist(rows, schemas.GUARD_DROPPED)
     tables.write(guard / "dropped" / "part-0.parquet", schemas.GUARD_DROPPED, dropped)
     releases = [
-        Release((tmp_path / "notes",), "own", guard, inputs / "splits", "train"),
+        Release((tmp_path / "notes",), "own", guard, inputs / "splits"),
         Release((folder,), "other", guard),
     ]
 
