@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,20 +75,12 @@ def fail(number: int) -> Artifact:
 
 
 @pytest.fixture
-def small_disk(prefect_server: None, tmp_path: Path) -> Iterator[Path]:
+def small_disk(prefect_server: None, small_mount: Path) -> Iterator[Path]:
     """A file system of 4 MiB that holds the store."""
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here: that needs root")
-    try:
-        with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(place / "store")}):
-            yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: str(small_mount / "store")}):
+        yield small_mount
 
 
 @pytest.mark.parametrize("how", list(WRITERS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,18 +21,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(small_mount: Path) -> Iterator[Path]:
     """A file system of 4 MiB for the work folder."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here: that needs root")
-    try:
-        yield place
-    finally:
-        warm.let_go()  # its log is there
-        subprocess.run(["umount", str(place)], check=True)
+    yield small_mount
+    warm.let_go()  # its log is there
 
 
 def test_a_checkpoint_that_does_not_fit_is_said_and_the_former_one_counts(
