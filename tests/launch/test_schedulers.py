@@ -23,7 +23,8 @@ CONFIG = "configs/mimic-iv-llama-7b.yaml"
 STUBS = {
     "clinfuse": 'printf "%q " "$@" >> "$CALLS"; echo >> "$CALLS"',
     "ssh": 'shift 2; exec bash -c "$1"',
-    "scontrol": 'printf "gpu-1\\ngpu-2\\ngpu-3\\n"',
+    # slow: a reader that has gone after the first name must not end the job
+    "scontrol": "for name in gpu-1 gpu-2 gpu-3; do echo $name; sleep 0.1; done",
     "srun": (
         'while [[ $1 == --* ]]; do shift; done; for node in 0 1 2; do SLURM_NODEID=$node "$@"; done'
     ),
