@@ -15,7 +15,7 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
-from tasks.model.adapters.allows import check_method, check_summand
+from tasks.model.adapters.allows import check_method, check_quantized, check_summand
 from tasks.model.adapters.methods import DomainMethod, targets_of, tokens_before
 from tasks.model.bases.config import GgufBase, HubBase, PathBase, ScratchBase
 from tasks.model.bases.files import (
@@ -65,6 +65,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
         _check_machine(config.launch)
         trainings = _trainings(config)
         _check_ranks(config.launch, trainings)
+        _check_quantized(config, flow)
         _check_base(config, flow)
         _check_lengths(config)
         for key, training in trainings.items():
@@ -111,8 +112,7 @@ def _trainings(config: AdaptConfig) -> dict[str, TrainingConfig]:
     }
     if isinstance(config.pretrain.base, ScratchBase):
         trainings["pretrain.base.training"] = config.pretrain.base.training
-    members = config.finetune.members
-    if any(summand.adapter == "ontology" for member in members for summand in member.summands):
+    if "ontology" in _adapters(config):
         trainings["pretrain.ontology.training"] = config.pretrain.ontology.training
     return trainings
 
@@ -129,6 +129,27 @@ def _check_ranks(launch: LaunchConfig, trainings: Mapping[str, TrainingConfig]) 
             )
 
 
+def _adapters(config: AdaptConfig) -> set[str]:
+    """The adapters of the domain that members add."""
+    return {summand.adapter for member in config.finetune.members for summand in member.summands}
+
+
+def _check_quantized(config: AdaptConfig, flow: str) -> None:
+    """That what is trained can be trained on a base of fewer bits, if it is one."""
+    quantization = getattr(config.pretrain.base, "quantization", None)
+    if quantization is None:
+        return
+    methods: dict[str, DomainMethod] = {}
+    wanted = _adapters(config)
+    if "clinical" in wanted or (flow == "pretrain" and not wanted):
+        methods["pretrain.adapter"] = config.pretrain.adapter
+    if "ontology" in wanted:
+        methods["pretrain.ontology.adapter"] = config.pretrain.ontology.adapter
+    if config.finetune.adapter is not None:
+        methods["finetune.adapter"] = config.finetune.adapter
+    check_quantized(int(quantization[0]), methods, _trainings(config))
+
+
 def _check_base(config: AdaptConfig, flow: str) -> None:
     """The base's files, its layers that adapters name, and whether their methods fit it."""
     base: Path | None = None
@@ -140,8 +161,8 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
             causal = is_causal(base) if (base / "config.json").is_file() else True
             longest = pretraining.sequence_length
             longest += tokens_before(pretraining.adapter) if causal else 0
-            check_base(base, longest)
-    wanted = {s.adapter for member in config.finetune.members for s in member.summands}
+            check_base(base, longest if causal else None)  # an encoder reads notes in chunks
+    wanted = _adapters(config)
     if "clinical" in wanted or (flow == "pretrain" and not wanted):
         check_method(pretraining.adapter, pretraining.training, causal=causal)
     check_targets(base, targets_of(pretraining.adapter), "pretrain.adapter.targets")

@@ -22,7 +22,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
 from tasks.finetune.jobs import EmbedJob
 from tasks.launch import Progress
-from tasks.model.bases.files import width_of
+from tasks.model.bases.files import is_quantized, width_of
 from tasks.model.bases.load import Base, check_positions, load_base
 from tasks.model.heads.start import title_states, titles_to_embed
 from tasks.model.score import in_batches
@@ -49,12 +49,14 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     """The base with its summands at their weights, on the rank's device."""
     dtype = precision_without_training(job.training, world, width_of(job.base))
     settings = deepspeed_config(job.training, world)
-    # where each rank holds a part of the weights, updates are not added into them
-    whole = settings["zero_optimization"].get("stage") != 3
-    loaded_as = torch.float32 if whole else dtype
+    # where each rank holds a part of the weights, or they are quantized, updates are not added
+    # into them
+    parted = settings["zero_optimization"].get("stage") == 3
+    merge = not parted and not is_quantized(job.base)
+    loaded_as = torch.float32 if merge else dtype
     base = load_base(job.base, loaded_as, settings, job.layer, words=job.words)
-    trunk = freeze(base, summands_of(job.summands, job.weights), merge=whole)
-    nn.Module.to(trunk.model, world.device, dtype if whole else None)
+    trunk = freeze(base, summands_of(job.summands, job.weights), merge=merge)
+    nn.Module.to(trunk.model, world.device, dtype if merge else None)
     return trunk
 
 

@@ -52,8 +52,8 @@ def finetune(
     Raises TrainingError where a member collapses, RanksDied where a new run would resume.
     """
     if config.adapter is not None:
-        brought = None if isinstance(base, Artifact) else base
-        check_targets(brought, config.adapter.targets, "finetune.adapter.targets")
+        folder = current_store().path(base.kind, base.key) if isinstance(base, Artifact) else base
+        check_targets(folder, config.adapter.targets, "finetune.adapter.targets")
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
     training = Training(config, launch, base, known_as, summands, tokenizer, encoded)
     groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]

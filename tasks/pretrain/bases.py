@@ -13,11 +13,12 @@ from tasks.model.adapters.methods import tokens_before
 from tasks.model.bases.config import GgufBase, ScratchBase, Targets
 from tasks.model.bases.files import check_base, check_targets, check_vocabulary, is_causal
 from tasks.pretrain.config import PretrainConfig
-from tasks.pretrain.jobs import BaseJob, ConvertJob
+from tasks.pretrain.jobs import BaseJob, ConvertJob, QuantizeJob
 from tasks.pretrain.steps import (
     convert_base,
     convert_tokenizer,
     pack_text,
+    quantize_base,
     train_base,
     train_tokenizer,
 )
@@ -55,11 +56,15 @@ def base_and_tokenizer(
     longest = config.sequence_length + tokens_before(config.adapter)
     check_base(folder, longest if is_causal(folder) else None)
     _check_targets(folder, asked)
+    base: Artifact | Path = folder
+    if config.base.quantization:
+        quantizing = QuantizeJob(base=folder, quantization=config.base.quantization)
+        base = quantize_base(job=quantizing, launch=launch)
     if (folder / FILE).is_file():
-        return folder, folder
+        return base, base
     tokenizer = convert_tokenizer(source=folder)
     check_vocabulary(folder, current_store().path(tokenizer.kind, tokenizer.key))
-    return folder, tokenizer
+    return base, tokenizer
 
 
 def _check_targets(base: Path | None, asked: Sequence[tuple[Targets | None, str]]) -> None:

@@ -36,6 +36,13 @@ class ConvertJob(Config):
     base: GgufBase
 
 
+class QuantizeJob(Config):
+    """Make a copy of a base with fewer bits a weight."""
+
+    base: Input
+    quantization: Literal["4bit", "8bit"]
+
+
 class EncoderReading(Config):
     """What an encoder is to predict in a text."""
 

@@ -14,7 +14,14 @@ from tasks.model.adapters.methods import BaseName
 from tasks.patients import OWN_RELEASE
 from tasks.pretrain.adapter_card import write_adapter_card
 from tasks.pretrain.corpus import CorpusWriter, of_notes, of_texts, patients_of
-from tasks.pretrain.jobs import AdapterJob, BaseJob, ConvertJob, OntologyJob, PerplexityJob
+from tasks.pretrain.jobs import (
+    AdapterJob,
+    BaseJob,
+    ConvertJob,
+    OntologyJob,
+    PerplexityJob,
+    QuantizeJob,
+)
 from tasks.pretrain.note_shards import Release, pack_releases
 from tasks.pretrain.sentencepiece import convert
 from tasks.pretrain.texts import documents
@@ -103,6 +110,13 @@ def convert_base(out: Path, job: ConvertJob, launch: LaunchConfig) -> Counts:
     """Convert a base to a Hugging Face directory."""
     alone = launch.model_copy(update={"ranks": 1, "nodes": 1})
     return _run("tasks.pretrain.convert", job, out, alone)
+
+
+@step("base", version=1)
+def quantize_base(out: Path, job: QuantizeJob, launch: LaunchConfig) -> Counts:
+    """Quantize a base, and put its tokenizer beside it."""
+    alone = launch.model_copy(update={"ranks": 1, "nodes": 1})
+    return _run("tasks.pretrain.quantize", job, out, alone)
 
 
 @step("clinical-adapter", version=4, resumable=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -39,13 +40,23 @@ def flops_per_token(model: nn.Module, base: PreTrainedModel, attended: float) ->
         looked_up -= {id(parameter) for parameter in output.parameters()}
     frozen = trained = 0
     for parameter in model.parameters():
-        shape = getattr(parameter, "ds_shape", parameter.shape)  # under ZeRO-3 its own is empty
+        shape = _shape(parameter)
         if len(shape) > 1 and id(parameter) not in looked_up:
             if parameter.requires_grad:
                 trained += shape.numel()
             else:
                 frozen += shape.numel()
     return 4.0 * frozen + 6.0 * trained + 12.0 * _heads(base) * attended
+
+
+def _shape(parameter: nn.Parameter) -> torch.Size:
+    """Of the weights: under ZeRO-3 a parameter's own is empty, in 4 bits two are in a byte."""
+    quantized = getattr(parameter, "quant_state", None)
+    shape = (
+        getattr(parameter, "ds_shape", parameter.shape) if quantized is None else quantized.shape
+    )
+    assert isinstance(shape, torch.Size)
+    return shape
 
 
 def attended_tokens(documents: Iterable[int], *, causal: bool) -> float:

@@ -133,7 +133,7 @@ def test_a_decoder_learns_by_every_method(
 ) -> None:
     """Under ZeRO-2, the default."""
     last: dict[str, Any] = {}
-    monkeypatch.setattr(Adaptation, "write", _keeping(last, causal=True))
+    monkeypatch.setattr(Adaptation, "write", keeping(last, causal=True))
     job = job_of(decoder, kind)
     out = trained(job, world, tmp_path / "adapter")
     counts = json.loads((out / "work" / "counts.json").read_text())
@@ -158,7 +158,7 @@ def test_an_encoder_learns_by_every_method_that_it_can_have(
 ) -> None:
     """Under ZeRO-0, which shards nothing."""
     last: dict[str, Any] = {}
-    monkeypatch.setattr(Adaptation, "write", _keeping(last, causal=False))
+    monkeypatch.setattr(Adaptation, "write", keeping(last, causal=False))
     job = job_of(encoder, kind, deepspeed=ZERO0)
     out = trained(job, world, tmp_path / "adapter")
     assert_close(logits_of(encoder, out, causal=False), last["logits"], rtol=0, atol=2e-5)
@@ -166,7 +166,7 @@ def test_an_encoder_learns_by_every_method_that_it_can_have(
     assert measured["perplexity_after"] < measured["perplexity_before"]
 
 
-def _keeping(last: dict[str, Any], *, causal: bool) -> Any:
+def keeping(last: dict[str, Any], *, causal: bool) -> Any:
     """Adaptation.write that keeps what the trained model itself says."""
     write = Adaptation.write
 

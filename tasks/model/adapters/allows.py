@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,25 +24,26 @@ class Allows:
     encoders: bool  # whether encoders can have it
     checkpointing: bool  # whether activations may be computed twice rather than kept
     zero3: bool  # whether ranks may hold a part of each parameter
+    bits: tuple[int, ...]  # of a weight, to which the base may be quantized
 
 
 # Rates: LoRA's is the base paper's, that of `full` its code's for full training; the others are of
 # the papers of the methods (IA3: T-Few; VeRA, DoRA, LLaMA-Adapter: for LLaMA-7B), or, for prompts,
 # of PEFT's examples; that of insert_blocks is ours. LoRA's rate starves IA3 and prompts.
 ALLOWS = {
-    #                         rate  family     weighted packing encoders checkpointing zero3
-    "lora": Allows(3e-4, "lora", True, True, True, True, True),
-    "dora": Allows(2e-4, "lora", True, True, True, True, False),
-    "pissa": Allows(1e-4, "lora", True, True, True, True, False),
-    "adalora": Allows(1e-3, "adalora", True, True, True, True, False),
-    "ia3": Allows(3e-3, "ia3", False, True, True, True, True),
-    "vera": Allows(4e-3, "vera", False, True, True, True, True),
-    "prefix": Allows(1e-2, None, False, False, True, False, True),
-    "prompt": Allows(3e-2, None, False, False, True, True, False),
-    "p_tuning": Allows(1e-3, None, False, False, True, True, False),
-    "adaption_prompt": Allows(9e-3, None, False, True, False, True, True),
-    "insert_blocks": Allows(1e-4, None, False, True, False, True, False),
-    "full": Allows(3e-5, None, False, True, True, True, True),
+    #                         rate  family     weighted packing encoders checkpointing zero3 bits
+    "lora": Allows(3e-4, "lora", True, True, True, True, True, (4, 8)),
+    "dora": Allows(2e-4, "lora", True, True, True, True, False, (4,)),
+    "pissa": Allows(1e-4, "lora", True, True, True, True, False, ()),
+    "adalora": Allows(1e-3, "adalora", True, True, True, True, False, (4, 8)),
+    "ia3": Allows(3e-3, "ia3", False, True, True, True, True, (4, 8)),
+    "vera": Allows(4e-3, "vera", False, True, True, True, True, (4, 8)),
+    "prefix": Allows(1e-2, None, False, False, True, False, True, (4, 8)),
+    "prompt": Allows(3e-2, None, False, False, True, True, False, (4, 8)),
+    "p_tuning": Allows(1e-3, None, False, False, True, True, False, (4, 8)),
+    "adaption_prompt": Allows(9e-3, None, False, True, False, True, True, (4, 8)),
+    "insert_blocks": Allows(1e-4, None, False, True, False, True, False, ()),
+    "full": Allows(3e-5, None, False, True, True, True, True, ()),
 }
 
 
@@ -68,17 +70,41 @@ def check_method(
             f"{key}.adapter is {kind}, whose keys and values are lost where activations are "
             f"computed twice; set {key}.training.gradient_checkpointing to false"
         )
-    path = training.deepspeed
-    if path is None or can.zero3:
-        return
-    if (
-        read_deepspeed(path, f"{key}.training.deepspeed").get("zero_optimization", {}).get("stage")
-        == ZERO3
-    ):
+    if not can.zero3 and _stage(training, f"{key}.training") == ZERO3:
         raise ConfigError(
-            f"{key}.adapter is {kind}, which needs whole parameters, and {path} is ZeRO-3, which "
-            f"parts them; set {key}.training.deepspeed to configs/deepspeed/zero2.json"
+            f"{key}.adapter is {kind}, which needs whole parameters, and {training.deepspeed} is "
+            f"ZeRO-3, which parts them; set {key}.training.deepspeed to "
+            "configs/deepspeed/zero2.json"
         )
+
+
+def check_quantized(
+    bits: int, methods: Mapping[str, DomainMethod], trainings: Mapping[str, TrainingConfig]
+) -> None:
+    """Raise ConfigError where adapters cannot be trained so on a quantized base.
+
+    Args:
+        bits: of a weight of the base.
+        methods: those of the adapters, by their keys; trainings: likewise.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "pretrain.base.quantization needs the package bitsandbytes; pip install "
+            "'clinfuse[quantized]', or leave the key out"
+        )
+    others = ", ".join(name for name, other in ALLOWS.items() if bits in other.bits)
+    for key, method in methods.items():
+        if bits not in allows(method).bits:
+            raise ConfigError(
+                f"{key} is {method.kind}, which learns on no base of {bits} bits; leave out "
+                f"pretrain.base.quantization, or take one of {others}"
+            )
+    for key, training in trainings.items():
+        if _stage(training, key) == ZERO3:
+            raise ConfigError(
+                f"{key}.deepspeed is ZeRO-3, which cannot part quantized weights; set it to "
+                "configs/deepspeed/zero2.json, or leave out pretrain.base.quantization"
+            )
 
 
 def check_summand(
@@ -117,3 +143,12 @@ def check_summand(
             f"{which}, whose update has no scale, but it may be added with weights other than 0 "
             f"and 1; set weight: 1 for it in the member '{member}'"
         )
+
+
+def _stage(training: TrainingConfig, key: str) -> int | None:
+    """The stage of ZeRO that a file asks for; None: there is none."""
+    if training.deepspeed is None:
+        return None
+    zero = read_deepspeed(training.deepspeed, f"{key}.deepspeed").get("zero_optimization", {})
+    stage: int | None = zero.get("stage")
+    return stage

@@ -57,7 +57,15 @@ class GgufBase(Config):
     """The file, its tokenizer in it; it is converted once"""
 
 
-class PathBase(Config):
+class Quantizable(Config):
+    """A base that is taken as it is, or with fewer bits a weight."""
+
+    quantization: Literal["4bit", "8bit"] | None = None
+    """Keep a decoder's linear layers, but for the output layer, in 4 bits (NF4, scales quantized,
+    too) or 8 by bitsandbytes: a copy is made once, and adapters learn on that. Empty: as it is"""
+
+
+class PathBase(Quantizable):
     """A language model in a local Hugging Face directory."""
 
     kind: Literal["path"] = "path"
@@ -74,7 +82,7 @@ class PathBase(Config):
         return self.path
 
 
-class HubBase(Config):
+class HubBase(Quantizable):
     """A language model of the Hugging Face hub; the only thing that is ever downloaded."""
 
     kind: Literal["hub"] = "hub"
@@ -116,6 +124,8 @@ def base_title(base: ScratchBase | GgufBase | GivenBase) -> str:
 
     >>> base_title(HubBase(id="huggyllama/llama-7b", revision="0" * 40))
     'huggyllama/llama-7b'
+    >>> base_title(PathBase(path=Path("models/llama-7b"), quantization="4bit"))
+    'llama-7b, 4bit'
     """
     match base:
         case ScratchBase():
@@ -123,6 +133,7 @@ def base_title(base: ScratchBase | GgufBase | GivenBase) -> str:
         case GgufBase():
             return base.file.stem
         case PathBase():
-            return base.path.name
+            title = base.path.name
         case HubBase():
-            return base.id
+            title = base.id
+    return f"{title}, {base.quantization}" if base.quantization else title

@@ -143,6 +143,11 @@ def has_masked_head(base: Path) -> bool:
     return any(mark in name for name in architectures for mark in _MASKED)
 
 
+def is_quantized(base: Path) -> bool:
+    """Whether the weights of a directory are of fewer bits than they are computed in."""
+    return "quantization_config" in _config(base)
+
+
 def is_causal(base: Path) -> bool:
     """Whether the model of a Hugging Face directory is a causal language model, by its config.
 

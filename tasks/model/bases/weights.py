@@ -45,6 +45,11 @@ def read_weights(
     # differed by 3.23 from those alone (1e-6 without)
     model.config.use_cache = False
     model.requires_grad_(False)
+    for layer in model.modules():
+        # bitsandbytes 0.50: a 4-bit layer that a CPU with bf16 has once called without gradients
+        # never gives one again, and what lies before it learns nothing, in silence
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
     assert isinstance(model, PreTrainedModel)
     return model, sorted(loading["missing_keys"])
 
