@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,46 +16,42 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.data.outcomes import Rows
 
-BYTES = 2  # of a value: float16
+VALUE = np.dtype("<f2")
+BYTES = VALUE.itemsize
 PARTS = 2  # of a state that is joined with its token's embedding, of equal width
 
 
 @dataclass(frozen=True)
 class States:
-    """The token states of all admissions' notes, one after another in one array."""
+    """The token states of all admissions' notes."""
 
     hadm_ids: NDArray[np.int64]  # [admissions]
     splits: tuple[str, ...]  # [admissions]
-    offsets: NDArray[np.int64]  # [admissions + 1], in tokens
-    values: NDArray[np.float16]  # [tokens, hidden]
+    values: Sequence[NDArray[np.float16]]  # of each admission's note, [tokens, hidden]
 
     @classmethod
     def read(cls, folder: Path) -> States:
         """Read what `finetune.embed` wrote, all of it into memory."""
-        hadm_ids, splits, lengths, values = [], [], [], []
+        hadm_ids, splits, values = [], [], []
         for part in tables.parts(folder / "states"):
             for batch in tables.stream(part, schemas.STATES):
                 hadm_ids.append(batch["hadm_id"].to_numpy())
                 splits += batch["split"].to_pylist()
-                tokens = batch["tokens"].to_numpy()
-                lengths.append(tokens)
-                flat = batch["states"].flatten().to_numpy()
-                values.append(flat.reshape(int(tokens.sum()), -1))
-        return cls(
-            hadm_ids=np.concatenate(hadm_ids),
-            splits=tuple(splits),
-            offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
-            values=np.concatenate(values),
-        )
+                for tokens, states in zip(
+                    batch["tokens"].to_pylist(), batch["states"], strict=True
+                ):
+                    flat = np.frombuffer(states.as_buffer(), VALUE)
+                    values.append(flat.reshape(tokens, -1))
+        return cls(np.concatenate(hadm_ids), tuple(splits), values)
 
     @property
     def width(self) -> int:
-        return self.values.shape[1]
+        return self.values[0].shape[1]
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each admission's note, at least one."""
-        return np.diff(self.offsets)
+        return np.array([len(values) for values in self.values])
 
     def padded(self, rows: Rows) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """These admissions' states, padded with zeros, and where there is a note.
@@ -64,7 +61,7 @@ class States:
         lengths = self.lengths[rows]
         states = np.zeros((len(rows), int(lengths.max()), self.width), np.float16)
         for index, row in enumerate(rows):
-            states[index, : lengths[index]] = self.values[self.offsets[row] : self.offsets[row + 1]]
+            states[index, : lengths[index]] = self.values[row]
         return states, np.arange(states.shape[1])[None, :] < lengths[:, None]
 
 

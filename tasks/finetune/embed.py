@@ -17,7 +17,7 @@ from torch import nn
 from tasks import schemas, tables
 from tasks.data.notes import Notes
 from tasks.data.outcomes import Rows, admissions_of, read_outcome
-from tasks.data.states import write_titles
+from tasks.data.states import VALUE, write_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
 from tasks.finetune.jobs import EmbedJob
@@ -119,15 +119,12 @@ def _states(notes: Notes, rows: Rows, trunk: Base, world: World) -> list[Values]
 def _table(notes: Notes, rows: Rows, states: list[Values]) -> pa.Table:
     if not all(np.isfinite(values).all() for values in states):
         raise ModelError("the base gives states that are NaN; load it with precision: fp32")
-    sizes = np.array([values.size for values in states])
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    flat = np.concatenate([values.reshape(-1) for values in states])
     return pa.table(
         {
             "hadm_id": notes.hadm_ids[rows],
             "split": [notes.splits[row] for row in rows],
             "tokens": notes.lengths[rows],
-            "states": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat)),
+            "states": pa.array([values.astype(VALUE).tobytes() for values in states]),
         }
     ).cast(schemas.STATES)
 

@@ -109,6 +109,8 @@ class Training:
         combination would take a power of the time.
         """
         chosen: dict[str, float] = {}
+        # the member at weights of 0, which is trained anyway
+        alone = next((other for other in self.config.members if not other.summands), member)
         for summand in member.summands:
             weights = summand.weights(frozen_trunk=self.config.adapter is None)
             if len(weights) == 1:
@@ -117,7 +119,9 @@ class Training:
             values = {}
             for weight in weights:
                 tried = {**chosen, summand.adapter: weight}
-                job = self._job(member, outcomes, tried, frozen=True)
+                job = self._job(
+                    member if any(tried.values()) else alone, outcomes, tried, frozen=True
+                )
                 values[weight] = float(self._train(job).counts["validation"])
             chosen[summand.adapter] = max(values, key=values.__getitem__)
         return chosen
@@ -178,7 +182,7 @@ def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> C
     return encode(out, cohort, tokenizer, max_tokens, in_shards)
 
 
-@step("states", version=1, resumable=True)
+@step("states", version=2, resumable=True)
 def embed_notes(out: Path, job: EmbedJob, states: StatesConfig, launch: LaunchConfig) -> Counts:
     """Compute the token states of all notes by a frozen trunk."""
     _check_room(out, job, states)

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tasks.errors import ModelError
 from tasks.model.heads.config import HeadShape
 from tasks.model.heads.head import Head
+from tasks.model.heads.dropout import dropped, thinned
 from tasks.model.heads.scaling import SCALINGS
 from tasks.precision import computes_bf16
 
@@ -49,11 +49,13 @@ class Heads(nn.Module):
             present: [batch, tokens] bool, False at padding.
         """
         half = states.dtype == torch.float16 and computes_bf16(states.device)
+        learning = self.training and bool(self.shapes)
+        config = self.shapes[0].head if learning else None
+        if config and config.token_dropout:
+            states, present = thinned(states, present, config.token_dropout)
         states = self.scaling(states).to(torch.bfloat16 if half else torch.float32)
-        if self.training and self.shapes:
-            config = self.shapes[0].head
-            present = _thinned(present, config.token_dropout)
-            states = F.dropout(states, config.dropout)
+        if config:
+            states = dropped(states, config.dropout)
         return {outcome: head(states, present) for outcome, head in self.heads.items()}
 
     def head(self, outcome: str) -> Head:
@@ -108,16 +110,6 @@ class Heads(nn.Module):
                 f"{path / _TENSORS} does not fit its {_SHAPES}: {len(wrong)} tensors differ, e.g. "
                 f"{wrong[0]}; run finetune anew"
             )
-
-
-def _thinned(present: Tensor, share: float) -> Tensor:
-    """`present` without a random share of the tokens; each row keeps one at least."""
-    if not share:
-        return present
-    draws = torch.rand(present.shape, device=present.device)
-    kept = present & (draws >= share)
-    lucky = draws.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
-    return kept.scatter(1, lucky, True)
 
 
 def _plain(tensor: Tensor) -> Tensor:

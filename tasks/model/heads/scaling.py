@@ -56,7 +56,8 @@ class Centering(Scaling):
         scale = self.scale.float()
         if scale.dim():
             scale = scale.repeat_interleave(states.shape[-1] // len(scale))
-        return (states.float() - self.mean.float()) / scale
+        factor = 1 / scale  # of states in half precision the product is in float32
+        return (states * factor).sub_(self.mean.float() * factor)
 
 
 class Whitening(Scaling):
