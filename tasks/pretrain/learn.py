@@ -13,7 +13,7 @@ from tasks import schemas, tables
 from tasks.model.adapters.adaptation import Adaptation, may_pack
 from tasks.model.adapters.build import language_model
 from tasks.model.adapters.methods import Full, targets_of
-from tasks.model.bases.trial import PACKED, layout_for
+from tasks.model.bases.trial import PACKED, layout_for, output_that_gives_losses
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob
 from tasks.pretrain.objectives.causal import LanguageLesson, steps_for
@@ -144,8 +144,10 @@ class Layout(Watcher):
         with run.engine.evaluating() as called:
             length = self.lesson.corpus.sequence_length
             layout = layout_for(called, self.base, length, may_pack=self.may_pack)
+            output = output_that_gives_losses(called, self.base)
         layout = run.world.gather(layout)[0]
         self.lesson.packed = layout == PACKED
+        self.lesson.output = output if all(run.world.gather(output is not None)) else None
         if run.world.first:
             (run.world.work / LAYOUT).write_text(layout)
 

@@ -99,7 +99,7 @@ def tokenize_notes(
     return write_tokenized(out, of_notes(notes, chosen), loaded, framed=framed)
 
 
-@step("base", version=2, resumable=True)
+@step("base", version=3, resumable=True)
 def train_base(out: Path, job: BaseJob, launch: LaunchConfig) -> Counts:
     """Train a small LLaMA from nothing."""
     return _run("tasks.pretrain.base", job, out, launch)
@@ -119,7 +119,7 @@ def quantize_base(out: Path, job: QuantizeJob, launch: LaunchConfig) -> Counts:
     return _run("tasks.pretrain.quantize", job, out, alone)
 
 
-@step("clinical-adapter", version=4, resumable=True)
+@step("clinical-adapter", version=5, resumable=True)
 def train_adapter(
     out: Path, job: AdapterJob, known_as: tuple[str, str] | None, launch: LaunchConfig
 ) -> Counts:

@@ -21,8 +21,10 @@ from tasks.finetune.config import (
     SummandConfig,
 )
 from tasks.finetune.jobs import EmbedJob, MemberJob
-from tasks.finetune.steps import _check_room, _predicting
+from tasks.finetune.steps import Training, _check_room, _predicting
 from tasks.finetune.train import Study, build
+from tasks.keys import Artifact
+from tasks.launch import LaunchConfig
 from tasks.model.bases.files import width_of
 from tasks.model.bases.load import load_base
 from tasks.model.heads.config import HeadShape
@@ -183,3 +185,30 @@ def test_which_weights_are_tried() -> None:
     assert SummandConfig(weight=(0.5, 1.0)).weights(frozen_trunk=False) == (0.5, 1.0)
     with pytest.raises(ValueError, match="name each weight once"):
         SummandConfig(weight=(0.5, 0.5))
+
+
+def test_a_weight_of_0_is_tried_by_the_member_that_has_no_summands(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it is trained once."""
+    values = {"adapted": 0.7, "plain": 0.6}
+    jobs: list[MemberJob] = []
+
+    def train_it(self: Training, job: MemberJob) -> Artifact:
+        jobs.append(job)
+        return Artifact("task-adapter", "key", "digest", {"validation": values[job.member]})
+
+    monkeypatch.setattr(Training, "_with_states", lambda self, job: job)
+    monkeypatch.setattr(Training, "_train", train_it)
+    adapted = {"name": "adapted", "summands": [{"adapter": "clinical", "weight": [0, 0.5]}]}
+    plain = {"name": "plain", "summands": []}
+    config = FinetuneConfig.model_validate({"adapter": None, "members": [adapted, plain]})
+    summands = {"clinical": inputs.clinical}
+    training = Training(
+        config, LaunchConfig(), inputs.base, None, summands, inputs.tokenizer, inputs.encoded
+    )
+    outcomes = {"diagnoses": inputs.diagnoses}
+    with_summand, alone = (training.member(each, outcomes) for each in config.members)
+    assert with_summand.weights == {"clinical": 0.5}
+    assert [job.member for job in jobs] == ["plain", "adapted", "adapted", "plain"]
+    assert jobs[0] == jobs[3] == alone.job

@@ -72,6 +72,16 @@ def use_flash_attention(model: PreTrainedModel, device: torch.device) -> None:
 def packed_logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
     """Logits [rows, tokens, vocabulary] of rows in which documents are packed, each for itself.
 
+    Args:
+        model, input_ids, position_ids: as `call_packed` takes them.
+    """
+    logits = call_packed(model, input_ids, position_ids)
+    return logits.reshape(len(input_ids), -1, logits.shape[-1])
+
+
+def call_packed(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    """What the output layer gives for rows in which documents are packed, each for itself.
+
     Without an attention mask and without a cache, transformers reads the documents' borders from
     the positions, which start again at 0. It makes a block mask of them; FlashAttention is called
     for rows of variable length, but only where all documents are in one row.
@@ -80,11 +90,10 @@ def packed_logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> 
         model: a causal language model, or what wraps it (adapters, DeepSpeed).
         input_ids, position_ids: [rows, tokens].
     """
-    rows = len(input_ids)
     if _by_flash_attention(model):
         input_ids, position_ids = input_ids.reshape(1, -1), position_ids.reshape(1, -1)
-    logits: Tensor = model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
-    return logits.reshape(rows, -1, logits.shape[-1])
+    given: Tensor = model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+    return given
 
 
 def _by_flash_attention(model: nn.Module) -> bool:

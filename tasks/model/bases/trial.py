@@ -2,6 +2,7 @@
 
 - It reads from left to right, so that padding on the right reaches no token without a mask.
 - Its part before the output layer gives token states, of which the classifier is made.
+- The loss can be computed in its output layer, because nothing is made of the logits after that.
 - Documents packed into one sequence do not see each other. transformers keeps them apart by their
   positions, which start again at 0, in most architectures; where not, they are not packed.
 """
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
 from tasks.model.bases.causal import packed_logits, trunk
+from tasks.model.bases.losses import computing, giving_losses
 
 PACKED = "packed"
 LONGEST = 256  # tokens of a trial's rows: enough to see an attention window or a convolution
@@ -72,6 +74,35 @@ def layout_for(
             f"{leak:.2g} of their spread)"
         )
     return PACKED
+
+
+@torch.no_grad()
+def output_that_gives_losses(model: nn.Module, base: PreTrainedModel) -> nn.Linear | None:
+    """The base's output layer, where the loss may be computed in it; otherwise None.
+
+    Not where an adapter is on it, where its weights are trained and ranks hold a part of them, or
+    where something is made of the logits after it (a bound, a scale), which the loss would miss.
+
+    Args:
+        model, base: as `layout_for` takes them.
+    """
+    output = base.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if type(output) is not nn.Linear:
+        return None
+    if hasattr(output.weight, "ds_id") and output.weight.requires_grad:
+        return None
+    rows = _rows(8, base)
+    probe = torch.linspace(-1000, 1000, output.out_features, device=rows.device)
+    probe = probe.to(output.weight.dtype)
+    try:
+        with computing(output, lambda states: probe.expand(*states.shape[:-1], -1)):
+            logits = model(input_ids=rows, use_cache=False).logits
+        with giving_losses(output, rows):
+            loss = model(input_ids=rows, use_cache=False).logits
+    except (TypeError, ValueError, RuntimeError, LookupError):
+        return None
+    as_it_was = torch.equal(logits, probe.to(logits.dtype).expand_as(logits))
+    return output if as_it_was and loss.dim() == 0 else None
 
 
 def _rows(half: int, base: PreTrainedModel) -> Tensor:

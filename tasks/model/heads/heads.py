@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from tasks.errors import ModelError
 from tasks.model.heads.config import HeadShape
-from tasks.model.heads.head import Head
 from tasks.model.heads.dropout import dropped, thinned
+from tasks.model.heads.head import Head
 from tasks.model.heads.scaling import SCALINGS
 from tasks.precision import computes_bf16
 

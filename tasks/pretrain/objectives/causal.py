@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.model.bases.causal import packed_logits
+from tasks.model.bases.causal import call_packed
+from tasks.model.bases.losses import UNSCORED, giving_losses
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import PADDING, Packed, alone
 from tasks.training.lesson import Batch
-
-_UNSCORED = -100
 
 
 @dataclass(frozen=True)
@@ -85,17 +84,28 @@ def token_losses(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tens
         packed: as `logits_of`.
     """
     logits = logits_of(model, packs, packed=packed)
-    targets = packs.input_ids.masked_fill(~packs.scored, _UNSCORED)
-    # the targets are shifted rather than the logits, which would be copied: they are the largest
-    # tensor here, and more than half of the work of a small model
-    successors = functional.pad(targets[:, 1:], (0, 1), value=_UNSCORED)
+    wanted = successors(packs)
     losses = functional.cross_entropy(
-        logits.flatten(0, 1).float(),
-        successors.flatten(),
-        ignore_index=_UNSCORED,
-        reduction="none",
+        logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=UNSCORED, reduction="none"
     )
-    return losses.view_as(successors)
+    return losses.view_as(wanted)
+
+
+def summed_loss(
+    model: nn.Module, output: nn.Linear, packs: Packs, *, packed: bool = True
+) -> Tensor:
+    """The sum of `token_losses`, where the model's output layer can give it."""
+    with giving_losses(output, successors(packs)):
+        return _called(model, packs, packed=packed)
+
+
+def successors(packs: Packs) -> Tensor:
+    """The token after each, UNSCORED where that is not scored: [sequences, longest].
+
+    These are shifted rather than the logits, which would be copied.
+    """
+    targets = packs.input_ids.masked_fill(~packs.scored, UNSCORED)
+    return functional.pad(targets[:, 1:], (0, 1), value=UNSCORED)
 
 
 def logits_of(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tensor:
@@ -107,10 +117,17 @@ def logits_of(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tensor:
         packed: whether rows may hold several pieces. If not, no positions are given, which not
             every architecture takes, and each row is read from its beginning.
     """
+    logits = _called(model, packs, packed=packed)
     if packed:
-        return packed_logits(model, packs.input_ids, packs.position_ids)
-    logits: Tensor = model(input_ids=packs.input_ids, use_cache=False).logits
+        return logits.reshape(*packs.input_ids.shape, -1)
     return logits[:, -packs.input_ids.shape[1] :]  # without those of virtual tokens before a text
+
+
+def _called(model: nn.Module, packs: Packs, *, packed: bool) -> Tensor:
+    if packed:
+        return call_packed(model, packs.input_ids, packs.position_ids)
+    given: Tensor = model(input_ids=packs.input_ids, use_cache=False).logits
+    return given
 
 
 @dataclass
@@ -127,6 +144,7 @@ class LanguageLesson:
     micro_batch_size: int  # sequences, or as many tokens
     device: torch.device
     packed: bool = True  # False: one piece a row
+    output: nn.Linear | None = None  # the model's output layer, where it can give the loss
     penalty: Callable[[], Tensor] | None = None  # of a token, as its loss is
 
     def batch(self, step: int) -> Batch:
@@ -152,8 +170,12 @@ class LanguageLesson:
         return Packs.of(micro)
 
     def loss(self, model: nn.Module, prepared: Packs) -> Tensor:
-        losses = token_losses(model, prepared.to(self.device), packed=self.packed)
-        return with_penalty(losses.sum(), int(prepared.scored.sum()), self.penalty)
+        packs = prepared.to(self.device)
+        if self.output is not None:
+            loss = summed_loss(model, self.output, packs, packed=self.packed)
+        else:
+            loss = token_losses(model, packs, packed=self.packed).sum()
+        return with_penalty(loss, int(prepared.scored.sum()), self.penalty)
 
 
 def with_penalty(loss: Tensor, targets: int, penalty: Callable[[], Tensor] | None) -> Tensor:

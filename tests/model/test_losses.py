@@ -1,0 +1,83 @@
+"""The loss that an output layer gives itself, beside that of all logits at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tasks.model.bases import losses
+from tasks.model.bases.causal import load_causal
+from tasks.model.bases.losses import UNSCORED, giving_losses
+from tasks.model.bases.trial import output_that_gives_losses
+from tasks.pretrain.objectives.causal import Packs, summed_loss, token_losses
+from tests.model.architectures import APART, PACKED, write_base
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_and_its_gradients_are_those_of_all_logits_at_once(
+    bias: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(losses._LOGITS, "cpu", 70)  # ten tokens at a time, and a rest
+    torch.manual_seed(0)
+    layer = nn.Linear(5, 7, bias=bias, dtype=dtype)
+    states = torch.randn(3, 11, 5, dtype=dtype, requires_grad=True)
+    targets = torch.randint(0, 7, (3, 11))
+    targets[1, 4:9] = UNSCORED
+    learned = [states, *layer.parameters()]
+    logits = layer(states).float().flatten(0, 1)
+    expected = F.cross_entropy(logits, targets.flatten(), ignore_index=UNSCORED, reduction="sum")
+    with giving_losses(layer, targets):
+        loss = layer(states)
+    tolerance = (
+        {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.05}
+    )
+    torch.testing.assert_close(loss, expected, **tolerance)
+    for given, right in zip(
+        torch.autograd.grad(loss * 3, learned),
+        torch.autograd.grad(expected * 3, learned),
+        strict=True,
+    ):
+        assert given.dtype == dtype
+        torch.testing.assert_close(given, right, **tolerance)
+    assert layer(states).shape == (3, 11, 7), "afterwards it gives logits again"
+
+
+def test_frozen_weights_get_no_gradient() -> None:
+    layer = nn.Linear(5, 7).requires_grad_(False)
+    states = torch.randn(2, 3, 5, requires_grad=True)
+    with giving_losses(layer, torch.tensor([[1, 2], [3, 4]])):  # the last of each row's tokens
+        loss = layer(states)
+    loss.backward()
+    assert layer.weight.grad is None
+    assert states.grad is not None
+    assert not states.grad[:, 0].any()
+    assert states.grad[:, 1:].any()
+
+
+AFTERWARDS = {"cohere", "gemma2", "gemma3n", "recurrent-gemma"}  # bound or scale their logits
+
+
+@pytest.mark.parametrize("name", [*PACKED, *APART])
+def test_a_base_gives_the_same_loss_in_its_output_layer_or_is_not_asked(
+    name: str, tmp_path: Path
+) -> None:
+    model = load_causal(write_base(name, tmp_path)).eval()
+    output = output_that_gives_losses(model, model)
+    assert (output is None) == (name in AFTERWARDS)
+    if output is None:
+        return
+    ids = torch.arange(5, 35).reshape(2, 15)
+    positions = torch.arange(15).repeat(2, 1)
+    scored = torch.ones(2, 15, dtype=torch.bool)
+    scored[:, 0] = False
+    scored[1, 9:] = False
+    packs = Packs(ids, positions, scored)
+    with torch.no_grad():
+        loss = summed_loss(model, output, packs, packed=name in PACKED)
+        expected = token_losses(model, packs, packed=name in PACKED).sum()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-4)
