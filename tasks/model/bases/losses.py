@@ -73,21 +73,17 @@ class _Loss(torch.autograd.Function):
             part, wanted = states[begin : begin + size], targets[begin : begin + size, None]
             scored = wanted != UNSCORED
             wanted = wanted.clamp(min=0)
-            logits = F.linear(part, weight, bias).float()
-            logits -= logits.amax(dim=1, keepdim=True)
-            likely = logits.gather(1, wanted)
-            sums = logits.exp_().sum(dim=1, keepdim=True)
-            total += ((sums.log() - likely) * scored).sum()
+            likely = F.log_softmax(F.linear(part, weight, bias).float(), dim=1)
+            total -= (likely.gather(1, wanted) * scored).sum()
             # the gradient of a token's logits: their softmax, less 1 for the target
-            logits *= scored / sums
-            logits.scatter_add_(1, wanted, -scored.float())
-            gradient = logits.to(states.dtype)
+            gradient = likely.exp_().scatter_add_(1, wanted, -torch.ones_like(likely[:, :1]))
+            gradient = (gradient * scored).to(states.dtype)
             if grad_states is not None:
                 torch.mm(gradient, weight, out=grad_states[begin : begin + size])
             if grad_weight is not None:
                 grad_weight += gradient.T @ part
             if grad_bias is not None:
-                grad_bias += logits.sum(dim=0)
+                grad_bias += gradient.float().sum(dim=0)
         ctx.save_for_backward(
             grad_states,
             None if grad_weight is None else grad_weight.to(weight.dtype),
