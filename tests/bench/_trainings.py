@@ -1,8 +1,8 @@
 """Domain pretraining of a small LLaMA by one arm, in a process of its own; a JSON line of its rate.
 
-    python -m tests.bench._trainings ours|paper FOLDER
+    python -m tests.bench._trainings ours|paper|trl FOLDER
 
-FOLDER holds base/, corpus/ and padded/, which `pretraining.py` writes.
+FOLDER holds base/, corpus/, padded/ and whole/, which `pretraining.py` writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     arm, folder = sys.argv[1], Path(sys.argv[2])
-    taken = ours(folder) if arm == "ours" else paper(folder)
+    taken = {"ours": ours, "paper": paper, "trl": trl}[arm](folder)
     print(json.dumps(taken), flush=True)
     os._exit(0)
 
@@ -52,6 +52,7 @@ def ours(folder: Path) -> dict[str, Any]:
     from tasks.model.adapters.parts import activate
     from tasks.model.bases.causal import load_causal
     from tasks.pretrain.corpus import Corpus
+    from tasks.pretrain.learn import Layout
     from tasks.pretrain.objectives.causal import LanguageLesson
     from tasks.training.config import TrainingConfig
     from tasks.training.engine import seed_all
@@ -74,10 +75,9 @@ def ours(folder: Path) -> dict[str, Any]:
         model = add_new_adapter(load_causal(folder / "base"), settings, "default")
         activate(model, ["default"], ["default"])
         config = TrainingConfig(learning_rate=RATE, batch_size=ROWS)
-        lesson = LanguageLesson(
-            "ours", Corpus(folder / "corpus"), STEPS, ROWS, ROWS, world.device, packed=True
-        )
-        train(model, lesson, config, world, watchers=[Ticks()])
+        corpus = Corpus(folder / "corpus")
+        lesson = LanguageLesson("ours", corpus, STEPS, ROWS, ROWS, world.device)
+        train(model, lesson, config, world, watchers=[Layout(lesson, model), Ticks()])
     return clock.rates(tokens)
 
 
@@ -126,6 +126,57 @@ def paper(folder: Path) -> dict[str, Any]:
         ).train()
     share = sum(map(sum, rows["attention_mask"])) / (len(rows) * LENGTH)
     return clock.rates([int(share * ROWS * LENGTH)] * STEPS)
+
+
+def trl(folder: Path) -> dict[str, Any]:
+    """TRL's packing (best-fit); without FlashAttention documents of a row see each other."""
+    from datasets import load_from_disk
+    from peft import LoraConfig
+    from transformers import (
+        AutoModelForCausalLM,
+        PreTrainedTokenizerFast,
+        TrainerCallback,
+    )
+    from trl import SFTConfig, SFTTrainer
+
+    clock = Clock()
+
+    class Ticks(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.tick()
+
+    with tempfile.TemporaryDirectory() as work:
+        arguments = SFTConfig(
+            output_dir=work,
+            packing=True,
+            max_length=LENGTH,
+            per_device_train_batch_size=ROWS,
+            max_steps=STEPS,
+            learning_rate=RATE,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            disable_tqdm=True,
+        )
+        trainer = SFTTrainer(
+            model=AutoModelForCausalLM.from_pretrained(folder / "base"),
+            args=arguments,
+            train_dataset=load_from_disk(str(folder / "whole")),
+            processing_class=PreTrainedTokenizerFast(
+                tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"), pad_token="<pad>"
+            ),
+            peft_config=LoraConfig(
+                r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), task_type="CAUSAL_LM"
+            ),
+            callbacks=[Ticks()],
+        )
+        rows = trainer.train_dataset
+        trainer.train()
+    tokens = sum(map(len, rows["input_ids"])) / len(rows)
+    return clock.rates([int(tokens * ROWS)] * STEPS)
 
 
 if __name__ == "__main__":
