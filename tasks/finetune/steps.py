@@ -195,7 +195,7 @@ def embed_titles(out: Path, job: EmbedJob, launch: LaunchConfig) -> Counts:
     return _run("tasks.finetune.embed", job, out, launch)
 
 
-@step("task-adapter", version=4, resumable=True)
+@step("task-adapter", version=5, resumable=True)
 def train_member(
     out: Path,
     job: MemberJob,

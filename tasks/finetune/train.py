@@ -36,6 +36,7 @@ from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
+from tasks.model.bases.layers import take_dropout_off
 from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, new_classifier
 from tasks.model.heads.config import HeadShape
@@ -167,6 +168,7 @@ def _classifier(study: Study, world: World) -> Classifier:
     settings = deepspeed_config(training, world)
     base = load_base(job.base, precision_of(training, world), settings, job.layer, words=job.words)
     check_positions(base, int(study.inputs.lengths.max()))
+    take_dropout_off(base.model)
     summands = summands_of(job.summands, job.weights, job.trained)
     model = new_classifier(base, study.job.config.adapter, summands).to(world.device)
     if training.gradient_checkpointing:

@@ -20,6 +20,7 @@ from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.parts import activate, parameters_of
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.files import is_causal, positions_of
+from tasks.model.bases.layers import take_dropout_off
 from tasks.model.bases.load import load_base
 from tasks.model.bases.masked import load_masked
 from tasks.precision import computes_bf16
@@ -143,9 +144,7 @@ def _sentences(job: OntologyJob, tokenizer: LoadedTokenizer, world: World) -> No
 
 def _adapted(base: PreTrainedModel, job: OntologyJob) -> PeftModel:
     """The base, frozen and without its dropout, with a new adapter, which learns."""
-    for module in base.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    take_dropout_off(base)
     adapted = add_new_adapter(base, job.adapter, ADAPTER, "pretrain.ontology.adapter.targets")
     activate(adapted, [ADAPTER], [ADAPTER])
     if job.training.gradient_checkpointing:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, BertModel, LlamaForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, BertConfig, BertModel, LlamaForCausalLM
 
 from tasks.errors import ConfigError
+from tasks.model.bases.layers import take_dropout_off
 from tasks.model.bases.load import load_base
 from tasks.model.trunk import Summand, freeze
+from tests.model.architectures import ALL
 from tests.model.test_chunks import SHAPE
 from tests.model.test_classifier import IDS, PRESENT, base, clinical, tiny_config
 
@@ -65,3 +67,16 @@ def test_a_summand_is_added_at_its_weight(base: Path, clinical: Path, weight: fl
         for name, delta in deltas.items():
             merged.model.get_submodule(name).weight += weight * delta
         torch.testing.assert_close(weighed.states(IDS, PRESENT), merged.states(IDS, PRESENT))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_base_without_dropout_computes_the_same_in_training(name: str) -> None:
+    config = ALL[name]()
+    for key, value in config.to_dict().items():
+        if isinstance(value, float) and "drop" in key:
+            setattr(config, key, 0.5)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    expected = model.eval()(input_ids=IDS).logits
+    take_dropout_off(model)
+    torch.testing.assert_close(model.train()(input_ids=IDS).logits, expected)

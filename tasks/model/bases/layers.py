@@ -39,6 +39,21 @@ def cut(model: PreTrainedModel, layer: int) -> None:
             setattr(parent, norm, nn.Identity())
 
 
+def take_dropout_off(model: PreTrainedModel) -> None:
+    """Let the model compute in training what it computes otherwise, in place.
+
+    For a frozen base: its dropout taught its own weights, and on a CPU attention with dropout takes
+    five times as long. What adapters and heads drop is theirs to say.
+    """
+    configs = {id(config): config for config in (model.config, model.config.get_text_config())}
+    for holder in (*configs.values(), *model.modules()):
+        for name, value in list(vars(holder).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(holder, name, 0.0)
+        if isinstance(holder, nn.Dropout):
+            holder.p = 0.0
+
+
 def _layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     """The model's list of transformer layers, and its name."""
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
