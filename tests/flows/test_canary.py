@@ -32,7 +32,8 @@ STEPS = [
     found
     for module in stages.STEPS
     for found in vars(module).values()
-    # a scratch base is made, not converted or quantized, and so is its tokenizer; and neither reads a note
+    # a scratch base is made, not converted or quantized, and so is its tokenizer; and neither reads
+    # a note
     if isinstance(found, Step)
     and found
     not in (pretraining.convert_base, pretraining.quantize_base, pretraining.convert_tokenizer)
