@@ -22,6 +22,7 @@ from tasks.model.bases.files import (
     check_base,
     check_length,
     check_notes_length,
+    check_quantizable,
     check_targets,
     is_causal,
 )
@@ -63,7 +64,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
     check_source(config.ingest)
     if "pretrain" in STAGES[flow]:
         _check_machine(config.launch)
-        trainings = _trainings(config)
+        trainings = _trainings(config, flow)
         _check_ranks(config.launch, trainings)
         _check_quantized(config, flow)
         _check_base(config, flow)
@@ -104,7 +105,7 @@ def _check_machine(launch: LaunchConfig) -> None:
         )
 
 
-def _trainings(config: AdaptConfig) -> dict[str, TrainingConfig]:
+def _trainings(config: AdaptConfig, flow: str) -> dict[str, TrainingConfig]:
     """The trainings that the configuration comes to, by the key of each."""
     trainings = {
         "pretrain.training": config.pretrain.training,
@@ -112,7 +113,7 @@ def _trainings(config: AdaptConfig) -> dict[str, TrainingConfig]:
     }
     if isinstance(config.pretrain.base, ScratchBase):
         trainings["pretrain.base.training"] = config.pretrain.base.training
-    if "ontology" in _adapters(config):
+    if "ontology" in _wanted(config, flow):
         trainings["pretrain.ontology.training"] = config.pretrain.ontology.training
     return trainings
 
@@ -129,9 +130,10 @@ def _check_ranks(launch: LaunchConfig, trainings: Mapping[str, TrainingConfig]) 
             )
 
 
-def _adapters(config: AdaptConfig) -> set[str]:
-    """The adapters of the domain that members add."""
-    return {summand.adapter for member in config.finetune.members for summand in member.summands}
+def _wanted(config: AdaptConfig, flow: str) -> set[str]:
+    """The adapters of the domain that the flow makes: those that members add."""
+    wanted: set[str] = {s.adapter for member in config.finetune.members for s in member.summands}
+    return wanted or ({"clinical"} if flow == "pretrain" else set())
 
 
 def _check_quantized(config: AdaptConfig, flow: str) -> None:
@@ -140,14 +142,14 @@ def _check_quantized(config: AdaptConfig, flow: str) -> None:
     if quantization is None:
         return
     methods: dict[str, DomainMethod] = {}
-    wanted = _adapters(config)
-    if "clinical" in wanted or (flow == "pretrain" and not wanted):
+    wanted = _wanted(config, flow)
+    if "clinical" in wanted:
         methods["pretrain.adapter"] = config.pretrain.adapter
     if "ontology" in wanted:
         methods["pretrain.ontology.adapter"] = config.pretrain.ontology.adapter
     if config.finetune.adapter is not None:
         methods["finetune.adapter"] = config.finetune.adapter
-    check_quantized(int(quantization[0]), methods, _trainings(config))
+    check_quantized(int(quantization[0]), methods, _trainings(config, flow))
 
 
 def _check_base(config: AdaptConfig, flow: str) -> None:
@@ -162,8 +164,10 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
             longest = pretraining.sequence_length
             longest += tokens_before(pretraining.adapter) if causal else 0
             check_base(base, longest if causal else None)  # an encoder reads notes in chunks
-    wanted = _adapters(config)
-    if "clinical" in wanted or (flow == "pretrain" and not wanted):
+            if pretraining.base.quantization:
+                check_quantizable(base)
+    wanted = _wanted(config, flow)
+    if "clinical" in wanted:
         check_method(pretraining.adapter, pretraining.training, causal=causal)
     check_targets(base, targets_of(pretraining.adapter), "pretrain.adapter.targets")
     if "ontology" in wanted:

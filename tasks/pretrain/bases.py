@@ -11,7 +11,13 @@ from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.methods import tokens_before
 from tasks.model.bases.config import GgufBase, ScratchBase, Targets
-from tasks.model.bases.files import check_base, check_targets, check_vocabulary, is_causal
+from tasks.model.bases.files import (
+    check_base,
+    check_quantizable,
+    check_targets,
+    check_vocabulary,
+    is_causal,
+)
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.jobs import BaseJob, ConvertJob, QuantizeJob
 from tasks.pretrain.steps import (
@@ -58,6 +64,7 @@ def base_and_tokenizer(
     _check_targets(folder, asked)
     base: Artifact | Path = folder
     if config.base.quantization:
+        check_quantizable(folder)
         quantizing = QuantizeJob(base=folder, quantization=config.base.quantization)
         base = quantize_base(job=quantizing, launch=launch)
     if (folder / FILE).is_file():

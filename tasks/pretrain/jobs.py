@@ -5,7 +5,7 @@ from typing import Literal
 from tasks.config import Config
 from tasks.keys import Input
 from tasks.model.adapters.methods import UNNAMED, BaseName, DomainMethod, Method
-from tasks.model.bases.config import GgufBase, ScratchBase
+from tasks.model.bases.config import GgufBase, Quantization, ScratchBase
 from tasks.pretrain.config import MaskingConfig, OntologyConfig
 from tasks.training.config import TrainingConfig
 
@@ -40,7 +40,7 @@ class QuantizeJob(Config):
     """Make a copy of a base with fewer bits a weight."""
 
     base: Input
-    quantization: Literal["4bit", "8bit"]
+    quantization: Quantization
 
 
 class EncoderReading(Config):

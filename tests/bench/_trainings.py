@@ -81,28 +81,37 @@ def ours(folder: Path) -> dict[str, Any]:
     return clock.rates(tokens)
 
 
-def paper(folder: Path) -> dict[str, Any]:
-    """A note a row, cut and padded; HF Trainer and PEFT as they come."""
-    from datasets import load_from_disk
-    from peft import LoraConfig, get_peft_model
-    from transformers import (
-        AutoModelForCausalLM,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-        default_data_collator,
-    )
-
-    clock = Clock()
+def ticking(clock: Clock) -> Any:
+    """A callback of HF Trainer that notes when each step ends."""
+    from transformers import TrainerCallback
 
     class Ticks(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.tick()
 
+    return Ticks()
+
+
+def lora() -> Any:
+    """PEFT's LoRA of the size that all arms have."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), task_type="CAUSAL_LM")
+
+
+def paper(folder: Path) -> dict[str, Any]:
+    """A note a row, cut and padded; HF Trainer and PEFT as they come."""
+    from datasets import load_from_disk
+    from peft import get_peft_model
+    from transformers import (
+        AutoModelForCausalLM,
+        Trainer,
+        TrainingArguments,
+        default_data_collator,
+    )
+
+    clock = Clock()
     with tempfile.TemporaryDirectory() as work:
-        settings = LoraConfig(
-            r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), task_type="CAUSAL_LM"
-        )
         base = AutoModelForCausalLM.from_pretrained(folder / "base")
         arguments = TrainingArguments(
             output_dir=work,
@@ -116,35 +125,28 @@ def paper(folder: Path) -> dict[str, Any]:
             disable_tqdm=True,
         )
         rows = load_from_disk(str(folder / "padded"))
-        model = get_peft_model(base, settings)
+        model = get_peft_model(base, lora())
         Trainer(
             model=model,
             args=arguments,
             train_dataset=rows,
             data_collator=default_data_collator,
-            callbacks=[Ticks()],
+            callbacks=[ticking(clock)],
         ).train()
     share = sum(map(sum, rows["attention_mask"])) / (len(rows) * LENGTH)
     return clock.rates([int(share * ROWS * LENGTH)] * STEPS)
 
 
 def trl(folder: Path) -> dict[str, Any]:
-    """TRL's packing (best-fit); without FlashAttention documents of a row see each other."""
+    """TRL's packing, as it comes."""
     from datasets import load_from_disk
-    from peft import LoraConfig
     from transformers import (
         AutoModelForCausalLM,
         PreTrainedTokenizerFast,
-        TrainerCallback,
     )
     from trl import SFTConfig, SFTTrainer
 
     clock = Clock()
-
-    class Ticks(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            clock.tick()
-
     with tempfile.TemporaryDirectory() as work:
         arguments = SFTConfig(
             output_dir=work,
@@ -168,10 +170,8 @@ def trl(folder: Path) -> dict[str, Any]:
             processing_class=PreTrainedTokenizerFast(
                 tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"), pad_token="<pad>"
             ),
-            peft_config=LoraConfig(
-                r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), task_type="CAUSAL_LM"
-            ),
-            callbacks=[Ticks()],
+            peft_config=lora(),
+            callbacks=[ticking(clock)],
         )
         rows = trainer.train_dataset
         trainer.train()

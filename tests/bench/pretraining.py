@@ -1,7 +1,7 @@
 """Useful tokens a second of domain pretraining beside the paper's way, on one rank.
 
 The paper's: a note a row, cut and padded to 512 tokens, under HF Trainer with PEFT. Ours: packed,
-under DeepSpeed. TRL's: packed by its SFTTrainer, documents of a row not kept apart. The same small
+under DeepSpeed. TRL's: packed by its SFTTrainer, as that comes on this machine. The same small
 LLaMA and LoRA; padding is no useful token. By turns, each in a process of its own; the medians
 count. Goals: 95% of what the padding alone makes up for, and 1.1 times TRL.
 """

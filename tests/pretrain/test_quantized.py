@@ -17,6 +17,7 @@ from tasks.errors import ConfigError
 from tasks.model.adapters.adaptation import Adaptation, load_adapted
 from tasks.model.adapters.allows import ALLOWS, check_quantized
 from tasks.model.bases.causal import load_causal
+from tasks.model.bases.files import check_quantizable
 from tasks.model.bases.quantized import quantize
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.training.config import TrainingConfig
@@ -24,6 +25,7 @@ from tasks.training.flops import flops_per_token
 from tasks.training.program import World
 from tests.model.test_methods import ZERO3, method_of
 from tests.pretrain.conftest import write_text
+from tests.pretrain.encoders import write_encoder
 from tests.pretrain.test_methods import job_of, keeping, measure, trained, write_corpora
 
 
@@ -114,3 +116,9 @@ def test_what_needs_the_weights_as_they_are_is_refused(monkeypatch: Any) -> None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'clinfuse\[quantized\]'"):
         check_quantized(4, lora, {})
+
+
+def test_an_encoder_is_not_quantized(tmp_path: Path, plain: Path) -> None:
+    check_quantizable(plain)
+    with pytest.raises(ConfigError, match=r"is for decoders, and .* is an encoder; leave it out"):
+        check_quantizable(write_encoder(tmp_path / "encoder", with_output=True))

@@ -57,10 +57,13 @@ class GgufBase(Config):
     """The file, its tokenizer in it; it is converted once"""
 
 
+Quantization = Literal["4bit", "8bit"]  # of the weights of linear layers
+
+
 class Quantizable(Config):
     """A base that is taken as it is, or with fewer bits a weight."""
 
-    quantization: Literal["4bit", "8bit"] | None = None
+    quantization: Quantization | None = None
     """Keep a decoder's linear layers, but for the output layer, in 4 bits (NF4, scales quantized,
     too) or 8 by bitsandbytes: a copy is made once, and adapters learn on that. Empty: as it is"""
 

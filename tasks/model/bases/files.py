@@ -123,6 +123,14 @@ def positions_of(base: Path) -> int | None:
     return positions
 
 
+def check_quantizable(base: Path) -> None:
+    """Raise ConfigError where the base is an encoder, which is small as it is."""
+    if not is_causal(base):
+        raise ConfigError(
+            f"pretrain.base.quantization is for decoders, and {base} is an encoder; leave it out"
+        )
+
+
 def check_notes_length(base: Path, max_tokens: int) -> None:
     """Raise ConfigError where a note may be longer than what the base has positions for.
 

@@ -10,10 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 from tasks.errors import ModelError
+from tasks.model.bases.config import Quantization
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # Dettmers et al. 2023: 4-bit NormalFloat, the blocks' scales quantized, too; products in bf16
-_SETTINGS: dict[str, dict[str, Any]] = {
+_SETTINGS: dict[Quantization, dict[str, Any]] = {
     "4bit": {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": "nf4",
@@ -24,7 +25,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def quantize(folder: Path, quantization: str, out: Path) -> PreTrainedModel:
+def quantize(folder: Path, quantization: Quantization, out: Path) -> PreTrainedModel:
     """Write a causal language model of a Hugging Face directory quantized, with its tokenizer.
 
     Layers that stay as they are, such as norms and the output layer, keep their format. Raises

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.model.bases.causal import call_packed
+from tasks.model.bases.causal import call_packed, packed_logits
 from tasks.model.bases.losses import UNSCORED, giving_losses
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import PADDING, Packed, alone
@@ -117,9 +117,9 @@ def logits_of(model: nn.Module, packs: Packs, *, packed: bool = True) -> Tensor:
         packed: whether rows may hold several pieces. If not, no positions are given, which not
             every architecture takes, and each row is read from its beginning.
     """
-    logits = _called(model, packs, packed=packed)
     if packed:
-        return logits.reshape(*packs.input_ids.shape, -1)
+        return packed_logits(model, packs.input_ids, packs.position_ids)
+    logits = _called(model, packs, packed=packed)
     return logits[:, -packs.input_ids.shape[1] :]  # without those of virtual tokens before a text
 
 
