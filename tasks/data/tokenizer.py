@@ -51,6 +51,15 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def frame_of(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that a tokenizer's template puts before and after a text."""
+    encoding = tokenizer.encode("a")
+    ids, of_text = encoding.ids, [not of_frame for of_frame in encoding.special_tokens_mask]
+    if not any(of_text):
+        return ids, []
+    return ids[: of_text.index(True)], ids[len(ids) - of_text[::-1].index(True) :]
+
+
 @dataclass(frozen=True)
 class LoadedTokenizer:
     """A tokenizer and the ids of its special tokens."""
@@ -93,12 +102,7 @@ class LoadedTokenizer:
     @property
     def frame(self) -> tuple[list[int], list[int]]:
         """What the template puts before and after a text: [CLS] and [SEP] of an encoder, or BOS."""
-        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
-        whole = self.tokenizer.encode("a").ids
-        begin = next(
-            start for start in range(len(whole)) if whole[start : start + len(bare)] == bare
-        )
-        return whole[:begin], whole[begin + len(bare) :]
+        return frame_of(self.tokenizer)
 
     @property
     def special(self) -> set[int]:

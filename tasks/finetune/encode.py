@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-from tokenizers import Encoding, Tokenizer
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from tasks import schemas, tables
-from tasks.data.tokenizer import read_tokenizer
+from tasks.data.encoder import Encoder
+from tasks.data.tokenizer import frame_of, read_tokenizer
 from tasks.shards import Spread, one_by_one
 
 BATCH_ROWS = 1024
@@ -33,22 +36,20 @@ def encode(
 
 def encode_part(out: Path, part: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
     """Encode one part of the cohort's admissions into the part of the same name."""
-    encoder = read_tokenizer(tokenizer)
     counts = dict.fromkeys(COUNTED, 0)
-    rows = _encoded(encoder, part, max_tokens, counts)
+    rows = _encoded(read_tokenizer(tokenizer), part, max_tokens, counts)
     tables.write(out / "encoded" / part.name, schemas.ENCODED, rows)
     return counts
 
 
 def _encoded(
-    encoder: Tokenizer, part: Path, max_tokens: int, counts: dict[str, int]
+    tokenizer: Tokenizer, part: Path, max_tokens: int, counts: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
+    encoder, (_, after) = Encoder(tokenizer), frame_of(tokenizer)
     columns = ["hadm_id", "split", "note"]
     for batch in tables.stream(part, schemas.ADMISSIONS, columns, BATCH_ROWS):
-        notes = batch.column("note").to_pylist()
-        encodings = encoder.encode_batch_fast(notes)
-        ids_of_notes = [encoding.ids for encoding in encodings]
-        kept = [_first(encoding, max_tokens) for encoding in encodings]
+        ids_of_notes = encoder.encode(batch.column("note").to_pylist())
+        kept = [_first(ids, max_tokens, len(after)) for ids in ids_of_notes]
         counts["admissions"] += len(ids_of_notes)
         counts["tokens"] += sum(map(len, kept))
         counts["notes_cut"] += sum(len(ids) > max_tokens for ids in ids_of_notes)
@@ -59,10 +60,8 @@ def _encoded(
         )
 
 
-def _first(encoding: Encoding, count: int) -> list[int]:
-    """The first ids; the control token with which an encoder's texts end stays their last."""
-    ids: list[int] = encoding.ids
+def _first(ids: NDArray[np.int32], count: int, ending: int) -> NDArray[np.int32]:
+    """The first ids; those with which an encoder's texts end, `ending` of them, stay the last."""
     if len(ids) <= count:
         return ids
-    ends = bool(encoding.special_tokens_mask[-1])
-    return [*ids[: count - ends], *ids[len(ids) - ends :]]
+    return np.concatenate([ids[: count - ending], ids[len(ids) - ending :]])

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
+from tasks.data.encoder import Encoder
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import SourceError
 from tasks.pretrain.packing import NO_PATIENT, PADDING, Packed, chunks, pack
@@ -134,14 +135,14 @@ class CorpusWriter:
 
     def _encoded(
         self, documents: Iterable[tuple[int, str]], counts: dict[str, int]
-    ) -> Iterator[tuple[int, list[int]]]:
-        encode, eos = self.tokenizer.tokenizer.encode_batch_fast, self.tokenizer.eos
+    ) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        encoder, eos = Encoder(self.tokenizer.tokenizer), self.tokenizer.eos
         for group in in_groups(documents, _DOCUMENTS_AT_ONCE):
-            encodings = encode([text for _, text in group], add_special_tokens=self.packed)
-            for (subject_id, _), encoding in zip(group, encodings, strict=True):
-                ids = encoding.ids
-                if self.packed and (not ids or ids[-1] != eos):
-                    ids.append(eos)
+            texts = [text for _, text in group]
+            ids_of_texts = encoder.encode(texts, add_special_tokens=self.packed)
+            for (subject_id, _), ids in zip(group, ids_of_texts, strict=True):
+                if self.packed and (not len(ids) or ids[-1] != eos):
+                    ids = np.append(ids, np.int32(eos))
                 counts["documents"] += 1
                 counts["tokens"] += len(ids)
                 yield subject_id, ids
