@@ -15,7 +15,8 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
-from tasks.model.adapters.allows import check_method, check_quantized, check_summand
+from tasks.model.adapters.allows import check_method, check_quantized, check_whole
+from tasks.model.adapters.fusions import check_fusion, check_merges
 from tasks.model.adapters.methods import DomainMethod, targets_of, tokens_before
 from tasks.model.bases.config import GgufBase, HubBase, PathBase, ScratchBase
 from tasks.model.bases.files import (
@@ -180,17 +181,26 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
 def _check_summands(config: AdaptConfig) -> None:
     """That what pretraining makes can be added up as the members ask for."""
     task = config.finetune.adapter
-    methods: dict[str, DomainMethod] = {
-        "clinical": config.pretrain.adapter,
-        "ontology": config.pretrain.ontology.adapter,
+    kinds = {
+        "clinical": config.pretrain.adapter.kind,
+        "ontology": config.pretrain.ontology.adapter.kind,
     }
     keys = {"clinical": "pretrain.adapter", "ontology": "pretrain.ontology.adapter"}
+    quantized = getattr(config.pretrain.base, "quantization", None) is not None
     for member in config.finetune.members:
-        named = {keys[s.adapter]: methods[s.adapter] for s in member.summands}
-        beside = named | ({"finetune.adapter": task} if task else {})
+        started = (kinds[s.adapter] for s in member.summands if s.fusion == "continued")
+        of_task = next(started, task.kind if task else None)
+        beside = {keys[name]: kinds[name] for name in member.beside}
+        if of_task is not None:
+            beside["finetune.adapter"] = of_task
         for summand in member.summands:
+            key, kind = keys[summand.adapter], kinds[summand.adapter]
             weights = summand.weights(frozen_trunk=task is None)
-            check_summand(keys[summand.adapter], beside, weights, member.name)
+            methods = {**beside, key: kind}
+            check_fusion(key, methods, summand.fusion, weights, member.name, quantized=quantized)
+            if summand.fusion == "merged":
+                check_whole(config.finetune.training, "finetune.training")
+        check_merges(member.merges, beside, member.name)
 
 
 def _check_lengths(config: AdaptConfig) -> None:

@@ -25,7 +25,7 @@ MOVED = {  # former key -> what it is now
     "baselines.tfidf.longest_ngram": "baselines.tfidf.longest_ngrams",
     "evaluate.published": "report.published",
     "finetune.arms": "finetune.members",
-    "finetune.clinical": "finetune.members.0.summands.0.trained",
+    "finetune.clinical": "finetune.members.0.summands.0.fusion",
     "finetune.lora": "finetune.adapter",
     "finetune.tfidf": "baselines.tfidf",
     "pretrain.lora": "pretrain.adapter",

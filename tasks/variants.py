@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -16,6 +17,10 @@ from tasks.errors import EvaluationError
 
 FILE = "variant.json"
 RECORDS = "variants.json"  # beside a metrics table: what its rows are of
+Merge = Literal["cat", "svd", "linear", "ties"]
+"""How a trained member's adapters are made into one. cat: the exact sum, its rank that of all
+together; svd: the best of the task adapter's rank; linear: sums of their factors; ties: of their
+factors' largest entries, those whose signs agree (Yadav et al. 2023)"""
 TASK = "task"  # the summand that is trained with a member; the others are shared by members
 
 
@@ -30,7 +35,9 @@ class Variant(Config):
     summands: tuple[str, ...] = ()  # adapters in the forward pass, in their order
     weights: Mapping[str, float] = {}  # how often each summand but the task's is added
     chosen: tuple[str, ...] = ()  # those of them whose weight validation chose
+    learned: tuple[str, ...] = ()  # those whose weight was learned, one a layer; it is their mean
     ablates: str | None = None  # the summand of the member that is left out
+    merged_by: Merge | None = None  # how the member's adapters were made into one after training
     baseline: bool = False  # what members are compared with
     stacked_with: str | None = None  # the baseline whose predictions the member's are added to
 
@@ -58,12 +65,17 @@ class Variant(Config):
     @property
     def is_member(self) -> bool:
         """Whether it is a trained member as it is: whole, and nothing beside it."""
-        return self.member is not None and self.ablates is None and self.stacked_with is None
+        return self.member is not None and not self.is_altered and self.stacked_with is None
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether it is a member of which something was left out or merged after training."""
+        return self.ablates is not None or self.merged_by is not None
 
     @property
     def is_model(self) -> bool:
         """Whether it takes part in comparisons: not the best reachable, no ablation."""
-        return self.ablates is None and self.name != BEST.name
+        return not self.is_altered and self.name != BEST.name
 
 
 BEST = Variant(name="p_best", title="Best reachable")  # the generator's own probabilities
@@ -121,4 +133,4 @@ def read_variants(predictions: Iterable[Path]) -> dict[str, tuple[Variant, list[
 
 
 def _rank(variant: Variant) -> tuple[bool, bool, bool]:
-    return bool(variant.stacked_with), variant.baseline, bool(variant.ablates)
+    return bool(variant.stacked_with), variant.baseline, variant.is_altered

@@ -130,8 +130,8 @@ class _Outcome:
                 if given is not None:
                     same = measure(model.name, replace(sample, observed=given), self.known)
                 rows += share_rows(same, best, self.known)
+            rows += self._altered_rows(model, sample, ablations=model is models[0])
             if model is models[0]:
-                rows += self._ablation_rows(model, sample)
                 draws = self.work.bootstrap_draws
                 rows += bootstrap_rows(ranked[0], sample, self.known, draws) if draws else []
                 if self.work.subgroups:
@@ -154,13 +154,16 @@ class _Outcome:
         best = measure(BEST.name, self.known.sample(scores, cells), self.known)
         return best, None if whole else cells
 
-    def _ablation_rows(self, model: Variant, sample: Sample) -> Iterator[dict[str, Any]]:
-        """What is left of the first model without one of its summands."""
+    def _altered_rows(
+        self, model: Variant, sample: Sample, *, ablations: bool
+    ) -> Iterator[dict[str, Any]]:
+        """What is left of a member with its adapters made into one, or without one of them."""
         for variant in self.variants:
-            if variant.ablates and variant.member == model.member:
-                ablated = self._sample(variant.name)
-                yield from change_rows(variant.name, ablated.scores, sample.scores, self.known)
-                yield from variant_rows(measure(variant.name, ablated, self.known), self.known)
+            wanted = variant.merged_by or (variant.ablates and ablations)
+            if wanted and model.is_member and variant.member == model.member:
+                altered = self._sample(variant.name)
+                yield from change_rows(variant.name, altered.scores, sample.scores, self.known)
+                yield from variant_rows(measure(variant.name, altered, self.known), self.known)
 
     def _sample(self, variant: str, split: str = "test") -> Sample:
         path = self.folders[variant] / f"{split}.parquet"

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
+from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import TASK, Lora, Method
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
-from tasks.variants import Variant
+from tasks.variants import Merge, Variant
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 # validation macro AUROC of the demo's members with a task adapter: .764 without the clinical
@@ -23,8 +24,11 @@ class SummandConfig(Config):
     adapter: Literal["clinical", "ontology"] = "clinical"
     """What the pretrain stage makes. clinical: it has learned to read notes; ontology: to find
     titles of ICD's codes in them"""
-    trained: bool = False
-    """Whether finetuning may change it (a copy); off: it is frozen"""
+    fusion: Fusion = "frozen"
+    """How it takes part. frozen: its update is a fixed part of the sum; trained: a copy of it
+    learns on beside the task adapter; gated: it is frozen, and how many times it is added is
+    learned, for each layer; merged: it is added into the base's weights first, beside which any
+    method can learn; continued: there is no other task adapter, a copy of it learns on"""
     weight: float | tuple[float, ...] | None = None
     """How many times its update is added. Several: the one with the best macro AUROC on validation,
     by heads on the frozen trunk. Empty: one of 0, 0.25, 0.5 and 1 where nothing but heads is
@@ -39,7 +43,7 @@ class SummandConfig(Config):
 
     def weights(self, *, frozen_trunk: bool) -> tuple[float, ...]:
         """Those among which one is chosen; one alone is taken as it is."""
-        if self.weight is None and self.trained:
+        if self.weight is None and self.fusion in ("trained", "continued"):
             return (1.0,)
         if self.weight is None:
             return WEIGHTS if frozen_trunk else (WEIGHT,)
@@ -59,27 +63,54 @@ class MemberConfig(Config):
     """Within a sentence; empty: the title"""
     summands: tuple[SummandConfig, ...] = ()
     """The adapters beside the task adapter, in the order of the sum"""
+    merges: tuple[Merge, ...] = ()
+    """After training also predict with its adapters made into one. cat: the exact sum; svd: the
+    best of the task adapter's rank; linear, ties: of the adapters' factors, all of one rank"""
 
     @model_validator(mode="after")
     def _summands_differ(self) -> Self:
         if len({summand.adapter for summand in self.summands}) < len(self.summands):
             raise ValueError("an adapter is named twice among the summands; name each once")
+        if sum(summand.fusion == "continued" for summand in self.summands) > 1:
+            raise ValueError("two summands are continued; the task adapter can start as one only")
+        fused = {summand.fusion for summand in self.summands} - {"merged", "continued"}
+        if self.merges and not fused:
+            raise ValueError("merges need a summand beside the task adapter; leave them out")
+        if self.merges and "gated" in fused:
+            raise ValueError("a gated summand cannot be merged after training; leave out merges")
         return self
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The summands that act beside the task adapter, and can be left out of what is trained."""
+        apart = ("merged", "continued")
+        return tuple(s.adapter for s in self.summands if s.fusion not in apart)
 
     def variant(
         self,
         ablates: str | None = None,
         weights: Mapping[str, float] | None = None,
         chosen: Collection[str] = (),
+        merged_by: Merge | None = None,
     ) -> Variant:
-        """The record of what the member predicts, or predicts without one of its adapters.
+        """The record of what the member predicts, or predicts otherwise.
 
         Args:
+            ablates: the adapter that is left out.
             weights: of the summands.
             chosen: those of them whose weight was chosen among several.
+            merged_by: how its adapters are made into one.
         """
         adapters = (*(summand.adapter for summand in self.summands), TASK)
         title, short = self.title or self.name, self.short_title or self.title or self.name
+        if merged_by is not None:
+            return Variant(
+                name=f"{self.name}-{merged_by}",
+                title=f"{short}, its adapters as one ({merged_by})",
+                member=self.name,
+                summands=adapters,
+                merged_by=merged_by,
+            )
         if ablates is None:
             return Variant(
                 name=self.name,
@@ -90,6 +121,7 @@ class MemberConfig(Config):
                 summands=adapters,
                 weights=dict(weights or {}),
                 chosen=tuple(chosen),
+                learned=tuple(s.adapter for s in self.summands if s.fusion == "gated"),
             )
         return Variant(
             name=f"{self.name}-without-{ablates}",
@@ -189,12 +221,14 @@ class FinetuneConfig(MemberTraining):
     def _members_differ(self) -> Self:
         if len({member.name for member in self.members}) < len(self.members):
             raise ValueError("two members have the same name; give each a name of its own")
-        trained = (s.trained for member in self.members for s in member.summands)
-        if self.adapter is None and any(trained):
+        fusions = {s.fusion for member in self.members for s in member.summands}
+        if self.adapter is None and fusions - {"frozen", "merged"}:
             raise ValueError(
-                "a summand is trained, but adapter is null, which freezes the trunk; set one of "
-                "them otherwise"
+                f"a summand's fusion is {sorted(fusions - {'frozen', 'merged'})[0]}, but adapter "
+                "is null, which freezes the trunk; set one of them otherwise"
             )
+        if self.adapter is None and any(member.merges for member in self.members):
+            raise ValueError("a member has merges, but adapter is null; leave out one of them")
         return self
 
     @property

@@ -55,7 +55,8 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     merge = not parted and not is_quantized(job.base)
     loaded_as = torch.float32 if merge else dtype
     base = load_base(job.base, loaded_as, settings, job.layer, words=job.words)
-    trunk = freeze(base, summands_of(job.summands, job.weights), merge=merge)
+    summands = summands_of(job.summands, job.weights, job.fusions)
+    trunk = freeze(base, summands, merge=merge)
     nn.Module.to(trunk.model, world.device, dtype if merge else None)
     return trunk
 

@@ -9,6 +9,7 @@ from typing import Literal
 from tasks.config import Config
 from tasks.finetune.config import MemberTraining
 from tasks.keys import Input
+from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import UNNAMED, BaseName
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
@@ -22,6 +23,7 @@ class EmbedJob(Config):
     words: bool = False
     summands: Mapping[str, Input] = {}  # the adapters on the base, in order
     weights: Mapping[str, float] = {}  # of the summands; absent: 1
+    fusions: Mapping[str, Fusion] = {}  # of the summands; absent: frozen
     tokenizer: Input
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     deepspeed: Path | None = None
@@ -39,7 +41,7 @@ class MemberJob(Config):
 
     name: str  # of the training: the member's, and its outcome's where it learns one alone
     member: str
-    trained: tuple[str, ...]  # which of the summands go on learning
+    trained: tuple[str, ...]  # which of the summands learn on beside the task adapter
     config: MemberTraining
     base: Input
     base_name: BaseName = UNNAMED  # for the adapters' configs
@@ -50,8 +52,14 @@ class MemberJob(Config):
     layer: int | None = None  # whose states the heads read
     words: bool = False  # joined with the tokens' own embeddings
     weights: Mapping[str, float] = {}  # of the summands; absent: 1
+    fusions: Mapping[str, Fusion] = {}  # of those that are neither frozen nor trained
     states: Input | None = None  # of the frozen trunk: then only heads are trained, on these
     titles: Input | None = None  # the states of the labels' titles, of the same trunk
+
+    @property
+    def fusion_of(self) -> dict[str, Fusion]:
+        """How each summand takes part that is not frozen."""
+        return {**self.fusions, **dict.fromkeys(self.trained, "trained")}
 
 
 class PredictJob(Config):

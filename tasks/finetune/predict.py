@@ -1,7 +1,7 @@
 """Predictions of a saved member, read back from disk, for the validation and test splits.
 
 By hand: `python -m tasks.finetune.predict work/job.json`. Beside the member it also predicts with
-one of its adapters left out, to show that each takes part.
+one of its adapters left out, to show that each takes part, or with all of them made into one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasks.model.score import score
 from tasks.model.trunk import summands_of
 from tasks.training.engine import deepspeed_config, precision_of, without_training
 from tasks.training.program import World, run
-from tasks.variants import write_variant
+from tasks.variants import Variant, write_variant
 
 
 def main(job: PredictJob, world: World) -> None:
@@ -30,10 +30,7 @@ def main(job: PredictJob, world: World) -> None:
     inputs = read_inputs(member)
     model = _model(job, world).to(world.device)
     for index, variant in enumerate(job.variants):
-        left_out: AbstractContextManager[None] = nullcontext()
-        if variant.ablates and isinstance(model, Classifier):
-            left_out = model.without(variant.ablates)
-        with left_out, without_training(model, config, world) as module:
+        with _altered(model, variant), without_training(model, config, world) as module:
             for split in SPLITS:
                 rows = split_rows(inputs.splits, split)
                 logits = score(module, inputs, rows, world, f"{variant.name} on {split}")
@@ -55,7 +52,17 @@ def _model(job: PredictJob, world: World) -> Heads:
     settings = deepspeed_config(training, world)
     dtype = precision_of(training, world)
     base = load_base(member.base, dtype, settings, member.layer, words=member.words)
-    return load_classifier(base, job.adapter, summands_of(member.summands, member.weights))
+    summands = summands_of(member.summands, member.weights, member.fusion_of)
+    return load_classifier(base, job.adapter, summands)
+
+
+def _altered(model: Heads, variant: Variant) -> AbstractContextManager[None]:
+    """Within it the model predicts what the variant of it does."""
+    if variant.ablates and isinstance(model, Classifier):
+        return model.without(variant.ablates)
+    if variant.merged_by and isinstance(model, Classifier):
+        return model.merged(variant.merged_by)
+    return nullcontext()
 
 
 if __name__ == "__main__":

@@ -100,7 +100,13 @@ class Training:
         weights = self._weights(member, outcomes)
         chosen = (s.adapter for s in member.summands if len(s.weights(frozen_trunk=frozen)) > 1)
         job = self._job(member, outcomes, weights, frozen=frozen)
-        return Trained(member, job, self._train(job), weights, tuple(chosen))
+        adapter = self._train(job)
+        learned = {
+            name: float(adapter.counts[f"{name}_added_mean"])
+            for name, fusion in job.fusions.items()
+            if fusion == "gated"
+        }
+        return Trained(member, job, adapter, {**weights, **learned}, tuple(chosen))
 
     def _weights(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
         """The weight of each summand: the best by validation, of heads on the frozen trunk.
@@ -140,7 +146,10 @@ class Training:
         job = MemberJob(
             name=member.name if self.config.joint else f"{member.name}-{next(iter(outcomes))}",
             member=member.name,
-            trained=tuple(summand.adapter for summand in taking_part if summand.trained),
+            trained=tuple(s.adapter for s in taking_part if s.fusion == "trained"),
+            fusions={
+                s.adapter: s.fusion for s in taking_part if s.fusion not in ("frozen", "trained")
+            },
             config=config.model_copy(update={"adapter": None}) if frozen else config,
             base=self.base,
             summands={s.adapter: self.summands[s.adapter] for s in taking_part},
@@ -160,6 +169,7 @@ class Training:
             words=job.words,
             summands=job.summands,
             weights=job.weights,
+            fusions=job.fusions,
             tokenizer=job.tokenizer,
             precision=job.config.training.precision,
             deepspeed=job.config.training.deepspeed,
@@ -258,12 +268,14 @@ def _predicting(
         weights: of the summands.
         chosen: those of them whose weight validation chose.
     """
-    ablated = (*job.summands, TASK) if job.summands and job.states is None else ()
+    beside = [name for name in member.beside if name in job.summands]
+    ablated = (*beside, TASK) if job.summands and job.states is None else ()
     return PredictJob(
         member=job,
         adapter=adapter,
         variants=(
             member.variant(weights=weights, chosen=chosen),
             *(member.variant(ablates) for ablates in ablated),
+            *(member.variant(merged_by=by) for by in (member.merges if beside else ())),
         ),
     )

@@ -36,6 +36,7 @@ from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
+from tasks.model.adapters.gates import gates_of
 from tasks.model.bases.layers import take_dropout_off
 from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, new_classifier
@@ -99,6 +100,7 @@ def main(job: MemberJob, world: World) -> None:
     """Build the member, train it, and leave its adapter, heads, history and counts."""
     study = Study.read(job)
     model = build(study, world)
+    started = {name: gate.item() for name, gate in gates_of(model).items()}
     collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
     trained = fit(study, model, world, collapse)
     warning = collapse.check(trained.history, last=True)
@@ -120,10 +122,31 @@ def main(job: MemberJob, world: World) -> None:
         "examples": trained.examples,
         "best_step": trained.best_step,
         "validation": round(trained.best_value or 0.0, 6),
+        **_learned_weights(job, started, state),
     }
     if warning:
         counts["warning"] = warning
     (world.work / "counts.json").write_text(json.dumps(counts))
+
+
+def _learned_weights(
+    job: MemberJob, started: Mapping[str, float], state: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """How often each gated summand is added in the end: the least, the mean and the most.
+
+    Args:
+        started: what its gates were before training.
+    """
+    weights: dict[str, list[float]] = {}
+    for name, start in started.items():
+        adapter = name.rpartition(".")[2]
+        grown = state[name].item() / start
+        weights.setdefault(adapter, []).append(job.weights.get(adapter, 1.0) * grown)
+    return {
+        f"{adapter}_added_{which}": round(float(of(values)), 4)
+        for adapter, values in weights.items()
+        for which, of in (("least", np.min), ("mean", np.mean), ("most", np.max))
+    }
 
 
 def read_inputs(job: MemberJob) -> Notes | States:
@@ -169,7 +192,7 @@ def _classifier(study: Study, world: World) -> Classifier:
     base = load_base(job.base, precision_of(training, world), settings, job.layer, words=job.words)
     check_positions(base, int(study.inputs.lengths.max()))
     take_dropout_off(base.model)
-    summands = summands_of(job.summands, job.weights, job.trained)
+    summands = summands_of(job.summands, job.weights, job.fusion_of)
     model = new_classifier(base, study.job.config.adapter, summands).to(world.device)
     if training.gradient_checkpointing:
         save_activations(base.model, "finetune.training.gradient_checkpointing")

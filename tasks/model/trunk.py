@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,11 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from tasks.model.adapters.build import add_saved_adapter
+from tasks.model.adapters.files import CONFIG
+from tasks.model.adapters.fusions import Fusion
+from tasks.model.adapters.gates import gate
 from tasks.model.adapters.parts import activate, weigh
+from tasks.model.adapters.whole import Whole
 from tasks.model.bases.load import Base
 
 
@@ -20,17 +24,36 @@ class Summand:
 
     name: str
     path: Path  # its PEFT directory
-    trained: bool = False  # whether it goes on learning (a copy), or is a fixed part of the model
-    weight: float = 1.0  # its update is added so many times
+    fusion: Fusion = "frozen"
+    weight: float = 1.0  # its update is added so many times; where that is learned, at the start
 
 
 def summands_of(
-    paths: Mapping[str, Path], weights: Mapping[str, float], trained: Collection[str] = ()
+    paths: Mapping[str, Path], weights: Mapping[str, float], fusions: Mapping[str, Fusion]
 ) -> list[Summand]:
-    """The summands of these directories, by name; one that has no weight is added once."""
+    """The summands of these directories, by name; one that has no weight is added once.
+
+    Args:
+        fusions: how each takes part; one that is not there is frozen.
+    """
     return [
-        Summand(name, path, name in trained, weights.get(name, 1.0)) for name, path in paths.items()
+        Summand(name, path, fusions.get(name, "frozen"), weights.get(name, 1.0))
+        for name, path in paths.items()
     ]
+
+
+def merge_in(model: PreTrainedModel, summands: Sequence[Summand]) -> None:
+    """Add the updates of summands that are merged into the weights of a bare model, in place.
+
+    Raises ModelError where one does not fit.
+    """
+    for summand in summands:
+        if not (summand.path / CONFIG).is_file():
+            Whole(model, summand.path)  # a model all of whose weights were trained
+            continue
+        peft = add_saved_adapter(model, summand.path, summand.name)
+        weigh(peft, summand.name, summand.weight)
+        peft.merge_and_unload(adapter_names=[summand.name])
 
 
 def add_summands(
@@ -43,8 +66,11 @@ def add_summands(
     peft = model if isinstance(model, PeftModel) else None
     for summand in summands:
         on = model if peft is None else peft
-        peft = add_saved_adapter(on, summand.path, summand.name, trained=summand.trained)
+        trained = summand.fusion == "trained"
+        peft = add_saved_adapter(on, summand.path, summand.name, trained=trained)
         weigh(peft, summand.name, summand.weight)
+        if summand.fusion == "gated":
+            gate(peft, summand.name)
     return peft
 
 
@@ -55,9 +81,11 @@ def freeze(base: Base, summands: Sequence[Summand], *, merge: bool = False) -> B
         merge: add the updates into the weights, which must be float32: then they cost nothing when
             the trunk is called.
     """
-    peft = add_summands(base.model, summands)
+    merge_in(base.model, [summand for summand in summands if summand.fusion == "merged"])
+    others = [summand for summand in summands if summand.fusion != "merged"]
+    peft = add_summands(base.model, others)
     if peft is not None:
-        names = [summand.name for summand in summands]
+        names = [summand.name for summand in others]
         activate(peft, names)
         if merge:
             peft.base_model.merge_adapter(names)  # type: ignore[operator]

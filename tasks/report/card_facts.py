@@ -47,7 +47,7 @@ SETTINGS = (  # a setting, and where it stands for the clinical and for the task
     ("precision", "pretrain.training.precision", "finetune.training.precision"),
     ("seed", "pretrain.training.seed", "finetune.training.seed"),
     ("head", None, "finetune.head.kind"),
-    ("clinical adapter learns on", None, "finetune.members.0.summands.0.trained"),
+    ("fusion of the first summand", None, "finetune.members.0.summands.0.fusion"),
     ("one adapter for all outcomes", None, "finetune.joint"),
     ("weight of positives in the loss", None, "finetune.positive_weight"),
 )
@@ -91,6 +91,17 @@ class CardFacts:
             if name != TASK and origins and weight:
                 found.append((name, origins[0], weight))
         return found
+
+    def fusion(self, name: str) -> str:
+        """How a summand of the first member takes part."""
+        summands = self.setting("finetune.members.0.summands") or []
+        fusions = {summand["adapter"]: str(summand["fusion"]) for summand in summands}
+        return fusions.get(name, "frozen")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the first member is a sum that PEFT itself can form."""
+        return all(self.fusion(name) in ("frozen", "trained") for name, _, _ in self.summands)
 
     @property
     def frozen(self) -> bool:

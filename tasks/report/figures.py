@@ -108,7 +108,7 @@ def legend(series: Iterable[Series]) -> tuple[tuple[str, str], ...]:
 
 def style_of(findings: Findings, variant: Variant) -> int:
     """The variant's color, dash and mark, the same on every chart."""
-    return sorted(findings.variants, key=lambda other: bool(other.ablates)).index(variant)
+    return sorted(findings.variants, key=lambda other: other.is_altered).index(variant)
 
 
 def whisker(name: str, row: Mapping[str, Any], style: int, note: str = "") -> Whisker:

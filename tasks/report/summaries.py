@@ -50,7 +50,7 @@ def headline(findings: Findings) -> list[dict[str, Any]]:
             macro = findings.over("auroc_macro", variant, space)
             micro = findings.within("auroc_micro", variant, space)
             count = findings.within("labels_defined", variant, space)
-            if variant.ablates or macro is None or count is None:
+            if variant.is_altered or macro is None or count is None:
                 continue
             rows.append(
                 {

@@ -56,7 +56,12 @@ class Inputs:
         return MemberJob(
             name=member.name,
             member=member.name,
-            trained=tuple(each.adapter for each in member.summands if each.trained),
+            trained=tuple(s.adapter for s in member.summands if s.fusion == "trained"),
+            fusions={
+                s.adapter: s.fusion
+                for s in member.summands
+                if s.fusion not in ("frozen", "trained")
+            },
             config=config(**settings),
             base=self.base,
             summands={each.adapter: self.clinical for each in member.summands},

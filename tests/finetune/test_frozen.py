@@ -180,7 +180,7 @@ def test_a_trained_summand_needs_a_task_adapter() -> None:
 def test_which_weights_are_tried() -> None:
     assert SummandConfig().weights(frozen_trunk=True) == WEIGHTS
     assert SummandConfig().weights(frozen_trunk=False) == (WEIGHT,)
-    assert SummandConfig(trained=True).weights(frozen_trunk=False) == (1.0,)
+    assert SummandConfig(fusion="trained").weights(frozen_trunk=False) == (1.0,)
     assert SummandConfig(weight=0.5).weights(frozen_trunk=True) == (0.5,)
     assert SummandConfig(weight=(0.5, 1.0)).weights(frozen_trunk=False) == (0.5, 1.0)
     with pytest.raises(ValueError, match="name each weight once"):

@@ -90,7 +90,9 @@ def test_only_what_the_config_says_changes(
     inputs: Inputs, world: World, clinical_learns: bool
 ) -> None:
     stored = (inputs.clinical / "adapter_model.safetensors").read_bytes()
-    member = MemberConfig(name="sum", summands=(SummandConfig(trained=clinical_learns),))
+    member = MemberConfig(
+        name="sum", summands=(SummandConfig(fusion="trained" if clinical_learns else "frozen"),)
+    )
     study = Study.read(inputs.job(member, epochs=1, collapse_below=0))
     model = build(study, world)
     before = parameters(model)

@@ -65,12 +65,26 @@ def test_every_adapter_names_the_base_that_it_is_of(world: World) -> None:
 
 
 def test_another_member_trains_nothing_but_itself(world: World) -> None:
-    third = "{name: learning-on, summands: [{adapter: clinical, trained: true}]}"
+    third = "{name: learning-on, summands: [{adapter: clinical, fusion: trained}]}"
     world.clinfuse("run", str(world.config), "--set", f"finetune.members=[fused, unfused, {third}]")
     alone_and_stacked = ["predictions", "predictions"]
     assert made_kinds(world) == ["task-adapter", *alone_and_stacked, "metrics", "report"]
     page = newest(world, "report") / "report.html"
     assert "learning-on" in page.read_text()
+
+
+def test_gates_and_merges_are_in_the_tables(world: World) -> None:
+    members = [
+        "{name: gated, summands: [{adapter: clinical, fusion: gated}]}",
+        "{name: fused, merges: [cat], summands: [{adapter: clinical}]}",
+    ]
+    world.clinfuse("run", str(world.config), "--set", f"finetune.members=[{', '.join(members)}]")
+    rows = pq.read_table(newest(world, "metrics") / "metrics.parquet").to_pylist()
+    aurocs = {row["variant"]: row["value"] for row in rows if row["metric"] == "auroc_macro"}
+    assert aurocs["fused-cat"] == pytest.approx(aurocs["fused"], abs=1e-4)
+    page = (newest(world, "report") / "report.md").read_text()
+    assert re.search(r"gated: the clinical adapter is added 0\.\d\d times, the mean of", page)
+    assert "its adapters as one (cat)" in page
 
 
 def test_a_report_made_later_tells_what_reused_models_cost(world: World) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from tasks.errors import ModelError
 from tasks.model.adapters.build import add_new_adapter, language_model
 from tasks.model.adapters.files import write_adapter
+from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import TASK, Dora, Lora
 from tasks.model.adapters.parts import parameters_of
 from tasks.model.bases.causal import Causal, take_head_off, trunk
@@ -72,17 +73,15 @@ def clinical(base: Path, tmp_path: Path) -> Path:
     return tmp_path / "clinical"
 
 
-def beside(*paths: Path, trained: bool = False) -> list[Summand]:
+def beside(*paths: Path, fusion: Fusion = "frozen") -> list[Summand]:
     """The summands: the clinical adapter first."""
     names = (CLINICAL, "ontology")
-    return [Summand(name, path, trained) for name, path in zip(names, paths, strict=False)]
+    return [Summand(name, path, fusion) for name, path in zip(names, paths, strict=False)]
 
 
-def build(base: Path, *summands: Path, trained: bool = False) -> Classifier:
+def build(base: Path, *summands: Path, fusion: Fusion = "frozen") -> Classifier:
     torch.manual_seed(2)
-    model = new_classifier(
-        load_base(base), Lora(rank=2, alpha=4), beside(*summands, trained=trained)
-    )
+    model = new_classifier(load_base(base), Lora(rank=2, alpha=4), beside(*summands, fusion=fusion))
     model.add_heads(SHAPES)
     return model
 
@@ -171,7 +170,7 @@ def test_training_leaves_base_and_frozen_clinical_adapter_bit_identical(
 def test_a_frozen_clinical_adapter_has_no_dropout_in_training(base: Path, clinical: Path) -> None:
     model = build(base, clinical).train()
     assert torch.equal(model.states(IDS, PRESENT), model.states(IDS, PRESENT))
-    noisy = build(base, clinical, trained=True).train()
+    noisy = build(base, clinical, fusion="trained").train()
     assert not torch.equal(noisy.states(IDS, PRESENT), noisy.states(IDS, PRESENT))
 
 
@@ -179,7 +178,7 @@ def test_a_trainable_clinical_adapter_is_trained_and_saved_as_a_copy(
     base: Path, clinical: Path, tmp_path: Path
 ) -> None:
     original = (clinical / "adapter_model.safetensors").read_bytes()
-    model = build(base, clinical, trained=True)
+    model = build(base, clinical, fusion="trained")
     untrained = logits_of(build(base, clinical))
     train(model)
     model.save(tmp_path / "arm")

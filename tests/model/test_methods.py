@@ -21,7 +21,7 @@ from transformers import (
 
 from tasks.errors import ConfigError
 from tasks.model.adapters.adaptation import ADAPTER, Adaptation
-from tasks.model.adapters.allows import ALLOWS, check_method, check_summand
+from tasks.model.adapters.allows import ALLOWS, check_method
 from tasks.model.adapters.methods import AdapterMethod, DomainMethod, Full, Lora
 from tasks.model.adapters.parts import scale_of
 from tasks.pretrain.config import PretrainConfig
@@ -175,31 +175,3 @@ def test_what_a_method_cannot_do_is_refused(
         check_method(method_of({"kind": kind}), config, causal=causal)
     check_method(Lora(), config, causal=causal)
     check_method(method_of({"kind": kind}), TrainingConfig(), causal=True)
-
-
-@pytest.mark.parametrize(
-    ("kind", "task", "weights", "sentence"),
-    [
-        *((kind, "lora", (1,), "is no update") for kind in ("prefix", "prompt", "p_tuning")),
-        ("adaption_prompt", None, (1,), "is no update of weights, so that it cannot be added"),
-        ("full", "lora", (1,), "makes a whole model .* take that as pretrain.base of another run"),
-        ("ia3", "lora", (1,), "is ia3 and finetune.adapter is lora, and PEFT adds no updates"),
-        ("vera", None, (0, 0.5, 1), "has no scale, .* set weight: 1 for it in the member 'fused'"),
-        ("vera", None, (0, 1), None),
-        ("adalora", None, (0, 0.5, 1), None),
-        ("adalora", "dora", (1,), "is adalora and finetune.adapter is dora"),
-        ("pissa", "lora", (0.5,), None),
-        ("dora", "lora", (1,), None),
-    ],
-)
-def test_what_cannot_be_added_up_is_refused(
-    kind: str, task: str | None, weights: tuple[float, ...], sentence: str | None
-) -> None:
-    methods = {"pretrain.adapter": method_of({"kind": kind})}
-    if task:
-        methods["finetune.adapter"] = method_of({"kind": task})
-    if sentence is None:
-        check_summand("pretrain.adapter", methods, weights, "fused")
-        return
-    with pytest.raises(ConfigError, match=sentence):
-        check_summand("pretrain.adapter", methods, weights, "fused")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.errors import ConfigError
@@ -107,41 +107,12 @@ def check_quantized(
             )
 
 
-def check_summand(
-    key: str, methods: Mapping[str, DomainMethod], weights: Sequence[float], member: str
-) -> None:
-    """Raise ConfigError where what a method makes cannot be a summand of a member.
-
-    Args:
-        key: of the method, e.g. "pretrain.adapter".
-        methods: those of all adapters of the member, by their keys; the task adapter's, too.
-        weights: how many times the summand may be added.
-    """
-    can, kind = allows(methods[key]), methods[key].kind
-    which = f"{key} is {kind}"
-    leave_out = (
-        f"or leave it out of the summands of the member '{member}' (finetune.members=[unfused])"
-    )
-    if kind == "full":
+def check_whole(training: TrainingConfig, key: str) -> None:
+    """Raise ConfigError where updates cannot be added into weights, which ranks hold in parts."""
+    if _stage(training, key) == ZERO3:
         raise ConfigError(
-            f"{which}, which makes a whole model that cannot be added to the base; take that as "
-            f"pretrain.base of another run, {leave_out}"
-        )
-    if can.family is None:
-        raise ConfigError(
-            f"{which}, which is no update of weights, so that it cannot be added to them; set "
-            f"{key} to lora, dora or pissa, {leave_out}"
-        )
-    for other, method in methods.items():
-        if allows(method).family != can.family:
-            raise ConfigError(
-                f"{which} and {other} is {method.kind}, and PEFT adds no updates of such different "
-                f"kinds; set {key} to lora, dora or pissa, {leave_out}"
-            )
-    if not can.weighted and set(weights) - {0, 1}:
-        raise ConfigError(
-            f"{which}, whose update has no scale, but it may be added with weights other than 0 "
-            f"and 1; set weight: 1 for it in the member '{member}'"
+            f"a summand is merged into the base's weights, and {key}.deepspeed is ZeRO-3, which "
+            "parts them; set it to configs/deepspeed/zero2.json, or fusion: frozen"
         )
 
 

@@ -30,7 +30,8 @@ def differences(findings: Findings) -> Facts:
         "forests": draw((pair.title, partial(_forest, findings, pair)) for pair in findings.pairs),
         "others": _others(findings),
         "shares": [variant for variant in findings.records if variant.name in shared],
-        "ablations": [variant for variant in findings.records if variant.ablates],
+        "altered": [variant for variant in findings.records if variant.is_altered],
+        "merges": any(variant.merged_by for variant in findings.records),
         "p_values": partial(_p_values, findings),
         "correction": f"Holm's is corrected for the {comparisons} of this table",
     }

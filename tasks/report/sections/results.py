@@ -80,12 +80,17 @@ def _withheld(findings: Findings, columns: Sequence[Variant]) -> Iterator[str]:
 
 
 def _weights(findings: Findings) -> Iterator[str]:
-    """For every model whose sum validation weighed, a sentence that says how."""
+    """For every model whose sum validation weighed, or training, a sentence that says how."""
     for model in findings.models:
         for adapter in model.chosen:
             weight = model.weights[adapter]
             how = f"added {weight:g} times" if weight else "left out"
             yield f"{model.short_title}: validation chose that the {adapter} adapter be {how}."
+        for adapter in model.learned:
+            yield (
+                f"{model.short_title}: the {adapter} adapter is added {model.weights[adapter]:.2f} "
+                "times, the mean of what its layers learned."
+            )
 
 
 def _published(findings: Findings) -> list[tuple[str, bool, dict[str, str]]]:
