@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from tasks.errors import ModelError
 from tasks.model.adapters.parts import activate
@@ -34,6 +35,11 @@ def as_one(model: PeftModel, adapters: Sequence[str], by: Merge) -> Iterator[Non
     model.add_weighted_adapter(
         list(adapters), [1.0] * len(adapters), name, combination_type=by, **settings
     )
+    for layer in model.modules():
+        # PEFT copies the first adapter's configuration, and with it a scale by the root of the rank
+        scales: dict[str, float] = getattr(layer, "scaling", {})
+        if isinstance(layer, BaseTunerLayer) and name in scales:
+            scales[name] = 1.0
     activate(model, [name])
     try:
         yield
