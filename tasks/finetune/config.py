@@ -128,6 +128,13 @@ class FinetuneTraining(TrainingConfig):
     # two cores, hidden 64: 2e-3 learns in minutes; 3e-3 with a trainable clinical adapter collapsed
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of the adapters (AdamW)"""
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    """The rate of a layer is this many times that of the layer above it; the last one's is
+    learning_rate, and the embedding counts as the layer below the first (Tinn et al. 2021). Empty:
+    all layers learn at one rate"""
+    lora_plus: float | None = Field(default=None, ge=1)
+    """LoRA+ (Hayou et al. 2024): of an update B A, B learns at this many times the rate of A, which
+    is learning_rate; 16 in the paper. Empty: at the same one"""
 
 
 class MemberTraining(Config):
@@ -195,6 +202,16 @@ class FinetuneConfig(MemberTraining):
                 "a summand is trained, but adapter is null, which freezes the trunk; set one of "
                 "them otherwise"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_of_an_adapter(self) -> Self:
+        if self.adapter is None:
+            for name in ("layer_decay", "lora_plus"):
+                if getattr(self.training, name) is not None:
+                    raise ValueError(
+                        f"training.{name} is about a task adapter, but adapter is null; remove one"
+                    )
         return self
 
     @property

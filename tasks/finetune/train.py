@@ -50,6 +50,7 @@ from tasks.model.heads.start import (
     title_states,
     titles_to_embed,
 )
+from tasks.model.rates import graded
 from tasks.model.score import Logits, score
 from tasks.model.trunk import summands_of
 from tasks.training.engine import (
@@ -224,6 +225,9 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
     by_kind = config.adapter is not None and isinstance(config.adapter.targets, str)
     tolerant = [part for part in model.trained_parts() if part not in heads] if by_kind else ()
     rates = model.rates(training.learning_rate)
+    if isinstance(model, Classifier):
+        decay, plus = training.layer_decay, training.lora_plus
+        rates = graded(rates, model, layer_decay=decay, lora_plus=plus)
     return train(
         model,
         MemberLesson(study, plan, world.device),

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from tasks.errors import ConfigError
 
 # what architectures call the norm after their last layer, which was made for that layer's states
-_LAST_NORMS = ("norm", "final_layernorm", "final_layer_norm", "final_norm", "ln_f", "norm_f")
+NORMS_AFTER = ("norm", "final_layernorm", "final_layer_norm", "final_norm", "ln_f", "norm_f")
 
 CUT = "layers_before_the_cut"  # an attribute of a list of layers that was cut: how many there were
 
@@ -21,7 +21,7 @@ def cut(model: PreTrainedModel, layer: int) -> None:
 
     Raises ConfigError where the model has fewer layers, or none that can be told.
     """
-    name, layers = _layers(model)
+    name, layers = stack_of(model, "finetune.layer")
     if layer > len(layers):
         raise ConfigError(
             f"finetune.layer is {layer}, but the base has {len(layers)} layers; lower it, or leave "
@@ -34,7 +34,7 @@ def cut(model: PreTrainedModel, layer: int) -> None:
     model.set_submodule(name, kept)
     model.config.num_hidden_layers = layer
     parent = model.get_submodule(name.rpartition(".")[0]) if "." in name else model
-    for norm in _LAST_NORMS:
+    for norm in NORMS_AFTER:
         if hasattr(parent, norm):
             setattr(parent, norm, nn.Identity())
 
@@ -54,12 +54,13 @@ def take_dropout_off(model: PreTrainedModel) -> None:
             holder.p = 0.0
 
 
-def _layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The model's list of transformer layers, and its name."""
+def stack_of(model: PreTrainedModel, key: str) -> tuple[str, nn.ModuleList]:
+    """The name of the model's list of transformer layers, and the list.
+
+    Raises ConfigError, which names the key that asks for it, where it cannot be told.
+    """
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return name, module
-    raise ConfigError(
-        f"the layers of a {type(model).__name__} cannot be told; leave finetune.layer empty"
-    )
+    raise ConfigError(f"the layers of a {type(model).__name__} cannot be told; leave {key} empty")
