@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
-from tasks.model.adapters.methods import TASK, Lora, Method
+from tasks.model.adapters.allows import allows
+from tasks.model.adapters.methods import TASK, Lora, Pissa, TaskMethod, VirtualTokens
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
@@ -140,13 +141,14 @@ class FinetuneTraining(TrainingConfig):
 class MemberTraining(Config):
     """What holds for every member, and decides what it learns."""
 
-    adapter: Method | None = Lora()
-    """The task adapter; null: none, and only heads are trained, on the states of a frozen trunk,
-    which are computed once"""
+    adapter: TaskMethod | None = Lora()
+    """The task adapter; full or bitfit: weights of the base itself; null: none, and only heads are
+    trained, on the states of a frozen trunk, which are computed once"""
     head: HeadConfig = LabelAttentionConfig()
     """The heads"""
-    training: FinetuneTraining = FinetuneTraining()
-    """How a member is trained"""
+    training: FinetuneTraining = Field(default=FinetuneTraining(), validate_default=True)
+    """How a member is trained; where learning_rate is left out, at the rate of its method, or 2e-3
+    by lora and dora"""
     epochs: int = Field(default=4, ge=1)
     """Passes over the training admissions"""
     min_steps: int = Field(default=0, ge=0)
@@ -160,6 +162,17 @@ class MemberTraining(Config):
     """Fail when the best validation macro AUROC stays below this, or the last one falls back
     towards chance, by more than chance explains with so few admissions (else warn); 0 publishes
     whatever comes out"""
+
+    @field_validator("training")
+    @classmethod
+    def _at_the_methods_rate(
+        cls, training: FinetuneTraining, info: ValidationInfo
+    ) -> FinetuneTraining:
+        method = info.data.get("adapter")
+        given = "learning_rate" in training.model_fields_set
+        if method is None or given or isinstance(method, Lora):
+            return training
+        return training.model_copy(update={"learning_rate": allows(method).learning_rate})
 
 
 class StatesConfig(Unkeyed):
@@ -205,13 +218,19 @@ class FinetuneConfig(MemberTraining):
         return self
 
     @model_validator(mode="after")
-    def _rates_are_of_an_adapter(self) -> Self:
-        if self.adapter is None:
-            for name in ("layer_decay", "lora_plus"):
-                if getattr(self.training, name) is not None:
-                    raise ValueError(
-                        f"training.{name} is about a task adapter, but adapter is null; remove one"
-                    )
+    def _rates_fit_the_adapter(self) -> Self:
+        method, training = self.adapter, self.training
+        kind = "null" if method is None else method.kind
+        if training.layer_decay is not None and (not method or isinstance(method, VirtualTokens)):
+            raise ValueError(
+                f"training.layer_decay is about layers that learn, but adapter is {kind}, which "
+                "has none; remove one of them"
+            )
+        if training.lora_plus is not None and not isinstance(method, Lora | Pissa):
+            raise ValueError(
+                f"training.lora_plus is about B and A of an update, but adapter is {kind}; set "
+                "that to lora, dora or pissa, or remove it"
+            )
         return self
 
     @property

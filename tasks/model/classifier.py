@@ -13,10 +13,15 @@ from pathlib import Path
 from peft import PeftModel
 from torch import Tensor
 
-from tasks.model.adapters.build import add_new_adapter, add_saved_adapter
+from tasks.model.adapters.build import add_saved_adapter
 from tasks.model.adapters.files import write_adapter
-from tasks.model.adapters.methods import TASK, UNNAMED, BaseName, Method
+from tasks.model.adapters.methods import TASK, UNNAMED, BaseName, BitFit, Full, TaskMethod
 from tasks.model.adapters.parts import activate, parameters_of, without
+from tasks.model.adapters.task import Backbone, Learned, PeftAdapter
+from tasks.model.adapters.virtual import VirtualTokens
+from tasks.model.adapters.weights import WEIGHTS, OwnWeights
+from tasks.model.bases.causal import Causal, trunk
+from tasks.model.bases.encoder import Encoder
 from tasks.model.bases.load import Base
 from tasks.model.heads.heads import Heads
 from tasks.model.trunk import Summand, add_summands
@@ -25,12 +30,19 @@ from tasks.model.trunk import Summand, add_summands
 class Classifier(Heads):
     """A base with its adapters, and one head for each outcome."""
 
-    def __init__(self, base: Base, backbone: PeftModel, summands: Sequence[Summand]) -> None:
-        """Of a base with adapters on it; heads are put on later."""
+    def __init__(
+        self, base: Base, backbone: Backbone, summands: Sequence[Summand], task: Learned
+    ) -> None:
+        """Of a base with adapters on it; heads are put on later.
+
+        Args:
+            task: what is learned for the task.
+        """
         super().__init__()
         self.base = base
         self.backbone = backbone
         self.summands = tuple(summands)
+        self.task = task
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -56,18 +68,42 @@ class Classifier(Heads):
     def trained_parts(self) -> dict[str, list[str]]:
         """The names of the trained parameters, by the adapter or the head that they are of."""
         adapters = parameters_of(self)
-        return {name: adapters[name] for name in self.trained_adapters} | super().trained_parts()
+        of_adapters = {name: adapters.get(name, []) for name in self.trained_adapters}
+        return of_adapters | {TASK: self.task.names_in(self)} | super().trained_parts()
+
+    def learn(self) -> None:
+        """Let what is to be trained of the adapters be trained, and nothing else of the base."""
+        summands = [summand.name for summand in self.summands]
+        self._activate([name for name in summands if name in self.trained_adapters] + [TASK])
+        self.task.learn()
+
+    def stay(self) -> Classifier:
+        """Let nothing be trained; evaluate."""
+        self._activate([])
+        return self.requires_grad_(False).eval()
+
+    def _activate(self, trained: Sequence[str]) -> None:
+        if not isinstance(self.backbone, PeftModel):
+            self.backbone.requires_grad_(False)
+            return
+        names = [*(summand.name for summand in self.summands), *self.task.adapters]
+        activate(self.backbone, names, [name for name in trained if name in names])
 
     @contextmanager
     def without(self, adapter: str) -> Iterator[None]:
         """Within it, that adapter takes no part; nothing is trained, within it and after it."""
+        if adapter == TASK:
+            with self.task.set_aside(self.backbone):
+                yield
+            return
+        assert isinstance(self.backbone, PeftModel)
         with without(self.backbone, adapter):
             yield
 
     def save(
         self, path: Path, state: Mapping[str, Tensor] | None = None, base: BaseName = UNNAMED
     ) -> None:
-        """Write the task adapter to `path`, the heads beside it, trained summands below it.
+        """Write what the task learned to `path`, the heads beside it, trained summands below it.
 
         Args:
             state: all trained parameters by name, where the model does not hold them whole.
@@ -75,21 +111,34 @@ class Classifier(Heads):
         """
         state = dict(self.named_parameters()) if state is None else dict(state)
         prefix = "backbone."
-        peft = {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
-        for adapter in self.trained_adapters:
-            folder = path if adapter == TASK else path / adapter
-            write_adapter(folder, self.backbone, adapter, peft, base)
+        ours = {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
+        for adapter in self.trained_adapters[:-1]:
+            assert isinstance(self.backbone, PeftModel)
+            write_adapter(path / adapter, self.backbone, adapter, ours, base)
+        self.task.write(path, self.backbone, ours, base)
         self.write(path, state)
 
 
 def new_classifier(
-    base: Base, method: Method, summands: Sequence[Summand], key: str = "finetune.adapter.targets"
+    base: Base,
+    method: TaskMethod,
+    summands: Sequence[Summand],
+    key: str = "finetune.adapter.targets",
+    steps: int = 1,
 ) -> Classifier:
-    """Put a new task adapter and the summands on a headless base; train what they say, only."""
-    peft = add_new_adapter(base.model, method, TASK, key)
-    add_summands(peft, summands)
-    model = Classifier(base, peft, summands)
-    activate(peft, model.adapters, model.trained_adapters)
+    """Put what a task learns and the summands on a headless base; train what they say, only.
+
+    Args:
+        key: the configuration key of the target layers, for errors.
+        steps: those of the training.
+    """
+    if isinstance(method, Full | BitFit):
+        weights = OwnWeights.of(base.model, method)
+        model = Classifier(base, _beside(base, summands), summands, weights)
+    else:
+        adapter = PeftAdapter.new(base.model, method, key, steps)
+        model = _of_peft(base, adapter, summands)
+    model.learn()
     return model
 
 
@@ -102,9 +151,26 @@ def load_classifier(base: Base, path: Path, summands: Sequence[Summand]) -> Clas
     """
     copies = [(path / summand.name, summand) for summand in summands]
     summands = [replace(s, path=copy) if copy.is_dir() else s for copy, s in copies]
-    peft = add_saved_adapter(base.model, path, TASK)
-    add_summands(peft, summands)
-    model = Classifier(base, peft, summands)
-    activate(peft, model.adapters)
+    if (path / WEIGHTS).is_file():
+        weights = OwnWeights.read(base.model, path, keep=bool(summands))
+        model = Classifier(base, _beside(base, summands), summands, weights)
+    else:
+        peft = add_saved_adapter(base.model, path, TASK)
+        model = _of_peft(base, PeftAdapter(peft), summands)
     model.read(path)
-    return model.requires_grad_(False).eval()
+    return model.stay()
+
+
+def _beside(base: Base, summands: Sequence[Summand]) -> Backbone:
+    """The base with the summands on it."""
+    return add_summands(base.model, summands) or base.model
+
+
+def _of_peft(base: Base, adapter: PeftAdapter, summands: Sequence[Summand]) -> Classifier:
+    peft = adapter.model
+    add_summands(peft, summands)
+    if peft.active_peft_config.is_prompt_learning:
+        called = trunk(base.model) if isinstance(base, Causal) else base.model
+        count = VirtualTokens(peft, called).count
+        base = replace(base, tokens_before=count) if isinstance(base, Encoder) else base
+    return Classifier(base, peft, summands, adapter)

@@ -78,7 +78,9 @@ def test_a_first_step_goes_as_far_as_the_rate_of_its_parameter(
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
-def test_rates_of_adapters_without_an_adapter_are_refused() -> None:
+def test_rates_of_what_does_not_learn_are_refused() -> None:
     for key in ("layer_decay", "lora_plus"):
-        with pytest.raises(ValueError, match=rf"training\.{key} is about a task adapter"):
+        with pytest.raises(ValueError, match=rf"training\.{key} is about .* adapter is null"):
             FinetuneConfig.model_validate({"adapter": None, "training": {key: 1}})
+        with pytest.raises(ValueError, match=rf"training\.{key} is about .* adapter is prompt"):
+            FinetuneConfig.model_validate({"adapter": "prompt", "training": {key: 1}})

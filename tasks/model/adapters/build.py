@@ -120,8 +120,9 @@ def add_saved_adapter(
     one that does not fit the model.
     """
     config, tensors = read_adapter(path)
-    config.task_type = None
-    config.inference_mode = False
+    virtual = config.is_prompt_learning
+    config.task_type = config.task_type if virtual else None
+    config.inference_mode = virtual  # of virtual tokens, what made them was not saved
     config.base_model_name_or_path = None  # PEFT would warn that the path is another
     base = language_model(model)
     tensors = _of_layers_that_are_there(tensors, base)
