@@ -13,9 +13,19 @@ from pathlib import Path
 from peft import PeftModel
 from torch import Tensor
 
-from tasks.model.adapters.build import add_saved_adapter
+from tasks.model.adapters.bottleneck import CONFIG as BOTTLENECKS
+from tasks.model.adapters.bottleneck import Bottlenecks, places_of, read_method
+from tasks.model.adapters.build import add_saved_adapter, language_model
 from tasks.model.adapters.files import write_adapter
-from tasks.model.adapters.methods import TASK, UNNAMED, BaseName, BitFit, Full, TaskMethod
+from tasks.model.adapters.methods import (
+    TASK,
+    UNNAMED,
+    BaseName,
+    BitFit,
+    Bottleneck,
+    Full,
+    TaskMethod,
+)
 from tasks.model.adapters.parts import activate, parameters_of, without
 from tasks.model.adapters.task import Backbone, Learned, PeftAdapter
 from tasks.model.adapters.virtual import VirtualTokens
@@ -135,6 +145,11 @@ def new_classifier(
     if isinstance(method, Full | BitFit):
         weights = OwnWeights.of(base.model, method)
         model = Classifier(base, _beside(base, summands), summands, weights)
+    elif isinstance(method, Bottleneck):
+        places = places_of(base.model, method, key.removesuffix(".targets"))
+        backbone = _beside(base, summands)
+        networks = Bottlenecks(language_model(backbone), places, method)
+        model = Classifier(base, backbone, summands, networks)
     else:
         adapter = PeftAdapter.new(base.model, method, key, steps)
         model = _of_peft(base, adapter, summands)
@@ -154,6 +169,11 @@ def load_classifier(base: Base, path: Path, summands: Sequence[Summand]) -> Clas
     if (path / WEIGHTS).is_file():
         weights = OwnWeights.read(base.model, path, keep=bool(summands))
         model = Classifier(base, _beside(base, summands), summands, weights)
+    elif (path / BOTTLENECKS).is_file():
+        places = places_of(base.model, read_method(path), "finetune.adapter")
+        backbone = _beside(base, summands)
+        networks = Bottlenecks.read(language_model(backbone), places, path)
+        model = Classifier(base, backbone, summands, networks)
     else:
         peft = add_saved_adapter(base.model, path, TASK)
         model = _of_peft(base, PeftAdapter(peft), summands)

@@ -119,7 +119,7 @@ def test_a_member_learns_by_it_and_comes_back(
     assert not any(parameter.requires_grad for parameter in again.parameters())
 
 
-@pytest.mark.parametrize("kind", ["dora", "pissa", "full", "bitfit"])
+@pytest.mark.parametrize("kind", ["dora", "pissa", "full", "bitfit", "bottleneck"])
 @pytest.mark.parametrize("clinical_learns", [False, True])
 def test_beside_a_summand_both_act_and_come_back(
     inputs: Inputs, world: World, tmp_path: Path, kind: str, clinical_learns: bool
@@ -170,12 +170,12 @@ def test_what_a_base_or_a_summand_does_not_allow_is_refused(tmp_path: Path) -> N
     for kind in ("adalora", "ia3", "vera", "prefix", "prompt", "p_tuning"):
         with pytest.raises(ConfigError, match=rf"is {kind}, beside which .* dora, pissa or full"):
             check_beside(method(kind), "fused")
-    for kind in ("lora", "dora", "pissa", "full", "bitfit"):
+    for kind in ("lora", "dora", "pissa", "full", "bitfit", "bottleneck"):
         check_beside(method(kind), "fused")
         summed = {"pretrain.adapter": Lora(), "finetune.adapter": method(kind)}
         check_summand("pretrain.adapter", summed, (0.5,), "fused")
     zero3 = TrainingConfig(deepspeed=ZERO3)
-    for kind in ("full", "bitfit", "dora"):
+    for kind in ("full", "bitfit", "bottleneck", "dora"):
         with pytest.raises(ConfigError, match=rf"finetune\.adapter is {kind}, .* is ZeRO-3"):
             check_task_method(method(kind), zero3, causal=True)
     check_task_method(Lora(), zero3, causal=True)

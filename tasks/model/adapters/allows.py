@@ -46,8 +46,11 @@ ALLOWS = {
     "insert_blocks": Allows(1e-4, None, False, True, False, True, False, ()),
     "full": Allows(3e-5, None, False, True, True, True, True, (), True),
 }
-OF_TASKS = {  # what is learned for tasks alone; bitfit's rate is the highest that its paper tried
+# what is learned for tasks alone; bitfit's rate is the highest that its paper tried, that of the
+# bottlenecks in the middle of Houlsby's
+OF_TASKS = {
     "bitfit": Allows(1e-3, None, False, True, True, True, False, (), True),
+    "bottleneck": Allows(3e-4, None, False, True, True, True, False, (), True),
 }
 
 

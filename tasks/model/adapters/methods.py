@@ -256,6 +256,17 @@ class BitFit(Config):
     kind: Literal["bitfit"] = "bitfit"
 
 
+class Bottleneck(Config):
+    """Small networks behind the sublayers of a frozen base (Houlsby et al. 2019)."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    behind: Literal["both", "ffn"] = "ffn"
+    """both: behind attention and feedforward sublayers (Houlsby); ffn: behind the latter alone, for
+    half of the parameters (Pfeiffer et al. 2021)"""
+    reduction: int = Field(default=8, ge=1)
+    """How many times narrower than the base's states a network is"""
+
+
 class InsertBlocks(Config):
     """New blocks between those of a frozen decoder (Inner Adaptor Architecture, 2024).
 
@@ -286,7 +297,18 @@ DomainMethod = Annotated[
 
 # what can be trained for a task
 TaskMethod = Annotated[
-    Lora | Dora | Pissa | AdaLora | Ia3 | Vera | Prefix | Prompt | PTuning | Full | BitFit,
+    Lora
+    | Dora
+    | Pissa
+    | AdaLora
+    | Ia3
+    | Vera
+    | Prefix
+    | Prompt
+    | PTuning
+    | Full
+    | BitFit
+    | Bottleneck,
     Field(discriminator="kind"),
     kind_or("lora"),
 ]
