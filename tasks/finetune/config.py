@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from tasks.config import Config, Unkeyed
 from tasks.model.adapters.allows import allows
-from tasks.model.adapters.methods import TASK, Lora, Pissa, TaskMethod, VirtualTokens
+from tasks.model.adapters.methods import TASK, Full, Ia3, Lora, Pissa, TaskMethod, VirtualTokens
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
@@ -149,6 +149,12 @@ class MemberTraining(Config):
     training: FinetuneTraining = Field(default=FinetuneTraining(), validate_default=True)
     """How a member is trained; where learning_rate is left out, at the rate of its method, or 2e-3
     by lora and dora"""
+    freeze_below: int = Field(default=0, ge=0)
+    """So many of the base's lower layers, and its embedding, learn nothing: there is no adapter in
+    them (Tinn et al. 2021). 0: all learn"""
+    reinit_top: int = Field(default=0, ge=0)
+    """So many of the base's upper layers are drawn anew before training, as the architecture does
+    for a new model; for adapter: full (Zhang et al. 2020)"""
     epochs: int = Field(default=4, ge=1)
     """Passes over the training admissions"""
     min_steps: int = Field(default=0, ge=0)
@@ -230,6 +236,36 @@ class FinetuneConfig(MemberTraining):
             raise ValueError(
                 f"training.lora_plus is about B and A of an update, but adapter is {kind}; set "
                 "that to lora, dora or pissa, or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stabilizers_fit_the_adapter(self) -> Self:
+        method = self.adapter
+        kind = "null" if method is None else method.kind
+        summands = [summand for member in self.members for summand in member.summands]
+        without_layers = method is None or isinstance(method, VirtualTokens)
+        if self.freeze_below and without_layers:
+            raise ValueError(
+                f"freeze_below is {self.freeze_below}, but adapter is {kind}, which changes no "
+                "layers; remove one of them"
+            )
+        if self.freeze_below and isinstance(method, Ia3) and method.targets is None:
+            raise ValueError("freeze_below is about adapter.targets; name them for ia3")
+        if self.freeze_below and any(summand.trained for summand in summands):
+            raise ValueError(
+                "freeze_below is set, but a summand is trained, and that in all layers; set one of "
+                "them otherwise"
+            )
+        if self.reinit_top and not isinstance(method, Full):
+            raise ValueError(
+                f"reinit_top is {self.reinit_top}, but adapter is {kind}, which leaves the base as "
+                "it is; set adapter to full, or remove reinit_top"
+            )
+        if self.reinit_top and summands:
+            raise ValueError(
+                "reinit_top draws layers anew that a summand was made for; set it to 0, or leave "
+                "summands out (finetune.members=[unfused])"
             )
         return self
 

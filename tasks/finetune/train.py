@@ -37,7 +37,7 @@ from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
 from tasks.model.adapters.methods import targets_of, tokens_before
-from tasks.model.bases.layers import take_dropout_off
+from tasks.model.bases.layers import draw_anew, take_dropout_off
 from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, new_classifier
 from tasks.model.heads.config import HeadShape
@@ -171,10 +171,14 @@ def _classifier(study: Study, world: World) -> Classifier:
     method = study.job.config.adapter
     check_positions(base, int(study.inputs.lengths.max()) + tokens_before(method))
     take_dropout_off(base.model)
+    if study.job.config.reinit_top:
+        draw_anew(base.model, study.job.config.reinit_top)
     summands = summands_of(job.summands, job.weights, job.trained)
     assert method is not None
     steps = plan_of(study, world).steps
-    model = new_classifier(base, method, summands, steps=steps).to(world.device)
+    below = study.job.config.freeze_below
+    model = new_classifier(base, method, summands, steps=steps, freeze_below=below)
+    model.to(world.device)
     if training.gradient_checkpointing:
         save_activations(base.model, "finetune.training.gradient_checkpointing")
     return model

@@ -14,7 +14,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from tasks.model.adapters.bottleneck import CONFIG as BOTTLENECKS
-from tasks.model.adapters.bottleneck import Bottlenecks, places_of, read_method
+from tasks.model.adapters.bottleneck import Bottlenecks, places_of
 from tasks.model.adapters.build import add_saved_adapter, language_model
 from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.methods import (
@@ -135,23 +135,25 @@ def new_classifier(
     summands: Sequence[Summand],
     key: str = "finetune.adapter.targets",
     steps: int = 1,
+    freeze_below: int = 0,
 ) -> Classifier:
     """Put what a task learns and the summands on a headless base; train what they say, only.
 
     Args:
         key: the configuration key of the target layers, for errors.
         steps: those of the training.
+        freeze_below: so many of the lower layers, and the embedding, learn nothing for the task.
     """
     if isinstance(method, Full | BitFit):
-        weights = OwnWeights.of(base.model, method)
+        weights = OwnWeights.of(base.model, method, freeze_below)
         model = Classifier(base, _beside(base, summands), summands, weights)
     elif isinstance(method, Bottleneck):
-        places = places_of(base.model, method, key.removesuffix(".targets"))
+        places = places_of(base.model, method, key.removesuffix(".targets"), freeze_below)
         backbone = _beside(base, summands)
         networks = Bottlenecks(language_model(backbone), places, method)
         model = Classifier(base, backbone, summands, networks)
     else:
-        adapter = PeftAdapter.new(base.model, method, key, steps)
+        adapter = PeftAdapter.new(base.model, method, key, steps, freeze_below)
         model = _of_peft(base, adapter, summands)
     model.learn()
     return model
@@ -170,9 +172,8 @@ def load_classifier(base: Base, path: Path, summands: Sequence[Summand]) -> Clas
         weights = OwnWeights.read(base.model, path, keep=bool(summands))
         model = Classifier(base, _beside(base, summands), summands, weights)
     elif (path / BOTTLENECKS).is_file():
-        places = places_of(base.model, read_method(path), "finetune.adapter")
         backbone = _beside(base, summands)
-        networks = Bottlenecks.read(language_model(backbone), places, path)
+        networks = Bottlenecks.read(language_model(backbone), path)
         model = Classifier(base, backbone, summands, networks)
     else:
         peft = add_saved_adapter(base.model, path, TASK)

@@ -11,7 +11,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from tasks.model.adapters.build import language_model
-from tasks.model.bases.layers import NORMS_AFTER, stack_of
+from tasks.model.bases.layers import depths_of
 from tasks.model.classifier import Classifier
 
 _OUTER = ("lora_B", "lora_embedding_B")
@@ -32,7 +32,9 @@ def graded(
             embedding counts as the layer below the first (Tinn et al. 2021, Zhang et al. 2020).
         lora_plus: how many times A's rate B has (Hayou et al. 2024).
     """
-    depths = {} if layer_decay is None else _depths(model)
+    base = language_model(model.backbone)
+    key = "finetune.training.layer_decay"
+    depths = {} if layer_decay is None else depths_of(base, key)
     outer = set() if lora_plus is None else _outer_factors(model)
     factors = {
         name: (layer_decay or 1.0) ** depths.get(id(parameter), 0)
@@ -41,19 +43,6 @@ def graded(
         if name in rates
     }
     return {name: rate * factors.get(name, 1.0) for name, rate in rates.items()}
-
-
-def _depths(model: Classifier) -> dict[int, int]:
-    """How many layers lie above each parameter of the base and its adapters, by its identity."""
-    base = language_model(model.backbone)
-    _, layers = stack_of(base, "finetune.training.layer_decay")
-    depths = {id(parameter): len(layers) for parameter in base.parameters()}
-    for norm, module in base.named_modules():
-        if norm.rpartition(".")[2] in NORMS_AFTER:
-            depths |= {id(parameter): 0 for parameter in module.parameters()}
-    for index, layer in enumerate(layers):  # the last, since there may be such norms in a layer
-        depths |= {id(parameter): len(layers) - 1 - index for parameter in layer.parameters()}
-    return depths
 
 
 def _outer_factors(model: nn.Module) -> set[int]:

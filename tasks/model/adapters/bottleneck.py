@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.methods import BaseName, Bottleneck
 from tasks.model.bases.config import Group
 from tasks.model.bases.groups import group_of
-from tasks.model.bases.layers import stack_of
+from tasks.model.bases.layers import layers_that_learn, stack_of
 
 WEIGHTS, CONFIG = "bottleneck.safetensors", "bottleneck.json"
 
@@ -51,16 +50,23 @@ class Network(nn.Module):
         return changed
 
 
-def places_of(base: PreTrainedModel, method: Bottleneck, key: str) -> list[Place]:
+def places_of(
+    base: PreTrainedModel, method: Bottleneck, key: str, freeze_below: int = 0
+) -> list[Place]:
     """Where the networks stand on a base on which there is no adapter yet.
 
     Behind the last linear layer of a sublayer that is as wide as the base's states. Raises
     ConfigError where there is none.
+
+    Args:
+        key: the method's configuration key, for errors.
+        freeze_below: in so many of the lower layers stands none.
     """
     hidden, groups = _width(base), _groups(method)
     stack, layers = stack_of(base, key)
     places = []
-    for index, layer in enumerate(layers):
+    for index in layers_that_learn(base, freeze_below)[1] if freeze_below else range(len(layers)):
+        layer = layers[index]
         path = f"{stack}.{index}"
         wide = [
             name
@@ -88,7 +94,7 @@ class Bottlenecks:
 
     def __init__(self, base: PreTrainedModel, places: Sequence[Place], method: Bottleneck) -> None:
         """Put new ones on a base, which may have adapters on it by now."""
-        self.method = method
+        self.method, self.places = method, tuple(places)
         self.networks: dict[str, Network] = {}
         for path, end in places:
             network = Network(_width(base), max(1, _width(base) // method.reduction))
@@ -99,14 +105,21 @@ class Bottlenecks:
 
     @classmethod
     @torch.no_grad()
-    def read(cls, base: PreTrainedModel, places: Sequence[Place], folder: Path) -> Bottlenecks:
+    def read(cls, base: PreTrainedModel, folder: Path) -> Bottlenecks:
         """Put those of a directory on a base. ModelError: they do not fit it."""
-        networks = cls(base, places, read_method(folder))
-        named = networks.parameters
         try:
+            described = json.loads((folder / CONFIG).read_text())
+            method = Bottleneck.model_validate(described["method"])
+            places = [(path, end) for path, end in described["behind"]]
             tensors = load_file(folder / WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise _unreadable(folder, error) from None
+        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+            raise ModelError(
+                f"{folder} holds no readable bottlenecks ({type(error).__name__}); it needs "
+                f"{CONFIG} and {WEIGHTS}"
+            ) from None
+        there = {name for name, _ in base.named_modules()}
+        networks = cls(base, [place for place in places if ".".join(place) in there], method)
+        named = networks.parameters
         if {n: t.shape for n, t in tensors.items()} != {n: p.shape for n, p in named.items()}:
             raise ModelError(
                 f"{folder}: the bottlenecks do not fit the base; use the one they were trained on"
@@ -154,7 +167,9 @@ class Bottlenecks:
             raise ModelError("the bottlenecks hold NaN or infinite values; lower the learning rate")
         path.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
-        (path / CONFIG).write_text(self.method.model_dump_json() + "\n")
+        places = [list(place) for place in self.places]
+        described = {"method": self.method.model_dump(mode="json"), "behind": places}
+        (path / CONFIG).write_text(json.dumps(described, indent=1) + "\n")
 
     @contextmanager
     def set_aside(self, model: PreTrainedModel | PeftModel) -> Iterator[None]:
@@ -166,21 +181,6 @@ class Bottlenecks:
         finally:
             for network in self.networks.values():
                 network.is_on = True
-
-
-def read_method(folder: Path) -> Bottleneck:
-    """How the networks of a directory were made. ModelError: it holds none."""
-    try:
-        return Bottleneck.model_validate(json.loads((folder / CONFIG).read_text()))
-    except (OSError, ValueError, ValidationError) as error:
-        raise _unreadable(folder, error) from None
-
-
-def _unreadable(folder: Path, error: Exception) -> ModelError:
-    return ModelError(
-        f"{folder} holds no readable bottlenecks ({type(error).__name__}); it needs {CONFIG} and "
-        f"{WEIGHTS}"
-    )
 
 
 def _behind(network: Network) -> Any:

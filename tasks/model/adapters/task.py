@@ -73,9 +73,16 @@ class PeftAdapter:
         self.model, self.ranks = model, ranks
 
     @classmethod
-    def new(cls, base: PreTrainedModel, method: AdapterMethod, key: str, steps: int) -> PeftAdapter:
+    def new(
+        cls,
+        base: PreTrainedModel,
+        method: AdapterMethod,
+        key: str,
+        steps: int,
+        freeze_below: int = 0,
+    ) -> PeftAdapter:
         """Put a new one on a base; see `add_new_adapter`. It is trained for so many steps."""
-        model = add_new_adapter(base, method, TASK, key)
+        model = add_new_adapter(base, method, TASK, key, freeze_below)
         if not isinstance(method, AdaLora):
             return cls(model)
         ranks = Ranks(model, TASK, method, steps)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
 from tasks.model.adapters.methods import BaseName, BitFit, Full
+from tasks.model.bases.layers import depths_of, layers_that_learn
 
 WEIGHTS = "weights.safetensors"
 
@@ -31,10 +32,18 @@ class OwnWeights:
         self.before: dict[str, Tensor] = {}  # what the base had there, where that is kept
 
     @classmethod
-    def of(cls, base: PreTrainedModel, method: Full | BitFit) -> OwnWeights:
-        """Those that the method trains, of a base on which there is no adapter yet."""
+    def of(cls, base: PreTrainedModel, method: Full | BitFit, freeze_below: int = 0) -> OwnWeights:
+        """Those that the method trains, of a base on which there is no adapter yet.
+
+        Args:
+            freeze_below: so many of the lower layers, and the embedding, are left as they are.
+        """
         vectors_only = isinstance(method, BitFit)
         named = dict(base.named_parameters())
+        if freeze_below:
+            learning = len(layers_that_learn(base, freeze_below)[1])
+            depths = depths_of(base, "finetune.freeze_below")
+            named = {name: p for name, p in named.items() if depths[id(p)] < learning}
         return cls({name: p for name, p in named.items() if p.dim() == 1 or not vectors_only})
 
     @classmethod

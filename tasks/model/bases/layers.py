@@ -5,6 +5,7 @@ The middle layers of a decoder say more about a text than its last, which says t
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -64,3 +65,51 @@ def stack_of(model: PreTrainedModel, key: str) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return name, module
     raise ConfigError(f"the layers of a {type(model).__name__} cannot be told; leave {key} empty")
+
+
+def depths_of(model: PreTrainedModel, key: str) -> dict[int, int]:
+    """How many transformer layers lie above each parameter, by the parameter's identity.
+
+    Above the embedding lie all, above what follows the last layer none. Raises ConfigError as
+    `stack_of` does.
+    """
+    _, layers = stack_of(model, key)
+    depths = {id(parameter): len(layers) for parameter in model.parameters()}
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in NORMS_AFTER:
+            depths |= {id(parameter): 0 for parameter in module.parameters()}
+    for index, layer in enumerate(layers):  # the last, since there may be such norms in a layer
+        depths |= {id(parameter): len(layers) - 1 - index for parameter in layer.parameters()}
+    return depths
+
+
+def layers_that_learn(model: PreTrainedModel, below: int) -> tuple[str, range]:
+    """The name of the list of transformer layers, and which of them are not frozen.
+
+    Raises ConfigError where none is left.
+    """
+    name, layers = stack_of(model, "finetune.freeze_below")
+    if below >= len(layers):
+        raise ConfigError(
+            f"finetune.freeze_below is {below}, but the base has {len(layers)} layers, so that "
+            "nothing of it would learn; lower it"
+        )
+    return name, range(below, len(layers))
+
+
+@torch.no_grad()
+def draw_anew(model: PreTrainedModel, top: int) -> None:
+    """Draw the weights of the upper layers as the architecture does for a new model, in place.
+
+    Raises ConfigError where there are fewer layers.
+    """
+    _, layers = stack_of(model, "finetune.reinit_top")
+    if top > len(layers):
+        raise ConfigError(
+            f"finetune.reinit_top is {top}, but the base has {len(layers)} layers; lower it"
+        )
+    for layer in layers[len(layers) - top :]:
+        for module in layer.modules():
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                tensor._is_hf_initialized = False  # type: ignore[attr-defined]
+            model._init_weights(module)  # type: ignore[no-untyped-call]
