@@ -17,6 +17,7 @@ from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.allows import (
     check_beside,
+    check_freezing,
     check_method,
     check_quantized,
     check_summand,
@@ -182,6 +183,8 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
     task = config.finetune.adapter
     if task is not None and "finetune" in STAGES[flow]:
         check_task_method(task, config.finetune.training, causal=causal)
+        if config.finetune.training.freezing:
+            check_freezing(config.finetune.training)
     if task is not None:
         check_targets(base, targets_of(task), "finetune.adapter.targets")
 

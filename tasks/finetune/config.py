@@ -7,9 +7,18 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from tasks.config import Config, Unkeyed
 from tasks.model.adapters.allows import allows
-from tasks.model.adapters.methods import TASK, Full, Ia3, Lora, Pissa, TaskMethod, VirtualTokens
+from tasks.model.adapters.methods import (
+    TASK,
+    Bottleneck,
+    Full,
+    Ia3,
+    Lora,
+    Pissa,
+    TaskMethod,
+    VirtualTokens,
+)
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
-from tasks.training.config import TrainingConfig
+from tasks.training.config import FreezingConfig, TrainingConfig
 from tasks.variants import Variant
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)
@@ -136,6 +145,9 @@ class FinetuneTraining(TrainingConfig):
     lora_plus: float | None = Field(default=None, ge=1)
     """LoRA+ (Hayou et al. 2024): of an update B A, B learns at this many times the rate of A, which
     is learning_rate; 16 in the paper. Empty: at the same one"""
+    freezing: FreezingConfig | None = None
+    """SlimFit (Ardakani et al. 2023): most matrices of the adapter, or of the base by full, are
+    still in a step, for less memory; not under ZeRO-3. Empty: all learn in each step"""
 
 
 class MemberTraining(Config):
@@ -231,6 +243,12 @@ class FinetuneConfig(MemberTraining):
             raise ValueError(
                 f"training.layer_decay is about layers that learn, but adapter is {kind}, which "
                 "has none; remove one of them"
+            )
+        of_matrices = Lora | Pissa | Full | Bottleneck
+        if training.freezing is not None and not isinstance(method, of_matrices):
+            raise ValueError(
+                f"training.freezing is about matrices, but adapter is {kind}; set that to full, "
+                "bottleneck, lora, dora or pissa, or remove it"
             )
         if training.lora_plus is not None and not isinstance(method, Lora | Pissa):
             raise ValueError(

@@ -32,6 +32,7 @@ from tasks.data.states import PARTS, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.collapse import Collapse
+from tasks.finetune.config import MemberTraining
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
@@ -64,6 +65,7 @@ from tasks.training.engine import (
 from tasks.training.lesson import Batch, with_penalty
 from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
+from tasks.training.watchers.freezing import Freezing
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.validation import Validation
 
@@ -233,12 +235,11 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         logits = score(module, study.inputs, study.validation_rows, world, what)
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
-    epoch = plan.steps_per_epoch
-    heads = [f"heads.{outcome}" for outcome in model.heads]
-    named = config.adapter is not None and isinstance(targets_of(config.adapter), tuple)
-    by_kind = config.adapter is not None and not named
-    tolerant = [part for part in model.trained_parts() if part not in heads] if by_kind else ()
     task = model.task if isinstance(model, Classifier) else None
+    freezing = None
+    if training.freezing and task:
+        names = [name for names in _of_adapters(model).values() for name in names]
+        freezing = Freezing(model, names, training.freezing, training.seed)
     rates = model.rates(training.learning_rate)
     if isinstance(model, Classifier):
         decay, plus = training.layer_decay, training.lora_plus
@@ -250,12 +251,32 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         world,
         rate_of=rates.__getitem__,
         watchers=(
-            Movement(model.trained_parts(), tolerant=tolerant, due=dict.fromkeys(heads, epoch)),
+            _movement(model, config, plan, freezing),
             Validation(plan.validated, judge),
             collapse,
             *(task.watchers if task else ()),
+            *((freezing,) if freezing else ()),
         ),
+        apart=freezing.matrices if freezing else (),
     )
+
+
+def _of_adapters(model: Heads) -> dict[str, list[str]]:
+    """The names of the trained parameters that are not the heads', by what they are of."""
+    heads = {f"heads.{outcome}" for outcome in model.heads}
+    return {part: names for part, names in model.trained_parts().items() if part not in heads}
+
+
+def _movement(
+    model: Heads, config: MemberTraining, plan: Plan, freezing: Freezing | None
+) -> Movement:
+    """Looks whether all parts of the member learn."""
+    adapters = _of_adapters(model)
+    due = {f"heads.{outcome}": plan.steps_per_epoch for outcome in model.heads}
+    if freezing:
+        due |= dict.fromkeys(adapters, freezing.all_moved_after)
+    named = config.adapter is None or isinstance(targets_of(config.adapter), tuple)
+    return Movement(model.trained_parts(), tolerant=() if named else adapters, due=due)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,16 @@ def check_task_method(method: AnyMethod, training: TrainingConfig, *, causal: bo
         )
 
 
+def check_freezing(training: TrainingConfig) -> None:
+    """Raise ConfigError where a training that keeps matrices still cannot do so."""
+    if _stage(training, "finetune.training") == ZERO3:
+        raise ConfigError(
+            f"finetune.training.freezing looks at whole matrices, and {training.deepspeed} is "
+            "ZeRO-3, which parts them; set finetune.training.deepspeed to "
+            "configs/deepspeed/zero2.json, or leave freezing out"
+        )
+
+
 def check_beside(method: AnyMethod, member: str) -> None:
     """Raise ConfigError where a method can be learned for a task beside no summand.
 
