@@ -15,9 +15,15 @@ from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
-from tasks.model.adapters.allows import check_method, check_quantized, check_whole
+from tasks.model.adapters.allows import (
+    check_freezing,
+    check_method,
+    check_quantized,
+    check_task_method,
+    check_whole,
+)
 from tasks.model.adapters.fusions import check_fusion, check_merges
-from tasks.model.adapters.methods import DomainMethod, targets_of, tokens_before
+from tasks.model.adapters.methods import AnyMethod, targets_of, tokens_before
 from tasks.model.bases.config import GgufBase, HubBase, PathBase, ScratchBase
 from tasks.model.bases.files import (
     check_base,
@@ -142,7 +148,7 @@ def _check_quantized(config: AdaptConfig, flow: str) -> None:
     quantization = getattr(config.pretrain.base, "quantization", None)
     if quantization is None:
         return
-    methods: dict[str, DomainMethod] = {}
+    methods: dict[str, AnyMethod] = {}
     wanted = _wanted(config, flow)
     if "clinical" in wanted:
         methods["pretrain.adapter"] = config.pretrain.adapter
@@ -174,14 +180,19 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
     if "ontology" in wanted:
         targets = targets_of(pretraining.ontology.adapter)
         check_targets(base, targets, "pretrain.ontology.adapter.targets")
-    if config.finetune.adapter is not None:
-        check_targets(base, config.finetune.adapter.targets, "finetune.adapter.targets")
+    task = config.finetune.adapter
+    if task is not None and "finetune" in STAGES[flow]:
+        check_task_method(task, config.finetune.training, causal=causal)
+        if config.finetune.training.freezing:
+            check_freezing(config.finetune.training)
+    if task is not None:
+        check_targets(base, targets_of(task), "finetune.adapter.targets")
 
 
 def _check_summands(config: AdaptConfig) -> None:
     """That what pretraining makes can be added up as the members ask for."""
     task = config.finetune.adapter
-    kinds = {
+    kinds: dict[str, str] = {
         "clinical": config.pretrain.adapter.kind,
         "ontology": config.pretrain.ontology.adapter.kind,
     }
@@ -207,6 +218,7 @@ def _check_lengths(config: AdaptConfig) -> None:
     """The base reads as many tokens as it is given: what `_check_base` leaves of that."""
     match config.pretrain.base:
         case PathBase(path=base):
-            check_notes_length(base, config.finetune.max_tokens)
+            before = tokens_before(config.finetune.adapter)
+            check_notes_length(base, config.finetune.max_tokens, before)
         case ScratchBase(max_positions=positions):
             check_length(config.pretrain.sequence_length, positions)

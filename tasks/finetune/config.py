@@ -3,13 +3,23 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
+from tasks.model.adapters.allows import allows
 from tasks.model.adapters.fusions import Fusion
-from tasks.model.adapters.methods import TASK, Lora, Method
+from tasks.model.adapters.methods import (
+    TASK,
+    Bottleneck,
+    Full,
+    Ia3,
+    Lora,
+    Pissa,
+    TaskMethod,
+    VirtualTokens,
+)
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
-from tasks.training.config import TrainingConfig
+from tasks.training.config import FreezingConfig, TrainingConfig
 from tasks.variants import Merge, Variant
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0)
@@ -160,18 +170,35 @@ class FinetuneTraining(TrainingConfig):
     # two cores, hidden 64: 2e-3 learns in minutes; 3e-3 with a trainable clinical adapter collapsed
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of the adapters (AdamW)"""
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    """The rate of a layer is this many times that of the layer above it; the last one's is
+    learning_rate, and the embedding counts as the layer below the first (Tinn et al. 2021). Empty:
+    all layers learn at one rate"""
+    lora_plus: float | None = Field(default=None, ge=1)
+    """LoRA+ (Hayou et al. 2024): of an update B A, B learns at this many times the rate of A, which
+    is learning_rate; 16 in the paper. Empty: at the same one"""
+    freezing: FreezingConfig | None = None
+    """SlimFit (Ardakani et al. 2023): most matrices of the adapter, or of the base by full, are
+    still in a step, for less memory; not under ZeRO-3. Empty: all learn in each step"""
 
 
 class MemberTraining(Config):
     """What holds for every member, and decides what it learns."""
 
-    adapter: Method | None = Lora()
-    """The task adapter; null: none, and only heads are trained, on the states of a frozen trunk,
-    which are computed once"""
+    adapter: TaskMethod | None = Lora()
+    """The task adapter; full or bitfit: weights of the base itself; null: none, and only heads are
+    trained, on the states of a frozen trunk, which are computed once"""
     head: HeadConfig = LabelAttentionConfig()
     """The heads"""
-    training: FinetuneTraining = FinetuneTraining()
-    """How a member is trained"""
+    training: FinetuneTraining = Field(default=FinetuneTraining(), validate_default=True)
+    """How a member is trained; where learning_rate is left out, at the rate of its method, or 2e-3
+    by lora and dora"""
+    freeze_below: int = Field(default=0, ge=0)
+    """So many of the base's lower layers, and its embedding, learn nothing: there is no adapter in
+    them (Tinn et al. 2021). 0: all learn"""
+    reinit_top: int = Field(default=0, ge=0)
+    """So many of the base's upper layers are drawn anew before training, as the architecture does
+    for a new model; for adapter: full (Zhang et al. 2020)"""
     epochs: int = Field(default=4, ge=1)
     """Passes over the training admissions"""
     min_steps: int = Field(default=0, ge=0)
@@ -185,6 +212,17 @@ class MemberTraining(Config):
     """Fail when the best validation macro AUROC stays below this, or the last one falls back
     towards chance, by more than chance explains with so few admissions (else warn); 0 publishes
     whatever comes out"""
+
+    @field_validator("training")
+    @classmethod
+    def _at_the_methods_rate(
+        cls, training: FinetuneTraining, info: ValidationInfo
+    ) -> FinetuneTraining:
+        method = info.data.get("adapter")
+        given = "learning_rate" in training.model_fields_set
+        if method is None or given or isinstance(method, Lora):
+            return training
+        return training.model_copy(update={"learning_rate": allows(method).learning_rate})
 
 
 class StatesConfig(Unkeyed):
@@ -229,6 +267,58 @@ class FinetuneConfig(MemberTraining):
             )
         if self.adapter is None and any(member.merges for member in self.members):
             raise ValueError("a member has merges, but adapter is null; leave out one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _rates_fit_the_adapter(self) -> Self:
+        method, training = self.adapter, self.training
+        kind = "null" if method is None else method.kind
+        if training.layer_decay is not None and (not method or isinstance(method, VirtualTokens)):
+            raise ValueError(
+                f"training.layer_decay is about layers that learn, but adapter is {kind}, which "
+                "has none; remove one of them"
+            )
+        of_matrices = Lora | Pissa | Full | Bottleneck
+        if training.freezing is not None and not isinstance(method, of_matrices):
+            raise ValueError(
+                f"training.freezing is about matrices, but adapter is {kind}; set that to full, "
+                "bottleneck, lora, dora or pissa, or remove it"
+            )
+        if training.lora_plus is not None and not isinstance(method, Lora | Pissa):
+            raise ValueError(
+                f"training.lora_plus is about B and A of an update, but adapter is {kind}; set "
+                "that to lora, dora or pissa, or remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stabilizers_fit_the_adapter(self) -> Self:
+        method = self.adapter
+        kind = "null" if method is None else method.kind
+        summands = [summand for member in self.members for summand in member.summands]
+        without_layers = method is None or isinstance(method, VirtualTokens)
+        if self.freeze_below and without_layers:
+            raise ValueError(
+                f"freeze_below is {self.freeze_below}, but adapter is {kind}, which changes no "
+                "layers; remove one of them"
+            )
+        if self.freeze_below and isinstance(method, Ia3) and method.targets is None:
+            raise ValueError("freeze_below is about adapter.targets; name them for ia3")
+        if self.freeze_below and any(s.fusion in ("trained", "continued") for s in summands):
+            raise ValueError(
+                "freeze_below is set, but a summand learns on, and that in all layers; set one of "
+                "them otherwise"
+            )
+        if self.reinit_top and not isinstance(method, Full):
+            raise ValueError(
+                f"reinit_top is {self.reinit_top}, but adapter is {kind}, which leaves the base as "
+                "it is; set adapter to full, or remove reinit_top"
+            )
+        if self.reinit_top and summands:
+            raise ValueError(
+                "reinit_top draws layers anew that a summand was made for; set it to 0, or leave "
+                "summands out (finetune.members=[unfused])"
+            )
         return self
 
     @property

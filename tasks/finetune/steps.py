@@ -17,8 +17,9 @@ from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
-from tasks.model.adapters.methods import TASK, BaseName
-from tasks.model.bases.files import check_targets, width_of
+from tasks.model.adapters.allows import check_freezing, check_task_method
+from tasks.model.adapters.methods import TASK, BaseName, targets_of
+from tasks.model.bases.files import check_targets, is_causal, width_of
 from tasks.step import Counts, in_shards, step, warn
 
 GIB = 2**30
@@ -53,7 +54,10 @@ def finetune(
     """
     if config.adapter is not None:
         folder = current_store().path(base.kind, base.key) if isinstance(base, Artifact) else base
-        check_targets(folder, config.adapter.targets, "finetune.adapter.targets")
+        check_task_method(config.adapter, config.training, causal=is_causal(folder))
+        if config.training.freezing:
+            check_freezing(config.training)
+        check_targets(folder, targets_of(config.adapter), "finetune.adapter.targets")
     encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
     training = Training(config, launch, base, known_as, summands, tokenizer, encoded)
     groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]

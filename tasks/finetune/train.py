@@ -16,7 +16,7 @@ PEFT directory with its heads, and history.parquet; in the work folder, counts.j
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +32,14 @@ from tasks.data.states import PARTS, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.collapse import Collapse
+from tasks.finetune.config import MemberTraining
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
 from tasks.model.adapters.gates import gates_of
-from tasks.model.bases.layers import take_dropout_off
+from tasks.model.adapters.methods import targets_of, tokens_before
+from tasks.model.bases.layers import draw_anew, take_dropout_off
 from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, new_classifier
 from tasks.model.heads.config import HeadShape
@@ -51,6 +53,7 @@ from tasks.model.heads.start import (
     title_states,
     titles_to_embed,
 )
+from tasks.model.rates import graded
 from tasks.model.score import Logits, score
 from tasks.model.trunk import summands_of
 from tasks.training.engine import (
@@ -60,9 +63,10 @@ from tasks.training.engine import (
     seed_all,
     without_training,
 )
-from tasks.training.lesson import Batch
+from tasks.training.lesson import Batch, with_penalty
 from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
+from tasks.training.watchers.freezing import Freezing
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.validation import Validation
 
@@ -187,13 +191,19 @@ def build(study: Study, world: World) -> Heads:
 
 def _classifier(study: Study, world: World) -> Classifier:
     job, training = study.job, study.job.config.training
-    assert study.job.config.adapter is not None
     settings = deepspeed_config(training, world)
     base = load_base(job.base, precision_of(training, world), settings, job.layer, words=job.words)
-    check_positions(base, int(study.inputs.lengths.max()))
+    method = study.job.config.adapter
+    check_positions(base, int(study.inputs.lengths.max()) + tokens_before(method))
     take_dropout_off(base.model)
+    if study.job.config.reinit_top:
+        draw_anew(base.model, study.job.config.reinit_top)
     summands = summands_of(job.summands, job.weights, job.fusion_of)
-    model = new_classifier(base, study.job.config.adapter, summands).to(world.device)
+    assert method is not None
+    steps = plan_of(study, world).steps
+    below = study.job.config.freeze_below
+    model = new_classifier(base, method, summands, steps=steps, freeze_below=below)
+    model.to(world.device)
     if training.gradient_checkpointing:
         save_activations(base.model, "finetune.training.gradient_checkpointing")
     return model
@@ -223,10 +233,10 @@ def _width(study: Study) -> int:
     return study.inputs.width
 
 
-def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained:
-    """Train the member; the state of its best epoch by validation."""
+def plan_of(study: Study, world: World) -> Plan:
+    """Which admissions make up which step."""
     config, training = study.job.config, study.job.config.training
-    plan = Plan(
+    return Plan(
         rows=study.train_rows,
         lengths=study.inputs.lengths,
         outcomes=study.outcomes,
@@ -237,28 +247,59 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         parts=training.micro_batches(world.size),
     )
 
+
+def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained:
+    """Train the member; the state of its best epoch by validation."""
+    config, training = study.job.config, study.job.config.training
+    plan = plan_of(study, world)
+
     def judge(module: nn.Module) -> float:
         what = f"{study.job.name} on validation"
         logits = score(module, study.inputs, study.validation_rows, world, what)
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
-    epoch = plan.steps_per_epoch
-    heads = [f"heads.{outcome}" for outcome in model.heads]
-    by_kind = config.adapter is not None and isinstance(config.adapter.targets, str)
-    tolerant = [part for part in model.trained_parts() if part not in heads] if by_kind else ()
+    task = model.task if isinstance(model, Classifier) else None
+    freezing = None
+    if training.freezing and task:
+        names = [name for names in _of_adapters(model).values() for name in names]
+        freezing = Freezing(model, names, training.freezing, training.seed)
     rates = model.rates(training.learning_rate)
+    if isinstance(model, Classifier):
+        decay, plus = training.layer_decay, training.lora_plus
+        rates = graded(rates, model, layer_decay=decay, lora_plus=plus)
     return train(
         model,
-        MemberLesson(study, plan, world.device),
+        MemberLesson(study, plan, world.device, task.penalty if task else None),
         training,
         world,
         rate_of=rates.__getitem__,
         watchers=(
-            Movement(model.trained_parts(), tolerant=tolerant, due=dict.fromkeys(heads, epoch)),
+            _movement(model, config, plan, freezing),
             Validation(plan.validated, judge),
             collapse,
+            *(task.watchers if task else ()),
+            *((freezing,) if freezing else ()),
         ),
+        apart=freezing.matrices if freezing else (),
     )
+
+
+def _of_adapters(model: Heads) -> dict[str, list[str]]:
+    """The names of the trained parameters that are not the heads', by what they are of."""
+    heads = {f"heads.{outcome}" for outcome in model.heads}
+    return {part: names for part, names in model.trained_parts().items() if part not in heads}
+
+
+def _movement(
+    model: Heads, config: MemberTraining, plan: Plan, freezing: Freezing | None
+) -> Movement:
+    """Looks whether all parts of the member learn."""
+    adapters = _of_adapters(model)
+    due = {f"heads.{outcome}": plan.steps_per_epoch for outcome in model.heads}
+    if freezing:
+        due |= dict.fromkeys(adapters, freezing.all_moved_after)
+    named = config.adapter is None or isinstance(targets_of(config.adapter), tuple)
+    return Movement(model.trained_parts(), tolerant=() if named else adapters, due=due)
 
 
 @dataclass(frozen=True)
@@ -268,6 +309,7 @@ class MemberLesson:
     study: Study
     plan: Plan
     device: torch.device
+    penalty: Callable[[], Tensor] | None = None  # of an observed cell, as its loss is
 
     @property
     def name(self) -> str:
@@ -289,7 +331,8 @@ class MemberLesson:
             )
             for outcome in self.study.outcomes
         }
-        return Examples(torch.from_numpy(first), torch.from_numpy(present), cells)
+        count = sum(outcome.observed_cells(micro) for outcome in self.study.outcomes)
+        return Examples(torch.from_numpy(first), torch.from_numpy(present), cells, count)
 
     def loss(self, model: nn.Module, prepared: Examples) -> Tensor:
         """The cross-entropy summed over the observed cells of all outcomes.
@@ -309,7 +352,7 @@ class MemberLesson:
             weight = self.study.case_weights.get(outcome.name)
             weight = None if weight is None else weight.to(device)
             losses.append(masked_bce(logits[outcome.name], positives, observed, weight))
-        return torch.stack(losses).sum()
+        return with_penalty(torch.stack(losses).sum(), prepared.observed, self.penalty)
 
 
 @dataclass(frozen=True)
@@ -319,6 +362,7 @@ class Examples:
     inputs: Tensor  # [admissions, tokens] ids, or their states, [..., hidden]
     present: Tensor  # [admissions, tokens] bool, False at padding
     cells: Mapping[str, tuple[Tensor, Tensor]]  # outcome -> positives, observed; [rows, labels]
+    observed: int  # cells of these, a choice among classes counting once
 
 
 def mean_macro_auroc(logits: Logits, outcomes: tuple[Outcome, ...], rows: Rows) -> float:

@@ -54,6 +54,15 @@ class TrainingConfig(Config):
         return -(-self.batch_size // ranks)
 
 
+class FreezingConfig(Config):
+    """In each step only those matrices learn that changed most when they last did (SlimFit)."""
+
+    share: float = Field(default=0.9, gt=0, lt=1)  # SlimFit: .75 to .95
+    """Share of the matrices that are still in a step; what they need for a gradient is not kept"""
+    epsilon: float = Field(default=1e-6, gt=0)
+    """Added to a weight's size, by which its change is divided: LoRA's B is zero at first"""
+
+
 # of a DeepSpeed configuration, what follows from ours
 FOLLOWS = (
     *("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"),

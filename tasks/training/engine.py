@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -124,6 +124,7 @@ class Engine:
     model: Any  # deepspeed.DeepSpeedEngine, which is called like the module
     optimizer: torch.optim.Optimizer
     names: dict[str, nn.Parameter]  # the trained parameters
+    still: frozenset[str] = frozenset()  # those of them that do not learn in the next step
 
     @classmethod
     def build(
@@ -132,8 +133,13 @@ class Engine:
         config: TrainingConfig,
         world: World,
         rate_of: Callable[[str], float],
+        apart: Collection[str] = (),
     ) -> Engine:
-        """Wrap the model; its parameters that require a gradient are trained."""
+        """Wrap the model; its parameters that require a gradient are trained.
+
+        Args:
+            apart: those of them that may be kept still.
+        """
         import deepspeed
 
         names = {
@@ -142,7 +148,7 @@ class Engine:
             if parameter.requires_grad
         }
         optimizer = torch.optim.AdamW(
-            _groups(names, config, rate_of), lr=config.learning_rate, foreach=True
+            _groups(names, config, rate_of, apart), lr=config.learning_rate, foreach=True
         )
         if not torch.distributed.is_initialized():
             raise RuntimeError("the ranks have not met: begin with tasks.training.program.run")
@@ -162,8 +168,18 @@ class Engine:
     def step(self, share: float) -> None:
         """Clip and apply the gradient at this share of each group's peak learning rate."""
         for group in self.model.optimizer.param_groups:
-            group["lr"] = group["peak"] * share
+            group["lr"] = 0.0 if group["apart"] in self.still else group["peak"] * share
         self.model.step()
+
+    def keep_still(self, names: frozenset[str]) -> None:
+        """Let these parameters, which must have been set apart, not learn until told otherwise.
+
+        They get no gradients, and nothing is kept for them in the forward pass. The optimizer,
+        which steps all of them together under ZeRO, moves them at a rate of zero.
+        """
+        for name, parameter in self.names.items():
+            parameter.requires_grad_(name not in names)
+        self.still = names
 
     @property
     def skipped_steps(self) -> int:
@@ -267,16 +283,24 @@ def _register_external(model: nn.Module) -> None:
 
 
 def _groups(
-    names: dict[str, nn.Parameter], config: TrainingConfig, rate_of: Callable[[str], float]
+    names: dict[str, nn.Parameter],
+    config: TrainingConfig,
+    rate_of: Callable[[str], float],
+    apart: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Parameters by peak rate and weight decay, which vectors (biases, norms) are spared."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """Parameters by peak rate and weight decay, which vectors (biases, norms) are spared.
+
+    Args:
+        apart: those that get a group each.
+    """
+    groups: dict[tuple[float, float, str], list[nn.Parameter]] = {}
     for name, parameter in names.items():
         decay = config.weight_decay if len(_shape(parameter)) > 1 else 0.0
-        groups.setdefault((rate_of(name), decay), []).append(parameter)
+        key = rate_of(name), decay, name if name in apart else ""
+        groups.setdefault(key, []).append(parameter)
     return [
-        {"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
+        {"params": params, "lr": rate, "peak": rate, "weight_decay": decay, "apart": name}
+        for (rate, decay, name), params in groups.items()
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -93,3 +93,11 @@ def batches_ahead(lesson: Lesson, first: int, world: World) -> Iterator[tuple[Ba
             made = coming.result()
             coming = pool.submit(make, step) if step < lesson.steps else None
             yield made
+
+
+def with_penalty(loss: Tensor, targets: int, penalty: Callable[[], Tensor] | None) -> Tensor:
+    """The summed loss of some targets with the gradient of a penalty, but not with its value."""
+    if penalty is None:
+        return loss
+    value = penalty()
+    return loss + (value - value.detach()) * targets

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,12 +52,14 @@ def train(
     *,
     rate_of: Callable[[str], float] | None = None,
     watchers: Sequence[Watcher] = (),
+    apart: Collection[str] = (),
 ) -> Trained:
     """Train the parameters that require a gradient; resume where world.work has a checkpoint.
 
     Args:
         rate_of: the peak learning rate of a parameter, by its name; default config.learning_rate.
         watchers: what is looked at on the way, in this order.
+        apart: names of parameters that a watcher may keep still.
 
     A training of the same name that was finished in this work folder is taken from there. Several
     models may be trained one after another; the engine of each is taken down. Raises Preempted
@@ -67,7 +69,8 @@ def train(
     checkpoints = Checkpoints(world, lesson.name)
     state, tensors = checkpoints.finished()
     if tensors is None:
-        engine = Engine.build(model, config, world, rate_of or (lambda _: config.learning_rate))
+        rate_of = rate_of or (lambda _: config.learning_rate)
+        engine = Engine.build(model, config, world, rate_of, apart)
         try:
             state = checkpoints.resume(engine)
             everyone = (History(), ReportProgress(), Divergence(), *watchers)

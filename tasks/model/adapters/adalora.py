@@ -138,6 +138,15 @@ class GiveOutRanks(Watcher):
             self.ranks.drop()
 
 
+def note_ranks(ranks: Ranks, model: PeftModel, state: Mapping[str, Tensor]) -> None:
+    """Write into the adapter's configuration which ranks stayed, and when they fell."""
+    config: Any = model.peft_config[ranks.adapter]
+    config.rank_pattern = rank_pattern(model, ranks.adapter, state)
+    config.total_step, config.deltaT = ranks.steps, ranks.method.every_steps
+    config.tinit = ranks.full_until
+    config.tfinal = ranks.steps - ranks.final_from
+
+
 def rank_pattern(model: PeftModel, adapter: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Which singular values of each layer stayed, in PEFT's terms; at least one of each."""
     pattern = {}

@@ -12,14 +12,14 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tasks.model.adapters.adalora import GiveOutRanks, Ranks, rank_pattern
+from tasks.model.adapters.adalora import GiveOutRanks, Ranks, note_ranks
 from tasks.model.adapters.blocks import CONFIG as BLOCKS
 from tasks.model.adapters.blocks import insert_blocks, read_blocks, without_new, write_blocks
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.files import CONFIG, write_adapter
 from tasks.model.adapters.methods import AdaLora, BaseName, DomainMethod, Full, InsertBlocks, Pissa
 from tasks.model.adapters.parts import activate, parameters_of, scale_of
-from tasks.model.adapters.pissa import START
+from tasks.model.adapters.pissa import start_of
 from tasks.model.adapters.whole import Whole, write_whole
 from tasks.training.watchers.watcher import Watcher
 
@@ -49,7 +49,7 @@ class Adaptation:
             insert_blocks(base, method.after, key.removesuffix(".targets"))
             return cls(method, base)
         model = add_new_adapter(base, method, ADAPTER, key)
-        active = [ADAPTER, START] if isinstance(method, Pissa) else [ADAPTER]
+        active = [ADAPTER, start_of(ADAPTER)] if isinstance(method, Pissa) else [ADAPTER]
         activate(model, active, [ADAPTER])
         if not isinstance(method, AdaLora):
             return cls(method, model)
@@ -95,11 +95,7 @@ class Adaptation:
             write_whole(path, self.model, state)
             return
         if self.ranks:
-            config: Any = self.model.peft_config[ADAPTER]
-            config.rank_pattern = rank_pattern(self.model, ADAPTER, state)
-            config.total_step, config.deltaT = self.ranks.steps, self.ranks.method.every_steps
-            config.tinit = self.ranks.full_until
-            config.tfinal = self.ranks.steps - self.ranks.final_from
+            note_ranks(self.ranks, self.model, state)
         write_adapter(path, self.model, ADAPTER, state, base)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.errors import ConfigError
-from tasks.model.adapters.methods import DomainMethod
+from tasks.model.adapters.methods import AnyMethod, Full
 from tasks.training.config import TrainingConfig, read_deepspeed
 
 ZERO3 = 3  # the stage of DeepSpeed in which ranks hold a part of each parameter
@@ -25,6 +25,7 @@ class Allows:
     checkpointing: bool  # whether activations may be computed twice rather than kept
     zero3: bool  # whether ranks may hold a part of each parameter
     bits: tuple[int, ...]  # of a weight, to which the base may be quantized
+    beside: bool = False  # whether, learned for a task, it may stand beside summands of any family
 
 
 # Rates: LoRA's is the base paper's, that of `full` its code's for full training; the others are of
@@ -43,17 +44,23 @@ ALLOWS = {
     "p_tuning": Allows(1e-3, None, False, False, True, True, False, (4, 8)),
     "adaption_prompt": Allows(9e-3, None, False, True, False, True, True, (4, 8)),
     "insert_blocks": Allows(1e-4, None, False, True, False, True, False, ()),
-    "full": Allows(3e-5, None, False, True, True, True, True, ()),
+    "full": Allows(3e-5, None, False, True, True, True, True, (), True),
+}
+# what is learned for tasks alone; bitfit's rate is the highest that its paper tried, that of the
+# bottlenecks in the middle of Houlsby's
+OF_TASKS = {
+    "bitfit": Allows(1e-3, None, False, True, True, True, False, (), True),
+    "bottleneck": Allows(3e-4, None, False, True, True, True, False, (), True),
 }
 
 
-def allows(method: DomainMethod) -> Allows:
+def allows(method: AnyMethod) -> Allows:
     """What the method can do."""
-    return ALLOWS[method.kind]
+    return (ALLOWS | OF_TASKS)[method.kind]
 
 
 def check_method(
-    method: DomainMethod, training: TrainingConfig, *, causal: bool, key: str = "pretrain"
+    method: AnyMethod, training: TrainingConfig, *, causal: bool, key: str = "pretrain"
 ) -> None:
     """Raise ConfigError where a method cannot be trained so.
 
@@ -78,8 +85,29 @@ def check_method(
         )
 
 
+def check_task_method(method: AnyMethod, training: TrainingConfig, *, causal: bool) -> None:
+    """Raise ConfigError where a method cannot be trained so for a task; as `check_method`."""
+    check_method(method, training, causal=causal, key="finetune")
+    if isinstance(method, Full) and _stage(training, "finetune.training") == ZERO3:
+        raise ConfigError(
+            "finetune.adapter is full, whose weights are read back whole, and "
+            f"{training.deepspeed} is ZeRO-3, which parts them; set finetune.training.deepspeed to "
+            "configs/deepspeed/zero2.json, or finetune.adapter to lora"
+        )
+
+
+def check_freezing(training: TrainingConfig) -> None:
+    """Raise ConfigError where a training that keeps matrices still cannot do so."""
+    if _stage(training, "finetune.training") == ZERO3:
+        raise ConfigError(
+            f"finetune.training.freezing looks at whole matrices, and {training.deepspeed} is "
+            "ZeRO-3, which parts them; set finetune.training.deepspeed to "
+            "configs/deepspeed/zero2.json, or leave freezing out"
+        )
+
+
 def check_quantized(
-    bits: int, methods: Mapping[str, DomainMethod], trainings: Mapping[str, TrainingConfig]
+    bits: int, methods: Mapping[str, AnyMethod], trainings: Mapping[str, TrainingConfig]
 ) -> None:
     """Raise ConfigError where adapters cannot be trained so on a quantized base.
 

@@ -37,7 +37,7 @@ from tasks.model.bases.causal import output_layer
 from tasks.model.bases.config import Group
 from tasks.model.bases.files import check_names
 from tasks.model.bases.groups import endings, group_of, layers_of
-from tasks.model.bases.layers import CUT
+from tasks.model.bases.layers import CUT, layers_that_learn
 
 # whose kernels read these layers' weights themselves; PEFT 0.21 refuses adapters there
 _MAMBAS = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
@@ -49,16 +49,21 @@ def add_new_adapter(
     method: AdapterMethod,
     name: str,
     key: str = "adapter.targets",
+    freeze_below: int = 0,
 ) -> PeftModel:
     """Put a new adapter on a model; one that is an update changes nothing until it is trained.
 
     Args:
         key: the configuration key of the target layers, for errors.
+        freeze_below: so many of the lower transformer layers, and the embedding, get none.
 
     Raises ConfigError where the targets do not fit the model.
     """
     base = language_model(model)
-    config = get_peft_config({**method.peft(), **_on_the_base(base, method, key)})
+    parts = _on_the_base(base, method, key)
+    if freeze_below:
+        parts = _above(base, freeze_below, parts, key)
+    config = get_peft_config({**method.peft(), **parts})
     try:
         peft = _with_adapter(model, config, name)
     except (ValueError, TypeError) as error:
@@ -101,6 +106,32 @@ def _on_the_base(base: PreTrainedModel, method: AdapterMethod, key: str) -> dict
     return {"target_modules": names}
 
 
+def _above(base: PreTrainedModel, below: int, parts: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The parts of a method without those in the lower layers."""
+    stack, layers = layers_that_learn(base, below)
+    targets, out = parts["target_modules"], parts.get("exclude_modules", ())
+    linear = [name for name, part in base.named_modules() if isinstance(part, nn.Linear | Conv1D)]
+    candidates = linear if isinstance(targets, str) else sorted(_layers(base))
+    ends = ("",) if isinstance(targets, str) else tuple(f".{target}" for target in targets)
+    within = tuple(f"{stack}.{index}." for index in layers)
+    names = [
+        name
+        for name in candidates
+        if name.startswith(within)
+        and f".{name}".endswith(ends)
+        and not f".{name}".endswith(tuple(f".{each}" for each in out))
+    ]
+    if not names:
+        raise ConfigError(
+            f"{key}: none of these layers lies above the {below} of finetune.freeze_below; lower "
+            "that, or name others"
+        )
+    others = {name: part for name, part in parts.items() if name != "exclude_modules"}
+    if "feedforward_modules" in parts:
+        others["feedforward_modules"] = _in_feedforward(names, linear)
+    return others | {"target_modules": names}
+
+
 def _in_feedforward(targets: Sequence[str], linear: Sequence[str]) -> list[str]:
     """Those of the targets that are layers of feedforward blocks."""
     return [
@@ -120,8 +151,9 @@ def add_saved_adapter(
     one that does not fit the model.
     """
     config, tensors = read_adapter(path)
-    config.task_type = None
-    config.inference_mode = False
+    virtual = config.is_prompt_learning
+    config.task_type = config.task_type if virtual else None
+    config.inference_mode = virtual  # of virtual tokens, what made them was not saved
     config.base_model_name_or_path = None  # PEFT would warn that the path is another
     base = language_model(model)
     tensors = _of_layers_that_are_there(tensors, base)

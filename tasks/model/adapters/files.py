@@ -89,7 +89,7 @@ def _published(
         adapter_name=name,
         save_embedding_layers=False,  # only the update, also where it is on the embedding
     )
-    return as_lora(model, name, tensors) if is_pissa(model) else (tensors, config)
+    return as_lora(model, name, tensors) if is_pissa(model, name) else (tensors, config)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.errors import ConfigError
-from tasks.model.adapters.allows import ALLOWS
+from tasks.model.adapters.allows import ALLOWS, OF_TASKS
 from tasks.variants import Merge
 
 Fusion = Literal["frozen", "trained", "gated", "merged", "continued"]
@@ -54,9 +54,21 @@ def verdict(domain: str, fusion: Fusion, task: str | None) -> Verdict:
             return Verdict()
         case "gated" if not ALLOWS[domain].weighted or family != "lora":
             return Verdict("has no scale that could be learned")
-    if task is not None and ALLOWS[task].family != family:
+    if task is None:
+        return Verdict(exact=domain != "dora")
+    beside = (ALLOWS | OF_TASKS)[task]
+    if not beside.beside and beside.family != "lora":
+        return Verdict(f"stands beside {task}, and PEFT puts no other adapter beside that")
+    if not beside.beside and beside.family != family:
         return Verdict(f"stands beside {task}, and PEFT adds no updates of such different kinds")
     return Verdict(exact="dora" not in (domain, task))
+
+
+def _together(one: str, other: str) -> Verdict:
+    """Whether what two methods of pretraining make can be summands of one member."""
+    if ALLOWS[one].family != ALLOWS[other].family:
+        return Verdict(f"stands beside {other}, and PEFT adds no updates of such different kinds")
+    return Verdict(exact="dora" not in (one, other))
 
 
 def check_fusion(
@@ -79,12 +91,15 @@ def check_fusion(
     """
     domain = methods[key]
     which = f"{key} is {domain}, which as a summand of the member '{member}'"
-    out = "take lora, dora or pissa, or leave it out of the summands (finetune.members=[unfused])"
+    out = (
+        "take lora, dora or pissa for both, or leave it out of the summands "
+        "(finetune.members=[unfused])"
+    )
     others = {name: kind for name, kind in methods.items() if name != key}
     task = others.pop("finetune.adapter", None)
     found = [verdict(domain, fusion, task)]
     if fusion in ("frozen", "trained", "gated"):
-        found += [verdict(domain, "frozen", kind) for kind in others.values()]
+        found += [_together(domain, kind) for kind in others.values()]
     for each in found:
         if each.refused:
             raise ConfigError(f"{which} {each.refused}; {out}")

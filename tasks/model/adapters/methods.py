@@ -247,6 +247,26 @@ class Full(Config):
     kind: Literal["full"] = "full"
 
 
+class BitFit(Config):
+    """The base's vectors: biases, and weights of norms (Ben Zaken et al. 2022).
+
+    A LLaMA has no biases, so that its norms learn alone (Zhao et al. 2023, "LayerNorm tuning").
+    """
+
+    kind: Literal["bitfit"] = "bitfit"
+
+
+class Bottleneck(Config):
+    """Small networks behind the sublayers of a frozen base (Houlsby et al. 2019)."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    behind: Literal["both", "ffn"] = "ffn"
+    """both: behind attention and feedforward sublayers (Houlsby); ffn: behind the latter alone, for
+    half of the parameters (Pfeiffer et al. 2021)"""
+    reduction: int = Field(default=8, ge=1)
+    """How many times narrower than the base's states a network is"""
+
+
 class InsertBlocks(Config):
     """New blocks between those of a frozen decoder (Inner Adaptor Architecture, 2024).
 
@@ -275,13 +295,32 @@ DomainMethod = Annotated[
     AdapterMethod | InsertBlocks | Full, Field(discriminator="kind"), kind_or("lora")
 ]
 
+# what can be trained for a task
+TaskMethod = Annotated[
+    Lora
+    | Dora
+    | Pissa
+    | AdaLora
+    | Ia3
+    | Vera
+    | Prefix
+    | Prompt
+    | PTuning
+    | Full
+    | BitFit
+    | Bottleneck,
+    Field(discriminator="kind"),
+    kind_or("lora"),
+]
+AnyMethod = DomainMethod | TaskMethod
 
-def targets_of(method: DomainMethod) -> Targets | None:
+
+def targets_of(method: AnyMethod) -> Targets | None:
     """The layers that a method changes, where that is for the user to say."""
     return method.targets if isinstance(method, OnLayers | Ia3) else None
 
 
-def tokens_before(method: DomainMethod) -> int:
+def tokens_before(method: AnyMethod | None) -> int:
     """How many virtual tokens stand before a text."""
     return method.tokens if isinstance(method, VirtualTokens) else 0
 

@@ -94,10 +94,10 @@ def scale_of(model: nn.Module, adapter: str) -> float | None:
 
 
 @contextmanager
-def without(model: PeftModel, adapter: str) -> Iterator[None]:
-    """Within it the adapter takes no part; nothing is trained, within it and after it."""
+def without(model: PeftModel, *adapters: str) -> Iterator[None]:
+    """Within it these adapters take no part; nothing is trained, within it and after it."""
     before = list(model.base_model.active_adapters)  # type: ignore[arg-type]
-    others = [name for name in before if name != adapter]
+    others = [name for name in before if name not in adapters]
     if others:
         activate(model, others)
     try:

@@ -18,20 +18,25 @@ from torch import Tensor
 
 from tasks.errors import ConfigError
 
-START = "start"  # the adapter that subtracts what another one started from
 _MORE = 8  # vectors that the fast decomposition computes beyond those that are wanted
+
+
+def start_of(name: str) -> str:
+    """The adapter that subtracts what the one of that name started from."""
+    return f"{name}-start"
 
 
 @torch.no_grad()
 def start_from_the_weights(model: PeftModel, name: str, iterations: int | None, key: str) -> None:
-    """Let a new LoRA be the first part of its layers' weights; add START, which takes it off again.
+    """Let a new LoRA be the first part of its layers' weights; add one that takes it off again.
 
     Args:
         iterations: of a fast decomposition; None: the exact one.
 
     Raises ConfigError where a layer is not linear, or has no more vectors than the rank.
     """
-    model.add_adapter(START, copy.deepcopy(model.peft_config[name]))
+    start = start_of(name)
+    model.add_adapter(start, copy.deepcopy(model.peft_config[name]))
     for path, layer in model.named_modules():
         if not isinstance(layer, LoraLayer):
             continue
@@ -44,13 +49,13 @@ def start_from_the_weights(model: PeftModel, name: str, iterations: int | None, 
                 "singular vectors; lower it"
             )
         scale = layer.scaling[name]
-        layer.scaling[START] = -scale
+        layer.scaling[start] = -scale
         if weight.is_meta:
             continue
         left, right = _first_vectors(
             weight.T if layer.fan_in_fan_out else weight, layer.r[name], iterations
         )
-        for adapter in (name, START):
+        for adapter in (name, start):
             # rounded as the weights are: an engine that computes in bf16 rounds what is frozen
             for part, values in ((layer.lora_A, right), (layer.lora_B, left)):
                 parameter = part[adapter].weight
@@ -58,16 +63,18 @@ def start_from_the_weights(model: PeftModel, name: str, iterations: int | None, 
                 parameter.copy_((values / scale**0.5).to(weight.dtype))
 
 
-def is_pissa(model: PeftModel) -> bool:
+def is_pissa(model: PeftModel, name: str) -> bool:
     """Whether a model's adapter is to be published together with what it started from."""
-    return START in model.peft_config
+    return start_of(name) in model.peft_config
 
 
 def as_lora(
     model: PeftModel, name: str, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], PeftConfig]:
-    """The adapter's tensors, by PEFT's names, and START's as one plain LoRA of the base."""
-    start = get_peft_model_state_dict(model, adapter_name=START, save_embedding_layers=False)
+    """The adapter's tensors, by PEFT's names, and its start's as one plain LoRA of the base."""
+    start = get_peft_model_state_dict(
+        model, adapter_name=start_of(name), save_embedding_layers=False
+    )
     joined = {}
     for key, tensor in tensors.items():
         before = start[key].to(tensor)

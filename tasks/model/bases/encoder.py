@@ -22,6 +22,7 @@ class Encoder:
 
     model: PreTrainedModel
     words: bool = False  # whether the tokens' own embeddings are joined to their states
+    tokens_before: int = 0  # virtual ones, which take positions of those that it reads at once
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Encoder:
@@ -54,7 +55,12 @@ class Encoder:
 
     @property
     def longest(self) -> int | None:
-        """The tokens that the encoder reads at once; None: any number."""
+        """The tokens of a text that the encoder reads at once; None: any number."""
+        positions = self._positions
+        return None if positions is None else positions - self.tokens_before
+
+    @property
+    def _positions(self) -> int | None:
         positions = getattr(self.model.config, "max_position_embeddings", None)
         for name, module in self.model.named_modules():
             # RoBERTa counts its positions from behind that of padding

@@ -131,17 +131,21 @@ def check_quantizable(base: Path) -> None:
         )
 
 
-def check_notes_length(base: Path, max_tokens: int) -> None:
+def check_notes_length(base: Path, max_tokens: int, before: int = 0) -> None:
     """Raise ConfigError where a note may be longer than what the base has positions for.
 
     An encoder reads a longer note in chunks.
+
+    Args:
+        before: virtual tokens that stand before a note.
     """
     positions = positions_of(base)
     learned = _config(base).get("model_type") in _LEARNED_POSITIONS
-    if is_causal(base) and learned and positions is not None and max_tokens > positions:
+    if is_causal(base) and learned and positions is not None and max_tokens + before > positions:
+        virtual = f" beside {before} virtual ones" if before else ""
         raise ConfigError(
-            f"finetune.max_tokens is {max_tokens}, but the base has positions for {positions} "
-            "tokens; lower it"
+            f"finetune.max_tokens is {max_tokens}{virtual}, but the base has positions for "
+            f"{positions} tokens; lower it"
         )
 
 

@@ -15,7 +15,7 @@ from tasks.model.bases.causal import call_packed, packed_logits
 from tasks.model.bases.losses import UNSCORED, giving_losses
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.packing import PADDING, Packed, alone
-from tasks.training.lesson import Batch
+from tasks.training.lesson import Batch, with_penalty
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,6 @@ class LanguageLesson:
         else:
             loss = token_losses(model, packs, packed=self.packed).sum()
         return with_penalty(loss, int(prepared.scored.sum()), self.penalty)
-
-
-def with_penalty(loss: Tensor, targets: int, penalty: Callable[[], Tensor] | None) -> Tensor:
-    """The summed loss of some targets with the gradient of a penalty, but not with its value."""
-    if penalty is None:
-        return loss
-    value = penalty()
-    return loss + (value - value.detach()) * targets
 
 
 def steps_for(corpus: Corpus, epochs: float, max_tokens: int | None, batch_size: int) -> int:

@@ -17,9 +17,8 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
 from tasks.pretrain.config import MaskingConfig
 from tasks.pretrain.corpus import Corpus
-from tasks.pretrain.objectives.causal import with_penalty
 from tasks.pretrain.packing import Packed, pieces
-from tasks.training.lesson import Batch
+from tasks.training.lesson import Batch, with_penalty
 
 # chunks of up to 256 tokens, of which a batch of 16 is 85% full, fill 98% of 4 such groups, and
 # those of up to 512, 72%, fill 96% of 5. Packed under a block mask they could gain no more than the
