@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
+from tasks.finetune.losses import CrossEntropy, Loss
 from tasks.model.adapters.methods import TASK, Lora, Method
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
 from tasks.training.config import TrainingConfig
@@ -147,6 +148,8 @@ class MemberTraining(Config):
     positive_weight: Literal["none", "balanced"] = "none"
     """balanced: in the loss a label's cases weigh as much as its controls; the weight is taken off
     the saved head again, so that probabilities stay those of the data"""
+    loss: Loss = CrossEntropy()
+    """What is minimized: cross_entropy, focal or logit_adjusted"""
     max_labelled_admissions: int | None = Field(default=None, ge=1)
     """Learn from at most this many training admissions, chosen by a hash; empty: all"""
     collapse_below: float = Field(default=0.55, ge=0, le=1)

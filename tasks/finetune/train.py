@@ -33,8 +33,14 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.collapse import Collapse
 from tasks.finetune.jobs import MemberJob
+from tasks.finetune.losses import Focal
 from tasks.finetune.plan import Plan
-from tasks.finetune.reweighting import positive_weights, prior_corrected
+from tasks.finetune.reweighting import (
+    kept_shifts,
+    logit_shifts,
+    positive_weights,
+    prior_corrected,
+)
 from tasks.measures.ranking import macro_auroc
 from tasks.model.bases.layers import take_dropout_off
 from tasks.model.bases.load import check_positions, load_base, states_width
@@ -76,6 +82,7 @@ class Study:
     train_rows: Rows
     validation_rows: Rows
     case_weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
+    shifts: Mapping[str, Tensor]  # outcome -> [labels], what the loss adds to the logits
 
     @classmethod
     def read(cls, job: MemberJob) -> Study:
@@ -92,7 +99,22 @@ class Study:
             train_rows=rows,
             validation_rows=split_rows(inputs.splits, "validation"),
             case_weights=positive_weights(job.config, outcomes, rows),
+            shifts=logit_shifts(job.config, outcomes, rows),
         )
+
+    @property
+    def kept_shifts(self) -> Mapping[str, Tensor]:
+        """Those of the shifts that the saved heads have in their biases."""
+        return kept_shifts(self.job.config, self.shifts)
+
+    @property
+    def gamma(self) -> float:
+        """How much less the loss counts what is told already."""
+        match self.job.config.loss:
+            case Focal(gamma=gamma):
+                return gamma
+            case _:
+                return 0.0
 
 
 def main(job: MemberJob, world: World) -> None:
@@ -105,7 +127,7 @@ def main(job: MemberJob, world: World) -> None:
     if not world.first:
         return
     out = world.work.parent
-    state = prior_corrected(trained.state, study.case_weights)
+    state = prior_corrected(trained.state, study.case_weights, study.kept_shifts)
     if isinstance(model, Classifier):
         model.save(out, state, job.base_name)
     else:
@@ -158,7 +180,7 @@ def build(study: Study, world: World) -> Heads:
             start_from_titles(model, study.outcomes, titles, study.train_rows)
         logits = score(model, study.inputs, some, world, f"{job.name}, start")
     model.train()
-    start_biases(model, study.outcomes, study.train_rows, study.case_weights, logits)
+    start_biases(model, study.outcomes, study.train_rows, study.case_weights, study.shifts, logits)
     return model
 
 
@@ -214,9 +236,12 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
         parts=training.micro_batches(world.size),
     )
 
+    shifts = study.kept_shifts  # classes are ranked by what the saved head will say
+
     def judge(module: nn.Module) -> float:
         what = f"{study.job.name} on validation"
         logits = score(module, study.inputs, study.validation_rows, world, what)
+        logits |= {name: logits[name] + shift.numpy() for name, shift in shifts.items()}
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
     epoch = plan.steps_per_epoch
@@ -273,19 +298,23 @@ class MemberLesson:
 
         So every (admission, label) pair that is known counts the same, whichever the outcome;
         classes, of which an admission has exactly one, count once together. With
-        `positive_weight: balanced` a case counts as its label's weight.
+        `positive_weight: balanced` a case counts as its label's weight, and `loss` may count the
+        cells, or read the logits, otherwise.
         """
-        device = self.device
+        device, study = self.device, self.study
         logits = model(prepared.inputs.to(device), prepared.present.to(device))
         losses = []
-        for outcome in self.study.outcomes:
+        for outcome in study.outcomes:
             positives, observed = (cells.to(device) for cells in prepared.cells[outcome.name])
+            of_outcome = logits[outcome.name]
+            if outcome.name in study.shifts:
+                of_outcome = of_outcome + study.shifts[outcome.name].to(device)
             if outcome.one_of:
-                losses.append(masked_cross_entropy(logits[outcome.name], positives, observed))
+                losses.append(masked_cross_entropy(of_outcome, positives, observed, study.gamma))
                 continue
-            weight = self.study.case_weights.get(outcome.name)
+            weight = study.case_weights.get(outcome.name)
             weight = None if weight is None else weight.to(device)
-            losses.append(masked_bce(logits[outcome.name], positives, observed, weight))
+            losses.append(masked_bce(of_outcome, positives, observed, weight, study.gamma))
         return torch.stack(losses).sum()
 
 

@@ -217,6 +217,34 @@ def test_cross_entropy_counts_observed_rows_alone() -> None:
     assert torch.equal(logits.grad[1], torch.zeros(2))
 
 
+def test_focal_losses_equal_their_formula_and_gamma_0_changes_nothing() -> None:
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    positives = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1])).bool()
+    observed = torch.tensor([True, True, False, True, True])[:, None].expand(5, 3)
+    p = torch.where(positives, logits.sigmoid(), 1 - logits.sigmoid())
+    expected = (-((1 - p) ** 1.5) * p.log())[observed].sum()
+    torch.testing.assert_close(masked_bce(logits, positives, observed, gamma=1.5), expected)
+    p = logits.softmax(dim=1)[positives][observed[:, 0]]
+    expected = (-((1 - p) ** 1.5) * p.log()).sum()
+    torch.testing.assert_close(
+        masked_cross_entropy(logits, positives, observed, gamma=1.5), expected
+    )
+    for loss in (masked_bce, masked_cross_entropy):
+        plain = loss(logits, positives, observed)
+        assert torch.equal(loss(logits, positives, observed, gamma=0.0), plain)
+
+
+def test_focal_gradients_are_finite_where_logits_are_large_or_unobserved() -> None:
+    logits = torch.tensor([[500.0, -torch.inf], [-500.0, 500.0]], requires_grad=True)
+    positives = torch.tensor([[True, False], [False, True]])
+    observed = torch.tensor([[True, False], [True, True]])
+    masked_bce(logits, positives, observed, gamma=0.5).backward()
+    assert torch.isfinite(logits.grad).all()
+    logits = torch.tensor([[500.0, -500.0], [-500.0, -400.0]], requires_grad=True)
+    masked_cross_entropy(logits, positives, observed | True, gamma=0.5).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_a_key_of_another_head_is_refused() -> None:
     """`pool` was once a key that label attention took and ignored."""
     shape = {"outcome": "outcome", "hidden": 8, "labels": ()}
