@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
+from tasks.finetune.long_notes import Head, LongNotes
 from tasks.finetune.losses import CrossEntropy, Loss
 from tasks.model.adapters.methods import TASK, Lora, Method
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
@@ -179,6 +180,9 @@ class FinetuneConfig(MemberTraining):
     adapter for each outcome, as in the paper"""
     max_tokens: int = Field(default=512, ge=8)
     """A note's tokens beyond this many are not read; an encoder reads long notes in chunks"""
+    long_notes: LongNotes = Head()
+    """Which of a long note's tokens are read, and how. head: the first; head_tail: the first and
+    the last; chunks: the first, by a decoder, too, in overlapping chunks"""
     layer: int | None = Field(default=None, ge=1)
     """Whose states the heads read, counted from 1; the layers above it are left out. Empty: the
     last one's"""

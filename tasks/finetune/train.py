@@ -188,7 +188,8 @@ def _classifier(study: Study, world: World) -> Classifier:
     job, training = study.job, study.job.config.training
     assert study.job.config.adapter is not None
     settings = deepspeed_config(training, world)
-    base = load_base(job.base, precision_of(training, world), settings, job.layer, words=job.words)
+    dtype = precision_of(training, world)
+    base = load_base(job.base, dtype, settings, job.layer, words=job.words, chunk=job.chunk)
     check_positions(base, int(study.inputs.lengths.max()))
     take_dropout_off(base.model)
     summands = summands_of(job.summands, job.weights, job.trained)

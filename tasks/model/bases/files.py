@@ -141,7 +141,7 @@ def check_notes_length(base: Path, max_tokens: int) -> None:
     if is_causal(base) and learned and positions is not None and max_tokens > positions:
         raise ConfigError(
             f"finetune.max_tokens is {max_tokens}, but the base has positions for {positions} "
-            "tokens; lower it"
+            "tokens; lower it, or set finetune.long_notes to chunks"
         )
 
 
