@@ -75,8 +75,8 @@ def test_balanced_logits_are_without_the_prior(
 def test_the_focal_loss_teaches(
     inputs: Inputs, kept: tuple[Path, Path], process_group: None, tmp_path: Path
 ) -> None:
-    study, logits = saved(inputs, kept, tmp_path, "focal", epochs=12, batch_size=8)
+    study, logits = saved(inputs, kept, tmp_path, "focal", epochs=9, batch_size=8)
     assert mean_macro_auroc(logits, study.outcomes, study.validation_rows) > 0.7
     history = tables.read(tmp_path / "history.parquet", schemas.HISTORY).to_pylist()
     losses = [row["loss"] for row in history if row["loss"] is not None]
-    assert losses[-1] < 0.75 * losses[0]
+    assert losses[-1] < 0.85 * losses[0]
