@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from flows.config import AdaptConfig
 from tasks.errors import ConfigError
+from tasks.finetune.long_notes import InChunks
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.allows import (
@@ -217,7 +218,7 @@ def _check_summands(config: AdaptConfig) -> None:
 def _check_lengths(config: AdaptConfig) -> None:
     """The base reads as many tokens as it is given: what `_check_base` leaves of that."""
     match config.pretrain.base:
-        case PathBase(path=base):
+        case PathBase(path=base) if not isinstance(config.finetune.long_notes, InChunks):
             before = tokens_before(config.finetune.adapter)
             check_notes_length(base, config.finetune.max_tokens, before)
         case ScratchBase(max_positions=positions):

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
+from tasks.finetune.long_notes import Head, LongNotes
+from tasks.finetune.losses import CrossEntropy, Loss
 from tasks.model.adapters.allows import allows
 from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import (
@@ -206,6 +208,8 @@ class MemberTraining(Config):
     positive_weight: Literal["none", "balanced"] = "none"
     """balanced: in the loss a label's cases weigh as much as its controls; the weight is taken off
     the saved head again, so that probabilities stay those of the data"""
+    loss: Loss = CrossEntropy()
+    """What is minimized: cross_entropy, focal or logit_adjusted"""
     max_labelled_admissions: int | None = Field(default=None, ge=1)
     """Learn from at most this many training admissions, chosen by a hash; empty: all"""
     collapse_below: float = Field(default=0.55, ge=0, le=1)
@@ -246,6 +250,9 @@ class FinetuneConfig(MemberTraining):
     adapter for each outcome, as in the paper"""
     max_tokens: int = Field(default=512, ge=8)
     """A note's tokens beyond this many are not read; an encoder reads long notes in chunks"""
+    long_notes: LongNotes = Head()
+    """Which of a long note's tokens are read, and how. head: the first; head_tail: the first and
+    the last; chunks: the first, by a decoder, too, in overlapping chunks"""
     layer: int | None = Field(default=None, ge=1)
     """Whose states the heads read, counted from 1; the layers above it are left out. Empty: the
     last one's"""

@@ -54,7 +54,7 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     parted = settings["zero_optimization"].get("stage") == 3
     merge = not parted and not is_quantized(job.base)
     loaded_as = torch.float32 if merge else dtype
-    base = load_base(job.base, loaded_as, settings, job.layer, words=job.words)
+    base = load_base(job.base, loaded_as, settings, job.layer, words=job.words, chunk=job.chunk)
     summands = summands_of(job.summands, job.weights, job.fusions)
     trunk = freeze(base, summands, merge=merge)
     nn.Module.to(trunk.model, world.device, dtype if merge else None)

@@ -20,36 +20,47 @@ COUNTED = ("admissions", "tokens", "notes_cut", "tokens_cut")
 
 
 def encode(
-    out: Path, cohort: Path, tokenizer: Path, max_tokens: int, spread: Spread = one_by_one
+    out: Path,
+    cohort: Path,
+    tokenizer: Path,
+    max_tokens: int,
+    spread: Spread = one_by_one,
+    *,
+    tail_tokens: int = 0,
 ) -> dict[str, int]:
-    """Write out/encoded: every admission's note as token ids, cut after `max_tokens`.
+    """Write out/encoded: every admission's note as token ids, cut to `max_tokens`.
+
+    Of a longer note the last `tail_tokens` are kept, and the first up to `max_tokens` together.
 
     Returns counts of admissions and tokens, and of the notes and tokens that were cut.
     Raises ModelError where there is no tokenizer.
     """
-    read_tokenizer(tokenizer)
-    given = {"out": out, "tokenizer": tokenizer, "max_tokens": max_tokens}
+    # those with which an encoder's texts end stay the last
+    last = max(tail_tokens, len(frame_of(read_tokenizer(tokenizer))[1]))
+    given = {"out": out, "tokenizer": tokenizer, "max_tokens": max_tokens, "last": last}
     parts = tables.parts(cohort / "admissions")
     parts_counts = spread(encode_part, [{**given, "part": part} for part in parts])
     return {name: sum(counts[name] for counts in parts_counts) for name in COUNTED}
 
 
-def encode_part(out: Path, part: Path, tokenizer: Path, max_tokens: int) -> dict[str, int]:
+def encode_part(
+    out: Path, part: Path, tokenizer: Path, max_tokens: int, last: int
+) -> dict[str, int]:
     """Encode one part of the cohort's admissions into the part of the same name."""
     counts = dict.fromkeys(COUNTED, 0)
-    rows = _encoded(read_tokenizer(tokenizer), part, max_tokens, counts)
+    rows = _encoded(read_tokenizer(tokenizer), part, max_tokens, last, counts)
     tables.write(out / "encoded" / part.name, schemas.ENCODED, rows)
     return counts
 
 
 def _encoded(
-    tokenizer: Tokenizer, part: Path, max_tokens: int, counts: dict[str, int]
+    tokenizer: Tokenizer, part: Path, max_tokens: int, last: int, counts: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
-    encoder, (_, after) = Encoder(tokenizer), frame_of(tokenizer)
+    encoder = Encoder(tokenizer)
     columns = ["hadm_id", "split", "note"]
     for batch in tables.stream(part, schemas.ADMISSIONS, columns, BATCH_ROWS):
         ids_of_notes = encoder.encode(batch.column("note").to_pylist())
-        kept = [_first(ids, max_tokens, len(after)) for ids in ids_of_notes]
+        kept = [_cut(ids, max_tokens, last) for ids in ids_of_notes]
         counts["admissions"] += len(ids_of_notes)
         counts["tokens"] += sum(map(len, kept))
         counts["notes_cut"] += sum(len(ids) > max_tokens for ids in ids_of_notes)
@@ -60,8 +71,8 @@ def _encoded(
         )
 
 
-def _first(ids: NDArray[np.int32], count: int, ending: int) -> NDArray[np.int32]:
-    """The first ids; those with which an encoder's texts end, `ending` of them, stay the last."""
+def _cut(ids: NDArray[np.int32], count: int, last: int) -> NDArray[np.int32]:
+    """So many ids, `last` of them the last, the others the first."""
     if len(ids) <= count:
         return ids
-    return np.concatenate([ids[: count - ending], ids[len(ids) - ending :]])
+    return np.concatenate([ids[: count - last], ids[len(ids) - last :]])

@@ -21,6 +21,7 @@ class EmbedJob(Config):
     base: Input
     layer: int | None = None
     words: bool = False
+    chunk: int | None = None
     summands: Mapping[str, Input] = {}  # the adapters on the base, in order
     weights: Mapping[str, float] = {}  # of the summands; absent: 1
     fusions: Mapping[str, Fusion] = {}  # of the summands; absent: frozen
@@ -51,6 +52,7 @@ class MemberJob(Config):
     outcomes: Mapping[str, Input]
     layer: int | None = None  # whose states the heads read
     words: bool = False  # joined with the tokens' own embeddings
+    chunk: int | None = None  # tokens that the base reads at once; None: what it can
     weights: Mapping[str, float] = {}  # of the summands; absent: 1
     fusions: Mapping[str, Fusion] = {}  # of those that are neither frozen nor trained
     states: Input | None = None  # of the frozen trunk: then only heads are trained, on these

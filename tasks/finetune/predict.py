@@ -51,7 +51,9 @@ def _model(job: PredictJob, world: World) -> Heads:
         return heads.requires_grad_(False).eval()
     settings = deepspeed_config(training, world)
     dtype = precision_of(training, world)
-    base = load_base(member.base, dtype, settings, member.layer, words=member.words)
+    base = load_base(
+        member.base, dtype, settings, member.layer, words=member.words, chunk=member.chunk
+    )
     summands = summands_of(member.summands, member.weights, member.fusion_of)
     return load_classifier(base, job.adapter, summands)
 

@@ -13,13 +13,14 @@ from tasks.data.states import BYTES, PARTS
 from tasks.errors import ConfigError
 from tasks.finetune.config import FinetuneConfig, MemberConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
+from tasks.finetune.long_notes import HeadAndTail, InChunks
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
 from tasks.model.adapters.allows import check_freezing, check_task_method
 from tasks.model.adapters.methods import TASK, BaseName, targets_of
-from tasks.model.bases.files import check_targets, is_causal, width_of
+from tasks.model.bases.files import check_targets, is_causal, positions_of, width_of
 from tasks.step import Counts, in_shards, step, warn
 
 GIB = 2**30
@@ -52,14 +53,20 @@ def finetune(
 
     Raises TrainingError where a member collapses, RanksDied where a new run would resume.
     """
+    folder = current_store().path(base.kind, base.key) if isinstance(base, Artifact) else base
     if config.adapter is not None:
-        folder = current_store().path(base.kind, base.key) if isinstance(base, Artifact) else base
         check_task_method(config.adapter, config.training, causal=is_causal(folder))
         if config.training.freezing:
             check_freezing(config.training)
         check_targets(folder, targets_of(config.adapter), "finetune.adapter.targets")
-    encoded = encode_notes(cohort=cohort, tokenizer=tokenizer, max_tokens=config.max_tokens)
-    training = Training(config, launch, base, known_as, summands, tokenizer, encoded)
+    encoded = encode_notes(
+        cohort=cohort,
+        tokenizer=tokenizer,
+        max_tokens=config.max_tokens,
+        tail_tokens=_tail_tokens(config),
+    )
+    chunk = _chunk(config, folder)
+    training = Training(config, launch, base, known_as, summands, tokenizer, encoded, chunk)
     groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]
     made = [training.member(member, group) for member in config.members for group in groups]
     predictions = [
@@ -97,6 +104,7 @@ class Training:
     summands: Mapping[str, Artifact]
     tokenizer: Artifact | Path
     encoded: Artifact
+    chunk: int | None = None  # tokens that the base reads at once; None: what it can
 
     def member(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> Trained:
         """Choose the weights of a member's summands, and train it."""
@@ -160,6 +168,7 @@ class Training:
             weights={s.adapter: weights[s.adapter] for s in taking_part if weights[s.adapter] != 1},
             layer=self.config.layer,
             words=self.config.words,
+            chunk=self.chunk,
             tokenizer=self.tokenizer,
             encoded=self.encoded,
             outcomes=outcomes,
@@ -171,6 +180,7 @@ class Training:
             base=job.base,
             layer=job.layer,
             words=job.words,
+            chunk=job.chunk,
             summands=job.summands,
             weights=job.weights,
             fusions=job.fusions,
@@ -189,11 +199,13 @@ class Training:
 
 
 @step("encoded", version=3)
-def encode_notes(out: Path, cohort: Path, tokenizer: Path, max_tokens: int) -> Counts:
+def encode_notes(
+    out: Path, cohort: Path, tokenizer: Path, max_tokens: int, tail_tokens: int = 0
+) -> Counts:
     """Turn admission notes into token ids."""
     from tasks.finetune.encode import encode
 
-    return encode(out, cohort, tokenizer, max_tokens, in_shards)
+    return encode(out, cohort, tokenizer, max_tokens, in_shards, tail_tokens=tail_tokens)
 
 
 @step("states", version=2, resumable=True)
@@ -235,6 +247,33 @@ def _run(module: str, job: EmbedJob | MemberJob, out: Path, launch: LaunchConfig
     run(module, job, out / "work", launch)
     counts: Counts = json.loads((out / "work" / "counts.json").read_text())
     return counts
+
+
+def _tail_tokens(config: FinetuneConfig) -> int:
+    """How many of a long note's last tokens are read."""
+    match config.long_notes:
+        case HeadAndTail(tail_share=share):
+            return round(share * config.max_tokens)
+        case _:
+            return 0
+
+
+def _chunk(config: FinetuneConfig, base: Path) -> int | None:
+    """How many tokens a base reads at once where it is told; None: it is not.
+
+    Raises ConfigError where neither the configuration nor the base says how many.
+    """
+    match config.long_notes:
+        case InChunks(tokens=tokens):
+            sizes = [size for size in (tokens, positions_of(base)) if size is not None]
+            if not sizes:
+                raise ConfigError(
+                    f"{base} does not say how many tokens it reads at once; set "
+                    "finetune.long_notes.tokens"
+                )
+            return min(sizes)
+        case _:
+            return None
 
 
 def _check_room(out: Path, job: EmbedJob, states: StatesConfig) -> None:

@@ -34,8 +34,14 @@ from tasks.errors import TrainingError
 from tasks.finetune.collapse import Collapse
 from tasks.finetune.config import MemberTraining
 from tasks.finetune.jobs import MemberJob
+from tasks.finetune.losses import Focal
 from tasks.finetune.plan import Plan
-from tasks.finetune.reweighting import positive_weights, prior_corrected
+from tasks.finetune.reweighting import (
+    kept_shifts,
+    logit_shifts,
+    positive_weights,
+    prior_corrected,
+)
 from tasks.measures.ranking import macro_auroc
 from tasks.model.adapters.gates import gates_of
 from tasks.model.adapters.methods import targets_of, tokens_before
@@ -81,6 +87,7 @@ class Study:
     train_rows: Rows
     validation_rows: Rows
     case_weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
+    shifts: Mapping[str, Tensor]  # outcome -> [labels], what the loss adds to the logits
 
     @classmethod
     def read(cls, job: MemberJob) -> Study:
@@ -97,7 +104,22 @@ class Study:
             train_rows=rows,
             validation_rows=split_rows(inputs.splits, "validation"),
             case_weights=positive_weights(job.config, outcomes, rows),
+            shifts=logit_shifts(job.config, outcomes, rows),
         )
+
+    @property
+    def kept_shifts(self) -> Mapping[str, Tensor]:
+        """Those of the shifts that the saved heads have in their biases."""
+        return kept_shifts(self.job.config, self.shifts)
+
+    @property
+    def gamma(self) -> float:
+        """How much less the loss counts what is told already."""
+        match self.job.config.loss:
+            case Focal(gamma=gamma):
+                return gamma
+            case _:
+                return 0.0
 
 
 def main(job: MemberJob, world: World) -> None:
@@ -111,7 +133,7 @@ def main(job: MemberJob, world: World) -> None:
     if not world.first:
         return
     out = world.work.parent
-    state = prior_corrected(trained.state, study.case_weights)
+    state = prior_corrected(trained.state, study.case_weights, study.kept_shifts)
     if isinstance(model, Classifier):
         model.save(out, state, job.base_name)
     else:
@@ -185,14 +207,15 @@ def build(study: Study, world: World) -> Heads:
             start_from_titles(model, study.outcomes, titles, study.train_rows)
         logits = score(model, study.inputs, some, world, f"{job.name}, start")
     model.train()
-    start_biases(model, study.outcomes, study.train_rows, study.case_weights, logits)
+    start_biases(model, study.outcomes, study.train_rows, study.case_weights, study.shifts, logits)
     return model
 
 
 def _classifier(study: Study, world: World) -> Classifier:
     job, training = study.job, study.job.config.training
     settings = deepspeed_config(training, world)
-    base = load_base(job.base, precision_of(training, world), settings, job.layer, words=job.words)
+    dtype = precision_of(training, world)
+    base = load_base(job.base, dtype, settings, job.layer, words=job.words, chunk=job.chunk)
     method = study.job.config.adapter
     check_positions(base, int(study.inputs.lengths.max()) + tokens_before(method))
     take_dropout_off(base.model)
@@ -252,10 +275,12 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
     """Train the member; the state of its best epoch by validation."""
     config, training = study.job.config, study.job.config.training
     plan = plan_of(study, world)
+    shifts = study.kept_shifts  # classes are ranked by what the saved head will say
 
     def judge(module: nn.Module) -> float:
         what = f"{study.job.name} on validation"
         logits = score(module, study.inputs, study.validation_rows, world, what)
+        logits |= {name: logits[name] + shift.numpy() for name, shift in shifts.items()}
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
     task = model.task if isinstance(model, Classifier) else None
@@ -339,19 +364,23 @@ class MemberLesson:
 
         So every (admission, label) pair that is known counts the same, whichever the outcome;
         classes, of which an admission has exactly one, count once together. With
-        `positive_weight: balanced` a case counts as its label's weight.
+        `positive_weight: balanced` a case counts as its label's weight, and `loss` may count the
+        cells, or read the logits, otherwise.
         """
-        device = self.device
+        device, study = self.device, self.study
         logits = model(prepared.inputs.to(device), prepared.present.to(device))
         losses = []
-        for outcome in self.study.outcomes:
+        for outcome in study.outcomes:
             positives, observed = (cells.to(device) for cells in prepared.cells[outcome.name])
+            of_outcome = logits[outcome.name]
+            if outcome.name in study.shifts:
+                of_outcome = of_outcome + study.shifts[outcome.name].to(device)
             if outcome.one_of:
-                losses.append(masked_cross_entropy(logits[outcome.name], positives, observed))
+                losses.append(masked_cross_entropy(of_outcome, positives, observed, study.gamma))
                 continue
-            weight = self.study.case_weights.get(outcome.name)
+            weight = study.case_weights.get(outcome.name)
             weight = None if weight is None else weight.to(device)
-            losses.append(masked_bce(logits[outcome.name], positives, observed, weight))
+            losses.append(masked_bce(of_outcome, positives, observed, weight, study.gamma))
         return with_penalty(torch.stack(losses).sum(), prepared.observed, self.penalty)
 
 

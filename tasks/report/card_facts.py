@@ -50,6 +50,8 @@ SETTINGS = (  # a setting, and where it stands for the clinical and for the task
     ("fusion of the first summand", None, "finetune.members.0.summands.0.fusion"),
     ("one adapter for all outcomes", None, "finetune.joint"),
     ("weight of positives in the loss", None, "finetune.positive_weight"),
+    ("loss", None, "finetune.loss.kind"),
+    ("long notes", None, "finetune.long_notes.kind"),
 )
 
 
@@ -146,6 +148,23 @@ class CardFacts:
     def weighted(self) -> bool:
         """Whether cases weighed more in the loss than other cells."""
         return self.setting("finetune.positive_weight") == "balanced"
+
+    @property
+    def loss(self) -> str | None:
+        """The kind of loss that members were trained with; None: not known."""
+        kind: str | None = self.setting("finetune.loss.kind")
+        return kind
+
+    @property
+    def tail_tokens(self) -> int:
+        """How many of a long note's last tokens are read; 0: only the first ones are."""
+        share = self.setting("finetune.long_notes.tail_share")
+        return round(share * self.setting("finetune.max_tokens")) if share else 0
+
+    @property
+    def in_chunks(self) -> bool:
+        """Whether long notes were read in chunks by a decoder, too."""
+        return self.setting("finetune.long_notes.kind") == "chunks"
 
     @cached_property
     def hyperparameters(self) -> list[tuple[str, Any, Any]]:

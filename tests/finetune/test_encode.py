@@ -35,6 +35,18 @@ def test_every_note_is_encoded_in_order_and_cut(inputs: Inputs, tmp_path: Path) 
     assert counts["notes_cut"] > 0
 
 
+def test_a_long_notes_last_tokens_are_kept_where_asked(inputs: Inputs, tmp_path: Path) -> None:
+    notes = tables.read(inputs.cohort / "admissions", schemas.ADMISSIONS).to_pylist()
+    tokenizer = Tokenizer.from_file(str(inputs.tokenizer / "tokenizer.json"))
+    whole = [tokenizer.encode(note["note"]).ids for note in notes]
+    most = sorted(map(len, whole))[len(whole) // 2]
+    counts = encode(tmp_path, inputs.cohort, inputs.tokenizer, most, tail_tokens=5)
+    found = tables.read(tmp_path / "encoded", schemas.ENCODED)["input_ids"].to_pylist()
+    cut = [ids if len(ids) <= most else ids[: most - 5] + ids[-5:] for ids in whole]
+    assert found == cut
+    assert counts["notes_cut"] == sum(len(ids) > most for ids in whole) > 0
+
+
 def test_a_folder_without_a_tokenizer_is_named(inputs: Inputs, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no readable tokenizer\.json"):
         encode(tmp_path / "out", inputs.cohort, tmp_path, 8)

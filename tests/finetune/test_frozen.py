@@ -22,7 +22,7 @@ from tasks.finetune.config import (
 )
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.steps import Training, _check_room, _predicting
-from tasks.finetune.train import Study, build
+from tasks.finetune.train import Study, build, mean_macro_auroc
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.model.bases.files import width_of
@@ -125,6 +125,23 @@ def test_heads_learn_on_states_and_predict(
     assert [variant.name for variant in predicting.variants] == ["fused"]
     predict.main(predicting, one_rank(tmp_path / "predicted"))
     assert (tmp_path / "predicted" / "fused" / "diagnoses" / "test.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    "head", [HEAD | {"queries": "tied"}, {"kind": "gated_residual", "pool": "attention"}], ids=str
+)
+def test_any_head_goes_through_the_program_and_is_saved_whole(
+    inputs: Inputs, kept: tuple[Path, Path], world: World, tmp_path: Path, head: dict[str, object]
+) -> None:
+    job = member_job(inputs, kept, head=head, epochs=2, collapse_below=0)
+    train.main(job, one_rank(tmp_path / "fused"))
+    counts = json.loads((tmp_path / "fused" / "work" / "counts.json").read_text())
+    again = Heads()
+    again.read(tmp_path / "fused")
+    study = Study.read(job)
+    logits = score(again.eval(), study.inputs, study.validation_rows, world)
+    value = mean_macro_auroc(logits, study.outcomes, study.validation_rows)
+    assert value == pytest.approx(counts["validation"], abs=1e-6)
 
 
 def test_the_mean_logit_starts_at_the_base_rate(

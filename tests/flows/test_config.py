@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.chain import settings_of
+from flows.check import _check_lengths
 from flows.config import AdaptConfig
 from flows.loading import MOVED, load_compare, load_config, merge
 from tasks.errors import ConfigError
@@ -297,3 +299,19 @@ def test_a_key_that_moved_is_named_with_its_new_place(former: str, now: str) -> 
         load_config(DEMO, [f"{former}=1"])
     assert not is_key(AdaptConfig, former)
     assert is_key(AdaptConfig, now)
+
+
+def test_a_note_longer_than_the_bases_positions_is_read_in_chunks_or_refused(
+    tmp_path: Path,
+) -> None:
+    described = {"model_type": "gpt2", "n_positions": 64, "architectures": ["GPT2LMHeadModel"]}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    for long_notes in ("head", "head_tail", "chunks"):
+        config = load_config(DEMO, ["finetune.max_tokens=65", f"finetune.long_notes={long_notes}"])
+        pretrain = config.pretrain.model_copy(update={"base": PathBase(path=tmp_path)})
+        config = config.model_copy(update={"pretrain": pretrain})
+        if long_notes == "chunks":
+            _check_lengths(config)
+            continue
+        with pytest.raises(ConfigError, match=r"set finetune\.long_notes to chunks"):
+            _check_lengths(config)

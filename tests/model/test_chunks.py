@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
+from tasks.errors import ConfigError
+from tasks.model.bases.causal import trunk
 from tasks.model.bases.chunks import Chunks
 from tasks.model.bases.encoder import Encoder
-from tasks.model.bases.load import load_base
+from tasks.model.bases.load import check_positions, load_base
+from tests.model.architectures import POSITIONS, write_base
 
 SHAPE = {
     "vocab_size": 64,
@@ -34,6 +38,62 @@ def test_every_token_comes_back_to_its_place(lengths: list[int], longest: int) -
     for chunk, present, text in zip(chunks.cut(ids), chunks.present, chunks.text, strict=True):
         framed = chunk[present].tolist()
         assert (framed[0], framed[-1]) == (0, lengths[int(text)] - 1)
+
+
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=5), longest=st.integers(3, 24))
+def test_a_decoders_token_comes_back_from_the_first_chunk_that_has_it(
+    lengths: list[int], longest: int
+) -> None:
+    chunks = Chunks.of(np.array(lengths), longest, looking_back=True)
+    ids = torch.arange(max(lengths)).expand(len(lengths), -1)
+    joined = chunks.join(chunks.cut(ids)[..., None])[..., 0]
+    rows = [row[there].tolist() for row, there in zip(chunks.cut(ids), chunks.present, strict=True)]
+    assert max(map(len, rows)) <= longest
+    for text, length in enumerate(lengths):
+        assert joined[text, :length].tolist() == list(range(length))
+        own = [index for index in range(len(rows)) if int(chunks.text[index]) == text]
+        assert all(rows[index][0] == 0 for index in own), "each begins as the text does"
+        for token in range(1, length):
+            first = next(index for index in own if token in rows[index])
+            assert int(chunks.chunk[text, token]) == first
+
+
+def test_a_decoder_reads_chunks_as_texts_of_their_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    write_base("gpt2", tmp_path)  # with learned positions: it cannot read more
+    base = load_base(tmp_path, chunk=12)
+    base.model.eval()
+    longer = POSITIONS + 20
+    ids = torch.randint(5, 64, (2, longer))
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, 9:] = False
+    check_positions(base, longer)
+    with pytest.raises(ConfigError, match=r"set finetune\.long_notes to chunks"):
+        check_positions(load_base(tmp_path), longer)
+    with torch.no_grad():
+        together = base.states(ids, mask)
+        whole = load_base(tmp_path).model.eval()
+        read = trunk(whole)(input_ids=ids[:, :12]).last_hidden_state
+        chunks = Chunks.of(np.array([longer]), 12, looking_back=True)
+        of_last = trunk(whole)(input_ids=chunks.cut(ids[:1])[-1:]).last_hidden_state
+    assert together.shape[:2] == ids.shape
+    torch.testing.assert_close(together[0, :12], read[0])
+    torch.testing.assert_close(together[1, :9], read[1, :9])
+    torch.testing.assert_close(together[0, -1], of_last[0, -1])
+    assert torch.isfinite(together[mask]).all()
+
+
+def test_an_encoder_reads_smaller_chunks_where_asked(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    BertModel(BertConfig(**SHAPE, max_position_embeddings=40)).save_pretrained(tmp_path)
+    ids = torch.randint(5, 64, (1, 30))
+    present = torch.ones_like(ids, dtype=torch.bool)
+    with torch.no_grad():
+        whole, small = (load_base(tmp_path, chunk=size).states(ids, present) for size in (None, 12))
+        chunks = Chunks.of(np.array([30]), 12)
+        first = load_base(tmp_path).states(chunks.cut(ids)[:1], present[:, :12])
+    torch.testing.assert_close(small[0, :3], first[0, :3])
+    assert (whole - small).abs().max() > 1e-3
 
 
 def test_a_piece_is_read_where_it_has_most_neighbors() -> None:

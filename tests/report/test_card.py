@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -212,11 +213,28 @@ def test_a_run_that_remembers_nothing_still_has_a_card(run: MadeUp, tmp_path: Pa
     assert "None" not in text
 
 
+@pytest.mark.parametrize(
+    ("long_notes", "said"),
+    [
+        ({}, ".ids[:77]])"),
+        ({"kind": "head_tail", "tail_share": 0.25}, "ids[:58] + ids[-19:]"),
+        ({"kind": "chunks", "tokens": None}, "chunk=positions_of(base))"),
+        ({"kind": "chunks", "tokens": 16}, "chunk=16)"),
+    ],
+    ids=str,
+)
 def test_its_code_loads_the_fused_model(
-    run: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: MadeUp,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    long_notes: dict[str, Any],
+    said: str,
 ) -> None:
-    code = re.findall("```python\n(.*?)```", text_of(tmp_path, tell(run)), re.DOTALL)
+    settings = SETTINGS | {"finetune": SETTINGS["finetune"] | {"long_notes": long_notes}}
+    story = tell(run, settings=settings)
+    code = re.findall("```python\n(.*?)```", text_of(tmp_path, story), re.DOTALL)
     assert len(code) == 3
+    assert said in code[0]
     keys = {origin.kind: origin.key for origin in origins()}
     _write_artifacts(tmp_path, {kind: tmp_path / kind / key for kind, key in keys.items()})
     exec("\n".join(code).replace('"STORE"', repr(str(tmp_path))), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,32 @@ def test_weighted_cases_and_no_subgroups_change_the_answers(run: MadeUp, tmp_pat
     assert "Cases weigh more in the loss (balanced)" in items["13"][2]
     assert items["23a"][1] == "partly"
     assert items["20b"][1:] == ("open", AUTHORS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "item", "said"),
+    [
+        ({"loss": {"kind": "focal"}}, "13", "(focal); probabilities are not corrected"),
+        (
+            {"loss": {"kind": "logit_adjusted", "probabilities": "balanced"}},
+            "13",
+            "probabilities are those at even base rates",
+        ),
+        ({"loss": {"kind": "cross_entropy"}}, "13", "weighs the same in the loss"),
+        (
+            {"long_notes": {"kind": "head_tail", "tail_share": 0.5}},
+            "12b",
+            "the first and the last, together 77 of a text",
+        ),
+    ],
+    ids=str,
+)
+def test_the_loss_and_what_is_read_are_told(
+    run: MadeUp, tmp_path: Path, settings: dict[str, Any], item: str, said: str
+) -> None:
+    settings = SETTINGS | {"finetune": SETTINGS["finetune"] | settings}
+    write_card(tmp_path, tell(run, settings=settings))
+    assert said in read(tmp_path)[item][2]
 
 
 def test_generated_patients_are_said_to_be_so(run: MadeUp, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from tasks.errors import ModelError
+from tasks.model.bases.chunks import states_in_chunks
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
 
@@ -28,6 +29,7 @@ class Causal:
 
     model: PreTrainedModel
     words: bool = False  # whether the tokens' own embeddings are joined to their states
+    chunk: int | None = None  # tokens that are read at once; None: any number
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Causal:
@@ -39,9 +41,14 @@ class Causal:
 
         The mask, `present`, is not handed on: attention looks back only, so that padding on the
         right reaches no token (`trial.py` tries it), and torch's faster causal kernel is used.
+        Texts longer than `chunk` are read in chunks (`chunks.py`).
         """
-        states: Tensor = trunk(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
+        states = states_in_chunks(self._called, input_ids, present, self.chunk, looking_back=True)
         return joined(self.model, input_ids, states) if self.words else states
+
+    def _called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        states: Tensor = trunk(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
+        return states
 
 
 def load_causal(

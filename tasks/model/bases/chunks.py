@@ -1,11 +1,13 @@
-"""Texts longer than an encoder reads: overlapping chunks, and their states joined again.
+"""Texts longer than a base reads: overlapping chunks, and their states joined again.
 
-A piece's state is taken from the chunk in which it lies most centrally: near a chunk's edge it has
-seen half of its neighbors only.
+Of an encoder a piece's state is taken from the chunk in which it lies most centrally: near a
+chunk's edge it has seen half of its neighbors only. Of a decoder, which looks back, it is taken
+from the first chunk that has it, in which most stands before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +23,8 @@ class Chunks:
     """Where the tokens of a batch of texts lie in chunks, each framed as a whole text is.
 
     A text is one token that begins it, pieces, and one token that ends it; these two frame every
-    chunk of it.
+    chunk of it. For a decoder nothing ends a text, and the token that begins it may be a piece: to
+    look back at it is what decoders do where nothing else is to be found.
     """
 
     source: Tensor  # [chunks, length], the place in a text of each token of a chunk
@@ -31,11 +34,13 @@ class Chunks:
     place: Tensor  # [texts, tokens], and the place in it
 
     @classmethod
-    def of(cls, lengths: NDArray[np.int64], longest: int) -> Chunks:
+    def of(cls, lengths: NDArray[np.int64], longest: int, *, looking_back: bool = False) -> Chunks:
         """Cut texts of so many tokens into chunks of at most `longest` tokens.
 
         >>> Chunks.of(np.array([7]), longest=5).source.tolist()
         [[0, 1, 2, 3, 6], [0, 3, 4, 5, 6]]
+        >>> Chunks.of(np.array([7]), longest=5, looking_back=True).source.tolist()
+        [[0, 1, 2, 3, 4], [0, 3, 4, 5, 6]]
         """
         texts: list[int] = []
         rows: list[NDArray[np.int64]] = []
@@ -43,16 +48,20 @@ class Chunks:
         chunk = np.zeros((len(lengths), width), np.int64)
         place = np.zeros((len(lengths), width), np.int64)
         for text, length in enumerate(lengths):
-            starts = _starts(int(length), longest)
+            starts = _starts(int(length), longest, frame=1 if looking_back else 2)
             size = min(int(length), longest)
             tokens = np.arange(length)
-            # of a chunk from `start`: its center, and the chunk nearest to each token
-            nearest = np.abs(tokens[:, None] - (starts + (size - 1) / 2)).argmin(axis=1)
-            chunk[text, :length] = len(rows) + nearest
-            place[text, :length] = tokens - starts[nearest]
+            if looking_back:
+                chosen = (tokens[:, None] < starts + size).argmax(axis=1)
+            else:  # of a chunk from `start`: its center, and the chunk nearest to each token
+                chosen = np.abs(tokens[:, None] - (starts + (size - 1) / 2)).argmin(axis=1)
+            chunk[text, :length] = len(rows) + chosen
+            place[text, :length] = tokens - starts[chosen]
             for start in starts:
                 row = np.arange(start, start + size)
-                row[0], row[-1] = 0, length - 1
+                row[0] = 0
+                if not looking_back:
+                    row[-1] = length - 1
                 rows.append(row)
                 texts.append(text)
             # the frame's own states: the first's from the first chunk, the last's from the last
@@ -76,10 +85,31 @@ class Chunks:
         return states[self.chunk.to(states.device), self.place.to(states.device)]
 
 
-def _starts(length: int, longest: int) -> NDArray[np.int64]:
-    """Where the chunks of a text begin, evenly spaced."""
+def states_in_chunks(
+    read: Callable[[Tensor, Tensor], Tensor],
+    input_ids: Tensor,
+    present: Tensor,
+    longest: int | None,
+    *,
+    looking_back: bool = False,
+) -> Tensor:
+    """Token states [texts, tokens, hidden], of texts that are longer than `longest` from chunks.
+
+    Args:
+        read: gives the states of ids and present, [texts, tokens] both.
+        longest: tokens that are read at once; None: any number.
+    """
+    if longest is None or input_ids.shape[1] <= longest:
+        return read(input_ids, present)
+    lengths = present.sum(dim=1).cpu().numpy()
+    chunks = Chunks.of(lengths, longest, looking_back=looking_back)
+    return chunks.join(read(chunks.cut(input_ids), chunks.present.to(present.device)))
+
+
+def _starts(length: int, longest: int, frame: int) -> NDArray[np.int64]:
+    """Where the chunks of a text begin, evenly spaced; `frame` tokens of each frame it."""
     if length <= longest:
         return np.zeros(1, np.int64)
-    step = (longest - 2) - int((longest - 2) * OVERLAP)
+    step = (longest - frame) - int((longest - frame) * OVERLAP)
     count = 1 + -(-(length - longest) // step)
     return np.linspace(0, length - longest, count).round().astype(np.int64)

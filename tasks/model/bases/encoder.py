@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from tasks.model.bases.chunks import Chunks
+from tasks.model.bases.chunks import states_in_chunks
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
 
@@ -23,6 +23,7 @@ class Encoder:
     model: PreTrainedModel
     words: bool = False  # whether the tokens' own embeddings are joined to their states
     tokens_before: int = 0  # virtual ones, which take positions of those that it reads at once
+    chunk: int | None = None  # tokens that are read at once, where it could read more
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Encoder:
@@ -44,13 +45,8 @@ class Encoder:
         Args:
             present: [batch, tokens] bool, False at padding.
         """
-        longest = self.longest
-        if longest is None or input_ids.shape[1] <= longest:
-            states = self._called(input_ids, present)
-        else:
-            chunks = Chunks.of(present.sum(dim=1).cpu().numpy(), longest)
-            of_chunks = self._called(chunks.cut(input_ids), chunks.present.to(present.device))
-            states = chunks.join(of_chunks)
+        sizes = [size for size in (self.longest, self.chunk) if size is not None]
+        states = states_in_chunks(self._called, input_ids, present, min(sizes, default=None))
         return joined(self.model, input_ids, states) if self.words else states
 
     @property

@@ -145,7 +145,7 @@ def check_notes_length(base: Path, max_tokens: int, before: int = 0) -> None:
         virtual = f" beside {before} virtual ones" if before else ""
         raise ConfigError(
             f"finetune.max_tokens is {max_tokens}{virtual}, but the base has positions for "
-            f"{positions} tokens; lower it"
+            f"{positions} tokens; lower it, or set finetune.long_notes to chunks"
         )
 
 

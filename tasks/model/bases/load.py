@@ -40,6 +40,7 @@ def load_base(
     layer: int | None = None,
     *,
     words: bool = False,
+    chunk: int | None = None,
 ) -> Base:
     """Load a base from a Hugging Face directory, frozen and without its output layer.
 
@@ -47,12 +48,14 @@ def load_base(
         deepspeed: the engine's configuration; under ZeRO-3 each rank then loads its share only.
         layer: whose states are read, counted from 1; those above it are left out. None: the last.
         words: whether each token's own embedding is joined to its state.
+        chunk: tokens that are read at once; longer texts are read in chunks. None: what the base
+            can, which of a decoder is any number.
 
     Raises ModelError where the directory holds no such model, or not all of its weights,
     ConfigError where it has no such layer.
     """
     architecture = Causal if is_causal(folder) else Encoder
-    base: Base = replace(architecture.load(folder, dtype, deepspeed), words=words)
+    base: Base = replace(architecture.load(folder, dtype, deepspeed), words=words, chunk=chunk)
     if layer is not None:
         cut(base.model, layer)
     return base
@@ -69,15 +72,17 @@ def check_positions(base: Base, longest: int) -> None:
     """Raise ConfigError where a text of so many tokens has more than there are positions.
 
     Rotary positions go on beyond those that the model was trained on, learned ones end. An encoder
-    reads a longer text in chunks.
+    reads a longer text in chunks, and a decoder, if it is told to.
     """
     if isinstance(base, Encoder):
         return
+    if isinstance(base, Causal) and base.chunk is not None:
+        longest = min(longest, base.chunk)
     model = base.model
     positions = getattr(model.config, "max_position_embeddings", None)
     rotary = getattr(model.config, "rope_parameters", None)
     if positions is not None and longest > positions and not rotary:
         raise ConfigError(
             f"a note has {longest} tokens, but the base has positions for {positions} only; "
-            "lower finetune.max_tokens"
+            "lower finetune.max_tokens, or set finetune.long_notes to chunks"
         )

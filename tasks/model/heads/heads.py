@@ -91,8 +91,9 @@ class Heads(nn.Module):
             state: all trained parameters by name, where the model does not hold them whole.
         """
         state = dict(self.named_parameters()) if state is None else state
-        heads = {name: state[name] for name in self.state_dict() if name.startswith("heads.")}
-        fixed = {f"scaling.{name}": buffer for name, buffer in self.scaling.named_buffers()}
+        ours = ("heads.", "scaling.")
+        heads = {name: state[name] for name, _ in self.named_parameters() if name.startswith(ours)}
+        fixed = {name: each for name, each in self.named_buffers() if name.startswith(ours)}
         tensors = {name: _plain(tensor) for name, tensor in sorted({**heads, **fixed}.items())}
         path.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path / _TENSORS)

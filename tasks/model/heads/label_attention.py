@@ -19,32 +19,73 @@ class LabelAttentionHead(Head):
     """
 
     def __init__(
-        self, hidden: int, labels: int, query_size: float | None = None, weight_size: float = 1.0
+        self,
+        hidden: int,
+        labels: int,
+        query_size: float | None = None,
+        weight_size: float = 1.0,
+        *,
+        free: bool = False,
     ) -> None:
         """A head whose labels start in random directions.
 
         Args:
             query_size: length of a query at the start; None: sqrt(hidden).
             weight_size: length of a weight at the start.
+            free: whether queries stay where they are when the head is started from titles.
         """
         super().__init__()
         self.query_size = math.sqrt(hidden) if query_size is None else query_size
         self.weight_size = weight_size
-        size = self.query_size / math.sqrt(hidden)
-        self.query = nn.Parameter(torch.randn(labels, hidden) * size)
+        self.free = free
+        self._new_queries(hidden, labels)
         self.weight = nn.Parameter(torch.randn(labels, hidden) * weight_size / math.sqrt(hidden))
         self.bias = nn.Parameter(torch.zeros(labels))
+
+    def queries(self) -> Tensor:
+        """[labels, hidden]"""
+        return self.query
 
     def start_from_titles(self, titles: Tensor, known: Tensor) -> None:
         direction = F.normalize(titles.float(), dim=1)
         with torch.no_grad():
-            self.query[known] = direction[known] * self.query_size
+            if not self.free:
+                self._start_queries(direction, known)
             self.weight[known] = direction[known] * self.weight_size
 
     def forward(self, hidden: Tensor, present: Tensor) -> Tensor:
         # w . sum_t a_t h_t as sum_t a_t (w . h_t): one product gives what both need of each token
-        queries = self.query / math.sqrt(hidden.shape[-1])
+        queries = self.queries() / math.sqrt(hidden.shape[-1])
         both = F.linear(hidden, torch.cat([queries, self.weight]).to(hidden.dtype)).float()
         scores, votes = both.chunk(2, dim=-1)  # [batch, tokens, labels]
         shares = scores.masked_fill(~present[:, :, None], -torch.inf).softmax(dim=1)
         return (shares * votes).sum(dim=1) + self.bias.float()
+
+    def _new_queries(self, hidden: int, labels: int) -> None:
+        size = self.query_size / math.sqrt(hidden)
+        self.query = nn.Parameter(torch.randn(labels, hidden) * size)
+
+    def _start_queries(self, direction: Tensor, known: Tensor) -> None:
+        self.query[known] = direction[known] * self.query_size
+
+
+class TiedLabelAttentionHead(LabelAttentionHead):
+    """Label-wise attention whose queries are tied to titles: q = size P d.
+
+    d is the direction of the label's title, which stays as it is, and P a matrix that all labels
+    share and that starts as the identity: labels learn from each other where to look. A label
+    without a title has a random direction.
+    """
+
+    directions: Tensor  # [labels, hidden]
+
+    def queries(self) -> Tensor:
+        directions = self.directions.to(self.projection.dtype)
+        return self.query_size * F.linear(directions, self.projection)
+
+    def _new_queries(self, hidden: int, labels: int) -> None:
+        self.register_buffer("directions", F.normalize(torch.randn(labels, hidden), dim=1))
+        self.projection = nn.Parameter(torch.eye(hidden))
+
+    def _start_queries(self, direction: Tensor, known: Tensor) -> None:
+        self.directions[known] = direction[known]

@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from tasks.model.heads.head import Head
+from tasks.model.heads.pooled import PooledHead
 
 
-class LinearHead(Head):
-    """A label's logit is w . h + b, with h the token states pooled: their last, mean or max."""
+class LinearHead(PooledHead):
+    """A label's logit is w . h + b."""
 
-    def __init__(self, hidden: int, labels: int, pool: str) -> None:
-        super().__init__()
-        self.pool = pool
-        self.weight = nn.Parameter(torch.randn(labels, hidden) * 0.02)
-        self.bias = nn.Parameter(torch.zeros(labels))
-
-    def start_from_titles(self, titles: Tensor, known: Tensor) -> None:
-        with torch.no_grad():
-            self.weight[known] = F.normalize(titles.float(), dim=1)[known]
-
-    def forward(self, hidden: Tensor, present: Tensor) -> Tensor:
-        pooled = _pooled(hidden.float(), present, self.pool)
-        return F.linear(pooled, self.weight.float(), self.bias.float())
-
-
-def _pooled(hidden: Tensor, present: Tensor, pool: str) -> Tensor:
-    """One state [batch, hidden] from the states of the present tokens."""
-    match pool:
-        case "last":
-            last = present.sum(dim=1) - 1  # padding is on the right
-            return hidden[torch.arange(len(hidden), device=hidden.device), last]
-        case "mean":
-            shares = present.float() / present.sum(dim=1, keepdim=True)
-            return (hidden * shares[:, :, None]).sum(dim=1)
-        case "max":
-            return hidden.masked_fill(~present[:, :, None], -torch.inf).amax(dim=1)
-        case _:
-            raise ValueError(f"there is no pooling '{pool}'")
+    def mapped(self, states: Tensor) -> Tensor:
+        return states

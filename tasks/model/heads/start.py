@@ -100,6 +100,7 @@ def start_biases(
     outcomes: Sequence[Outcome],
     rows: Rows,
     weights: Mapping[str, Tensor],
+    shifts: Mapping[str, Tensor],
     logits: Mapping[str, NDArray[np.float32]],
 ) -> None:
     """Start the biases so that the mean logit is the base rate's among the training admissions.
@@ -108,6 +109,8 @@ def start_biases(
         rows: the training admissions.
         weights: outcome -> [labels], how much a case counts in the loss; absent: 1. The base rates
             are those that the weighted loss sees.
+        shifts: outcome -> [labels], what the loss adds to the logits; absent: nothing. The mean is
+            that of the sum.
         logits: outcome -> [some admissions, labels], what the started heads say without biases.
     """
     for outcome in outcomes:
@@ -119,6 +122,8 @@ def start_biases(
         )
         if outcome.name in weights:
             head.bias.add_(weights[outcome.name].log().to(head.bias.device))
+        if outcome.name in shifts:
+            head.bias.sub_(shifts[outcome.name].to(head.bias.device))
         mean = torch.from_numpy(logits[outcome.name].mean(axis=0))
         head.bias.sub_(mean.to(head.bias.device))
 
