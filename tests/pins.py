@@ -50,13 +50,30 @@ def changed(pinned: Pins, now: Pins) -> list[str]:
         for step, pin in pinned.items()
         if step in now and now[step]["version"] == pin["version"]
         for name, then in pin["defaults"].items()
-        if name in now[step]["defaults"] and now[step]["defaults"][name] != then
+        if name in now[step]["defaults"]
+        and _differs(name, then, now[step]["defaults"][name], now[step]["defaults"])
     ]
 
 
 def read() -> Pins:
     """What was written down."""
     return json.loads(PINS.read_text())
+
+
+def _differs(name: str, then: Any, now: Any, defaults: dict[str, Any]) -> bool:
+    """Whether a default changed, by more than a new field that has its own default in it."""
+    match then, now:
+        case dict(), dict():
+            here = f"{name}[{now['kind']}]" if "kind" in now else name
+            expected = {field: defaults.get(f"{here}.{field}") for field in now} | then
+            return expected.keys() != now.keys() or any(
+                _differs(f"{here}.{field}", expected[field], now[field], defaults) for field in now
+            )
+        case list(), list():
+            return len(then) != len(now) or any(
+                _differs(name, *pair, defaults) for pair in zip(then, now, strict=True)
+            )
+    return bool(then != now)
 
 
 def _of_step(step: Step) -> Iterator[tuple[str, Any]]:

@@ -41,6 +41,17 @@ def test_a_new_default_is_no_change() -> None:
     assert pins.changed(then, now) == []
 
 
+def test_a_new_field_of_a_default_is_a_change_only_where_it_has_not_its_own_default() -> None:
+    """A key leaves out a value that equals the default, whatever fields both have."""
+    now = pins.current()
+    then = copy.deepcopy(now)
+    del then["finetune.train_member"]["defaults"]["job.config.training"]["clip"]
+    assert pins.changed(then, now) == []
+    now["finetune.train_member"]["defaults"]["job.config.training"]["clip"] = 2.0
+    [sentence] = pins.changed(then, now)
+    assert "the default of job.config.training was" in sentence
+
+
 def test_how_a_step_runs_is_not_pinned() -> None:
     names = [name for step in pins.current().values() for name in step["defaults"]]
     assert not any(name.startswith("launch") for name in names)
