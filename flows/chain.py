@@ -80,6 +80,7 @@ class Chain:
             cohort=self.ingested.cohort,
             outcomes=self.ingested.outcomes,
             max_labelled_admissions=self.config.finetune.max_labelled_admissions,
+            cases_per_label=self.config.finetune.cases_per_label,
             seed=self.config.finetune.training.seed,
         )
 

@@ -128,6 +128,10 @@ def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:
         ("ingest.split.validation=2", r"'ingest\.split\.validation'.*less than 1, not 2"),
         ("pretrain.base.kind=magic", r"pretrain\.base.*'scratch', 'gguf', 'path', 'hub'"),
         ("name=My Run", r"'name'.*'My Run'"),
+        (
+            "finetune={cases_per_label: 4, max_labelled_admissions: 9}",
+            r"both say from how few admissions",
+        ),
         ("novalue", r"write it as key=value"),
     ],
 )
