@@ -211,7 +211,8 @@ def train_member(
     counts = _run("tasks.finetune.train", named, out, launch)
     if "warning" in counts:
         warn(str(counts["warning"]))
-    return {"member": job.member, **counts}
+    seconds = float(counts["training_seconds"])
+    return {"member": job.member, **counts, **launch.price_of(seconds)}
 
 
 @step("predictions", version=4)

@@ -31,6 +31,7 @@ from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, trainin
 from tasks.data.states import PARTS, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
+from tasks.finetune.arithmetic import cost_of, flops_of_token
 from tasks.finetune.collapse import Collapse
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.plan import Plan
@@ -62,6 +63,7 @@ from tasks.training.engine import (
 from tasks.training.lesson import Batch
 from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
+from tasks.training.watchers.budget import Budget
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.validation import Validation
 
@@ -83,8 +85,14 @@ class Study:
         outcomes = tuple(
             read_outcome(name, path, inputs.hadm_ids) for name, path in job.outcomes.items()
         )
-        most, seed = job.config.max_labelled_admissions, job.config.training.seed
-        rows = training_rows(inputs.hadm_ids, inputs.splits, outcomes, most, seed)
+        rows = training_rows(
+            inputs.hadm_ids,
+            inputs.splits,
+            outcomes,
+            job.config.max_labelled_admissions,
+            job.config.training.seed,
+            cases_per_label=job.config.cases_per_label,
+        )
         return cls(
             job=job,
             inputs=inputs,
@@ -100,6 +108,7 @@ def main(job: MemberJob, world: World) -> None:
     study = Study.read(job)
     model = build(study, world)
     collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
+    of_token = flops_of_token(model, study.inputs.lengths[study.train_rows])
     trained = fit(study, model, world, collapse)
     warning = collapse.check(trained.history, last=True)
     if not world.first:
@@ -120,7 +129,10 @@ def main(job: MemberJob, world: World) -> None:
         "examples": trained.examples,
         "best_step": trained.best_step,
         "validation": round(trained.best_value or 0.0, 6),
+        **cost_of(model, trained, of_token),
     }
+    if trained.stopped:
+        counts["stopped_by_budget_after_steps"] = trained.steps
     if warning:
         counts["warning"] = warning
     (world.work / "counts.json").write_text(json.dumps(counts))
@@ -234,6 +246,7 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
             Movement(model.trained_parts(), tolerant=tolerant, due=dict.fromkeys(heads, epoch)),
             Validation(plan.validated, judge),
             collapse,
+            Budget(training.budget_minutes),
         ),
     )
 
