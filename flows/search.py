@@ -1,4 +1,4 @@
-"""A search: trials of a run, each a flow run of its own, judged on validation patients alone."""
+"""A search: trials of a run, one after another, and what they found."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import yaml
-from prefect import State, flow
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
-from prefect.states import Completed
 
-from flows.chain import Chain
-from flows.check import check
-from flows.config import AdaptConfig, SearchConfig
-from flows.loading import keys_of_trial, load_search, load_trial
+from flows.config import AdaptConfig
+from flows.loading import keys_of_trial, load_trial
 from flows.space import check_search, in_words, short_names
-from flows.stages import LONGEST_NAME, run_name
+from flows.stages import run_name
 from flows.study import REASON, SECONDS, Study, how_it_ended, report, values_of
-from tasks import schemas, tables
+from flows.trial import Tried, member_of, percent_of, trial_run
 from tasks.errors import (
     ConfigError,
     EvaluationError,
@@ -35,20 +30,11 @@ from tasks.errors import (
     TrainingError,
 )
 from tasks.flow_run import current_store
-from tasks.keys import Artifact
 from tasks.reporting import Reading, listening
 
 BEST, TABLE = "best.yaml", "table.json"  # in the search's folder
 FAILS_ALONE = (ConfigError, ModelError, TrainingError, EvaluationError, StepFailed)
 MEASURED = {"finetune": "validation AUROC", "pretrain": "perplexity"}
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What came out of a trial."""
-
-    value: float
-    curve: tuple[tuple[int, float], ...] = ()  # percent of the training -> value on validation
 
 
 @dataclass(frozen=True)
@@ -99,37 +85,6 @@ def search(
     return found
 
 
-def trial_name() -> str:
-    """A trial's, for Prefect's lists: its search, its number, and what is tried."""
-    parameters = flow_run.parameters
-    words = f"{Path(parameters['preset']).stem}, trial {parameters['number']}"
-    whole = ", ".join((words, *parameters["tried"]))
-    return whole if len(whole) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 1]}\u2026"
-
-
-@flow(name="trial", flow_run_name=trial_name, persist_result=False, result_serializer="json")
-def trial_run(
-    preset: str, overrides: tuple[str, ...], tried: tuple[str, ...], number: int
-) -> Tried | State[Any]:
-    """Make what one trial is judged by; nothing of a test patient is predicted.
-
-    Args:
-        preset: The YAML file of the search.
-        overrides: What differs from it in every trial.
-        tried: What differs in this one.
-        number: The trial's.
-    """
-    searched = load_search(Path(preset), overrides)
-    run = load_trial(Path(preset), [*overrides, *tried])
-    check(run, flow="search")
-    try:
-        return (
-            _perplexity(run) if searched.stage == "pretrain" else _auroc(_of_member(run, searched))
-        )
-    except Pruned as pruned:
-        return Completed(name="Pruned", message=str(pruned))
-
-
 def _try(study: Study, trial: optuna.Trial, preset: str, overrides: Sequence[str]) -> None:
     """Run the trial, and tell the study what became of it.
 
@@ -165,7 +120,7 @@ def _watch(study: Study, trial: optuna.Trial, run: AdaptConfig) -> Callable[[Rea
     Of a trial of several trainings (adapters an outcome, weights to choose from) it hears nothing:
     their values are of different things.
     """
-    member, finetuning = _member(run, study.config), run.finetune
+    member, finetuning = member_of(run, study.config), run.finetune
     frozen = finetuning.adapter is None
     one = finetuning.joint and all(
         len(summand.weights(frozen_trunk=frozen)) == 1 for summand in member.summands
@@ -175,7 +130,7 @@ def _watch(study: Study, trial: optuna.Trial, run: AdaptConfig) -> Callable[[Rea
         judged = reading.judged
         if not one or judged is None or judged.training != member.name:
             return
-        percent = _percent(reading.done, reading.total)
+        percent = percent_of(reading.done, reading.total)
         report(trial, percent, judged.value)
         if percent < 100 and trial.should_prune():
             raise Pruned(
@@ -184,57 +139,6 @@ def _watch(study: Study, trial: optuna.Trial, run: AdaptConfig) -> Callable[[Rea
             )
 
     return listen
-
-
-def _member(run: AdaptConfig, searched: SearchConfig) -> Any:
-    """The member by which a trial is judged."""
-    wanted = searched.member or searched.finetune.members[0].name
-    for member in run.finetune.members:
-        if member.name == wanted:
-            return member
-    names = ", ".join(member.name for member in run.finetune.members)
-    raise ConfigError(f"the trial has no member '{wanted}' to be judged by; its members: {names}")
-
-
-def _of_member(run: AdaptConfig, searched: SearchConfig) -> AdaptConfig:
-    """The run with one member alone: another member's training would tell nothing."""
-    members = (_member(run, searched),)
-    return run.model_copy(update={"finetune": run.finetune.model_copy(update={"members": members})})
-
-
-def _auroc(run: AdaptConfig) -> Tried:
-    """The mean macro AUROC on validation of the run's one member."""
-    trained = [made.adapter for made in Chain(run).trained]
-    values = [float(adapter.counts["validation"]) for adapter in trained]
-    curve = _curve(trained[0]) if len(trained) == 1 else ()
-    return Tried(sum(values) / len(values), curve)
-
-
-def _perplexity(run: AdaptConfig) -> Tried:
-    """Of validation patients' notes, with the clinical adapter."""
-    made = Chain(run).pretraining(("clinical",)).perplexity
-    if made is None:
-        raise ConfigError(
-            "the base has no output layer of its own, so that there is no perplexity to search by; "
-            "take a base saved with its own (...ForMaskedLM), or set stage to finetune"
-        )
-    return Tried(float(made.counts["perplexity_after"]))
-
-
-def _curve(adapter: Artifact) -> tuple[tuple[int, float], ...]:
-    """The validation values of a training, by the percent of it that was done."""
-    path = current_store().path(adapter.kind, adapter.key) / "history.parquet"
-    rows = tables.read(path, schemas.HISTORY, ["step", "validation"]).to_pylist()
-    steps = max(row["step"] for row in rows)
-    return tuple(
-        (_percent(row["step"], steps), row["validation"])
-        for row in rows
-        if row["validation"] is not None
-    )
-
-
-def _percent(done: float, total: float) -> int:
-    return round(100 * done / max(total, 1))
 
 
 def _written(study: Study, preset: Path, overrides: Sequence[str]) -> Found:

@@ -33,7 +33,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
 from tasks.finetune.arithmetic import cost_of, flops_of_token
 from tasks.finetune.collapse import Collapse
-from tasks.finetune.jobs import MemberJob
+from tasks.finetune.jobs import STOPPED, MemberJob
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import positive_weights, prior_corrected
 from tasks.measures.ranking import macro_auroc
@@ -132,7 +132,7 @@ def main(job: MemberJob, world: World) -> None:
         **cost_of(model, trained, of_token),
     }
     if trained.stopped:
-        counts["stopped_by_budget_after_steps"] = trained.steps
+        counts[STOPPED] = trained.steps
     if warning:
         counts["warning"] = warning
     (world.work / "counts.json").write_text(json.dumps(counts))
