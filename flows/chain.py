@@ -11,7 +11,7 @@ from flows.config import AdaptConfig
 from tasks.audit.steps import audit_leaks, audit_memory, make_canaries, make_candidates
 from tasks.baselines.steps import baselines
 from tasks.evaluate.steps import evaluate, stack
-from tasks.finetune.steps import Finetuned, finetune
+from tasks.finetune.steps import Finetuned, Trained, finetune, train_members
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
@@ -56,8 +56,9 @@ class Chain:
         )
 
     @cached_property
-    def finetuned(self) -> Finetuned:
-        return finetune(
+    def trained(self) -> tuple[Trained, ...]:
+        """The members, before anything is predicted of a test patient."""
+        return train_members(
             self.config.finetune,
             self.config.launch,
             base=self.pretrained.base,
@@ -69,12 +70,17 @@ class Chain:
         )
 
     @cached_property
+    def finetuned(self) -> Finetuned:
+        return finetune(self.trained, self.config.launch)
+
+    @cached_property
     def baselines(self) -> tuple[Artifact, ...]:
         return baselines(
             self.config.baselines,
             cohort=self.ingested.cohort,
             outcomes=self.ingested.outcomes,
             max_labelled_admissions=self.config.finetune.max_labelled_admissions,
+            cases_per_label=self.config.finetune.cases_per_label,
             seed=self.config.finetune.training.seed,
         )
 

@@ -49,6 +49,7 @@ STAGES = {
     "audit": ("ingest", "audit"),
     "memory": ("ingest", "pretrain", "memory"),
     "compare": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
+    "search": ("ingest", "pretrain", "finetune"),
 }
 # what each flow makes itself: all else is of earlier stages
 OWN = {name: (name,) for name in STAGES} | {

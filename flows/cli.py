@@ -182,6 +182,34 @@ def compare(
     _run("compare", config, sets, store)
 
 
+@app.command()
+def search(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/search-demo.yaml.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a key, sampler=random, or one of every trial: finetune.epochs=1",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="At most this many; more than before: go on.", min=1)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the best run here, for `clinfuse run`.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Search for settings by the AUROC on validation patients; test is never read.
+
+    Each trial is a flow run of its own, and what trials share is made once. A search that was
+    stopped or killed goes on from where it was; trials that have ended are not repeated.
+    """
+    more = {} if trials is None else {"trials": trials}
+    _run("search", config, sets, store, out=str(out) if out else None, **more)
+
+
 @audit_app.command(name="leaks")
 def audit_leaks(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],

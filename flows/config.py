@@ -1,10 +1,10 @@
-"""AdaptConfig: the stages' configs in one model; CompareConfig: several of them."""
+"""AdaptConfig: the stages' configs in one model; CompareConfig and SearchConfig: many of them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Discriminator, Field, NonNegativeInt, Tag, model_validator
 
 from tasks.audit.config import LeaksConfig, MemoryConfig
 from tasks.baselines.config import BaselinesConfig
@@ -71,3 +71,83 @@ class CompareConfig(Config):
                 f"the reference '{self.reference}' is of no run here; runs: {', '.join(names)}"
             )
         return self
+
+
+class RangeConfig(Config):
+    """Numbers from which a search takes one; whole ones where both ends are."""
+
+    low: int | float
+    """The lowest"""
+    high: int | float
+    """The highest"""
+    step: int | float | None = Field(default=None, gt=0)
+    """Only the lowest and every so much above it; a grid needs it, but of whole numbers"""
+    log: bool = False
+    """Whether a tenth of a number is as far from it as ten times the number, as for learning
+    rates"""
+
+    @model_validator(mode="after")
+    def _can_be_drawn_from(self) -> RangeConfig:
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs a low above 0, and no step")
+        if self.whole and self.step is not None and not isinstance(self.step, int):
+            raise ValueError("between whole numbers the step must be a whole number")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+def _how_values_are_given(given: Any) -> str:
+    return "range" if isinstance(given, dict | RangeConfig) else "values"
+
+
+Values = Annotated[
+    Annotated[tuple[Any, ...], Tag("values")] | Annotated[RangeConfig, Tag("range")],
+    Discriminator(_how_values_are_given),
+]
+
+
+class SearchConfig(AdaptConfig):
+    """A run, and what is tried in its stead: each trial is the run with one value for each key."""
+
+    space: dict[str, Values] = Field(min_length=1)
+    """What is tried: a key, as --set takes it -> a list of values, or {low, high, step, log}"""
+    trials: int = Field(default=20, ge=1)
+    """At most this many are tried; of a grid, at most all of it"""
+    sampler: Literal["tpe", "grid", "random"] = "tpe"
+    """How the next trial is chosen. tpe: where trials so far were good (a tree of Parzen
+    estimators; the first ten at random); grid: every combination once, in an order that the seed
+    decides; random: at random"""
+    pruner: Literal["median", "none"] = "median"
+    """median: a training is given up after a validation at which its best value so far is below the
+    median of the trials before, once five have come to their end"""
+    seed: int = Field(default=0, ge=0)
+    """Of the sampler; the trials' own is finetune.training.seed"""
+    stage: Literal["finetune", "pretrain"] = "finetune"
+    """What a trial is judged by. finetune: the macro AUROC of a member on validation; pretrain: the
+    perplexity of validation patients' notes with the clinical adapter, where nothing is
+    finetuned, and nothing pruned"""
+    member: str | None = None
+    """The member that is trained and judged; empty: the first of finetune.members"""
+
+    @model_validator(mode="after")
+    def _has_something_to_choose_from(self) -> SearchConfig:
+        for key, values in self.space.items():
+            if isinstance(values, RangeConfig):
+                if self.sampler == "grid" and not values.whole and values.step is None:
+                    raise ValueError(f"a grid needs a step for '{key}'; give one, or a list")
+            elif not values or any(value in values[:index] for index, value in enumerate(values)):
+                raise ValueError(f"'{key}' needs a list of values, each named once")
+        names = [member.name for member in self.finetune.members]
+        if self.member is not None and self.member not in names:
+            raise ValueError(f"there is no member '{self.member}'; members: {', '.join(names)}")
+        return self
+
+    @property
+    def run(self) -> AdaptConfig:
+        """The run without what is tried."""
+        return AdaptConfig(**{name: getattr(self, name) for name in AdaptConfig.model_fields})

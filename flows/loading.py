@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-from flows.config import AdaptConfig, CompareConfig
+from flows.config import AdaptConfig, CompareConfig, SearchConfig
 from tasks.errors import ConfigError
 
 PRESET = "preset"  # the key that names a YAML file which gives every value not given beside it
@@ -32,6 +32,7 @@ MOVED = {  # former key -> what it is now
     "pretrain.gradient_checkpointing": "pretrain.training.gradient_checkpointing",
     **{f"finetune.{name}": f"finetune.training.{name}" for name in _TRAINING},
 }
+OF_SEARCH = SearchConfig.model_fields.keys() - AdaptConfig.model_fields.keys()
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -61,6 +62,32 @@ def load_compare(path: Path, overrides: Sequence[str] = ()) -> CompareConfig:
     return _checked(CompareConfig, path, given)
 
 
+def load_search(path: Path, overrides: Sequence[str] = ()) -> SearchConfig:
+    """Read a search's YAML file as `load_config` reads a run's."""
+    return _checked(SearchConfig, path, _of_search(path, overrides))
+
+
+def load_trial(path: Path, overrides: Sequence[str] = ()) -> AdaptConfig:
+    """The run of a search's YAML file, with these overrides; raises as `load_config` does."""
+    return _checked(AdaptConfig, path, keys_of_trial(path, overrides))
+
+
+def keys_of_trial(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys that a trial's run is given by file, presets and overrides."""
+    given = _of_search(path, overrides)
+    return {key: value for key, value in given.items() if key not in OF_SEARCH}
+
+
+def as_yaml(value: object) -> str:
+    """The value in one line, as `--set` takes it.
+
+    >>> as_yaml(1e-5), as_yaml(["q_proj", "v_proj"])
+    ('1.0e-05', '[q_proj, v_proj]')
+    """
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Lay one mapping over another; where both hold mappings, key by key.
 
@@ -86,6 +113,13 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         merged[key] = _laid_over(merged.get(key), value)
     return merged
+
+
+def _of_search(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    given = _read(path)
+    for override in overrides:
+        given = _overridden(given, override, SearchConfig)
+    return given
 
 
 def _laid_over(below: Any, above: Any) -> Any:

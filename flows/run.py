@@ -51,8 +51,11 @@ def run(
     os.environ["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(opened.root)
     parameters = {"preset": str(preset), "overrides": list(overrides), **steering}
     with stopping():
-        run_id = _call(flow, parameters)
-    _print_result(opened, load_run(opened.root, run_id), time.monotonic() - began)
+        run_id, result = _call(flow, parameters)
+    if flow == "search":
+        _print_search(result)
+    else:
+        _print_result(opened, load_run(opened.root, run_id), time.monotonic() - began)
 
 
 def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[AdaptConfig, ...]:
@@ -60,6 +63,10 @@ def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[Ada
 
     Raises a ClinfuseError where it could not come to its end with one of them.
     """
+    if flow == "search":
+        from flows.space import check_search  # Optuna takes a moment to import
+
+        return (check_search(preset, overrides),)
     if flow == "compare":
         compared = load_compare(preset, overrides)
         configs, flow = compared.runs, compared.stage
@@ -70,23 +77,39 @@ def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[Ada
     return configs
 
 
-def _call(flow: str, parameters: dict[str, Any]) -> str:
-    """Call the flow; the id of its run."""
+def _call(flow: str, parameters: dict[str, Any]) -> tuple[str, Any]:
+    """Call the flow; the id of its run, and what it returned."""
     # said better by prefect_api
     warnings.filterwarnings("ignore", "Failed to create the Prefect home", UserWarning)
     # imported here: Prefect reads the environment when it is imported, and takes seconds
     from prefect import tags
 
-    from flows.compare import compare
-    from flows.stages import FLOWS, refreshable
+    from flows.stages import refreshable
 
     check_names(parameters.get("refresh", ()), refreshable(flow), "refresh")
-    called: Any = next(known for known in (*FLOWS, compare) if known.name == flow)
+    called = _flow(flow)
     _quiet()
     with prefect_api(), tags(flow, Path(parameters["preset"]).stem):
         state = called(**parameters, return_state=True)
-        state.result()  # raises what a step raised
-    return str(state.state_details.flow_run_id)
+        result = state.result()  # raises what a step raised
+    return str(state.state_details.flow_run_id), result
+
+
+def _flow(name: str) -> Any:
+    """The flow of that name."""
+    match name:
+        case "compare":
+            from flows.compare import compare
+
+            return compare
+        case "search":
+            from flows.search import search
+
+            return search
+        case _:
+            from flows.stages import FLOWS
+
+            return next(known for known in FLOWS if known.name == name)
 
 
 def _quiet() -> None:
@@ -131,6 +154,17 @@ def _print_result(store: Store, run: Run, seconds: float) -> None:
         f"{len(run.artifacts)} artifacts, {made} made, {len(run.artifacts) - made} reused, "
         f"in {seconds:.0f} s; at most {peak_mib():,.0f} MiB in any process"
     )
+
+
+def _print_search(found: Any) -> None:
+    """The table of trials, and what to do with the best."""
+    console = Console()
+    _print_table(console, found.folder / "table.json")
+    for sentence in found.failed:
+        console.print(sentence, soft_wrap=True, markup=False)
+    console.print(found.sentence, soft_wrap=True, markup=False)
+    console.print(f"best       {found.sets}", soft_wrap=True, markup=False)
+    console.print(f"as a file  {found.folder / 'best.yaml'}", soft_wrap=True, markup=False)
 
 
 def _print_table(console: Console, path: Path) -> None:

@@ -11,14 +11,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from prefect import Flow, flow
 from prefect.runtime import flow_run
 
 from flows.chain import Chain
 from flows.check import OWN, STAGES, check
 from flows.config import AdaptConfig
-from flows.loading import load_config
+from flows.loading import as_yaml, load_config
 from flows.publish import publish, publish_audit
 from tasks.audit import steps as auditing
 from tasks.baselines import steps as comparing
@@ -61,7 +60,7 @@ def configured(
 ) -> AdaptConfig:
     """The preset with what differs laid over it. Raises ConfigError as `load_config` does."""
     typed = {"name": name, "ingest.source": source, "launch.ranks": ranks}
-    more = [f"{key}={_as_yaml(value)}" for key, value in typed.items() if value is not None]
+    more = [f"{key}={as_yaml(value)}" for key, value in typed.items() if value is not None]
     return load_config(Path(preset), [*overrides, *more])
 
 
@@ -84,10 +83,6 @@ def _run_name(parameters: dict[str, Any]) -> str:
     ]
     whole = ", ".join(words)
     return whole if len(whole) <= LONGEST_NAME else f"{whole[: LONGEST_NAME - 1]}\u2026"
-
-
-def _as_yaml(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n")
 
 
 def stage_flow(name: str, summary: str, make: Callable[[Chain], object]) -> Flow[..., None]:

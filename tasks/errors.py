@@ -35,6 +35,10 @@ class RanksDied(TrainingError):
     """Ranks were killed from outside; the training can resume from its last checkpoint."""
 
 
+class Pruned(TrainingError):
+    """A search gave a trial up: others were better at the same share of their training."""
+
+
 class EvaluationError(ClinfuseError):
     """Predictions and outcomes do not match, or a metric cannot be computed."""
 

@@ -90,6 +90,12 @@ class LaunchConfig(Unkeyed):
         "micro-batch at a time; raise it where one takes longer",
     )
 
+    def price_of(self, seconds: float) -> dict[str, float]:
+        """What so many seconds of all machines cost, as a count of an artifact; maybe none."""
+        if self.price_per_hour is None:
+            return {}
+        return {"cost": round(seconds / 3600 * self.nodes * self.price_per_hour, 4)}
+
     @model_validator(mode="after")
     def _nodes_can_meet(self) -> LaunchConfig:
         if self.nodes > 1 and not self.rendezvous:

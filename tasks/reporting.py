@@ -1,4 +1,4 @@
-"""Report from within a long piece of work how far it has come, to a listener if there is one.
+"""Report from within a long piece of work how far it has come, to whoever listens.
 
     for number, label in enumerate(labels):
         report(Reading(number, len(labels), "labels"))
@@ -16,6 +16,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a training was worth on validation at a reading; the higher the better."""
+
+    training: str  # its name
+    value: float
+
+
+@dataclass(frozen=True)
 class Reading:
     """How much of how much is done; it names no patient."""
 
@@ -24,22 +32,26 @@ class Reading:
     words: str = ""  # beside the count
     row: Mapping[str, object] | None = None  # of the table on the run's page, e.g. step and loss
     milestone: bool = False  # whether the row is kept when the table gets too long for all of them
+    judged: Judged | None = None
 
 
-_listener: ContextVar[Callable[[Reading], None] | None] = ContextVar("listener", default=None)
+_listeners: ContextVar[tuple[Callable[[Reading], None], ...]] = ContextVar("listeners", default=())
 
 
 def report(reading: Reading) -> None:
-    """Pass the reading to the listener, if there is one."""
-    if listener := _listener.get():
+    """Pass the reading to every listener, the innermost first."""
+    for listener in reversed(_listeners.get()):
         listener(reading)
 
 
 @contextmanager
 def listening(listener: Callable[[Reading], None]) -> Iterator[None]:
-    """Within it, the listener gets every reading that this thread reports."""
-    token = _listener.set(listener)
+    """Within it, the listener gets every reading that this thread reports.
+
+    What it raises ends the work that reports, and the ranks of a training.
+    """
+    token = _listeners.set((*_listeners.get(), listener))
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listeners.reset(token)

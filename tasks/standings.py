@@ -5,6 +5,7 @@ What is undefined, and the interval that is withheld, is None.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.config import Config
@@ -57,12 +58,43 @@ class Board(Config):
         return sum(standing.to_reference is not None for standing in self.standings)
 
 
+class Spent(Config):
+    """What one seed's training of a model took, its adapters' with it; None: not known."""
+
+    seconds: float | None = None
+    peak_mib: float | None = None  # of any of its trainings
+    parameters: float | None = None  # trained
+    adapter_parameters: float | None = None  # those of them that are not of a head
+    flops: float | None = None  # operations, forward and backward, by formula
+    flops_to_best: float | None = None  # up to the best validation
+    cost: float | None = None  # at launch.price_per_hour
+
+    @classmethod
+    def together(cls, parts: Sequence[Spent]) -> Spent:
+        """Of several trainings: all add up, but for the memory; unknown if one is."""
+        return cls(**{name: _all(parts, name) for name in cls.model_fields})
+
+    @classmethod
+    def mean(cls, seeds: Sequence[Spent]) -> Spent:
+        """Of several seeds."""
+        sums = {name: _all(seeds, name) for name in cls.model_fields if name != "peak_mib"}
+        known = {name: each / len(seeds) for name, each in sums.items() if each is not None}
+        return cls(**known, peak_mib=_all(seeds, "peak_mib"))
+
+
+def _all(parts: Sequence[Spent], name: str) -> float | None:
+    values = [getattr(part, name) for part in parts]
+    if not values or None in values:
+        return None
+    return max(values) if name == "peak_mib" else sum(values)
+
+
 class Standings(Config):
     """The boards of all outcomes, and what one seed's training of each model took."""
 
     seeds: tuple[int, ...]
     boards: tuple[Board, ...]
-    seconds: dict[str, float]  # run/variant -> seconds, where they are known
+    spent: dict[str, Spent]  # by run/variant
 
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.reporting import Reading, report
+from tasks.reporting import Judged, Reading, report
 
 PROGRESS = "progress.jsonl"
 
@@ -49,9 +49,16 @@ class Progress:
             "loss": "" if self.loss is None else round(self.loss, 4),
             "validation AUROC": "" if self.validation is None else round(self.validation, 4),
         }
-        judged = self.validation is not None
+        judged = None if self.validation is None else Judged(self.arm, self.validation)
         is_row = judged or self.loss is not None
-        return Reading(self.step, self.total, self.words, row if is_row else None, milestone=judged)
+        return Reading(
+            done=self.step,
+            total=self.total,
+            words=self.words,
+            row=row if is_row else None,
+            milestone=judged is not None,
+            judged=judged,
+        )
 
 
 def show(progress: Progress) -> None:

@@ -16,9 +16,14 @@ def baselines(
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
     max_labelled_admissions: int | None,
+    cases_per_label: int | None,
     seed: int,
 ) -> tuple[Artifact, ...]:
-    """Predict with every baseline; `max_labelled_admissions`, drawn by the seed, to learn from."""
+    """Predict with every baseline, which learns from the admissions that the members learn from.
+
+    Args:
+        max_labelled_admissions, cases_per_label: how few; drawn by the seed.
+    """
     if config.tfidf is None:
         return ()
     predictions = fit_tfidf(
@@ -26,7 +31,9 @@ def baselines(
         outcomes=dict(outcomes),
         config=config.tfidf,
         most=max_labelled_admissions,
-        seed=seed if max_labelled_admissions else 0,  # else nothing is drawn
+        cases_per_label=cases_per_label,
+        # else nothing is drawn
+        seed=seed if max_labelled_admissions or cases_per_label else 0,
     )
     return (predictions,)
 
@@ -39,8 +46,9 @@ def fit_tfidf(
     config: TfidfConfig,
     most: int | None,
     seed: int,
+    cases_per_label: int | None = None,
 ) -> Counts:
     """Fit TF-IDF with logistic regression on the same admissions, and predict."""
     from tasks.baselines.tfidf import write_tfidf  # scikit-learn takes a second to import
 
-    return write_tfidf(out, cohort, outcomes, config, most, seed)
+    return write_tfidf(out, cohort, outcomes, config, most, seed, cases_per_label)

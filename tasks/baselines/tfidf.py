@@ -44,16 +44,17 @@ def write_tfidf(
     tfidf: TfidfConfig,
     most: int | None,
     seed: int,
+    cases_per_label: int | None = None,
 ) -> dict[str, int | float | str]:
     """Write out/tfidf/<outcome>/<split>.parquet for validation and test; return what was chosen.
 
-    Learns from the same training admissions as the adapters (`most` of them, drawn by `seed`); the
-    test split is only scored.
+    Learns from the same training admissions as the adapters (`most` of them, or so many a label,
+    drawn by `seed`); the test split is only scored.
     """
     table = tables.read(cohort / "admissions", schemas.ADMISSIONS, ["hadm_id", "split", "note"])
     hadm_ids, splits = table["hadm_id"].to_numpy(), tuple(table["split"].to_pylist())
     lined_up = [read_outcome(name, path, hadm_ids) for name, path in outcomes.items()]
-    train = training_rows(hadm_ids, splits, lined_up, most, seed)
+    train = training_rows(hadm_ids, splits, lined_up, most, seed, cases_per_label=cases_per_label)
     rows = {split: split_rows(splits, split) for split in SPLITS}
     counts: dict[str, int | float | str] = {
         "variant": TFIDF.name,

@@ -19,6 +19,8 @@ from tasks.sampling import keyed_numbers
 
 Rows = NDArray[np.int64]
 
+BLOCK = 4096  # admissions whose labels are looked at together
+
 
 def _none_coded() -> NDArray[np.int64]:
     return np.empty((0, 3), np.int64)
@@ -150,10 +152,16 @@ def training_rows(
     outcomes: Sequence[Outcome],
     most: int | None,
     seed: int,
+    *,
+    cases_per_label: int | None = None,
 ) -> Rows:
-    """The training admissions of which an outcome is known; at most so many, chosen by a hash.
+    """The training admissions of which an outcome is known; only some of them, chosen by a hash.
 
     All arms and the TF-IDF baseline learn from the same ones.
+
+    Args:
+        most: at most this many.
+        cases_per_label: this many with each label, and as many without it.
     """
     observed = np.any([outcome.admission_system >= 0 for outcome in outcomes], axis=0)
     rows = np.flatnonzero((np.asarray(splits) == "train") & observed)
@@ -161,10 +169,28 @@ def training_rows(
         raise TrainingError(
             "no training admission has a known outcome; check the split and the outcomes' counts"
         )
-    if most is None or most >= len(rows):
+    if cases_per_label is None and (most is None or most >= len(rows)):
         return rows
     numbers = keyed_numbers(hadm_ids[rows], f"labelled-{seed}", digest_bytes=7)
-    return np.sort(rows[np.argsort(numbers, kind="stable")[:most]])
+    ordered = rows[np.argsort(numbers, kind="stable")]
+    if cases_per_label is None:
+        return np.sort(ordered[:most])
+    few = [_few_of_each_label(outcome, ordered, cases_per_label) for outcome in outcomes]
+    return np.unique(np.concatenate(few))
+
+
+def _few_of_each_label(outcome: Outcome, ordered: Rows, few: int) -> Rows:
+    """The first `few` admissions that have a label, and the first that lack it, for each label."""
+    cases, controls = np.zeros((2, len(outcome.labels)), np.int32)
+    chosen = [ordered[:0]]
+    for start in range(0, len(ordered), BLOCK):
+        rows = ordered[start : start + BLOCK]
+        has, known = outcome.positives(rows), outcome.observed(rows)
+        for counts, cells in ((cases, known & has), (controls, known & ~has)):
+            before = counts + np.cumsum(cells, axis=0, dtype=np.int32) - cells
+            chosen.append(rows[(cells & (before < few)).any(axis=1)])
+            counts += cells.sum(axis=0, dtype=np.int32)
+    return np.concatenate(chosen)
 
 
 def split_rows(splits: Sequence[str], split: str) -> Rows:

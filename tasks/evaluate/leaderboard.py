@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.errors import EvaluationError
 from tasks.evaluate.known import Known
+from tasks.evaluate.leaderboard_costs import spent_by
 from tasks.evaluate.leaderboard_entries import (
     Entrant,
     Entry,
     read_entries,
     same_predictions,
-    seconds_of,
 )
 from tasks.measures.intervals import holm
 from tasks.measures.seeds import Seeded, Trained, difference_over_seeds, over_seeds
@@ -51,7 +51,7 @@ def write_standings(
     Standings(
         seeds=entrants[0].seeds,
         boards=tuple(ranking.board for ranking in ranked),
-        seconds={name: took for entrant in entrants for name, took in seconds_of(entrant).items()},
+        spent={name: took for entrant in entrants for name, took in spent_by(entrant).items()},
     ).write(out)
     return {"rows": len(table), "outcomes": len(ranked), "runs": len(entrants)}
 

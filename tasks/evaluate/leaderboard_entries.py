@@ -5,16 +5,13 @@ All runs must know the same test admissions and labels, or their AUROCs are of d
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 import pyarrow as pa
 
-from tasks import schemas, tables
 from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
@@ -23,7 +20,6 @@ from tasks.evaluate.rows import measure
 from tasks.keys import sha256_of
 from tasks.measures.estimates import Estimate
 from tasks.measures.seeds import Trained
-from tasks.store import MANIFEST
 from tasks.variants import Variant, read_variants
 
 
@@ -118,50 +114,6 @@ def read_entries(outcome: str, entrants: Sequence[Entrant]) -> tuple[Known, list
             "admissions); run finetune anew"
         )
     return known, entries
-
-
-def seconds_of(entrant: Entrant) -> dict[str, float]:
-    """Entry name -> seconds, a mean over seeds; an entry whose history is not there is left out.
-
-    A member's are of its history, with those of the adapters that it shares with others. What has
-    no history (a baseline) took as long as the step that predicted, by the manifest; a stack, as
-    long as its member and its baseline.
-    """
-    seconds: dict[str, list[float]] = {}
-    for seed, artifacts in entrant.predictions.items():
-        of_steps: dict[str, float] = {}
-        shared = [adapter for adapter in (entrant.clinical, entrant.ontology) if adapter]
-        histories = _histories([*entrant.adapters.get(seed, ()), *shared])
-        for variant, folders in read_variants(artifacts).values():
-            if not variant.is_model:
-                continue
-            took = sum(map(_of_step, {folder.parent for folder in folders}))
-            of_steps[variant.name] = took
-            if variant.member in histories:  # baselines stand before stacks
-                parts = (histories.get(name, of_steps.get(name, 0.0)) for name in variant.trained)
-                took = sum(parts)
-            if took:
-                seconds.setdefault(f"{entrant.run}/{variant.name}", []).append(took)
-    return {name: mean(of_seeds) for name, of_seeds in seconds.items()}
-
-
-def _histories(artifacts: Iterable[Path]) -> dict[str, float]:
-    """Member or shared adapter -> seconds of training, over all histories of these artifacts."""
-    seconds: dict[str, float] = {}
-    for artifact in artifacts:
-        latest: dict[str, float] = {}
-        for path in artifact.rglob("history.parquet"):
-            for row in tables.read(path, schemas.HISTORY, ["arm", "seconds"]).to_pylist():
-                latest[row["arm"]] = max(latest.get(row["arm"], 0.0), row["seconds"])
-        for name, took in latest.items():
-            seconds[name] = seconds.get(name, 0.0) + took
-    return seconds
-
-
-def _of_step(artifact: Path) -> float:
-    manifest = artifact / MANIFEST
-    facts = json.loads(manifest.read_text()) if manifest.is_file() else {}
-    return float(facts.get("seconds", 0.0))
 
 
 def same_predictions(entries: Sequence[Entry]) -> dict[str, Entry]:

@@ -108,7 +108,7 @@ def rank(contenders: Sequence[Contender], *, reference: str | None) -> Artifact:
     return rank_runs(entrants=entrants, reference=reference)
 
 
-@step("standings", version=1)
+@step("standings", version=2)
 def rank_runs(out: Path, entrants: list[dict[str, Any]], reference: str | None) -> Counts:
     """Rank runs over their seeds: `metrics.parquet`, and `standings.json` for the leaderboard.
 

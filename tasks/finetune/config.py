@@ -182,6 +182,9 @@ class FinetuneTraining(TrainingConfig):
     freezing: FreezingConfig | None = None
     """SlimFit (Ardakani et al. 2023): most matrices of the adapter, or of the base by full, are
     still in a step, for less memory; not under ZeRO-3. Empty: all learn in each step"""
+    budget_minutes: float | None = Field(default=None, gt=0)
+    """Wall clock that a training may take: it ends after the first validation that comes later, at
+    the end of an epoch, and leaves the best state so far. Empty: as long as its epochs take"""
 
 
 class MemberTraining(Config):
@@ -212,6 +215,10 @@ class MemberTraining(Config):
     """What is minimized: cross_entropy, focal or logit_adjusted"""
     max_labelled_admissions: int | None = Field(default=None, ge=1)
     """Learn from at most this many training admissions, chosen by a hash; empty: all"""
+    cases_per_label: int | None = Field(default=None, ge=1)
+    """Few shots: of each label learn from this many admissions that have it, and as many that lack
+    it, chosen by a hash; a label with fewer keeps all of them. One admission may serve several
+    labels, and a common label comes to more cases. Empty: all"""
     collapse_below: float = Field(default=0.55, ge=0, le=1)
     """Fail when the best validation macro AUROC stays below this, or the last one falls back
     towards chance, by more than chance explains with so few admissions (else warn); 0 publishes
@@ -227,6 +234,15 @@ class MemberTraining(Config):
         if method is None or given or isinstance(method, Lora):
             return training
         return training.model_copy(update={"learning_rate": allows(method).learning_rate})
+
+    @model_validator(mode="after")
+    def _few_in_one_way(self) -> Self:
+        if self.cases_per_label is not None and self.max_labelled_admissions is not None:
+            raise ValueError(
+                "max_labelled_admissions and cases_per_label both say from how few admissions to "
+                "learn; set one of them"
+            )
+        return self
 
 
 class StatesConfig(Unkeyed):

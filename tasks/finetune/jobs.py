@@ -14,6 +14,8 @@ from tasks.model.adapters.methods import UNNAMED, BaseName
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
 
+STOPPED = "stopped_by_budget_after_steps"  # among a member's counts: it came not to its end
+
 
 class EmbedJob(Config):
     """A frozen trunk, and whose states: the notes', or those of the outcomes' titles."""

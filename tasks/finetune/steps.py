@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,22 @@ class Finetuned:
     predictions: tuple[Artifact, ...]  # of each of them
 
 
-def finetune(
+def finetune(members: Sequence[Trained], launch: LaunchConfig) -> Finetuned:
+    """From trained members to their predictions, which the evaluate stage measures."""
+    predictions = [
+        predict(
+            job=_predicting(
+                trained.member, trained.job, trained.adapter, trained.weights, trained.chosen
+            ),
+            name=trained.job.name,
+            launch=launch,
+        )
+        for trained in members
+    ]
+    return Finetuned(tuple(trained.adapter for trained in members), tuple(predictions))
+
+
+def train_members(
     config: FinetuneConfig,
     launch: LaunchConfig,
     *,
@@ -44,8 +59,8 @@ def finetune(
     tokenizer: Artifact | Path,
     cohort: Artifact,
     outcomes: Mapping[str, Artifact],
-) -> Finetuned:
-    """From admission notes and outcomes to every member and its predictions.
+) -> tuple[Trained, ...]:
+    """From admission notes and outcomes to every member, by training and validation patients alone.
 
     Args:
         known_as: the base's id and revision, where it is of the hub.
@@ -68,18 +83,7 @@ def finetune(
     chunk = _chunk(config, folder)
     training = Training(config, launch, base, known_as, summands, tokenizer, encoded, chunk)
     groups = [dict(outcomes)] if config.joint else [{name: outcomes[name]} for name in outcomes]
-    made = [training.member(member, group) for member in config.members for group in groups]
-    predictions = [
-        predict(
-            job=_predicting(
-                trained.member, trained.job, trained.adapter, trained.weights, trained.chosen
-            ),
-            name=trained.job.name,
-            launch=launch,
-        )
-        for trained in made
-    ]
-    return Finetuned(tuple(trained.adapter for trained in made), tuple(predictions))
+    return tuple(training.member(member, group) for member in config.members for group in groups)
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,8 @@ def train_member(
     counts = _run("tasks.finetune.train", named, out, launch)
     if "warning" in counts:
         warn(str(counts["warning"]))
-    return {"member": job.member, **counts}
+    seconds = float(counts["training_seconds"])
+    return {"member": job.member, **counts, **launch.price_of(seconds)}
 
 
 @step("predictions", version=4)

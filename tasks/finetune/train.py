@@ -31,9 +31,10 @@ from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, trainin
 from tasks.data.states import PARTS, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import TrainingError
+from tasks.finetune.arithmetic import cost_of, flops_of_token
 from tasks.finetune.collapse import Collapse
 from tasks.finetune.config import MemberTraining
-from tasks.finetune.jobs import MemberJob
+from tasks.finetune.jobs import STOPPED, MemberJob
 from tasks.finetune.losses import Focal
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import (
@@ -72,6 +73,7 @@ from tasks.training.engine import (
 from tasks.training.lesson import Batch, with_penalty
 from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
+from tasks.training.watchers.budget import Budget
 from tasks.training.watchers.freezing import Freezing
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.validation import Validation
@@ -95,8 +97,14 @@ class Study:
         outcomes = tuple(
             read_outcome(name, path, inputs.hadm_ids) for name, path in job.outcomes.items()
         )
-        most, seed = job.config.max_labelled_admissions, job.config.training.seed
-        rows = training_rows(inputs.hadm_ids, inputs.splits, outcomes, most, seed)
+        rows = training_rows(
+            inputs.hadm_ids,
+            inputs.splits,
+            outcomes,
+            job.config.max_labelled_admissions,
+            job.config.training.seed,
+            cases_per_label=job.config.cases_per_label,
+        )
         return cls(
             job=job,
             inputs=inputs,
@@ -128,6 +136,7 @@ def main(job: MemberJob, world: World) -> None:
     model = build(study, world)
     started = {name: gate.item() for name, gate in gates_of(model).items()}
     collapse = Collapse(job.name, job.config, study.outcomes, study.validation_rows)
+    of_token = flops_of_token(model, study.inputs.lengths[study.train_rows])
     trained = fit(study, model, world, collapse)
     warning = collapse.check(trained.history, last=True)
     if not world.first:
@@ -149,7 +158,10 @@ def main(job: MemberJob, world: World) -> None:
         "best_step": trained.best_step,
         "validation": round(trained.best_value or 0.0, 6),
         **_learned_weights(job, started, state),
+        **cost_of(model, trained, of_token),
     }
+    if trained.stopped:
+        counts[STOPPED] = trained.steps
     if warning:
         counts["warning"] = warning
     (world.work / "counts.json").write_text(json.dumps(counts))
@@ -304,6 +316,7 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
             collapse,
             *(task.watchers if task else ()),
             *((freezing,) if freezing else ()),
+            Budget(training.budget_minutes),
         ),
         apart=freezing.matrices if freezing else (),
     )

@@ -150,7 +150,6 @@ def measure_perplexity(out: Path, job: PerplexityJob, launch: LaunchConfig) -> C
 def _run(module: str, job: Config, out: Path, config: LaunchConfig) -> Counts:
     launch(module, job, out / "work", config)
     counts = json.loads((out / "work" / "counts.json").read_text())
-    if config.price_per_hour and "training_seconds" in counts:
-        hours = counts["training_seconds"] * config.nodes / 3600
-        counts["cost"] = round(hours * config.price_per_hour, 4)
+    if "training_seconds" in counts:
+        counts |= config.price_of(counts["training_seconds"])
     return counts

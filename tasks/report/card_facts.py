@@ -33,6 +33,7 @@ SETTINGS = (  # a setting, and where it stands for the clinical and for the task
     ("epochs", "pretrain.epochs", "finetune.epochs"),
     ("tokens trained on, at most", "pretrain.max_tokens", None),
     ("training admissions, at most", None, "finetune.max_labelled_admissions"),
+    ("cases of each label, at most", None, "finetune.cases_per_label"),
     ("peak learning rate", "pretrain.training.learning_rate", "finetune.training.learning_rate"),
     ("peak learning rate of the heads", None, "finetune.head.learning_rate"),
     ("schedule", "pretrain.training.schedule", "finetune.training.schedule"),

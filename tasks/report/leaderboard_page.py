@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tasks.measures.efficiency import efficiencies
 from tasks.report import leaderboard_figures as figures
 from tasks.report.cells import Cells, Printed
 from tasks.report.config import NOTE, Lineage
@@ -27,7 +28,7 @@ from tasks.report.printing import (
     why_withheld,
 )
 from tasks.report.summaries import Summary
-from tasks.standings import AFTER_LOOKING, Board, Standing, Standings
+from tasks.standings import AFTER_LOOKING, Board, Spent, Standing, Standings
 
 NOT_COMPARED = ("name", "finetune.training.seed")  # keys that differ by design
 
@@ -128,9 +129,28 @@ def compared(settings: Mapping[str, Mapping[str, Any]]) -> Settings:
     return Settings(tuple(settings), tuple(differing), text)
 
 
+def costs(standings: Standings) -> list[tuple[str, Spent, float | None]]:
+    """What each model took, in the order of the first board, with Taylor's efficiency."""
+    ranked = [standing.name for board in standings.boards for standing in board.standings]
+    spent = [
+        (name, standings.spent[name]) for name in dict.fromkeys(ranked) if name in standings.spent
+    ]
+    known = {
+        name: (took.flops_to_best, took.adapter_parameters)
+        for name, took in spent
+        if took.flops_to_best is not None and took.adapter_parameters is not None
+    }
+    scores = efficiencies(
+        [flops for flops, _ in known.values()], [parameters for _, parameters in known.values()]
+    )
+    by_name = dict(zip(known, map(float, scores), strict=True))
+    return [(name, took, by_name.get(name)) for name, took in spent]
+
+
 def _parts(leaderboard: Leaderboard) -> list[Part]:
     """The sections of the page in their order; the first stands above the list of them."""
-    boards, seconds = leaderboard.standings.boards, leaderboard.standings.seconds
+    boards, spent = leaderboard.standings.boards, leaderboard.standings.spent
+    seconds = {name: took.seconds for name, took in spent.items() if took.seconds}
     standings = [standing for board in boards for standing in board.standings]
     styles = {
         name: index for index, name in enumerate(sorted({standing.name for standing in standings}))
@@ -143,10 +163,17 @@ def _parts(leaderboard: Leaderboard) -> list[Part]:
             "seeds_of": _seeds,
         }
 
+    def of_cost() -> Facts:
+        return {
+            "efficiencies": figures.efficiency(boards, styles, seconds),
+            "costs": costs(leaderboard.standings),
+            "priced": any(took.cost is not None for took in spent.values()),
+        }
+
     return [
         Part("top", "At a glance", lambda: {"summaries": list(map(_summary, boards))}),
         Part("results", "Results", of_results),
-        Part("cost", "Cost", lambda: {"efficiencies": figures.efficiency(boards, styles, seconds)}),
+        Part("cost", "Cost", of_cost),
         Part("seeds", "Seeds", lambda: {"aurocs_by_seed": _aurocs_by_seed}),
         Part("differs", "What differs", lambda: {"settings": compared(leaderboard.settings)}),
         Part("numbers", "What the numbers mean"),

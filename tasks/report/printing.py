@@ -7,6 +7,7 @@ with "interval withheld". A count of patients is "<10" or "withheld" (`cells.py`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -57,6 +58,8 @@ def environment() -> Environment:
         "cell": lambda text: str(text).replace("|", "/").replace("\n", " "),
         "duration": duration,
         "in_seconds": in_seconds,
+        "operations": operations,
+        "times_as_efficient": times_as_efficient,
     }
     templates.filters.update(filters)
     return templates
@@ -148,6 +151,26 @@ def p_value(value: float | None) -> str:
 def count(value: float | None) -> str:
     """A number of steps, tokens or labels; of patients it is `Counts` that prints."""
     return MISSING if value is None else f"{value:,.0f}"
+
+
+def operations(value: float | None) -> str:
+    """A number of operations.
+
+    >>> operations(1234567890123.0), operations(None)
+    ('1.2e+12', '–')
+    """
+    return MISSING if value is None else f"{value:.1e}"
+
+
+def times_as_efficient(value: float | None) -> str:
+    """How many times as efficient as the worst.
+
+    >>> times_as_efficient(86.31), times_as_efficient(float("inf")), times_as_efficient(None)
+    ('86.3', 'the least of both', '–')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    return "the least of both" if math.isinf(value) else f"{value:.1f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -37,7 +37,7 @@ def difficulty_of(truth: Path | None) -> Path | None:
     return path if path and path.is_file() else None
 
 
-@step("report", version=9)
+@step("report", version=10)
 def write_pages(
     out: Path,
     run: str,
@@ -97,7 +97,7 @@ def write_pages(
     return _counts(out, write_report(out, story))
 
 
-@step("leaderboard", version=4)
+@step("leaderboard", version=5)
 def write_leaderboard(
     out: Path,
     name: str,

@@ -18,6 +18,7 @@ from tasks.store.manifest import MANIFEST, Manifest
 
 MARKER = ".clinfuse-store"
 LOCKS, MAKING, FINGERPRINTS, RUNS = ".locks", ".making", ".fingerprints", "runs"
+SEARCHES = "searches"  # a folder a search; no artifacts
 PRIVATE, SHARED = 0o700, 0o2770
 _OTHERS = 0o007
 # what a folder may hold before it becomes a store: files of a disk or a desktop, and what Prefect
@@ -87,7 +88,7 @@ def give_modes(folder: Path, umask: int) -> None:
 
 def kinds(root: Path) -> list[Path]:
     """The folders of artifacts, one for each kind; links are not followed."""
-    others = (RUNS, "lost+found")
+    others = (RUNS, SEARCHES, "lost+found")
     return [
         path
         for path in folders_in(root)
@@ -167,7 +168,7 @@ def _refuse_open_doors(root: Path, group: bool) -> None:
 
 
 def _refuse_what_cannot_be_written(root: Path) -> None:
-    ours = [root / name for name in (LOCKS, MAKING, FINGERPRINTS, RUNS)]
+    ours = [root / name for name in (LOCKS, MAKING, FINGERPRINTS, RUNS, SEARCHES)]
     for path in ours:
         refuse_link(path)
     for path in (root, *kinds(root), *ours):

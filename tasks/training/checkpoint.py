@@ -45,6 +45,7 @@ class State:
     seconds: float = 0.0
     best_step: int = 0
     best_value: float | None = None
+    stopped: bool = False  # before its last step, by a watcher
     history: list[dict[str, Any]] = field(default_factory=list)
 
 

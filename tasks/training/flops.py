@@ -40,7 +40,7 @@ def flops_per_token(model: nn.Module, base: PreTrainedModel, attended: float) ->
         looked_up -= {id(parameter) for parameter in output.parameters()}
     frozen = trained = 0
     for parameter in model.parameters():
-        shape = _shape(parameter)
+        shape = shape_of(parameter)
         if len(shape) > 1 and id(parameter) not in looked_up:
             if parameter.requires_grad:
                 trained += shape.numel()
@@ -49,7 +49,7 @@ def flops_per_token(model: nn.Module, base: PreTrainedModel, attended: float) ->
     return 4.0 * frozen + 6.0 * trained + 12.0 * _heads(base) * attended
 
 
-def _shape(parameter: nn.Parameter) -> torch.Size:
+def shape_of(parameter: nn.Parameter) -> torch.Size:
     """Of the weights: under ZeRO-3 a parameter's own is empty, in 4 bits two are in a byte."""
     quantized = getattr(parameter, "quant_state", None)
     shape = (

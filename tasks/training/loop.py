@@ -42,6 +42,7 @@ class Trained:
     best_value: float | None
     tokens: int  # of all steps, over all ranks
     examples: int
+    stopped: bool = False  # before the last step of the lesson
 
 
 def train(
@@ -86,6 +87,7 @@ def train(
         best_value=state.best_value,
         tokens=state.tokens,
         examples=state.examples,
+        stopped=state.stopped,
     )
 
 
@@ -96,7 +98,9 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
         watcher.begin(run)
     began = time.monotonic() - state.seconds
     world.pulse.sign()
-    for batch, turns in batches_ahead(lesson, state.step, world):
+    # one that was stopped, and killed before its result was written, takes no further step
+    first = lesson.steps if state.stopped else state.step
+    for batch, turns in batches_ahead(lesson, first, world):
         # forward and backward
         loss = _differentiated(run, batch, turns)
         # over all ranks: the mean loss, and whether one was told to stop
@@ -124,6 +128,8 @@ def _to_the_end(run: Run) -> dict[str, Tensor]:
             run.checkpoints.save(engine, state)
         if stop:
             raise Preempted
+        if state.stopped:
+            break
         world.pulse.sign()
     world.pulse.rest()
     for watcher in run.watchers:

@@ -55,6 +55,35 @@ def test_the_unknown_train_nothing_and_the_chosen_few_stay_the_same(inputs: Inpu
     assert set(other_seed) != set(few)
 
 
+def test_few_shots_are_so_many_with_each_label_and_so_many_without(inputs: Inputs) -> None:
+    notes = Notes.read(inputs.encoded, pad=0)
+    outcomes = [
+        read_outcome(name, getattr(inputs, name), notes.hadm_ids)
+        for name in ("diagnoses", "mortality", "triage")
+    ]
+
+    def drawn(few: int, seed: int = 0) -> list[int]:
+        rows = training_rows(
+            notes.hadm_ids, notes.splits, outcomes, None, seed, cases_per_label=few
+        )
+        return rows.tolist()
+
+    every = training_rows(notes.hadm_ids, notes.splits, outcomes, None, 0)
+    assert drawn(10**6) == every.tolist()
+    assert drawn(3) == sorted(set(drawn(3)))
+    assert set(drawn(3)) < set(drawn(6)) < set(every)  # more shots keep those that were there
+    assert set(drawn(3)) != set(drawn(3, seed=1))
+    rows = np.array(drawn(3))
+    assert len(rows) <= 2 * 3 * sum(len(outcome.labels) for outcome in outcomes)
+    for outcome in outcomes:
+        has, known = outcome.positives(rows), outcome.observed(rows)
+        assert (has & known).sum(axis=0).min() >= 3
+        assert (~has & known).sum(axis=0).min() >= 3
+    alone = training_rows(notes.hadm_ids, notes.splits, outcomes[1:2], None, 0, cases_per_label=3)
+    assert len(alone) == 6  # three who died, three who did not
+    assert outcomes[1].positives(alone).sum() == 3
+
+
 def test_each_code_system_is_known_of_its_own_admissions_only(inputs: Inputs) -> None:
     hadm_ids = np.array(HADM_IDS)
     outcome = read_outcome("diagnoses", inputs.diagnoses, hadm_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.leaderboard import Ranking, ranking_rows, rankings
-from tasks.evaluate.leaderboard_entries import Entrant, seconds_of
+from tasks.evaluate.leaderboard_costs import spent_by
+from tasks.evaluate.leaderboard_entries import Entrant
 from tasks.measures.auroc import label_aurocs
 from tasks.measures.intervals import holm
 from tasks.measures.sample import Sample
@@ -189,10 +191,35 @@ def test_runs_whose_labels_differ_are_refused(made: MadeUp, tmp_path: Path) -> N
 
 
 def test_the_cost_of_a_fused_model_includes_the_clinical_adapters(made: MadeUp) -> None:
-    seconds = seconds_of(entrant(made, "one"))
-    assert seconds["one/unfused"] == pytest.approx(40.0)
-    assert seconds["one/fused"] == pytest.approx(80.0)
-    assert "one/tfidf" not in seconds  # no history, no manifest
+    spent = spent_by(entrant(made, "one"))
+    assert spent["one/unfused"].seconds == pytest.approx(40.0)
+    assert spent["one/fused"].seconds == pytest.approx(80.0)
+    assert spent["one/fused"].flops is None, "no manifest"
+    assert "one/tfidf" not in spent  # no history, no manifest
+
+
+def test_what_manifests_count_adds_up_too(made: MadeUp, tmp_path: Path) -> None:
+    one = entrant(made, "one", seeds=(1, 2))
+    counts = {"parameters": 90, "adapter_parameters": 40, "flops": 100, "flops_to_best": 50}
+    adapters = {
+        seed: [
+            _counted(path, tmp_path / f"{path.name}-{seed}", counts | {"cost": 0.5 * seed})
+            for path in paths
+        ]
+        for seed, paths in one.adapters.items()
+    }
+    assert one.clinical
+    of_clinical = {"trained_parameters": 8, "flops": 1000, "cost": 3.0}
+    clinical = _counted(one.clinical, tmp_path / "clinical", of_clinical)
+    spent = spent_by(replace(one, adapters=adapters, clinical=clinical))
+    fused, unfused = spent["one/fused"], spent["one/unfused"]
+    assert (unfused.parameters, unfused.adapter_parameters) == (90, 40)
+    assert (fused.parameters, fused.adapter_parameters) == (98, 48)
+    assert (fused.flops, fused.flops_to_best) == (1100, 1050)  # of an adapter all of it
+    assert (unfused.cost, fused.cost) == (0.75, 3.75)  # the mean of two seeds
+    assert fused.peak_mib
+    assert unfused.peak_mib
+    assert fused.peak_mib >= unfused.peak_mib  # the highest, no sum
 
 
 def _of(rows: list[dict], metric: str, **wanted: object) -> list[dict]:
@@ -212,4 +239,11 @@ def _scaled(artifact: Path, to: Path) -> Path:
         table = pq.read_table(path)
         logits = 2 * np.array(table["logits"].to_pylist())
         write_predictions(path, table["hadm_id"].to_pylist(), logits)
+    return to
+
+
+def _counted(artifact: Path, to: Path, counts: dict[str, float]) -> Path:
+    """An artifact with a manifest that has these counts."""
+    shutil.copytree(artifact, to)
+    (to / "manifest.json").write_text(json.dumps({"seconds": 1.0, "counts": counts}))
     return to

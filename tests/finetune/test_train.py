@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tasks import schemas, tables
 from tasks.data.outcomes import read_outcome
@@ -247,6 +248,37 @@ def test_too_few_admissions_to_tell_are_a_warning(
     assert counts_of(tmp_path)["validation"] < 0.55
     assert "'fused' may have learned nothing" in counts_of(tmp_path)["warning"]
     assert (tmp_path / "head.json").exists()
+
+
+def test_few_shots_within_a_budget_are_counted(
+    inputs: Inputs, process_group: None, tmp_path: Path
+) -> None:
+    job = inputs.job(epochs=30, cases_per_label=5, budget_minutes=1e-6, collapse_below=0)
+    train.main(job, one_rank(tmp_path))
+    counts = counts_of(tmp_path)
+    assert 20 < counts["admissions_to_learn_from"] <= 2 * 5 * (len(LABELS) + 1)
+    history = tables.read(tmp_path / "history.parquet", schemas.HISTORY).to_pylist()
+    assert counts["stopped_by_budget_after_steps"] == history[-1]["step"]  # the first epoch's end
+    assert history[-1]["validation"] is not None
+    assert history[-1]["epoch"] == pytest.approx(2)  # 30 epochs are validated every second one
+
+
+def test_what_a_training_took_is_counted(inputs: Inputs, trained: Path) -> None:
+    """The base, read off its files, and what was trained on it: 4 and 6 operations a weight."""
+    counts = {name: counts_of(trained / name) for name in ("fused", "unfused")}
+    alone = load_file(trained / "unfused" / "adapter_model.safetensors")
+    in_adapter = sum(tensor.numel() for tensor in alone.values())
+    assert counts["unfused"]["adapter_parameters"] == in_adapter
+    assert counts["unfused"]["parameters"] > in_adapter
+    base = load_base(inputs.base).model
+    frozen = sum(p.numel() for p in base.parameters() if p.ndim > 1)
+    frozen -= base.get_input_embeddings().weight.numel()  # looked up
+    attention = 12 * base.config.num_hidden_layers * base.config.hidden_size * 64  # at most
+    for each in counts.values():
+        of_token = each["flops"] / each["tokens"]
+        assert 4 * frozen < of_token < 4 * frozen + 10 * each["parameters"] + attention
+        assert 0 < each["flops_to_best"] <= each["flops"]
+    assert counts["fused"]["flops"] > counts["unfused"]["flops"]  # the clinical adapter takes part
 
 
 def test_classes_are_learned_together_and_ranked_by_their_softmax(

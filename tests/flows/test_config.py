@@ -17,6 +17,7 @@ from flows.chain import settings_of
 from flows.check import _check_lengths
 from flows.config import AdaptConfig
 from flows.loading import MOVED, load_compare, load_config, merge
+from flows.space import check_search
 from tasks.errors import ConfigError
 from tasks.ingest.config import FullView
 from tasks.ingest.outcomes.config import DiagnosesConfig
@@ -28,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 COMPARISONS = sorted(
     path for path in (ROOT / "configs").glob("*.yaml") if "\nruns:\n" in path.read_text()
 )
-CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {*COMPARISONS})
+SEARCHES = sorted((ROOT / "configs").glob("search-*.yaml"))
+CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {*COMPARISONS, *SEARCHES})
 DEMO = ROOT / "configs" / "demo.yaml"
 
 
@@ -50,6 +52,18 @@ def test_every_shipped_comparison_loads_and_opens_with_its_command(path: Path) -
     assert config.name == path.stem
     assert len(config.seeds) > 2
     assert f"clinfuse compare configs/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)
+def test_every_shipped_search_loads_with_each_of_its_values(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.space.check", lambda *_, **__: None)  # of files that are not here
+    config = check_search(path)
+    assert config.name == path.stem
+    assert f"clinfuse search configs/{path.name}" in path.read_text()
+    if config.stage == "pretrain":  # a clinical adapter that is no update can be no summand
+        assert config.pretrain.adapter.kind == "lora" or not config.finetune.members[0].summands
 
 
 def test_an_override_holds_for_every_run_of_a_comparison() -> None:
@@ -116,6 +130,10 @@ def test_another_kind_of_base_takes_the_place_of_the_presets() -> None:
         ("ingest.split.validation=2", r"'ingest\.split\.validation'.*less than 1, not 2"),
         ("pretrain.base.kind=magic", r"pretrain\.base.*'scratch', 'gguf', 'path', 'hub'"),
         ("name=My Run", r"'name'.*'My Run'"),
+        (
+            "finetune={cases_per_label: 4, max_labelled_admissions: 9}",
+            r"both say from how few admissions",
+        ),
         ("novalue", r"write it as key=value"),
     ],
 )

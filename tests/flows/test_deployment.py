@@ -27,6 +27,7 @@ NAMES = {
     "audit",
     "memory",
     "compare",
+    "search",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -18,8 +19,8 @@ from tasks import schemas, tables
 from tasks.evaluate.leaderboard import write_standings
 from tasks.report.config import NOTE, Lineage, Origin
 from tasks.report.facts import Making, read_cohort
-from tasks.report.leaderboard_page import MISSING, Leaderboard, compared, write_page
-from tasks.standings import Standings
+from tasks.report.leaderboard_page import MISSING, Leaderboard, compared, costs, write_page
+from tasks.standings import Spent, Standings
 from tests.evaluate.leaderboards import entrant
 from tests.evaluate.made_up import MadeUp, make_run
 from tests.report.chromium import CHROMIUM, FLAGS
@@ -80,6 +81,34 @@ def test_both_pages_tell_the_same(folder: Path, page: str) -> None:
         leak = re.search(rf"figures of {LONG} leak", written)
         assert leak
         assert leak.start() < written.index("Micro AUROC" if written is page else "## Results")
+
+
+def test_what_each_model_took_stands_in_one_table(
+    folder: Path, made: MadeUp, tmp_path: Path
+) -> None:
+    standings = Standings.read(folder)
+    took = {
+        "one/fused": Spent(seconds=90, parameters=30, adapter_parameters=20, peak_mib=512)
+        .model_copy(update={"flops": 4.2e12, "flops_to_best": 3e12, "cost": 1.5}),
+        "one/unfused": Spent(seconds=40, parameters=25, adapter_parameters=10, flops=2e12)
+        .model_copy(update={"flops_to_best": 1e12}),
+        "one/tfidf": Spent(seconds=3),
+    }  # fmt: skip
+    assert {
+        name: score for name, _, score in costs(standings.model_copy(update={"spent": took}))
+    } == {
+        "one/fused": 1.0,
+        "one/unfused": math.inf,
+        "one/tfidf": None,
+    }
+    out = _written(made, tmp_path / "board", (1, 2), took)
+    text, page = ((out / name).read_text() for name in ("report.md", "report.html"))
+    assert "| one/fused | 90 | 30 | 512 | 4.2e+12 | 1.50 | 1.0 |" in text
+    assert "| one/tfidf | 3.0 |" + 5 * f" {MISSING} |" in text
+    assert '<td class="n">4.2e+12<td class="n">1.50<td class="n">1.0</tr>' in page
+    for written in (text, page):
+        assert "Taylor" in written
+        assert "the least of both" in written
 
 
 def test_one_seed_is_called_this_checkpoint_only(made: MadeUp) -> None:
@@ -229,7 +258,9 @@ def test_nothing_overflows_in_a_browser_and_the_console_is_silent(
     assert "CONSOLE" not in done.stderr
 
 
-def _written(made: MadeUp, out: Path, seeds: tuple[int, ...]) -> Path:
+def _written(
+    made: MadeUp, out: Path, seeds: tuple[int, ...], spent: dict[str, Spent] | None = None
+) -> Path:
     out.mkdir()
     settings: dict[str, Any] = {}
     runs = []
@@ -242,7 +273,7 @@ def _written(made: MadeUp, out: Path, seeds: tuple[int, ...]) -> Path:
     origin = Origin(kind="cohort", key="0123456789abcdef", digest="f" * 64)
     leaderboard = Leaderboard(
         name="made-up",
-        standings=Standings.read(out),
+        standings=Standings.read(out).model_copy(update={"spent": spent} if spent else {}),
         settings=settings,
         leaks={"one": (), LONG: ("the view 'full' is known at discharge",)},
         lineage=Lineage(artifacts=(origin,)),

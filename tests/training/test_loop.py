@@ -11,11 +11,13 @@ from torch import Tensor
 
 from tasks.errors import TrainingError
 from tasks.launch import LaunchConfig, launch
+from tasks.training.checkpoint import Checkpoints
 from tasks.training.config import TrainingConfig
 from tasks.training.engine import Engine, seed_all
 from tasks.training.lesson import Batch
 from tasks.training.loop import train
 from tasks.training.program import Preempted, World
+from tasks.training.watchers.budget import Budget
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.watcher import Run, Step, Watcher
 from tests.training.toy import Toy, ToyArm, ToyJob, ToyLesson, rate_of, row_of, train_toy
@@ -33,6 +35,13 @@ class Began(Watcher):
 
     def begin(self, run: Run) -> None:
         self.steps.append(run.state.step)
+
+
+class TenSecondsAStep(Watcher):
+    """A clock for tests."""
+
+    def judged(self, run: Run, step: Step, value: float) -> None:
+        run.state.seconds = 10.0 * run.state.step
 
 
 def by_hand(job: ToyArm) -> tuple[list[float], dict[str, Tensor]]:
@@ -133,6 +142,37 @@ def test_the_best_judged_state_is_kept_across_a_stop(world: World) -> None:
     resumed = train_toy(broken.model_copy(update={"at_step": -1, "judged": {9: 0.7}}), world)
     assert (resumed.best_step, resumed.best_value) == (6, 0.9)
     assert all(torch.equal(resumed.state[key], each) for key, each in whole.state.items())
+
+
+def test_a_training_ends_at_the_first_validation_after_its_time(world: World) -> None:
+    judged = {3: 0.5, 6: 0.9, 9: 0.7}
+    training = TrainingConfig(**SETTINGS, checkpoint_every_steps=4)
+    job = ToyArm(name="timed", judged=judged, training=training)
+    ended = train_toy(job, world, TenSecondsAStep(), Budget(minutes=40 / 60))
+    assert (ended.steps, ended.stopped) == (6, True)
+    job = job.model_copy(update={"name": "whole"})
+    whole = train_toy(job, world, TenSecondsAStep(), Budget(minutes=None))
+    assert (whole.steps, whole.stopped) == (12, False)
+    assert (ended.best_step, ended.best_value) == (whole.best_step, whole.best_value) == (6, 0.9)
+    assert all(torch.equal(ended.state[key], each) for key, each in whole.state.items())
+    again = train_toy(job.model_copy(update={"name": "timed"}), world, Budget(minutes=None))
+    assert (again.steps, again.stopped) == (6, True)  # it has ended: taken from its folder
+
+
+def test_a_training_that_resumes_has_spent_what_it_had_spent(world: World) -> None:
+    judged = {3: 0.5, 6: 0.6, 9: 0.7}
+    training = TrainingConfig(**SETTINGS, checkpoint_every_steps=4)
+    job = ToyArm(name="cut", judged=judged, training=training, slow_seconds=0.02)
+    broken = job.model_copy(update={"at_step": 5, "failure": "bug"})
+    with pytest.raises(ValueError, match="words"):
+        train_toy(broken, world, Budget(None))
+    rest = job.model_copy(update={"judged": {6: 0.6, 9: 0.7}, "slow_seconds": 0.0})
+    state = Checkpoints(world, "cut")._read("latest.json")
+    assert state
+    assert state["seconds"] >= 4 * 0.02
+    spent = Budget(state["seconds"] / 60)  # which a training from the beginning would not have
+    resumed = train_toy(rest, world, spent)
+    assert (resumed.steps, resumed.stopped) == (6, True)
 
 
 def test_a_loss_that_is_not_finite_stops_with_what_to_lower(world: World) -> None:

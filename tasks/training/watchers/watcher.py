@@ -29,8 +29,8 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last step has been taken."""
-        return self.state.step == self.lesson.steps
+        """Whether the last step has been taken, or a watcher wants no more."""
+        return self.state.stopped or self.state.step == self.lesson.steps
 
     @property
     def peak_mib(self) -> float:
