@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
 from tasks.model.adapters.methods import TASK, Lora, Method
-from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
+from tasks.model.heads.config import HeadConfig, LabelAttentionConfig, LinearConfig
 from tasks.training.config import TrainingConfig
 from tasks.variants import Variant
 
@@ -153,6 +153,16 @@ class MemberTraining(Config):
     """Fail when the best validation macro AUROC stays below this, or the last one falls back
     towards chance, by more than chance explains with so few admissions (else warn); 0 publishes
     whatever comes out"""
+
+    @model_validator(mode="after")
+    def _weight_can_be_taken_off(self) -> Self:
+        without = isinstance(self.head, LinearConfig) and not self.head.bias
+        if without and self.positive_weight == "balanced":
+            raise ValueError(
+                "positive_weight is balanced, which is taken off a head's bias again, and the head "
+                "has none; set positive_weight to none, or head.bias to true"
+            )
+        return self
 
 
 class StatesConfig(Unkeyed):

@@ -12,11 +12,19 @@ from tasks.model.heads.head import Head
 class LinearHead(Head):
     """A label's logit is w . h + b, with h the token states pooled: their last, mean or max."""
 
-    def __init__(self, hidden: int, labels: int, pool: str) -> None:
+    def __init__(self, hidden: int, labels: int, pool: str, bias: bool = True) -> None:
+        """A head whose labels start in random directions.
+
+        Args:
+            bias: whether there is a b; without, it stays 0 and is not saved.
+        """
         super().__init__()
         self.pool = pool
         self.weight = nn.Parameter(torch.randn(labels, hidden) * 0.02)
-        self.bias = nn.Parameter(torch.zeros(labels))
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(labels))
+        else:
+            self.register_buffer("bias", torch.zeros(labels), persistent=False)
 
     def start_from_titles(self, titles: Tensor, known: Tensor) -> None:
         with torch.no_grad():
