@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flows.export_command import export_app
 from flows.import_commands import import_app
 from flows.store_commands import DEFAULT_STORE, StoreOption, open_store, store_app
 from flows.view import PORT
@@ -241,6 +242,7 @@ def audit_memory(
 
 
 app.add_typer(store_app)
+app.add_typer(export_app)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from tasks.config import Config, Unkeyed
 from tasks.finetune.long_notes import Head, LongNotes
-from tasks.finetune.losses import CrossEntropy, Loss
+from tasks.finetune.losses import CrossEntropy, LogitAdjusted, Loss
 from tasks.model.adapters.allows import allows
 from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import (
@@ -20,7 +20,7 @@ from tasks.model.adapters.methods import (
     TaskMethod,
     VirtualTokens,
 )
-from tasks.model.heads.config import HeadConfig, LabelAttentionConfig
+from tasks.model.heads.config import HeadConfig, LabelAttentionConfig, LinearConfig
 from tasks.training.config import FreezingConfig, TrainingConfig
 from tasks.variants import Merge, Variant
 
@@ -241,6 +241,22 @@ class MemberTraining(Config):
             raise ValueError(
                 "max_labelled_admissions and cases_per_label both say from how few admissions to "
                 "learn; set one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weight_can_be_taken_off(self) -> Self:
+        without = isinstance(self.head, LinearConfig) and not self.head.bias
+        if without and self.positive_weight == "balanced":
+            raise ValueError(
+                "positive_weight is balanced, which is taken off a head's bias again, and the head "
+                "has none; set positive_weight to none, or head.bias to true"
+            )
+        adjusted = isinstance(self.loss, LogitAdjusted) and self.loss.probabilities == "data"
+        if without and adjusted:
+            raise ValueError(
+                "loss is logit_adjusted, which is added to a head's bias again, and the head has "
+                "none; set loss.probabilities to balanced, or head.bias to true"
             )
         return self
 

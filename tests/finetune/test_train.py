@@ -325,3 +325,25 @@ def test_balanced_cases_count_more_and_still_predict_the_prevalence(
     # cases and controls weigh alike and are told from each other by nothing: log(2) a cell twice
     assert loss["balanced"] == pytest.approx(2 * np.log(2) * (1 - rate), rel=0.1)
     assert loss["none"] < 0.25
+
+
+def test_a_head_as_in_the_paper_learns_and_comes_back(
+    inputs: Inputs, process_group: None, tmp_path: Path
+) -> None:
+    """One weight a label on the last token's state as it is, no bias: the labels are learned."""
+    head = {"kind": "linear", "scaling": "none", "bias": False, "learning_rate": 3e-2}
+    job = inputs.job(UNFUSED, head=head, epochs=12)
+    train_and_predict(job, tmp_path, UNFUSED)
+    assert counts_of(tmp_path / "unfused")["validation"] > 0.8
+    tensors = load_file(tmp_path / "unfused" / "head.safetensors")
+    assert {name for name in tensors if name.startswith("heads.")} == {
+        "heads.diagnoses.weight",
+        "heads.mortality.weight",
+    }
+    _, logits = predicted(tmp_path, "unfused", "mortality", "validation")
+    study = Study.read(job)
+    logits_of = {"mortality": logits}
+    (outcome,) = (each for each in study.outcomes if each.name == "mortality")
+    assert mean_macro_auroc(logits_of, (outcome,), study.validation_rows) > 0.8
+    with pytest.raises(ValueError, match=r"the head has none; set positive_weight to none"):
+        inputs.job(head=head, positive_weight="balanced")

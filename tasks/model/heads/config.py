@@ -21,9 +21,9 @@ class _AnyHead(Config):
     """Start a label's query and weight from its title, embedded by the model"""
     learning_rate: float = Field(default=3e-3, gt=0)  # at 1e-2 runs collapsed
     """Peak learning rate of the heads"""
-    scaling: Literal["whitened", "centered"] = "whitened"
+    scaling: Literal["whitened", "centered", "none"] = "whitened"
     """What is done to the token states. whitened: uncorrelated and of one size in every direction;
-    centered: their mean is taken off, and they are divided by one number"""
+    centered: their mean is taken off, and they are divided by one number; none: nothing"""
     token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of a note's tokens that a training step does not read"""
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -93,12 +93,15 @@ class LinearConfig(_AnyHead):
     pool: Pool = "last"
     """Which state is read: the last token's, as in the paper, the mean or the maximum of all
     tokens', or their mean weighted by learned attention"""
+    bias: bool = True
+    """Off: a label has a weight alone, as in the paper. With scaling: none that is a head as
+    transformers' own decoders and LoRA servers have it, for `clinfuse export`"""
 
     def build(self, hidden: int, labels: int) -> Head:
         """A new head, its weights not yet started."""
         from tasks.model.heads.linear import LinearHead
 
-        return LinearHead(hidden, labels, self.pool)
+        return LinearHead(hidden, labels, self.pool, self.bias)
 
 
 # The next four are what Le et al. (arXiv 2407.19299) compare; their sizes are not published, and

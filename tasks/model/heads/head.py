@@ -9,7 +9,11 @@ from torch import Tensor, nn
 class Head(nn.Module):
     """From token states to one logit for each label of an outcome."""
 
-    bias: nn.Parameter  # [labels]
+    bias: Tensor  # [labels]; where it is no parameter, it is 0 and stays so
+
+    @property
+    def has_bias(self) -> bool:
+        return isinstance(self.bias, nn.Parameter)
 
     def start_from_titles(self, titles: Tensor, known: Tensor) -> None:
         """Start in the direction of the labels' embedded titles.

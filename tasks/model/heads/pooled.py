@@ -13,10 +13,19 @@ from tasks.model.heads.pooling import Pooling
 class PooledHead(Head):
     """A label's logit is w . f(h) + b, with h the token states pooled and f the head's own map."""
 
-    def __init__(self, hidden: int, labels: int, pool: str) -> None:
+    def __init__(self, hidden: int, labels: int, pool: str, bias: bool = True) -> None:
+        """A head whose labels start in random directions.
+
+        Args:
+            bias: whether there is a b; without, it stays 0 and is not saved.
+        """
         super().__init__()
+        self.pool = pool
         self.weight = nn.Parameter(torch.randn(labels, hidden) * 0.02)
-        self.bias = nn.Parameter(torch.zeros(labels))
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(labels))
+        else:
+            self.register_buffer("bias", torch.zeros(labels), persistent=False)
         self.pooling = Pooling(hidden, pool)
 
     def mapped(self, states: Tensor) -> Tensor:

@@ -30,6 +30,10 @@ class Scaling(nn.Module):
         """Map states [..., hidden] to states of the same shape, in float32."""
         raise NotImplementedError
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The matrix M [hidden, hidden] and the mean m of the map (h - m) M, in float64."""
+        raise NotImplementedError
+
 
 class Centering(Scaling):
     """(h - mean) / scale, with scale the root of the states' variance, averaged over directions.
@@ -58,6 +62,10 @@ class Centering(Scaling):
             scale = scale.repeat_interleave(states.shape[-1] // len(scale))
         factor = 1 / scale  # of states in half precision the product is in float32
         return (states * factor).sub_(self.mean.float() * factor)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        mean, scales = self.mean.double(), self.scale.double().reshape(-1)
+        return torch.diag(1 / scales.repeat_interleave(len(mean) // len(scales))), mean
 
 
 class Whitening(Scaling):
@@ -89,5 +97,30 @@ class Whitening(Scaling):
     def forward(self, states: Tensor) -> Tensor:
         return (states.float() - self.mean.float()) @ self.matrix.float()
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        return self.matrix.double(), self.mean.double()
 
-SCALINGS: dict[str, type[Scaling]] = {"whitened": Whitening, "centered": Centering}
+
+class Unscaled(Scaling):
+    """The states as they are."""
+
+    def __init__(self, hidden: int, parts: int = 1) -> None:
+        super().__init__(hidden, parts)
+        self.register_buffer("mean", torch.zeros(hidden))
+
+    def fit(self, states: Tensor) -> None:
+        pass
+
+    def forward(self, states: Tensor) -> Tensor:
+        return states.float()
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        mean = self.mean.double()
+        return torch.eye(len(mean), dtype=mean.dtype, device=mean.device), mean
+
+
+SCALINGS: dict[str, type[Scaling]] = {
+    "whitened": Whitening,
+    "centered": Centering,
+    "none": Unscaled,
+}

@@ -115,6 +115,8 @@ def start_biases(
     """
     for outcome in outcomes:
         head = heads.head(outcome.name)
+        if not head.has_bias:
+            continue
         positives, observed = outcome.positives(rows), outcome.observed(rows)
         head.start_bias(
             torch.from_numpy((positives & observed).sum(axis=0)).float(),
