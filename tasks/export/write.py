@@ -43,9 +43,8 @@ def main(job: ExportJob, world: World) -> None:
     heads.read(job.member)
     facts: dict[str, object] = {}
     linear = linear_head(job, heads)
-    parts = _parts(job)
     try:
-        if parts:
+        if parts := _parts(job):
             facts["rank"] = write_fused(out / "fused", parts, linear)
             facts["with_head"] = linear is not None
             facts["with_bias"] = linear is not None and bool(linear.bias.any())
