@@ -65,7 +65,7 @@ def job_of(inputs: Inputs, base: Path, kind: str, **settings: Any) -> MemberJob:
     given = {
         "adapter": {"kind": kind, **SIZES.get(kind, {})},
         "learning_rate": RATES.get(kind, 1e-2),
-        "head": {"learning_rate": 1e-6},
+        "head": {"learning_rate": 1e-4},
         "warmup_share": 0,
         "epochs": 6,
         "max_labelled_admissions": 40,

@@ -31,7 +31,7 @@ def job_of(inputs: Inputs, adapter: Any, **settings: Any) -> MemberJob:
     given = {
         "adapter": adapter,
         "learning_rate": 3e-3 if adapter == "full" else 2e-2,
-        "head": {"learning_rate": 1e-6},
+        "head": {"learning_rate": 1e-4},
         "freezing": {"share": 0.8},
         "epochs": 6,
         "max_labelled_admissions": 40,
