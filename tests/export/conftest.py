@@ -19,7 +19,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.export.job import ExportJob
 from tasks.finetune import embed
 from tasks.finetune.config import UNFUSED
-from tasks.finetune.encode import _first, encode
+from tasks.finetune.encode import _cut, encode
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.train import Study, build
 from tasks.model.adapters.build import add_new_adapter
@@ -146,7 +146,7 @@ def ids_of(job: ExportJob, notes: list[str]) -> list[NDArray[np.int32]]:
     tokenizer = LoadedTokenizer.load(job.tokenizer)
     encoded = [np.array(tokenizer.tokenizer.encode(note).ids, np.int32) for note in notes]
     most = job.max_tokens or 10**9
-    return [_first(ids, most, len(tokenizer.frame[1])) for ids in encoded]
+    return [_cut(ids, most, len(tokenizer.frame[1])) for ids in encoded]
 
 
 def run_alone(code: str, folder: Path) -> str:
