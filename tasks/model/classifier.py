@@ -225,6 +225,7 @@ def _of_peft(base: Base, adapter: PeftAdapter, summands: Sequence[Summand]) -> C
     add_summands(peft, summands)
     if peft.active_peft_config.is_prompt_learning:
         called = trunk(base.model) if isinstance(base, Causal) else base.model
-        count = VirtualTokens(peft, called).count
-        base = replace(base, tokens_before=count) if isinstance(base, Encoder) else base
+        adapter.virtual = VirtualTokens(peft, called)
+        if isinstance(base, Encoder):
+            base = replace(base, tokens_before=adapter.virtual.count)
     return Classifier(base, peft, summands, adapter)

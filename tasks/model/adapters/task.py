@@ -17,6 +17,7 @@ from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.methods import TASK, AdaLora, AdapterMethod, BaseName
 from tasks.model.adapters.parts import parameters_of, without
 from tasks.model.adapters.pissa import start_of
+from tasks.model.adapters.virtual import VirtualTokens
 from tasks.training.watchers.watcher import Watcher
 
 Backbone = PreTrainedModel | PeftModel  # a base, perhaps with adapters on it
@@ -71,6 +72,7 @@ class PeftAdapter:
     def __init__(self, model: PeftModel, ranks: Ranks | None = None) -> None:
         """Of a model with the adapter on it; ranks: AdaLoRA's, where they are to be given out."""
         self.model, self.ranks = model, ranks
+        self.virtual: VirtualTokens | None = None  # where it is tokens before a text
 
     @classmethod
     def new(
@@ -116,4 +118,6 @@ class PeftAdapter:
         write_adapter(path, self.model, TASK, state, base)
 
     def set_aside(self, model: Backbone) -> AbstractContextManager[None]:
+        if self.virtual:
+            return self.virtual.set_aside()
         return without(self.model, *self.adapters)

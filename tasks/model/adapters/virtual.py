@@ -6,6 +6,8 @@ before the output layer, which is what is called here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,12 +26,24 @@ class VirtualTokens:
     def __init__(self, peft: PeftModel, called: nn.Module) -> None:
         self.peft = peft
         self.count: int = peft.active_peft_config.num_virtual_tokens
+        self._aside = False
         called.register_forward_pre_hook(self._put_before, with_kwargs=True)
         called.register_forward_hook(self._take_off)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Within it texts are read without them."""
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
 
     def _put_before(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._aside:
+            return args, kwargs
         ids: Tensor = kwargs["input_ids"]
         mask: Tensor | None = kwargs.get("attention_mask")
         if mask is not None:
@@ -44,7 +58,7 @@ class VirtualTokens:
         return args, {**kwargs, "input_ids": None, "inputs_embeds": whole}
 
     def _take_off(self, module: nn.Module, args: Any, output: Any) -> Any:
-        if self._states_are_given:
+        if self._states_are_given and not self._aside:
             output.last_hidden_state = output.last_hidden_state[:, self.count :]
         return output
 
