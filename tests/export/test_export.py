@@ -110,7 +110,7 @@ class Written:
 
 
 def _learns_on(inputs: Inputs) -> MemberJob:
-    member = MemberConfig(name="both", summands=(SummandConfig(trained=True),))
+    member = MemberConfig(name="both", summands=(SummandConfig(fusion="trained"),))
     return inputs.job(member, adapter=Dora(rank=4, targets=("q_proj", "v_proj")))
 
 

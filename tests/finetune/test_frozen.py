@@ -189,7 +189,7 @@ def test_states_that_take_too_much_are_refused_before_the_base_is_loaded(inputs:
 
 
 def test_a_trained_summand_needs_a_task_adapter() -> None:
-    member = {"name": "sum", "summands": [{"adapter": "clinical", "trained": True}]}
+    member = {"name": "sum", "summands": [{"adapter": "clinical", "fusion": "trained"}]}
     with pytest.raises(ValueError, match="adapter is null, which freezes the trunk"):
         FinetuneConfig.model_validate({"adapter": None, "members": [member]})
 

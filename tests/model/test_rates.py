@@ -25,7 +25,7 @@ __all__ = ["base", "clinical", "inputs"]  # fixtures
 
 def test_a_rate_falls_from_layer_to_layer_and_rises_from_a_to_b(base: Path, clinical: Path) -> None:
     lora = Lora(rank=2, targets=("q_proj", "embed_tokens"))
-    model = new_classifier(load_base(base), lora, beside(clinical, trained=True))
+    model = new_classifier(load_base(base), lora, beside(clinical, fusion="trained"))
     model.add_heads(SHAPES)
     plain = model.rates(1.0)
     rates = graded(plain, model, layer_decay=0.5, lora_plus=16)

@@ -144,6 +144,6 @@ def test_what_would_do_nothing_is_refused(given: dict[str, Any], sentence: str) 
 
 
 def test_a_trained_summand_learns_in_all_layers() -> None:
-    members = [{"name": "sum", "summands": [{"trained": True}]}]
-    with pytest.raises(ValueError, match="a summand is trained, and that in all layers"):
+    members = [{"name": "sum", "summands": [{"fusion": "trained"}]}]
+    with pytest.raises(ValueError, match="a summand learns on, and that in all layers"):
         FinetuneConfig.model_validate({"freeze_below": 1, "members": members})

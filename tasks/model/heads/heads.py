@@ -93,7 +93,9 @@ class Heads(nn.Module):
         state = dict(self.named_parameters()) if state is None else state
         ours = ("heads.", "scaling.")
         heads = {name: state[name] for name, _ in self.named_parameters() if name.startswith(ours)}
-        fixed = {name: each for name, each in self.named_buffers() if name.startswith(ours)}
+        saved = self.state_dict().keys()  # a bias that is always 0 is not
+        buffers = ((name, each) for name, each in self.named_buffers() if name in saved)
+        fixed = {name: each for name, each in buffers if name.startswith(ours)}
         tensors = {name: _plain(tensor) for name, tensor in sorted({**heads, **fixed}.items())}
         path.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path / _TENSORS)
