@@ -110,6 +110,7 @@ def export_job(job: MemberJob, member: Path, **more: Any) -> ExportJob:
         words=job.words,
         summands=job.summands,
         weights=job.weights,
+        fusions=job.fusion_of,
         member=member,
         frozen=job.config.adapter is None,
         tokenizer=job.tokenizer,
@@ -121,7 +122,7 @@ def export_job(job: MemberJob, member: Path, **more: Any) -> ExportJob:
 def member_logits(job: ExportJob, notes: list[str]) -> NDArray[np.float32]:
     """What clinfuse itself says of these notes, one by one, encoded as its own step does."""
     base = load_base(job.base, layer=job.layer, words=job.words)
-    summands = summands_of(job.summands, job.weights)
+    summands = summands_of(job.summands, job.weights, job.fusions)
     heads: Heads
     if job.frozen:
         freeze(base, summands)
