@@ -17,8 +17,8 @@ from flows.loading import load_search, load_trial
 from flows.stages import LONGEST_NAME
 from tasks import schemas, tables
 from tasks.errors import ConfigError, Pruned
-from tasks.finetune.config import MemberConfig
 from tasks.finetune.jobs import STOPPED
+from tasks.finetune.members import MemberConfig
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 

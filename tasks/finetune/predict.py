@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from tasks.data.outcomes import split_rows
 from tasks.data.predictions import SPLITS, write_predictions
 from tasks.finetune.jobs import PredictJob
-from tasks.finetune.train import read_inputs
+from tasks.finetune.study import read_inputs
 from tasks.launch import Progress
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import Classifier, load_classifier

@@ -11,9 +11,10 @@ from pathlib import Path
 from tasks import schemas, tables
 from tasks.data.states import BYTES, PARTS
 from tasks.errors import ConfigError
-from tasks.finetune.config import FinetuneConfig, MemberConfig, StatesConfig
+from tasks.finetune.config import FinetuneConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
 from tasks.finetune.long_notes import HeadAndTail, InChunks
+from tasks.finetune.members import MemberConfig
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig

@@ -16,8 +16,7 @@ PEFT directory with its heads, and history.parquet; in the work folder, counts.j
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,24 +25,19 @@ import torch
 from torch import Tensor, nn
 
 from tasks import schemas, tables
-from tasks.data.notes import Notes
-from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.data.outcomes import Rows
 from tasks.data.states import PARTS, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
-from tasks.errors import TrainingError
 from tasks.finetune.arithmetic import cost_of, flops_of_token
 from tasks.finetune.collapse import Collapse
 from tasks.finetune.config import MemberTraining
 from tasks.finetune.jobs import STOPPED, MemberJob
-from tasks.finetune.losses import Focal
+from tasks.finetune.lesson import MemberLesson, mean_macro_auroc
 from tasks.finetune.plan import Plan
 from tasks.finetune.reweighting import (
-    kept_shifts,
-    logit_shifts,
-    positive_weights,
     prior_corrected,
 )
-from tasks.measures.ranking import macro_auroc
+from tasks.finetune.study import Study
 from tasks.model.adapters.gates import gates_of
 from tasks.model.adapters.methods import targets_of, tokens_before
 from tasks.model.bases.layers import draw_anew, take_dropout_off
@@ -51,7 +45,6 @@ from tasks.model.bases.load import check_positions, load_base, states_width
 from tasks.model.classifier import Classifier, new_classifier
 from tasks.model.heads.config import HeadShape
 from tasks.model.heads.heads import Heads
-from tasks.model.heads.losses import masked_bce, masked_cross_entropy
 from tasks.model.heads.start import (
     TitleStates,
     sample,
@@ -61,7 +54,7 @@ from tasks.model.heads.start import (
     titles_to_embed,
 )
 from tasks.model.rates import graded
-from tasks.model.score import Logits, score
+from tasks.model.score import score
 from tasks.model.trunk import summands_of
 from tasks.training.engine import (
     deepspeed_config,
@@ -70,64 +63,12 @@ from tasks.training.engine import (
     seed_all,
     without_training,
 )
-from tasks.training.lesson import Batch, with_penalty
 from tasks.training.loop import Trained, train
 from tasks.training.program import World, run
 from tasks.training.watchers.budget import Budget
 from tasks.training.watchers.freezing import Freezing
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.validation import Validation
-
-
-@dataclass(frozen=True)
-class Study:
-    """What the member learns from."""
-
-    job: MemberJob
-    inputs: Notes | States
-    outcomes: tuple[Outcome, ...]
-    train_rows: Rows
-    validation_rows: Rows
-    case_weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
-    shifts: Mapping[str, Tensor]  # outcome -> [labels], what the loss adds to the logits
-
-    @classmethod
-    def read(cls, job: MemberJob) -> Study:
-        inputs = read_inputs(job)
-        outcomes = tuple(
-            read_outcome(name, path, inputs.hadm_ids) for name, path in job.outcomes.items()
-        )
-        rows = training_rows(
-            inputs.hadm_ids,
-            inputs.splits,
-            outcomes,
-            job.config.max_labelled_admissions,
-            job.config.training.seed,
-            cases_per_label=job.config.cases_per_label,
-        )
-        return cls(
-            job=job,
-            inputs=inputs,
-            outcomes=outcomes,
-            train_rows=rows,
-            validation_rows=split_rows(inputs.splits, "validation"),
-            case_weights=positive_weights(job.config, outcomes, rows),
-            shifts=logit_shifts(job.config, outcomes, rows),
-        )
-
-    @property
-    def kept_shifts(self) -> Mapping[str, Tensor]:
-        """Those of the shifts that the saved heads have in their biases."""
-        return kept_shifts(self.job.config, self.shifts)
-
-    @property
-    def gamma(self) -> float:
-        """How much less the loss counts what is told already."""
-        match self.job.config.loss:
-            case Focal(gamma=gamma):
-                return gamma
-            case _:
-                return 0.0
 
 
 def main(job: MemberJob, world: World) -> None:
@@ -185,13 +126,6 @@ def _learned_weights(
         for adapter, values in weights.items()
         for which, of in (("least", np.min), ("mean", np.mean), ("most", np.max))
     }
-
-
-def read_inputs(job: MemberJob) -> Notes | States:
-    """What the member's model reads: token ids, or the states of its frozen trunk."""
-    if job.states is not None:
-        return States.read(job.states)
-    return Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
 
 
 def build(study: Study, world: World) -> Heads:
@@ -338,96 +272,6 @@ def _movement(
         due |= dict.fromkeys(adapters, freezing.all_moved_after)
     named = config.adapter is None or isinstance(targets_of(config.adapter), tuple)
     return Movement(model.trained_parts(), tolerant=() if named else adapters, due=due)
-
-
-@dataclass(frozen=True)
-class MemberLesson:
-    """A member's training, step by step."""
-
-    study: Study
-    plan: Plan
-    device: torch.device
-    penalty: Callable[[], Tensor] | None = None  # of an observed cell, as its loss is
-
-    @property
-    def name(self) -> str:
-        return self.study.job.name
-
-    @property
-    def steps(self) -> int:
-        return self.plan.steps
-
-    def batch(self, step: int) -> Batch:
-        return self.plan.batch(step)
-
-    def prepared(self, micro: Rows) -> Examples:
-        first, present = self.study.inputs.padded(micro)
-        cells = {
-            outcome.name: (
-                torch.from_numpy(outcome.positives(micro)),
-                torch.from_numpy(outcome.observed(micro)),
-            )
-            for outcome in self.study.outcomes
-        }
-        count = sum(outcome.observed_cells(micro) for outcome in self.study.outcomes)
-        return Examples(torch.from_numpy(first), torch.from_numpy(present), cells, count)
-
-    def loss(self, model: nn.Module, prepared: Examples) -> Tensor:
-        """The cross-entropy summed over the observed cells of all outcomes.
-
-        So every (admission, label) pair that is known counts the same, whichever the outcome;
-        classes, of which an admission has exactly one, count once together. With
-        `positive_weight: balanced` a case counts as its label's weight, and `loss` may count the
-        cells, or read the logits, otherwise.
-        """
-        device, study = self.device, self.study
-        logits = model(prepared.inputs.to(device), prepared.present.to(device))
-        losses = []
-        for outcome in study.outcomes:
-            positives, observed = (cells.to(device) for cells in prepared.cells[outcome.name])
-            of_outcome = logits[outcome.name]
-            if outcome.name in study.shifts:
-                of_outcome = of_outcome + study.shifts[outcome.name].to(device)
-            if outcome.one_of:
-                losses.append(masked_cross_entropy(of_outcome, positives, observed, study.gamma))
-                continue
-            weight = study.case_weights.get(outcome.name)
-            weight = None if weight is None else weight.to(device)
-            losses.append(masked_bce(of_outcome, positives, observed, weight, study.gamma))
-        return with_penalty(torch.stack(losses).sum(), prepared.observed, self.penalty)
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Some admissions' notes, and what is known of their outcomes."""
-
-    inputs: Tensor  # [admissions, tokens] ids, or their states, [..., hidden]
-    present: Tensor  # [admissions, tokens] bool, False at padding
-    cells: Mapping[str, tuple[Tensor, Tensor]]  # outcome -> positives, observed; [rows, labels]
-    observed: int  # cells of these, a choice among classes counting once
-
-
-def mean_macro_auroc(logits: Logits, outcomes: tuple[Outcome, ...], rows: Rows) -> float:
-    """The macro AUROC of each outcome, averaged over the outcomes where it is defined.
-
-    Raises TrainingError where it is defined for none.
-    """
-    values = [
-        macro_auroc(
-            outcome.rankable(logits[outcome.name]),
-            outcome.positives(rows),
-            outcome.observed(rows),
-        )
-        for outcome in outcomes
-        if len(rows)
-    ]
-    defined = [value for value in values if not np.isnan(value)]
-    if not defined:
-        raise TrainingError(
-            f"among {len(rows)} validation admissions no label has both a case and a control; "
-            "raise ingest.split.validation"
-        )
-    return float(np.mean(defined))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ from tasks.data.notes import padded
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.export.job import ExportJob
 from tasks.finetune import embed
-from tasks.finetune.config import UNFUSED
 from tasks.finetune.encode import _cut, encode
 from tasks.finetune.jobs import EmbedJob, MemberJob
-from tasks.finetune.train import Study, build
+from tasks.finetune.members import UNFUSED
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.files import write_adapter
 from tasks.model.adapters.methods import Lora

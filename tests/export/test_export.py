@@ -17,8 +17,8 @@ from scipy.special import expit, softmax
 
 from tasks.export import write
 from tasks.export.job import Exported, ExportJob
-from tasks.finetune.config import FUSED, UNFUSED, MemberConfig, SummandConfig
 from tasks.finetune.jobs import MemberJob
+from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
 from tasks.model.adapters.methods import Dora, Lora
 from tests.export.conftest import (
     CLASS_NAMES,

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 
 from tasks import schemas, tables
-from tasks.finetune.config import FUSED, FinetuneTraining, MemberConfig, MemberTraining
+from tasks.finetune.config import FinetuneTraining, MemberTraining
 from tasks.finetune.encode import encode
 from tasks.finetune.jobs import MemberJob
+from tasks.finetune.members import FUSED, MemberConfig
 from tasks.model.adapters.methods import Lora
 from tests.pretrain.conftest import sentence, write_base, write_text
 

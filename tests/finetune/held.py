@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasks.finetune.jobs import MemberJob
-from tasks.finetune.train import Study, build
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.training.program import World, run
 
 

@@ -19,7 +19,8 @@ from tasks import schemas, tables
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ModelError
 from tasks.finetune.collapse import Collapse
-from tasks.finetune.train import Study, build, fit
+from tasks.finetune.study import Study
+from tasks.finetune.train import build, fit
 from tasks.model.adapters.build import language_model
 from tasks.model.adapters.methods import BaseName, Lora
 from tasks.model.bases.causal import trunk, untie

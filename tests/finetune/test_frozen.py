@@ -12,17 +12,13 @@ import torch
 from tasks.data.states import States, read_titles
 from tasks.errors import ConfigError
 from tasks.finetune import embed, predict, train
-from tasks.finetune.config import (
-    FUSED,
-    WEIGHT,
-    WEIGHTS,
-    FinetuneConfig,
-    StatesConfig,
-    SummandConfig,
-)
+from tasks.finetune.config import FinetuneConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob
+from tasks.finetune.lesson import mean_macro_auroc
+from tasks.finetune.members import FUSED, WEIGHT, WEIGHTS, SummandConfig
 from tasks.finetune.steps import Training, _check_room, _predicting
-from tasks.finetune.train import Study, build, mean_macro_auroc
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.model.bases.files import width_of

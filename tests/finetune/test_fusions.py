@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.data.outcomes import read_outcome
-from tasks.finetune.config import MemberConfig, SummandConfig
+from tasks.finetune.members import MemberConfig, SummandConfig
 from tasks.finetune.steps import _predicting
 from tasks.measures.ranking import macro_auroc
 from tasks.model.adapters.fusions import Fusion

@@ -13,9 +13,12 @@ import torch
 from tasks.data.states import States
 from tasks.errors import ConfigError
 from tasks.finetune import embed
-from tasks.finetune.config import UNFUSED, FinetuneConfig
+from tasks.finetune.config import FinetuneConfig
+from tasks.finetune.lesson import mean_macro_auroc
+from tasks.finetune.members import UNFUSED
 from tasks.finetune.steps import Training, _chunk, _tail_tokens
-from tasks.finetune.train import Study, build, mean_macro_auroc
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.launch import LaunchConfig
 from tasks.model.bases.files import positions_of
 from tasks.model.bases.load import load_base

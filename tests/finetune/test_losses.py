@@ -10,7 +10,8 @@ import pytest
 
 from tasks import schemas, tables
 from tasks.finetune import train
-from tasks.finetune.train import Study, mean_macro_auroc
+from tasks.finetune.lesson import mean_macro_auroc
+from tasks.finetune.study import Study
 from tasks.model.heads.heads import Heads
 from tasks.model.score import Logits, score
 from tests.finetune.conftest import Inputs

@@ -11,9 +11,11 @@ import torch
 from transformers import BertConfig, BertModel
 
 from tasks.errors import ConfigError
-from tasks.finetune.config import FUSED, UNFUSED, MemberConfig, MemberTraining, SummandConfig
+from tasks.finetune.config import MemberTraining
 from tasks.finetune.jobs import MemberJob
-from tasks.finetune.train import Study, build
+from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.model.adapters.allows import check_task_method
 from tasks.model.adapters.methods import TASK, Lora, TaskMethod
 from tasks.model.bases.load import load_base

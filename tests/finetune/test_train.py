@@ -17,10 +17,12 @@ from tasks.data.outcomes import read_outcome
 from tasks.errors import TrainingError
 from tasks.finetune import predict, train
 from tasks.finetune.collapse import Collapse
-from tasks.finetune.config import FUSED, UNFUSED, MemberConfig, SummandConfig
 from tasks.finetune.jobs import MemberJob
+from tasks.finetune.lesson import MemberLesson, mean_macro_auroc
+from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
 from tasks.finetune.steps import _predicting
-from tasks.finetune.train import MemberLesson, Study, build, fit, mean_macro_auroc
+from tasks.finetune.study import Study
+from tasks.finetune.train import build, fit
 from tasks.measures.ranking import macro_auroc
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import Classifier, Summand, load_classifier

@@ -9,7 +9,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from tasks.finetune.config import FinetuneConfig
-from tasks.finetune.train import Study, build
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.model.adapters.methods import Lora
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import new_classifier

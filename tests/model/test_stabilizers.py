@@ -10,8 +10,10 @@ import torch
 from transformers import AutoModel, BertConfig, BertModel
 
 from tasks.errors import ConfigError
-from tasks.finetune.config import UNFUSED, FinetuneConfig, MemberTraining
-from tasks.finetune.train import Study, build
+from tasks.finetune.config import FinetuneConfig, MemberTraining
+from tasks.finetune.members import UNFUSED
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.model.bases.layers import draw_anew
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import load_classifier, new_classifier

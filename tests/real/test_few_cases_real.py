@@ -12,7 +12,9 @@ from tasks.finetune import embed, train
 from tasks.finetune.config import MemberTraining
 from tasks.finetune.encode import encode
 from tasks.finetune.jobs import EmbedJob, MemberJob
-from tasks.finetune.train import Study, build, mean_macro_auroc
+from tasks.finetune.lesson import mean_macro_auroc
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.ingest.config import SplitConfig
 from tasks.ingest.outcomes.config import DiagnosesConfig
 from tasks.model.score import score

@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from tasks.errors import ConfigError
-from tasks.finetune.config import UNFUSED, FinetuneConfig
+from tasks.finetune.config import FinetuneConfig
 from tasks.finetune.jobs import MemberJob
-from tasks.finetune.train import MemberLesson, Study, build
+from tasks.finetune.lesson import MemberLesson
+from tasks.finetune.members import UNFUSED
+from tasks.finetune.study import Study
+from tasks.finetune.train import build
 from tasks.model.adapters.allows import check_freezing
 from tasks.training.config import FreezingConfig, TrainingConfig
 from tasks.training.loop import Trained

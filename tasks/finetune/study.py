@@ -1,0 +1,78 @@
+"""What a member learns from: its notes or their states, its outcomes, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tasks.data.notes import Notes
+from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
+from tasks.data.states import States
+from tasks.data.tokenizer import LoadedTokenizer
+from tasks.finetune.jobs import MemberJob
+from tasks.finetune.losses import Focal
+from tasks.finetune.reweighting import (
+    kept_shifts,
+    logit_shifts,
+    positive_weights,
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the member learns from."""
+
+    job: MemberJob
+    inputs: Notes | States
+    outcomes: tuple[Outcome, ...]
+    train_rows: Rows
+    validation_rows: Rows
+    case_weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
+    shifts: Mapping[str, Tensor]  # outcome -> [labels], what the loss adds to the logits
+
+    @classmethod
+    def read(cls, job: MemberJob) -> Study:
+        inputs = read_inputs(job)
+        outcomes = tuple(
+            read_outcome(name, path, inputs.hadm_ids) for name, path in job.outcomes.items()
+        )
+        rows = training_rows(
+            inputs.hadm_ids,
+            inputs.splits,
+            outcomes,
+            job.config.max_labelled_admissions,
+            job.config.training.seed,
+            cases_per_label=job.config.cases_per_label,
+        )
+        return cls(
+            job=job,
+            inputs=inputs,
+            outcomes=outcomes,
+            train_rows=rows,
+            validation_rows=split_rows(inputs.splits, "validation"),
+            case_weights=positive_weights(job.config, outcomes, rows),
+            shifts=logit_shifts(job.config, outcomes, rows),
+        )
+
+    @property
+    def kept_shifts(self) -> Mapping[str, Tensor]:
+        """Those of the shifts that the saved heads have in their biases."""
+        return kept_shifts(self.job.config, self.shifts)
+
+    @property
+    def gamma(self) -> float:
+        """How much less the loss counts what is told already."""
+        match self.job.config.loss:
+            case Focal(gamma=gamma):
+                return gamma
+            case _:
+                return 0.0
+
+
+def read_inputs(job: MemberJob) -> Notes | States:
+    """What the member's model reads: token ids, or the states of its frozen trunk."""
+    if job.states is not None:
+        return States.read(job.states)
+    return Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
