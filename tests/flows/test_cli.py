@@ -77,7 +77,7 @@ def test_brackets_in_a_path_are_printed_as_they_are(
         (("check", DEMO, "--set", "pretrain.training.deepspeed={tmp}/own.json"), "sets optimizer"),
         (("check", DEMO, "--set", "pretrain.base={kind: path, path: /etc}"), "no config.json"),
         (("check", DEMO, "--set", "pretrain.adapter=prompt"), "members=[unfused]"),
-        (("check", DEMO, "--set", "pretrain.adapter=full"), "set fusion: merged"),
+        (("check", DEMO, "--set", "pretrain.adapter=full"), "(fusion: merged)"),
         (("check", DEMO, "--set", "pretrain.adapter=ia3"), "stands beside lora"),
         (("check", DEMO, *PISSA_IN_PARTS), "is ZeRO-3"),
     ],

@@ -257,7 +257,7 @@ def test_factors_of_other_ranks_are_not_added(base: Path, clinical: Path) -> Non
     [
         *((kind, "lora", "frozen", (1,), "makes no update") for kind in ("prefix", "p_tuning")),
         ("adaption_prompt", None, "frozen", (1,), "makes no update of weights"),
-        ("full", "lora", "frozen", (1,), "makes a whole model, .* set fusion: merged"),
+        ("full", "lora", "frozen", (1,), r"makes a whole model, .* \(fusion: merged\)"),
         ("full", "lora", "merged", (1,), None),
         ("full", "lora", "merged", (0.5,), "can be added once or not at all"),
         ("ia3", "lora", "frozen", (1,), "stands beside lora, and PEFT adds no updates"),

@@ -40,7 +40,7 @@ def verdict(domain: str, fusion: Fusion, task: str | None) -> Verdict:
     if domain == "full" and fusion == "merged":
         return Verdict()
     if domain == "full":
-        return Verdict("makes a whole model, which can be no part of a sum; set fusion: merged")
+        return Verdict("makes a whole model, of which a sum can only begin (fusion: merged)")
     if family is None:
         return Verdict("makes no update of weights, so that it cannot be added to them")
     if task is None and fusion not in ("frozen", "merged"):
