@@ -9,10 +9,11 @@ set -euo pipefail
 hostfile=$1 config=$2 store=$3
 clinfuse=${CLINFUSE:-$PWD/.venv/bin/clinfuse}
 
-mapfile -t lines < <(sed 's/#.*//; /^[[:space:]]*$/d' "$hostfile")
+mapfile -t lines < "$hostfile"
 hosts=() ranks=
 for line in "${lines[@]}"; do
-  read -r host slots <<< "$line"
+  read -r host slots <<< "${line%%#*}"
+  [[ $host ]] || continue
   hosts+=("$host")
   if [[ $slots != slots=* || ${ranks:=${slots#slots=}} != "${slots#slots=}" ]]; then
     echo "$hostfile: '$line' is not 'HOST slots=${ranks:-N}'; all need as many slots" >&2

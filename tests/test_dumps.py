@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 CRASH = """
 import ctypes, os, resource, subprocess, sys
 {first}
-print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+limit = resource.getrlimit(resource.RLIMIT_CORE)[0]
+print(limit, ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)
 subprocess.run([sys.executable, "-c", "import os; os.abort()"])
 os.abort()
 """

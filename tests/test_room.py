@@ -21,7 +21,7 @@ Change = dict[str, list[tuple[str | None, str]]]
 METHOD: Change = {
     "tasks/model/adapters/methods.py": [
         (
-            "Method = Annotated[Lora | Dora",
+            "TaskMethod = Annotated[\n    Lora",
             '''class LoHa(OnLayers):
     """A Hadamard product of low-rank updates (Hyeon-Woo et al. 2022)."""
 
@@ -31,9 +31,17 @@ METHOD: Change = {
         return {"peft_type": "LOHA", "r": 4}
 
 
-Method = Annotated[Lora | Dora | LoHa''',
+TaskMethod = Annotated[
+    LoHa
+    | Lora''',
         )
-    ]
+    ],
+    "tasks/model/adapters/allows.py": [
+        (
+            "OF_TASKS = {\n",
+            'OF_TASKS = {\n    "loha": Allows(2e-3, None, True, True, True, True, False, ()),\n',
+        )
+    ],
 }
 HEAD: Change = {
     "tasks/model/heads/config.py": [

@@ -21,13 +21,19 @@ class FactsJob(Config):
     pass
 
 
+def _program() -> str | None:
+    """The module that this process was started with."""
+    spec = sys.modules["__main__"].__spec__
+    return spec and spec.name
+
+
 def main(job: FactsJob, world: World) -> None:
     global launches_before
     ones = torch.ones(1500, 1500)
     (sum_of_corner,) = world.sum(float((ones @ ones)[0, 0]))
     umask = os.umask(0)
     facts = {
-        "forked": sys.argv[0].endswith("ranks.py"),
+        "forked": _program() == "tasks.training.ranks",
         "parent": os.getppid(),
         "launches_before": launches_before,
         "threads": torch.get_num_threads(),

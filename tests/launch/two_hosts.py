@@ -19,8 +19,10 @@ def two_hosts() -> Iterator[tuple[list[str], list[str]]]:
     """What to put before a command, so that it runs on the first host, or on the second."""
     names = [f"clinfuse-{os.getpid()}-{letter}" for letter in "ab"]
     ends = [f"cf{os.getpid()}{letter}" for letter in "ab"]
+    if not shutil.which("ip"):
+        pytest.skip(WHY_NOT)
     try:
-        if not shutil.which("ip") or not _ip("netns", "add", names[0]):
+        if not _ip("netns", "add", names[0]):
             pytest.skip(WHY_NOT)
         steps = [("netns", "add", names[1])]
         steps += [("link", "add", ends[0], "type", "veth", "peer", "name", ends[1])]
