@@ -26,6 +26,7 @@ from tasks import nodes, pulse, warm
 from tasks.config import Config, Unkeyed
 from tasks.errors import RanksDied, TrainingError
 from tasks.failures import ERROR, LAUNCHER, LOGS, failure_of
+from tasks.provenance import has_gpu
 from tasks.training_progress import PROGRESS, follow, show
 from tasks.training_progress import Progress as Progress
 from tasks.warm import ALONE_SECONDS, SAVE_SECONDS, STOP_SECONDS, Request
@@ -267,7 +268,9 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
         PARENT: "1",
         pulse.PULSE: pulse.wanted(config.silent_seconds, 60 * config.step_minutes),
     }
-    if config.accelerator == "cpu":
+    if config.accelerator == "cpu" or (config.accelerator == "auto" and not has_gpu()):
+        # also for a torch with CUDA in it: asked for devices where there is no driver, it takes
+        # every later fork for spoiled
         chosen |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     elif config.accelerator == "cuda":
         chosen |= {"DS_ACCELERATOR": "cuda"}

@@ -45,7 +45,9 @@ def gpus(driver: Path = Path("/proc/driver/nvidia")) -> tuple[str, ...]:
 
 def has_gpu() -> bool:
     """Whether the machine has an NVIDIA or AMD GPU, by its device files, without torch."""
-    return bool(gpus()) or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+    # NVIDIA's, AMD's, those that Windows gives to its Linux, and a Jetson's
+    names = ("nvidia[0-9]*", "kfd", "dxg", "nvhost-gpu")
+    return bool(gpus()) or any(device for name in names for device in Path("/dev").glob(name))
 
 
 def peak_mib() -> float:

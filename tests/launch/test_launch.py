@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
 from pydantic import ValidationError
 
+import tasks.launch
 from tasks.errors import ConfigError, RanksDied, SystemRefused, TrainingError
 from tasks.launch import LOCK, LaunchConfig, Progress, _environment, launch
 from tests.training.toy import ToyArm, ToyJob
@@ -153,6 +155,7 @@ def test_a_rank_gets_a_short_list_of_names_from_the_environment(
     given = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C", "CUDA_VISIBLE_DEVICES": "1"}
     given |= {"NCCL_SOCKET_IFNAME": "eth0", "LD_LIBRARY_PATH": "/cuda"}
     monkeypatch.setattr(os, "environ", {**given, **HOSTILE})
+    monkeypatch.setattr(tasks.launch, "has_gpu", lambda: True)
     environment = _environment(tmp_path, LaunchConfig(ranks=2, threads_per_rank=3))
     set_by_us = {
         *("OMP_NUM_THREADS", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED"),
@@ -165,6 +168,16 @@ def test_a_rank_gets_a_short_list_of_names_from_the_environment(
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
     for name in ("HF_HOME", "TORCH_EXTENSIONS_DIR"):  # nothing is left outside the work folder
         assert environment[name].startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu"])
+def test_where_there_is_no_gpu_nothing_asks_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accelerator: Literal["auto", "cpu"]
+) -> None:
+    """A torch with CUDA in it would take every fork for spoiled, and ranks would start cold."""
+    monkeypatch.setattr(tasks.launch, "has_gpu", lambda: False)
+    environment = _environment(tmp_path, LaunchConfig(accelerator=accelerator))
+    assert (environment["DS_ACCELERATOR"], environment["CUDA_VISIBLE_DEVICES"]) == ("cpu", "")
 
 
 def test_the_environment_does_not_overrule_the_config(
