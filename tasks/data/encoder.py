@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from tasks.data.cuts import Cuts
 from tasks.data.tokenizer import frame_of
 
-MOST_PARTS = 500_000  # that are remembered, in about 100 MB; then all are forgotten
+MOST_PARTS = 500_000  # that are remembered, in some 70 MB; then all are forgotten
 
 
 class Encoder:

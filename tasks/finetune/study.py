@@ -13,11 +13,7 @@ from tasks.data.states import States
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.losses import Focal
-from tasks.finetune.reweighting import (
-    kept_shifts,
-    logit_shifts,
-    positive_weights,
-)
+from tasks.finetune.reweighting import kept_shifts, logit_shifts, positive_weights
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,7 @@ from tasks.finetune.config import MemberTraining
 from tasks.finetune.jobs import STOPPED, MemberJob
 from tasks.finetune.lesson import MemberLesson, mean_macro_auroc
 from tasks.finetune.plan import Plan
-from tasks.finetune.reweighting import (
-    prior_corrected,
-)
+from tasks.finetune.reweighting import prior_corrected
 from tasks.finetune.study import Study
 from tasks.model.adapters.gates import gates_of
 from tasks.model.adapters.methods import targets_of, tokens_before

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.methods import BaseName, Bottleneck
+from tasks.model.adapters.parts import names_in, trained_tensors
 from tasks.model.bases.config import Group
 from tasks.model.bases.groups import group_of
 from tasks.model.bases.layers import layers_that_learn, stack_of
@@ -144,8 +145,7 @@ class Bottlenecks:
 
     def names_in(self, model: nn.Module) -> list[str]:
         """The names of their parameters in a model that the base is part of."""
-        ours = {id(parameter) for parameter in self.parameters.values()}
-        return [name for name, parameter in model.named_parameters() if id(parameter) in ours]
+        return names_in(model, self.parameters.values())
 
     def write(
         self,
@@ -158,13 +158,8 @@ class Bottlenecks:
 
         Raises ModelError where a tensor is not finite.
         """
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
-        tensors = {
-            name: state[names[id(parameter)]].detach().float().cpu().contiguous()
-            for name, parameter in self.parameters.items()
-        }
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise ModelError("the bottlenecks hold NaN or infinite values; lower the learning rate")
+        trained = trained_tensors(model, self.parameters, state)
+        tensors = {name: tensor.float() for name, tensor in trained.items()}
         path.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
         places = [list(place) for place in self.places]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
+import torch
 from peft import PeftModel
 from peft.tuners.adalora import AdaLoraLayer
 from peft.tuners.adaption_prompt import AdaptionPromptModel
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
 
 from tasks.errors import ModelError
 
@@ -41,6 +42,32 @@ def parameters_of(model: nn.Module) -> dict[str, list[str]]:
                     f"{prefix}.{name}".rstrip(".") for name in inner
                 )
     return names
+
+
+def names_in(model: nn.Module, parameters: Iterable[nn.Parameter]) -> list[str]:
+    """What a model calls these parameters of it."""
+    ours = {id(parameter) for parameter in parameters}
+    return [name for name, parameter in model.named_parameters() if id(parameter) in ours]
+
+
+def trained_tensors(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The trained values of parameters of a model, by the names given here, on the CPU.
+
+    Args:
+        state: the trained parameters, as the model calls them.
+
+    Raises ModelError where one is not finite.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    tensors = {
+        name: state[names[id(parameter)]].detach().cpu().contiguous()
+        for name, parameter in sorted(parameters.items())
+    }
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ModelError("what was trained holds NaN or infinite values; lower the learning rate")
+    return tensors
 
 
 def activate(model: PeftModel, adapters: Sequence[str], trained: Collection[str] = ()) -> None:

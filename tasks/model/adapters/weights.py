@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
 from tasks.model.adapters.methods import BaseName, BitFit, Full
+from tasks.model.adapters.parts import names_in, trained_tensors
 from tasks.model.bases.layers import depths_of, layers_that_learn
 
 WEIGHTS = "weights.safetensors"
@@ -83,8 +84,7 @@ class OwnWeights:
 
     def names_in(self, model: nn.Module) -> list[str]:
         """Their names in a model that the base is part of, with adapters on it or without."""
-        ours = {id(parameter) for parameter in self.parameters.values()}
-        return [name for name, parameter in model.named_parameters() if id(parameter) in ours]
+        return names_in(model, self.parameters.values())
 
     def write(
         self,
@@ -100,13 +100,10 @@ class OwnWeights:
 
         Raises ModelError where a tensor is not finite.
         """
-        names = {id(parameter): name for name, parameter in model.named_parameters()}
         tensors = {
-            name: state[names[id(parameter)]].detach().to("cpu", parameter.dtype).contiguous()
-            for name, parameter in sorted(self.parameters.items())
+            name: tensor.to(self.parameters[name].dtype)
+            for name, tensor in trained_tensors(model, self.parameters, state).items()
         }
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise ModelError("the base's weights became NaN or infinite; lower the learning rate")
         path.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
 
