@@ -194,22 +194,23 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
 def _check_summands(config: AdaptConfig) -> None:
     """That what pretraining makes can be added up as the members ask for."""
     task = config.finetune.adapter
-    kinds: dict[str, str] = {
-        "clinical": config.pretrain.adapter.kind,
-        "ontology": config.pretrain.ontology.adapter.kind,
+    made: dict[str, AnyMethod] = {
+        "clinical": config.pretrain.adapter,
+        "ontology": config.pretrain.ontology.adapter,
     }
     keys = {"clinical": "pretrain.adapter", "ontology": "pretrain.ontology.adapter"}
     quantized = getattr(config.pretrain.base, "quantization", None) is not None
     for member in config.finetune.members:
-        started = (kinds[s.adapter] for s in member.summands if s.fusion == "continued")
-        of_task = next(started, task.kind if task else None)
-        beside = {keys[name]: kinds[name] for name in member.beside}
+        started = (made[s.adapter] for s in member.summands if s.fusion == "continued")
+        of_task = next(started, task)
+        beside = {keys[name]: made[name] for name in member.beside}
         if of_task is not None:
             beside["finetune.adapter"] = of_task
+        kinds = {key: method.kind for key, method in beside.items()}
         for summand in member.summands:
-            key, kind = keys[summand.adapter], kinds[summand.adapter]
+            key = keys[summand.adapter]
             weights = summand.weights(frozen_trunk=task is None)
-            methods = {**beside, key: kind}
+            methods = {**kinds, key: made[summand.adapter].kind}
             check_fusion(key, methods, summand.fusion, weights, member.name, quantized=quantized)
             if summand.fusion == "merged":
                 check_whole(config.finetune.training, "finetune.training")

@@ -291,8 +291,18 @@ def test_two_summands_must_go_together_and_a_quantized_base_takes_no_merge() -> 
     check_fusion("pretrain.adapter", beside, "merged", (1,), "fused")
     with pytest.raises(ConfigError, match="round it to the base's few bits"):
         check_fusion("pretrain.adapter", beside, "merged", (1,), "fused", quantized=True)
+
+
+def test_what_cannot_become_one_adapter_is_refused_before_it_is_trained() -> None:
+    lora, dora, pissa = (method_of({"kind": kind}) for kind in ("lora", "dora", "pissa"))
     with pytest.raises(ConfigError, match=r"finetune\.adapter is dora, which PEFT makes no part"):
-        check_merges(("cat",), {"pretrain.adapter": "lora", "finetune.adapter": "dora"}, "fused")
+        check_merges(("cat",), {"pretrain.adapter": lora, "finetune.adapter": dora}, "fused")
+    unlike = {"pretrain.adapter": lora, "finetune.adapter": pissa}  # saved with twice the rank
+    with pytest.raises(ConfigError, match=r"\(pretrain\.adapter 16, finetune\.adapter 32\); give"):
+        check_merges(("ties",), unlike, "fused")
+    check_merges(("cat", "svd"), unlike, "fused")
+    check_merges(("linear",), {"pretrain.adapter": lora, "finetune.adapter": lora}, "fused")
+    check_merges((), {"finetune.adapter": dora}, "fused")
 
 
 def test_the_order_of_the_sum_is_marked_where_it_matters() -> None:

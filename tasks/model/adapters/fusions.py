@@ -15,6 +15,7 @@ from typing import Literal
 
 from tasks.errors import ConfigError
 from tasks.model.adapters.allows import ALLOWS, OF_TASKS
+from tasks.model.adapters.methods import AnyMethod, Lora, Pissa
 from tasks.variants import Merge
 
 Fusion = Literal["frozen", "trained", "gated", "merged", "continued"]
@@ -116,15 +117,30 @@ def check_fusion(
         )
 
 
-def check_merges(merges: Collection[Merge], methods: Mapping[str, str], member: str) -> None:
+def check_merges(merges: Collection[Merge], methods: Mapping[str, AnyMethod], member: str) -> None:
     """Raise ConfigError where the adapters of a trained member cannot be made into one.
 
     Args:
-        methods: the kinds of all of them, by their keys.
+        methods: those of all of them, by their keys.
     """
-    for key, kind in methods.items() if merges else ():
-        if kind not in ("lora", "pissa"):
-            raise ConfigError(
-                f"the member '{member}' is to be merged after training, and {key} is {kind}, which "
-                "PEFT makes no part of one adapter; take lora, or leave out its merges"
-            )
+    if not merges:
+        return
+    ranks: dict[str, int] = {}
+    for key, method in methods.items():
+        match method:
+            case Pissa(rank=rank):
+                ranks[key] = 2 * rank  # as it is saved
+            case Lora(kind="lora", rank=rank):
+                ranks[key] = rank
+            case _:
+                raise ConfigError(
+                    f"the member '{member}' is to be merged after training, and {key} is "
+                    f"{method.kind}, which PEFT makes no part of one adapter; take lora, or leave "
+                    "out its merges"
+                )
+    if {"linear", "ties"} & set(merges) and len(set(ranks.values())) > 1:
+        given = ", ".join(f"{key} {rank}" for key, rank in ranks.items())
+        raise ConfigError(
+            f"the member '{member}' is to be merged by linear or ties, which add factors, and the "
+            f"adapters' ranks differ ({given}); give them one rank, or merge by cat or svd"
+        )
