@@ -276,13 +276,18 @@ def check(
 ) -> None:
     """Say what is wrong with a configuration on this machine, before anything starts.
 
-    Keys and values, files and tables, the base and its layers, GPUs. Every run begins with it.
+    Of a run, a comparison or a search: keys and values, files and tables, the base and its layers,
+    GPUs. Every run begins with it.
     """
+    from flows.loading import flow_of
     from flows.run import check_preset
 
-    (checked,) = check_preset("adapt", config, sets or [])
+    checked = check_preset(flow_of(config), config, sets or [])
     typer.echo(f"{config}: nothing is wrong that can be known before it runs")
-    pretraining = checked.pretrain
+    if len(checked) > 1:
+        typer.echo(f"it compares {len(checked)} runs")
+        return
+    pretraining = checked[0].pretrain
     typer.echo(
         f"a clinical adapter would be trained by {pretraining.adapter.kind}, at a peak learning "
         f"rate of {pretraining.training.learning_rate:g}"

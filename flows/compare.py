@@ -51,6 +51,7 @@ def compare(
         lineage=lineage(),
         smallest_cell=max(run.evaluate.smallest_cell for run in first),
         synthetic=any(run.evaluate.truth for run in first),
+        published=config.published,
     )
     publish(config.name, Reported.of(leaderboard))
 

@@ -14,7 +14,7 @@ from tasks.finetune.config import FinetuneConfig
 from tasks.ingest.config import IngestConfig
 from tasks.launch import LaunchConfig
 from tasks.pretrain.config import PretrainConfig
-from tasks.report.config import ReportConfig
+from tasks.report.config import Published, ReportConfig
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
 
@@ -58,6 +58,8 @@ class CompareConfig(Config):
     reference: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]*/.+$")
     """The model that all others are compared with, as run/variant, e.g. demo/tfidf. Empty: the
     first run's TF-IDF, or else its first member"""
+    published: Published | None = None
+    """Figures of a publication, which the leaderboard prints beside its own, marked as published"""
 
     @model_validator(mode="after")
     def _each_is_named_once(self) -> CompareConfig:
@@ -70,6 +72,12 @@ class CompareConfig(Config):
             raise ValueError(
                 f"the reference '{self.reference}' is of no run here; runs: {', '.join(names)}"
             )
+        for row in self.published.rows if self.published else ():
+            if row.beside and row.beside.partition("/")[0] not in names:
+                raise ValueError(
+                    f"'{row.name}' is published beside '{row.beside}', which is of no run here; "
+                    f"runs: {', '.join(names)}"
+                )
         return self
 
 

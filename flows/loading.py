@@ -7,7 +7,7 @@ import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -65,6 +65,12 @@ def load_compare(path: Path, overrides: Sequence[str] = ()) -> CompareConfig:
 def load_search(path: Path, overrides: Sequence[str] = ()) -> SearchConfig:
     """Read a search's YAML file as `load_config` reads a run's."""
     return _checked(SearchConfig, path, _of_search(path, overrides))
+
+
+def flow_of(path: Path) -> Literal["adapt", "compare", "search"]:
+    """The flow that a YAML file is for: it has runs, or a space, or is one run."""
+    given = _read(path)
+    return "compare" if "runs" in given else "search" if "space" in given else "adapt"
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> AdaptConfig:

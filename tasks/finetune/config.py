@@ -1,6 +1,6 @@
 """How members are trained: their task adapters, their heads, and beside which adapters."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -19,7 +19,7 @@ from tasks.model.adapters.methods import (
     VirtualTokens,
 )
 from tasks.model.heads.config import HeadConfig, LabelAttentionConfig, LinearConfig
-from tasks.training.config import FreezingConfig, TrainingConfig
+from tasks.training.config import FreezingConfig, TrainingConfig, without_null_rate
 
 
 class FinetuneTraining(TrainingConfig):
@@ -52,8 +52,8 @@ class MemberTraining(Config):
     head: HeadConfig = LabelAttentionConfig()
     """The heads"""
     training: FinetuneTraining = Field(default=FinetuneTraining(), validate_default=True)
-    """How a member is trained; where learning_rate is left out, at the rate of its method, or 2e-3
-    by lora and dora"""
+    """How a member is trained; where learning_rate is left out or null, at the rate of its method,
+    or 2e-3 by lora and dora"""
     freeze_below: int = Field(default=0, ge=0)
     """So many of the base's lower layers, and its embedding, learn nothing: there is no adapter in
     them (Tinn et al. 2021). 0: all learn"""
@@ -79,6 +79,11 @@ class MemberTraining(Config):
     """Fail when the best validation macro AUROC stays below this, or the last one falls back
     towards chance, by more than chance explains with so few admissions (else warn); 0 publishes
     whatever comes out"""
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _null_is_no_rate(cls, given: Any) -> Any:
+        return without_null_rate(given)
 
     @field_validator("training")
     @classmethod

@@ -8,7 +8,7 @@ from tasks.config import Config
 from tasks.model.adapters.allows import allows
 from tasks.model.adapters.methods import DomainMethod, Lora, Method
 from tasks.model.bases.config import BaseConfig
-from tasks.training.config import TrainingConfig
+from tasks.training.config import TrainingConfig, without_null_rate
 
 Objective = Literal["planted", "sentences"]
 Titles = Literal["own", "shuffled", "span"]
@@ -141,9 +141,7 @@ class PretrainConfig(Config):
     @field_validator("training", mode="before")
     @classmethod
     def _null_is_no_rate(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("learning_rate", 0) is None:
-            return {key: value for key, value in given.items() if key != "learning_rate"}
-        return given
+        return without_null_rate(given)
 
     @field_validator("training")
     @classmethod

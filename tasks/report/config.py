@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.config import Config, Unkeyed
 
@@ -15,6 +15,34 @@ class ReportConfig(Config):
     published: bool = False
     """Print the AUROCs that Gema et al. published (MIMIC-III, other splits and labels) beside the
     run's own, marked as published"""
+
+
+class PublishedRow(Config):
+    """A model of a publication."""
+
+    name: str
+    """What it is called there"""
+    auroc: dict[str, float] = Field(min_length=1)
+    """Outcome -> its AUROC there, between 0 and 1"""
+    beside: str | None = None
+    """The model of ours that stands beside it, as run/variant"""
+
+    @field_validator("auroc")
+    @classmethod
+    def _are_aurocs(cls, auroc: dict[str, float]) -> dict[str, float]:
+        for outcome, value in auroc.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"the AUROC of {outcome} is {value:g}; write it between 0 and 1")
+        return auroc
+
+
+class Published(Config):
+    """What others have published, to be printed beside a leaderboard's own figures."""
+
+    source: str
+    """Who published it, where, and of which data: a sentence above the table"""
+    rows: tuple[PublishedRow, ...] = Field(min_length=1)
+    """The models, in the publication's order"""
 
 
 class Adapted(Config):

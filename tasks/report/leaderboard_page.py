@@ -13,7 +13,7 @@ import yaml
 from tasks.measures.efficiency import efficiencies
 from tasks.report import leaderboard_figures as figures
 from tasks.report.cells import Cells, Printed
-from tasks.report.config import NOTE, Lineage
+from tasks.report.config import NOTE, Lineage, Published, PublishedRow
 from tasks.report.document import Facts, Part, write_document
 from tasks.report.facts import CohortFlow, Making, flattened
 from tasks.report.findings import ERROR_RATE, outcome_title
@@ -46,6 +46,7 @@ class Leaderboard:
     smallest_cell: int
     synthetic: bool  # whether the patients were generated
     made: Making
+    published: Published | None = None
 
     @property
     def title(self) -> str:
@@ -173,12 +174,41 @@ def _parts(leaderboard: Leaderboard) -> list[Part]:
     return [
         Part("top", "At a glance", lambda: {"summaries": list(map(_summary, boards))}),
         Part("results", "Results", of_results),
+        *_beside(leaderboard),
         Part("cost", "Cost", of_cost),
         Part("seeds", "Seeds", lambda: {"aurocs_by_seed": _aurocs_by_seed}),
         Part("differs", "What differs", lambda: {"settings": compared(leaderboard.settings)}),
         Part("numbers", "What the numbers mean"),
         Part("lineage", "Lineage"),
     ]
+
+
+def _beside(leaderboard: Leaderboard) -> list[Part]:
+    """The section with figures of others, where there are any."""
+    published = leaderboard.published
+    if not published:
+        return []
+    ours = {
+        (standing.name, board.outcome): number(vars(standing.macro))
+        for board in leaderboard.standings.boards
+        for standing in board.standings
+    }
+    outcomes = dict.fromkeys(outcome for row in published.rows for outcome in row.auroc)
+
+    def theirs(row: PublishedRow) -> list[str]:
+        return [f"{row.auroc[each]:.3f}" if each in row.auroc else MISSING for each in outcomes]
+
+    def beside(row: PublishedRow) -> list[str]:
+        return [ours.get((row.beside or "", each), MISSING) for each in outcomes]
+
+    def facts() -> Facts:
+        return {
+            "source": published.source,
+            "outcomes": [outcome_title(outcome) for outcome in outcomes],
+            "rows": [(row, theirs(row), beside(row)) for row in published.rows],
+        }
+
+    return [Part("published", "Published figures", facts)]
 
 
 def _summary(board: Board) -> Summary:

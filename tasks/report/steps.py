@@ -11,7 +11,7 @@ from typing import Any
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.provenance import provenance
-from tasks.report.config import Adapted, Lineage
+from tasks.report.config import Adapted, Lineage, Published
 from tasks.step import Counts, step
 
 DIFFICULTY = "synth.json"  # the generator leaves it beside truth.parquet
@@ -97,7 +97,7 @@ def write_pages(
     return _counts(out, write_report(out, story))
 
 
-@step("leaderboard", version=5)
+@step("leaderboard", version=6)
 def write_leaderboard(
     out: Path,
     name: str,
@@ -108,6 +108,7 @@ def write_leaderboard(
     lineage: Lineage,
     smallest_cell: int,
     synthetic: bool,
+    published: Published | None = None,
 ) -> Counts:
     """Write the leaderboard: `report.html`, `report.md`, `headline.json`.
 
@@ -130,6 +131,7 @@ def write_leaderboard(
         cohort=read_cohort(cohort),
         smallest_cell=smallest_cell,
         synthetic=synthetic,
+        published=published,
         made=Making.of(provenance()),
     )
     return _counts(out, write_page(out, page))

@@ -54,6 +54,13 @@ class TrainingConfig(Config):
         return -(-self.batch_size // ranks)
 
 
+def without_null_rate(given: Any) -> Any:
+    """A training's keys; `learning_rate: null`, which asks for its method's own, is left out."""
+    if isinstance(given, dict) and given.get("learning_rate", 0) is None:
+        return {key: value for key, value in given.items() if key != "learning_rate"}
+    return given
+
+
 class FreezingConfig(Config):
     """In each step only those matrices learn that changed most when they last did (SlimFit)."""
 

@@ -177,6 +177,8 @@ def test_ranks_that_part_the_weights_are_refused_for_methods_that_need_them_whol
 
 def test_a_rate_that_is_not_given_is_the_methods() -> None:
     for kind, rate in (("full", 3e-5), ("ia3", 3e-3), ("lora", 2e-3), ("dora", 2e-3)):
-        assert MemberTraining.model_validate({"adapter": kind}).training.learning_rate == rate
+        for training in ({}, {"learning_rate": None}):
+            asked = MemberTraining.model_validate({"adapter": kind, "training": training})
+            assert asked.training.learning_rate == rate
         given = {"adapter": kind, "training": {"learning_rate": 0.5}}
         assert MemberTraining.model_validate(given).training.learning_rate == 0.5

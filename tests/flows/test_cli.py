@@ -44,6 +44,22 @@ def test_it_says_its_version(clinfuse: Callable[..., Said]) -> None:
     assert (code, printed) == (0, f"clinfuse {importlib.metadata.version('clinfuse')}\n")
 
 
+def test_a_comparison_and_a_search_are_checked_as_what_they_are(
+    clinfuse: Callable[..., Said], tmp_path: Path
+) -> None:
+    run = f"{{preset: {DEMO}, ingest: {{source: {tmp_path}/none}}}}"
+    compared, searched = tmp_path / "compared.yaml", tmp_path / "searched.yaml"
+    compared.write_text(f"name: two\nruns: [{run}]\n")
+    searched.write_text(
+        f"preset: {DEMO}\nmember: fused\ntrials: 2\nspace: {{finetune.epochs: [1, 2]}}\n"
+        f"ingest: {{source: {tmp_path}/none}}\n"
+    )
+    for path in (compared, searched):
+        code, _, told = clinfuse("check", str(path))
+        assert code == 1
+        assert f"{tmp_path}/none is not there" in told
+
+
 @pytest.mark.parametrize("name", ["mimic [old]", "mimic [/v2.2]", "[/x]", "[bold red]"])
 def test_brackets_in_a_path_are_printed_as_they_are(
     clinfuse: Callable[..., Said], tmp_path: Path, name: str

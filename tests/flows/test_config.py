@@ -83,6 +83,14 @@ def test_an_override_holds_for_every_run_of_a_comparison() -> None:
         ("seeds=[]", r"'seeds'.*at least 1 item"),
         ("reference=other/fused", r"'other/fused' is of no run here; runs: all-linear, q-v"),
         ("runs=[{preset: configs/demo.yaml}, {preset: configs/demo.yaml}]", r"named 'demo'"),
+        (
+            "published={source: S., rows: [{name: LoRA, auroc: {los: .5}, beside: other/fused}]}",
+            r"'LoRA' is published beside 'other/fused', which is of no run here",
+        ),
+        (
+            "published={source: S., rows: [{name: LoRA, auroc: {los: 65.7}}]}",
+            r"the AUROC of los is 65.7; write it between 0 and 1",
+        ),
     ],
 )
 def test_a_wrong_comparison_is_one_line(override: str, told: str) -> None:

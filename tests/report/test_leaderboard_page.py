@@ -17,7 +17,7 @@ import pytest
 
 from tasks import schemas, tables
 from tasks.evaluate.leaderboard import write_standings
-from tasks.report.config import NOTE, Lineage, Origin
+from tasks.report.config import NOTE, Lineage, Origin, Published, PublishedRow
 from tasks.report.facts import Making, read_cohort
 from tasks.report.leaderboard_page import MISSING, Leaderboard, compared, costs, write_page
 from tasks.standings import Spent, Standings
@@ -258,8 +258,44 @@ def test_nothing_overflows_in_a_browser_and_the_console_is_silent(
     assert "CONSOLE" not in done.stderr
 
 
+def test_published_figures_stand_beside_the_model_that_they_are_named_for(
+    made: MadeUp, tmp_path: Path
+) -> None:
+    theirs = Published(
+        source="Somebody (2023), of other patients.",
+        rows=(
+            PublishedRow(name="Their LoRA", auroc={"diagnoses": 0.7837}, beside="one/fused"),
+            PublishedRow(name="Their BERT", auroc={"mortality": 0.819}),
+        ),
+    )
+    out = _written(made, tmp_path / "out", seeds=(1,), published=theirs)
+    page, text = (out / "report.html").read_text(), (out / "report.md").read_text()
+    board = next(b for b in Standings.read(out).boards if b.outcome == "diagnoses")
+    (ours,) = [s.macro.value for s in board.standings if s.name == "one/fused"]
+    section = text.split("## Published figures")[1].split("##")[0]
+    (lora,) = [line for line in section.splitlines() if "Their LoRA" in line]
+    assert "| 0.784 |" in lora
+    assert f"one/fused | {ours:.3f}" in lora
+    (bert,) = [line for line in section.splitlines() if "Their BERT" in line]
+    assert bert.count(MISSING) >= 3  # no diagnoses of theirs, and no model of ours
+    assert "Somebody (2023), of other patients." in page
+    assert page.count("<td>published</td>") == 2
+    assert page.count("<td>measured here</td>") == 1
+
+
+def test_a_page_without_published_figures_has_no_section_for_them(
+    made: MadeUp, tmp_path: Path
+) -> None:
+    out = _written(made, tmp_path / "out", seeds=(1,))
+    assert "Published figures" not in (out / "report.html").read_text()
+
+
 def _written(
-    made: MadeUp, out: Path, seeds: tuple[int, ...], spent: dict[str, Spent] | None = None
+    made: MadeUp,
+    out: Path,
+    seeds: tuple[int, ...],
+    spent: dict[str, Spent] | None = None,
+    published: Published | None = None,
 ) -> Path:
     out.mkdir()
     settings: dict[str, Any] = {}
@@ -280,6 +316,7 @@ def _written(
         cohort=read_cohort(made.cohort),
         smallest_cell=10,
         synthetic=True,
+        published=published,
         made=MADE,
     )
     write_page(out, leaderboard)
