@@ -24,6 +24,7 @@ from tasks.training.program import World
 # the default; as configs/deepspeed/zero2.json
 _ZERO2: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": False}}
 WIDE = 256
+Fingerprint = tuple[int, int]  # of a tensor's values: their sum and their XOR
 _LOSS_SCALERS = (
     "loss_scaler",
     "loss_scale_config",
@@ -235,16 +236,16 @@ class Engine:
         """How many numbers a trained parameter has, on all ranks together."""
         return _shape(self.names[name]).numel()
 
-    def fingerprints(self, *, trained: bool) -> dict[str, int]:
-        """A number for each parameter that changes with any bit of it, whether trained or frozen.
+    def fingerprints(self, *, trained: bool) -> dict[str, Fingerprint]:
+        """Two numbers for each parameter, one of which changes if it does, trained or frozen.
 
         Trained ones count whole and in float32, as the optimizer holds them; of a frozen one,
         this rank's part under ZeRO-3.
         """
         if trained:
-            return {name: _fingerprint(tensor) for name, tensor in self._trained()}
+            return {name: fingerprint_of(tensor) for name, tensor in self._trained()}
         return {
-            name: _fingerprint(getattr(parameter, "ds_tensor", parameter))
+            name: fingerprint_of(getattr(parameter, "ds_tensor", parameter))
             for name, parameter in self.model.module.named_parameters()
             if name not in self.names
         }
@@ -304,10 +305,16 @@ def _groups(
     ]
 
 
-def _fingerprint(tensor: Tensor) -> int:
-    """The sum of the tensor's bits, read as integers: any single change changes it."""
-    bits = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    return int(tensor.detach().contiguous().view(bits).sum(dtype=torch.int64))
+def fingerprint_of(tensor: Tensor) -> Fingerprint:
+    """The sum of the tensor's values, read as integers, and their XOR.
+
+    Any single change changes both. Of a bias of two values, one up and one down by a bit, the sum
+    stays, as was seen; the XOR stays where equal values change alike.
+    """
+    integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    bits = tensor.detach().contiguous().view(integer[tensor.element_size()])
+    xor = int(torch.hash_tensor(bits).view(torch.int64)) if bits.numel() else 0
+    return int(bits.sum(dtype=torch.int64)), xor
 
 
 def _shape(parameter: nn.Parameter) -> torch.Size:

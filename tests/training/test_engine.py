@@ -11,7 +11,7 @@ import torch
 
 from tasks.errors import ConfigError
 from tasks.training.config import TrainingConfig
-from tasks.training.engine import deepspeed_config, precision_of
+from tasks.training.engine import deepspeed_config, fingerprint_of, precision_of
 from tasks.training.program import World
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "deepspeed").glob("*.json"))
@@ -69,3 +69,14 @@ def test_the_cpu_computes_in_float32_and_a_gpu_in_bfloat16() -> None:
     assert precision_of(TrainingConfig(), WORLD) == torch.float32
     assert precision_of(TrainingConfig(), gpu) == torch.bfloat16
     assert precision_of(TrainingConfig(precision="fp16"), gpu) == torch.float16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+def test_a_fingerprint_changes_where_values_move_against_each_other(dtype: torch.dtype) -> None:
+    integer = {4: torch.int32, 2: torch.int16, 1: torch.uint8}[torch.ones(1, dtype=dtype).itemsize]
+    bias = torch.ones(2, dtype=dtype)
+    for moved in ([1, -1], [1, 1], [0, 1]):
+        there = (bias.view(integer) + torch.tensor(moved).to(integer)).view(dtype)
+        assert fingerprint_of(there) != fingerprint_of(bias)
+    assert fingerprint_of(bias.clone()) == fingerprint_of(bias)
+    assert fingerprint_of(bias[:0]) == (0, 0)  # a rank's part under ZeRO-3 may be empty

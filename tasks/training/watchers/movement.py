@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from tasks.errors import TrainingError
+from tasks.training.engine import Fingerprint
 from tasks.training.watchers.watcher import Run, Step, Watcher
 
 # In the first step, what is multiplied by a zero gets no gradient: of LoRA's B A, B is zero
@@ -76,5 +77,5 @@ class Movement(Watcher):
                 )
 
 
-def _differing(before: Mapping[str, int], after: Mapping[str, int]) -> set[str]:
+def _differing(before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]) -> set[str]:
     return {name for name, value in after.items() if before[name] != value}
