@@ -1,4 +1,4 @@
-"""The states of a frozen trunk: of all admissions' notes, and of the labels' titles.
+"""The states of a frozen trunk, or of lower layers: of all notes, and of the labels' titles.
 
 They tell as much of patients as the notes do, and stay in the store like them.
 """
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
+from tasks.data.notes import Notes
 from tasks.data.outcomes import Rows
+from tasks.errors import ModelError
 
 VALUE = np.dtype("<f2")
 BYTES = VALUE.itemsize
@@ -63,6 +65,44 @@ class States:
         for index, row in enumerate(rows):
             states[index, : lengths[index]] = self.values[row]
         return states, np.arange(states.shape[1])[None, :] < lengths[:, None]
+
+
+@dataclass(frozen=True)
+class NotesAndLower:
+    """Encoded notes, and what leaves the frozen lower layers when a base reads them."""
+
+    notes: Notes
+    lower: States  # of each note those of all its rows, as a base reads it
+
+    def __post_init__(self) -> None:
+        if not np.array_equal(self.notes.hadm_ids, self.lower.hadm_ids):
+            raise ModelError("the kept states are of other notes than these; run finetune anew")
+
+    @property
+    def hadm_ids(self) -> NDArray[np.int64]:
+        return self.notes.hadm_ids
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self.notes.splits
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each admission's note, at least one."""
+        return self.notes.lengths
+
+    def padded(
+        self, rows: Rows
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float16]]:
+        """These admissions' ids and where there is a note, as `Notes.padded`, and the states.
+
+        Returns of the states [tokens of all of them, hidden], one note after another.
+        """
+        return *self.notes.padded(rows), np.concatenate([self.lower.values[row] for row in rows])
+
+
+Inputs = Notes | States | NotesAndLower
+"""What a member's model reads of the admissions, in one order."""
 
 
 def read_titles(folder: Path) -> dict[str, NDArray[np.float32]]:

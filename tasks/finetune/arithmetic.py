@@ -17,8 +17,8 @@ from tasks.training.loop import Trained
 def flops_of_token(model: Heads, lengths: NDArray[np.int64]) -> float:
     """Operations of a token, forward and backward; asked before the model is trained.
 
-    A head counts as if each token passed its matrices. On kept states heads are all that is
-    computed: what the frozen trunk took, once, is not in here.
+    A head counts as if each token passed its matrices. On kept states heads, or upper layers, are
+    all that is computed: what the frozen trunk or the lower layers took, once, is not in here.
 
     Args:
         lengths: of the notes that it learns from, in tokens.
@@ -29,7 +29,8 @@ def flops_of_token(model: Heads, lengths: NDArray[np.int64]) -> float:
     longest = model.base.longest if isinstance(model.base, Encoder) else None
     read = np.minimum(lengths, longest) if longest else lengths  # an encoder: a chunk at a time
     attended = attended_tokens(map(int, read), causal=not isinstance(model.base, Encoder))
-    return flops_per_token(model, model.base.model, attended)
+    passed_over = model.base.lower.layers if model.base.lower else ()
+    return flops_per_token(model, model.base.model, attended, passed_over)
 
 
 def cost_of(model: Heads, trained: Trained, of_token: float) -> dict[str, Any]:

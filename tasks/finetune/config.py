@@ -56,7 +56,8 @@ class MemberTraining(Config):
     or 2e-3 by lora and dora"""
     freeze_below: int = Field(default=0, ge=0)
     """So many of the base's lower layers, and its embedding, learn nothing: there is no adapter in
-    them (Tinn et al. 2021). 0: all learn"""
+    them (Tinn et al. 2021), and what leaves them is computed once and kept, where no gate learns in
+    them (states.max_gib). 0: all learn"""
     reinit_top: int = Field(default=0, ge=0)
     """So many of the base's upper layers are drawn anew before training, as the architecture does
     for a new model; for adapter: full (Zhang et al. 2020)"""
@@ -125,9 +126,9 @@ class MemberTraining(Config):
 class StatesConfig(Unkeyed):
     """What the states of a frozen trunk may take. Not part of any artifact's key."""
 
-    max_gib: float = Field(default=16.0, gt=0)
+    max_gib: float = Field(default=16.0, ge=0)
     """Refuse to write states that are larger than this, in GiB on disk and in memory, for one
-    weight of each summand"""
+    weight of each summand. 0: keep none of lower layers, which each epoch computes anew"""
 
 
 class FinetuneConfig(MemberTraining):
@@ -151,7 +152,7 @@ class FinetuneConfig(MemberTraining):
     """Join to each token's state its own embedding, so that heads see the word as it is beside what
     it means where it stands"""
     states: StatesConfig = StatesConfig()
-    """The states of a frozen trunk"""
+    """The states of a frozen trunk, and those that leave the lower layers of freeze_below"""
 
     @model_validator(mode="after")
     def _members_differ(self) -> Self:

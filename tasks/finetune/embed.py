@@ -1,4 +1,4 @@
-"""What a frozen trunk makes of the notes, or of the labels' titles: computed once, read often.
+"""What a frozen trunk, or its lower layers, makes of notes and titles: computed once, read often.
 
 By hand: `python -m tasks.finetune.embed work/job.json`; the folder `work` keeps what is done.
 """
@@ -23,11 +23,17 @@ from tasks.errors import ModelError
 from tasks.finetune.jobs import EmbedJob
 from tasks.launch import Progress
 from tasks.model.bases.files import is_quantized, width_of
-from tasks.model.bases.load import Base, check_positions, load_base
+from tasks.model.bases.layers import cut
+from tasks.model.bases.load import Base, check_positions, leaving, load_base
 from tasks.model.heads.start import title_states, titles_to_embed
 from tasks.model.score import in_batches
 from tasks.model.trunk import freeze, summands_of
-from tasks.training.engine import deepspeed_config, precision_without_training, without_training
+from tasks.training.engine import (
+    deepspeed_config,
+    precision_of,
+    precision_without_training,
+    without_training,
+)
 from tasks.training.program import Preempted, World, run
 
 PART_NOTES = 64  # a part is written when it is whole, and is not made again by a later run
@@ -47,14 +53,27 @@ def main(job: EmbedJob, world: World) -> None:
 
 def load_trunk(job: EmbedJob, world: World) -> Base:
     """The base with its summands at their weights, on the rank's device."""
-    dtype = precision_without_training(job.training, world, width_of(job.base))
+    if job.below:
+        dtype = precision_of(job.training, world)  # so that nothing differs from computing anew
+    else:
+        dtype = precision_without_training(job.training, world, width_of(job.base))
     settings = deepspeed_config(job.training, world)
     # where each rank holds a part of the weights, or they are quantized, updates are not added
     # into them
     parted = settings["zero_optimization"].get("stage") == 3
     merge = not parted and not is_quantized(job.base)
     loaded_as = torch.float32 if merge else dtype
-    base = load_base(job.base, loaded_as, settings, job.layer, words=job.words, chunk=job.chunk)
+    base = load_base(
+        job.base,
+        loaded_as,
+        settings,
+        job.layer,
+        words=job.words,
+        chunk=job.chunk,
+        passed_over=job.below,
+    )
+    if job.below:
+        cut(base.model, job.below)
     summands = summands_of(job.summands, job.weights, job.fusions)
     trunk = freeze(base, summands, merge=merge)
     nn.Module.to(trunk.model, world.device, dtype if merge else None)
@@ -102,18 +121,25 @@ def _notes(job: EmbedJob, trunk: Base, world: World) -> dict[str, int]:
 
 
 def _states(notes: Notes, rows: Rows, trunk: Base, world: World) -> list[Values]:
-    """The states [tokens, hidden] of each of these admissions' notes."""
+    """The states [tokens, hidden] of each of these admissions' notes.
+
+    Of lower layers they are those of all rows that are read of a note, one after another.
+    """
     states: list[Values] = [np.empty((0, 0), np.float16)] * len(rows)
     lengths = notes.lengths[rows]
     batches = in_batches(lengths, BATCH_TOKENS)
     calls = max(world.gather(len(batches)))
     for batch in [*batches, *batches[:1] * (calls - len(batches))]:
         ids, present = (torch.from_numpy(array) for array in notes.padded(rows[batch]))
-        read = trunk.states(ids.to(world.device), present.to(world.device)).float()
+        ids, present = ids.to(world.device), present.to(world.device)
+        if trunk.lower is None:
+            of_texts = torch.split(trunk.states(ids, present)[present], lengths[batch].tolist())
+        else:
+            of_texts = leaving(trunk, ids, present)
         largest = torch.finfo(torch.float16).max
-        values = read.clamp(-largest, largest).to("cpu", torch.float16).numpy()
-        for place, index in enumerate(batch):
-            states[index] = values[place, : lengths[index]].copy()
+        for index, values in zip(batch, of_texts, strict=True):
+            kept = values.float().clamp(-largest, largest).to("cpu", torch.float16)
+            states[index] = kept.numpy().copy()
     return states
 
 
@@ -124,7 +150,7 @@ def _table(notes: Notes, rows: Rows, states: list[Values]) -> pa.Table:
         {
             "hadm_id": notes.hadm_ids[rows],
             "split": [notes.splits[row] for row in rows],
-            "tokens": notes.lengths[rows],
+            "tokens": [len(values) for values in states],
             "states": pa.array([values.astype(VALUE).tobytes() for values in states]),
         }
     ).cast(schemas.STATES)

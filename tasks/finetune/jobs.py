@@ -18,12 +18,13 @@ STOPPED = "stopped_by_budget_after_steps"  # among a member's counts: it came no
 
 
 class EmbedJob(Config):
-    """A frozen trunk, and whose states: the notes', or those of the outcomes' titles."""
+    """A frozen trunk or its lower layers, and whose states: the notes', or the titles'."""
 
     base: Input
     layer: int | None = None
     words: bool = False
     chunk: int | None = None
+    below: int = 0  # so many lower layers: of every chunk what leaves them, as training has it
     summands: Mapping[str, Input] = {}  # the adapters on the base, in order
     weights: Mapping[str, float] = {}  # of the summands; absent: 1
     fusions: Mapping[str, Fusion] = {}  # of the summands; absent: frozen
@@ -59,11 +60,17 @@ class MemberJob(Config):
     fusions: Mapping[str, Fusion] = {}  # of those that are neither frozen nor trained
     states: Input | None = None  # of the frozen trunk: then only heads are trained, on these
     titles: Input | None = None  # the states of the labels' titles, of the same trunk
+    lower: Input | None = None  # what leaves the frozen lower layers, which are passed over then
 
     @property
     def fusion_of(self) -> dict[str, Fusion]:
         """How each summand takes part that is not frozen."""
         return {**self.fusions, **dict.fromkeys(self.trained, "trained")}
+
+    @property
+    def passed_over(self) -> int:
+        """So many lower layers are not computed, since what leaves them was kept."""
+        return 0 if self.lower is None else self.config.freeze_below
 
 
 class PredictJob(Config):

@@ -40,7 +40,7 @@ class MemberLesson:
         return self.plan.batch(step)
 
     def prepared(self, micro: Rows) -> Examples:
-        first, present = self.study.inputs.padded(micro)
+        inputs = tuple(torch.from_numpy(array) for array in self.study.inputs.padded(micro))
         cells = {
             outcome.name: (
                 torch.from_numpy(outcome.positives(micro)),
@@ -49,7 +49,7 @@ class MemberLesson:
             for outcome in self.study.outcomes
         }
         count = sum(outcome.observed_cells(micro) for outcome in self.study.outcomes)
-        return Examples(torch.from_numpy(first), torch.from_numpy(present), cells, count)
+        return Examples(inputs, cells, count)
 
     def loss(self, model: nn.Module, prepared: Examples) -> Tensor:
         """The cross-entropy summed over the observed cells of all outcomes.
@@ -60,7 +60,7 @@ class MemberLesson:
         cells, or read the logits, otherwise.
         """
         device, study = self.device, self.study
-        logits = model(prepared.inputs.to(device), prepared.present.to(device))
+        logits = model(*(tensor.to(device) for tensor in prepared.inputs))
         losses = []
         for outcome in study.outcomes:
             positives, observed = (cells.to(device) for cells in prepared.cells[outcome.name])
@@ -80,8 +80,7 @@ class MemberLesson:
 class Examples:
     """Some admissions' notes, and what is known of their outcomes."""
 
-    inputs: Tensor  # [admissions, tokens] ids, or their states, [..., hidden]
-    present: Tensor  # [admissions, tokens] bool, False at padding
+    inputs: tuple[Tensor, ...]  # ids or states, where there is a note, ...: a model's arguments
     cells: Mapping[str, tuple[Tensor, Tensor]]  # outcome -> positives, observed; [rows, labels]
     observed: int  # cells of these, a choice among classes counting once
 

@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from tasks.data.outcomes import split_rows
 from tasks.data.predictions import SPLITS, write_predictions
+from tasks.data.states import Inputs, NotesAndLower
 from tasks.finetune.jobs import PredictJob
 from tasks.finetune.study import read_inputs
 from tasks.launch import Progress
+from tasks.model.adapters.methods import TASK
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import Classifier, load_classifier
 from tasks.model.heads.heads import Heads
@@ -33,7 +35,8 @@ def main(job: PredictJob, world: World) -> None:
         with _altered(model, variant), without_training(model, config, world) as module:
             for split in SPLITS:
                 rows = split_rows(inputs.splits, split)
-                logits = score(module, inputs, rows, world, f"{variant.name} on {split}")
+                read = _read_by(variant, inputs)
+                logits = score(module, read, rows, world, f"{variant.name} on {split}")
                 for outcome, values in logits.items() if world.first else ():
                     path = out / variant.name / outcome / f"{split}.parquet"
                     write_predictions(path, inputs.hadm_ids[rows], values)
@@ -52,10 +55,22 @@ def _model(job: PredictJob, world: World) -> Heads:
     settings = deepspeed_config(training, world)
     dtype = precision_of(training, world)
     base = load_base(
-        member.base, dtype, settings, member.layer, words=member.words, chunk=member.chunk
+        member.base,
+        dtype,
+        settings,
+        member.layer,
+        words=member.words,
+        chunk=member.chunk,
+        passed_over=member.passed_over,
     )
     summands = summands_of(member.summands, member.weights, member.fusion_of)
     return load_classifier(base, job.adapter, summands)
+
+
+def _read_by(variant: Variant, inputs: Inputs) -> Inputs:
+    """What the variant reads: not what was kept of lower layers if it has others."""
+    same = variant.ablates in (None, TASK) and variant.merged_by is None
+    return inputs.notes if isinstance(inputs, NotesAndLower) and not same else inputs
 
 
 def _altered(model: Heads, variant: Variant) -> AbstractContextManager[None]:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import schemas, tables
-from tasks.data.states import BYTES, PARTS
 from tasks.errors import ConfigError
-from tasks.finetune.config import FinetuneConfig, StatesConfig
+from tasks.finetune.config import FinetuneConfig, MemberTraining, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
 from tasks.finetune.long_notes import HeadAndTail, InChunks
 from tasks.finetune.members import MemberConfig
+from tasks.finetune.room import check_room
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
 from tasks.launch import launch as run
 from tasks.model.adapters.allows import check_freezing, check_task_method
 from tasks.model.adapters.methods import TASK, BaseName, targets_of
-from tasks.model.bases.files import check_targets, is_causal, positions_of, width_of
+from tasks.model.bases.files import check_targets, is_causal, positions_of
 from tasks.step import Counts, in_shards, step, warn
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -178,7 +174,9 @@ class Training:
             encoded=self.encoded,
             outcomes=outcomes,
         )
-        return self._with_states(job) if frozen else job
+        if frozen:
+            return self._with_states(job)
+        return self._with_lower(job) if _keeps_lower(config, job, self.config.states) else job
 
     def _with_states(self, job: MemberJob) -> MemberJob:
         trunk = EmbedJob(
@@ -199,6 +197,23 @@ class Training:
         titles = embed_titles(job=of_titles, launch=self.launch)
         return job.model_copy(update={"states": states, "titles": titles})
 
+    def _with_lower(self, job: MemberJob) -> MemberJob:
+        """The same training on what leaves the layers that learn nothing, computed once."""
+        lower = EmbedJob(
+            base=job.base,
+            chunk=job.chunk,
+            below=job.config.freeze_below,
+            summands=job.summands,
+            weights=job.weights,
+            fusions=job.fusions,
+            tokenizer=job.tokenizer,
+            precision=job.config.training.precision,
+            deepspeed=job.config.training.deepspeed,
+            encoded=job.encoded,
+        )
+        states = embed_notes(job=lower, states=self.config.states, launch=self.launch)
+        return job.model_copy(update={"lower": states})
+
     def _train(self, job: MemberJob) -> Artifact:
         return train_member(job=job, known_as=self.known_as, launch=self.launch)
 
@@ -215,8 +230,8 @@ def encode_notes(
 
 @step("states", version=2, resumable=True)
 def embed_notes(out: Path, job: EmbedJob, states: StatesConfig, launch: LaunchConfig) -> Counts:
-    """Compute the token states of all notes by a frozen trunk."""
-    _check_room(out, job, states)
+    """Compute the token states of all notes by a frozen trunk, or by its lower layers."""
+    check_room(out, job, states)
     return _run("tasks.finetune.embed", job, out, launch)
 
 
@@ -282,26 +297,10 @@ def _chunk(config: FinetuneConfig, base: Path) -> int | None:
             return None
 
 
-def _check_room(out: Path, job: EmbedJob, states: StatesConfig) -> None:
-    """Raise ConfigError where the states of these notes would take too much."""
-    assert job.encoded is not None
-    tokens = sum(
-        len(batch["input_ids"].flatten())
-        for batch in tables.stream(job.encoded / "encoded", schemas.ENCODED, ["input_ids"])
-    )
-    width = (width_of(job.base) or 0) * (PARTS if job.words else 1)
-    gib = tokens * width * BYTES / GIB
-    free = shutil.disk_usage(out).free / GIB
-    if gib > states.max_gib:
-        raise ConfigError(
-            f"the states of {tokens} tokens would take {gib:.1f} GiB, and finetune.states.max_gib "
-            f"is {states.max_gib:g}; raise it, or lower finetune.max_tokens"
-        )
-    if gib > free:
-        raise ConfigError(
-            f"the states of {tokens} tokens would take {gib:.1f} GiB, and the store's disk has "
-            f"{free:.1f} GiB left; make room, or lower finetune.max_tokens"
-        )
+def _keeps_lower(config: MemberTraining, job: MemberJob, states: StatesConfig) -> bool:
+    """Whether what leaves the lower layers is one and the same all through the training."""
+    still = {"frozen", "merged"}.issuperset(job.fusion_of.values())
+    return config.freeze_below > 0 and still and states.max_gib > 0
 
 
 def _predicting(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tasks.data.notes import Notes
 from tasks.data.outcomes import Outcome, Rows, read_outcome, split_rows, training_rows
-from tasks.data.states import States
+from tasks.data.states import Inputs, NotesAndLower, States
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.losses import Focal
@@ -21,7 +21,7 @@ class Study:
     """What the member learns from."""
 
     job: MemberJob
-    inputs: Notes | States
+    inputs: Inputs
     outcomes: tuple[Outcome, ...]
     train_rows: Rows
     validation_rows: Rows
@@ -67,8 +67,10 @@ class Study:
                 return 0.0
 
 
-def read_inputs(job: MemberJob) -> Notes | States:
-    """What the member's model reads: token ids, or the states of its frozen trunk."""
+def read_inputs(job: MemberJob) -> Inputs:
+    """What the member's model reads: token ids, the states of its frozen trunk, or ids beside the
+    states that leave its lower layers."""
     if job.states is not None:
         return States.read(job.states)
-    return Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
+    notes = Notes.read(job.encoded, LoadedTokenizer.load(job.tokenizer).pad)
+    return notes if job.lower is None else NotesAndLower(notes, States.read(job.lower))

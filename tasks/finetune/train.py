@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from tasks import schemas, tables
 from tasks.data.outcomes import Rows
-from tasks.data.states import PARTS, States, read_titles
+from tasks.data.states import PARTS, NotesAndLower, States, read_titles
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.finetune.arithmetic import cost_of, flops_of_token
 from tasks.finetune.collapse import Collapse
@@ -67,6 +67,8 @@ from tasks.training.watchers.budget import Budget
 from tasks.training.watchers.freezing import Freezing
 from tasks.training.watchers.movement import Movement
 from tasks.training.watchers.validation import Validation
+
+LOWER_ROUNDING = 0.05  # share of the states; kept in half precision they differed by less than .002
 
 
 def main(job: MemberJob, world: World) -> None:
@@ -145,6 +147,8 @@ def build(study: Study, world: World) -> Heads:
     model.to(world.device).eval()
     with without_training(trunk, config.training, world):
         some = sample(study.train_rows)
+        if isinstance(study.inputs, NotesAndLower):
+            _check_lower(study.inputs, model, some, world)
         model.scaling.fit(_sampled_states(study, model, some, world))
         if config.head.start_from_titles:
             titles = _title_states(study, model, world)
@@ -159,16 +163,24 @@ def _classifier(study: Study, world: World) -> Classifier:
     job, training = study.job, study.job.config.training
     settings = deepspeed_config(training, world)
     dtype = precision_of(training, world)
-    base = load_base(job.base, dtype, settings, job.layer, words=job.words, chunk=job.chunk)
+    base = load_base(
+        job.base,
+        dtype,
+        settings,
+        job.layer,
+        words=job.words,
+        chunk=job.chunk,
+        passed_over=job.passed_over,
+    )
     method = study.job.config.adapter
     check_positions(base, int(study.inputs.lengths.max()) + tokens_before(method))
     take_dropout_off(base.model)
+    below = study.job.config.freeze_below
     if study.job.config.reinit_top:
-        draw_anew(base.model, study.job.config.reinit_top)
+        draw_anew(base.model, study.job.config.reinit_top, below)
     summands = summands_of(job.summands, job.weights, job.fusion_of)
     assert method is not None
     steps = plan_of(study, world).steps
-    below = study.job.config.freeze_below
     model = new_classifier(base, method, summands, steps=steps, freeze_below=below)
     model.to(world.device)
     if training.gradient_checkpointing:
@@ -176,14 +188,29 @@ def _classifier(study: Study, world: World) -> Classifier:
     return model
 
 
+def _check_lower(inputs: NotesAndLower, model: Heads, rows: Rows, world: World) -> None:
+    """Raise ModelError where the upper layers give other states when the lower are passed over.
+
+    So they do where they read more of those below than token states.
+    """
+    assert isinstance(model, Classifier)
+    assert model.base.lower
+    longest = rows[[inputs.lengths[rows].argmax()]]
+    arrays = inputs.padded(longest)
+    ids, present, leaving = (torch.from_numpy(array).to(world.device) for array in arrays)
+    whole, upper = model.states(ids, present).float(), model.states(ids, present, leaving).float()
+    if bool((whole - upper).norm() > LOWER_ROUNDING * whole.norm()):
+        raise model.base.lower.unfit
+
+
 def _sampled_states(study: Study, model: Heads, rows: Rows, world: World) -> Tensor:
     """The token states of these admissions, one after another, [tokens, hidden]."""
     sampled = []
     for row in rows:
-        first, present = (torch.from_numpy(array) for array in study.inputs.padded(np.array([row])))
-        if isinstance(model, Classifier):
-            first = model.states(first.to(world.device), present.to(world.device))
-        sampled.append(first[0].float())
+        arrays = study.inputs.padded(np.array([row]))
+        inputs = [torch.from_numpy(array).to(world.device) for array in arrays]
+        states = model.states(*inputs) if isinstance(model, Classifier) else inputs[0]
+        sampled.append(states[0].float())
     return torch.cat(sampled)
 
 

@@ -67,17 +67,20 @@ class Classifier(Heads):
         trained = (summand for summand in self.summands if summand.fusion == "trained")
         return (*(summand.name for summand in trained), TASK)
 
-    def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
+    def states(self, input_ids: Tensor, present: Tensor, leaving: Tensor | None = None) -> Tensor:
         """Token states [batch, tokens, hidden] of right-padded ids [batch, tokens].
 
         Args:
             present: [batch, tokens] bool, False at padding.
+            leaving: what leaves the base's lower layers, where that was kept; see `Base.states`.
         """
-        return self.base.states(input_ids, present)
+        return self.base.states(input_ids, present, leaving)
 
-    def forward(self, input_ids: Tensor, present: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, input_ids: Tensor, present: Tensor, leaving: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Logits [batch, labels] of each outcome; see `states`."""
-        return super().forward(self.states(input_ids, present), present)
+        return super().forward(self.states(input_ids, present, leaving), present)
 
     def trained_parts(self) -> dict[str, list[str]]:
         """The names of the trained parameters, by the adapter or the head that they are of."""

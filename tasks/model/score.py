@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tasks.data.notes import Notes
 from tasks.data.outcomes import Rows
-from tasks.data.states import States
+from tasks.data.states import Inputs
 from tasks.launch import Progress
 from tasks.training.program import World
 
@@ -22,12 +21,12 @@ Logits = dict[str, NDArray[np.float32]]  # outcome -> [admissions, labels]
 
 
 def score(
-    model: nn.Module, notes: Notes | States, rows: Rows, world: World, what: str = "scoring"
+    model: nn.Module, notes: Inputs, rows: Rows, world: World, what: str = "scoring"
 ) -> Logits:
     """The logits of these admissions, in their order, on every rank.
 
     Args:
-        model: in evaluation mode; called with ids (or states) and present, gives logits by outcome.
+        model: in evaluation mode; called with what `notes` gives, gives logits by outcome.
         what: is being scored, for who watches the progress.
     """
     batches = in_batches(notes.lengths[rows], SCORED_TOKENS)

@@ -14,21 +14,28 @@ sequence. Here a decoder's token attends to those before it, in its own document
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 
-def flops_per_token(model: nn.Module, base: PreTrainedModel, attended: float) -> float:
+def flops_per_token(
+    model: nn.Module,
+    base: PreTrainedModel,
+    attended: float,
+    passed_over: Sequence[nn.Module] = (),
+) -> float:
     """Operations of a token, forward and backward.
 
     Args:
         model: what is trained, the output layer with it.
         base: the language model in it.
         attended: tokens that a token attends to, on average.
+        passed_over: transformer layers of the base that are not computed.
     """
+    left_out = {id(parameter) for layer in passed_over for parameter in layer.parameters()}
     looked_up = {
         id(parameter)
         for module in model.modules()
@@ -38,6 +45,7 @@ def flops_per_token(model: nn.Module, base: PreTrainedModel, attended: float) ->
     output = base.get_output_embeddings()  # type: ignore[no-untyped-call]
     if output is not None:  # it may share the embedding's weights, which are then multiplied, too
         looked_up -= {id(parameter) for parameter in output.parameters()}
+    looked_up |= left_out
     frozen = trained = 0
     for parameter in model.parameters():
         shape = shape_of(parameter)
@@ -46,7 +54,8 @@ def flops_per_token(model: nn.Module, base: PreTrainedModel, attended: float) ->
                 trained += shape.numel()
             else:
                 frozen += shape.numel()
-    return 4.0 * frozen + 6.0 * trained + 12.0 * _heads(base) * attended
+    heads = _heads(base, len(passed_over))
+    return 4.0 * frozen + 6.0 * trained + 12.0 * heads * attended
 
 
 def shape_of(parameter: nn.Parameter) -> torch.Size:
@@ -72,12 +81,12 @@ def attended_tokens(documents: Iterable[int], *, causal: bool) -> float:
     return pairs / max(tokens, 1.0)
 
 
-def _heads(base: PreTrainedModel) -> int:
-    """Layers times the width of all heads together; 0 where there is no attention."""
+def _heads(base: PreTrainedModel, passed_over: int) -> int:
+    """Computed layers times the width of all heads together; 0 where there is no attention."""
     config = base.config.get_text_config()
     heads = getattr(config, "num_attention_heads", None)
     layers = getattr(config, "num_hidden_layers", None)
     if not isinstance(heads, int) or not isinstance(layers, int):
         return 0
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return layers * heads * int(width)
+    return (layers - passed_over) * heads * int(width)

@@ -16,7 +16,8 @@ from tasks.finetune.config import FinetuneConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.lesson import mean_macro_auroc
 from tasks.finetune.members import FUSED, WEIGHT, WEIGHTS, SummandConfig
-from tasks.finetune.steps import Training, _check_room, _predicting
+from tasks.finetune.room import check_room
+from tasks.finetune.steps import Training, _predicting
 from tasks.finetune.study import Study
 from tasks.finetune.train import build
 from tasks.keys import Artifact
@@ -175,13 +176,13 @@ def test_no_step_of_training_reads_the_whole_note() -> None:
 def test_states_that_take_too_much_are_refused_before_the_base_is_loaded(inputs: Inputs) -> None:
     job = embed_job(inputs, 1.0, encoded=inputs.encoded)
     with pytest.raises(ConfigError, match=r"GiB, and finetune\.states\.max_gib is 1e-06; raise it"):
-        _check_room(inputs.root, job, StatesConfig(max_gib=1e-6))
-    _check_room(inputs.root, job, StatesConfig())
+        check_room(inputs.root, job, StatesConfig(max_gib=1e-6))
+    check_room(inputs.root, job, StatesConfig())
     tokens = int(Study.read(inputs.job()).inputs.lengths.sum())
     just_enough = StatesConfig(max_gib=1.01 * tokens * width_of(inputs.base) * 2 / 2**30)
-    _check_room(inputs.root, job, just_enough)
+    check_room(inputs.root, job, just_enough)
     with pytest.raises(ConfigError, match="raise it"):  # joined with words they are twice as large
-        _check_room(inputs.root, job.model_copy(update={"words": True}), just_enough)
+        check_room(inputs.root, job.model_copy(update={"words": True}), just_enough)
 
 
 def test_a_trained_summand_needs_a_task_adapter() -> None:

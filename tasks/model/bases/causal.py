@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from tasks.errors import ModelError
-from tasks.model.bases.chunks import states_in_chunks
+from tasks.model.bases.chunks import RowsRead, token_states
+from tasks.model.bases.lower import LowerLayers
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
 
@@ -30,23 +31,34 @@ class Causal:
     model: PreTrainedModel
     words: bool = False  # whether the tokens' own embeddings are joined to their states
     chunk: int | None = None  # tokens that are read at once; None: any number
+    lower: LowerLayers | None = None  # those that can be passed over
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Causal:
         """Load it from a Hugging Face directory; raises as `load_causal`."""
         return cls(take_head_off(load_causal(folder, dtype, deepspeed)))
 
-    def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
+    def states(self, input_ids: Tensor, present: Tensor, leaving: Tensor | None = None) -> Tensor:
         """Token states [batch, tokens, hidden] of right-padded ids [batch, tokens].
 
         The mask, `present`, is not handed on: attention looks back only, so that padding on the
         right reaches no token (`trial.py` tries it), and torch's faster causal kernel is used.
         Texts longer than `chunk` are read in chunks (`chunks.py`).
+
+        Args:
+            leaving: [tokens of all rows, hidden], what leaves the lower layers; None: they are
+                computed.
         """
-        states = states_in_chunks(self._called, input_ids, present, self.chunk, looking_back=True)
+        rows = self.rows(input_ids, present)
+        states = token_states(rows, self.called, self.lower, leaving)
         return joined(self.model, input_ids, states) if self.words else states
 
-    def _called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+    def rows(self, input_ids: Tensor, present: Tensor) -> RowsRead:
+        """The rows that are read of some texts."""
+        return RowsRead.of(input_ids, present, self.chunk, looking_back=True)
+
+    def called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        """The states [rows, length, hidden] of such rows."""
         states: Tensor = trunk(self.model)(input_ids=input_ids, use_cache=False).last_hidden_state
         return states
 

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-OVERLAP = 0.25  # of a chunk, with the one before it
+from tasks.model.bases.lower import LowerLayers
+from tasks.model.bases.overlap import chunk_starts
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Chunks:
         chunk = np.zeros((len(lengths), width), np.int64)
         place = np.zeros((len(lengths), width), np.int64)
         for text, length in enumerate(lengths):
-            starts = _starts(int(length), longest, frame=1 if looking_back else 2)
+            starts = chunk_starts(int(length), longest, looking_back=looking_back)
             size = min(int(length), longest)
             tokens = np.arange(length)
             if looking_back:
@@ -85,31 +86,61 @@ class Chunks:
         return states[self.chunk.to(states.device), self.place.to(states.device)]
 
 
-def states_in_chunks(
-    read: Callable[[Tensor, Tensor], Tensor],
-    input_ids: Tensor,
-    present: Tensor,
-    longest: int | None,
-    *,
-    looking_back: bool = False,
+@dataclass(frozen=True)
+class RowsRead:
+    """The rows that a base reads of some texts: the texts themselves, or their chunks."""
+
+    input_ids: Tensor  # [rows, length]
+    present: Tensor  # [rows, length] bool, False at padding
+    chunks: Chunks | None = None  # None: a row is a text
+
+    @classmethod
+    def of(
+        cls, input_ids: Tensor, present: Tensor, longest: int | None, *, looking_back: bool = False
+    ) -> RowsRead:
+        """Cut texts where one is longer than `longest`.
+
+        Args:
+            input_ids, present: [texts, tokens].
+            longest: tokens that are read at once; None: any number.
+        """
+        if longest is None or input_ids.shape[1] <= longest:
+            return cls(input_ids, present)
+        chunks = Chunks.of(present.sum(dim=1).cpu().numpy(), longest, looking_back=looking_back)
+        return cls(chunks.cut(input_ids), chunks.present.to(present.device), chunks)
+
+    def join(self, states: Tensor) -> Tensor:
+        """States [texts, tokens, hidden] of those of the rows [rows, length, hidden]."""
+        return states if self.chunks is None else self.chunks.join(states)
+
+    def by_text(self, states: Tensor) -> tuple[Tensor, ...]:
+        """Of each text the states of its rows, [tokens, hidden], one row after another."""
+        tokens = self.present.sum(dim=1).cpu()
+        if self.chunks is not None:
+            tokens = torch.zeros(int(self.chunks.text[-1]) + 1, dtype=tokens.dtype).index_add(
+                0, self.chunks.text, tokens
+            )
+        return torch.split(states[self.present], tokens.tolist())
+
+
+def token_states(
+    rows: RowsRead,
+    call: Callable[[Tensor, Tensor], Tensor],
+    lower: LowerLayers | None,
+    leaving: Tensor | None,
 ) -> Tensor:
-    """Token states [texts, tokens, hidden], of texts that are longer than `longest` from chunks.
+    """Token states [texts, tokens, hidden] of texts of which a base reads these rows.
 
     Args:
-        read: gives the states of ids and present, [texts, tokens] both.
-        longest: tokens that are read at once; None: any number.
+        call: gives the states of ids and present, [rows, length] both.
+        lower: the base's lower layers.
+        leaving: what leaves them, of all texts one after another as `by_text` has it; they are not
+            computed then. None: they are.
     """
-    if longest is None or input_ids.shape[1] <= longest:
-        return read(input_ids, present)
-    lengths = present.sum(dim=1).cpu().numpy()
-    chunks = Chunks.of(lengths, longest, looking_back=looking_back)
-    return chunks.join(read(chunks.cut(input_ids), chunks.present.to(present.device)))
-
-
-def _starts(length: int, longest: int, frame: int) -> NDArray[np.int64]:
-    """Where the chunks of a text begin, evenly spaced; `frame` tokens of each frame it."""
-    if length <= longest:
-        return np.zeros(1, np.int64)
-    step = (longest - frame) - int((longest - frame) * OVERLAP)
-    count = 1 + -(-(length - longest) // step)
-    return np.linspace(0, length - longest, count).round().astype(np.int64)
+    if leaving is None:
+        return rows.join(call(rows.input_ids, rows.present))
+    assert lower is not None
+    laid_out = leaving.new_zeros((*rows.present.shape, leaving.shape[-1]))
+    laid_out[rows.present] = leaving
+    with lower.passed_over(laid_out):
+        return rows.join(call(rows.input_ids, rows.present))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from tasks.model.bases.chunks import states_in_chunks
+from tasks.model.bases.chunks import RowsRead, token_states
+from tasks.model.bases.lower import LowerLayers
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
 
@@ -24,6 +25,7 @@ class Encoder:
     words: bool = False  # whether the tokens' own embeddings are joined to their states
     tokens_before: int = 0  # virtual ones, which take positions of those that it reads at once
     chunk: int | None = None  # tokens that are read at once, where it could read more
+    lower: LowerLayers | None = None  # those that can be passed over
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, deepspeed: Mapping[str, Any] | None) -> Encoder:
@@ -37,17 +39,24 @@ class Encoder:
         refuse_missing(model, folder, missing)
         return cls(model)
 
-    def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
+    def states(self, input_ids: Tensor, present: Tensor, leaving: Tensor | None = None) -> Tensor:
         """Token states [batch, tokens, hidden] of padded ids [batch, tokens].
 
         Texts longer than the encoder reads are read in chunks (`chunks.py`).
 
         Args:
             present: [batch, tokens] bool, False at padding.
+            leaving: [tokens of all rows, hidden], what leaves the lower layers; None: they are
+                computed.
         """
-        sizes = [size for size in (self.longest, self.chunk) if size is not None]
-        states = states_in_chunks(self._called, input_ids, present, min(sizes, default=None))
+        rows = self.rows(input_ids, present)
+        states = token_states(rows, self.called, self.lower, leaving)
         return joined(self.model, input_ids, states) if self.words else states
+
+    def rows(self, input_ids: Tensor, present: Tensor) -> RowsRead:
+        """The rows that are read of some texts."""
+        sizes = [size for size in (self.longest, self.chunk) if size is not None]
+        return RowsRead.of(input_ids, present, min(sizes, default=None))
 
     @property
     def longest(self) -> int | None:
@@ -65,7 +74,8 @@ class Encoder:
                 return module.num_embeddings - offset
         return positions if positions and positions > 0 else None
 
-    def _called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+    def called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        """The states [rows, length, hidden] of such rows."""
         mask = present.to(torch.long)
         states: Tensor = self.model(input_ids=input_ids, attention_mask=mask).last_hidden_state
         return states

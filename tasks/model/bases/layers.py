@@ -98,15 +98,23 @@ def layers_that_learn(model: PreTrainedModel, below: int) -> tuple[str, range]:
 
 
 @torch.no_grad()
-def draw_anew(model: PreTrainedModel, top: int) -> None:
+def draw_anew(model: PreTrainedModel, top: int, below: int = 0) -> None:
     """Draw the weights of the upper layers as the architecture does for a new model, in place.
 
-    Raises ConfigError where there are fewer layers.
+    Args:
+        below: so many lower layers learn nothing.
+
+    Raises ConfigError where there are fewer layers, or one of them would be drawn and stay so.
     """
     _, layers = stack_of(model, "finetune.reinit_top")
     if top > len(layers):
         raise ConfigError(
             f"finetune.reinit_top is {top}, but the base has {len(layers)} layers; lower it"
+        )
+    if top + below > len(layers):
+        raise ConfigError(
+            f"finetune.reinit_top is {top} and finetune.freeze_below is {below}, but the base has "
+            f"{len(layers)} layers: one that was drawn anew would learn nothing; lower one of them"
         )
     for layer in layers[len(layers) - top :]:
         for module in layer.modules():

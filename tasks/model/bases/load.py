@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 
 from tasks.errors import ConfigError
 from tasks.model.bases.causal import Causal
+from tasks.model.bases.chunks import RowsRead
 from tasks.model.bases.encoder import Encoder
 from tasks.model.bases.files import is_causal
 from tasks.model.bases.layers import cut
+from tasks.model.bases.lower import LowerLayers
 
 
 class Base(Protocol):
@@ -24,12 +26,27 @@ class Base(Protocol):
     @property
     def model(self) -> PreTrainedModel: ...
 
-    def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
+    @property
+    def lower(self) -> LowerLayers | None:
+        """Layers that can be passed over; None: all are computed."""
+        ...
+
+    def states(self, input_ids: Tensor, present: Tensor, leaving: Tensor | None = None) -> Tensor:
         """Token states [batch, tokens, hidden] of right-padded ids [batch, tokens].
 
         Args:
             present: [batch, tokens] bool, False at padding, of which no state depends.
+            leaving: [tokens of all rows, hidden], what leaves the lower layers, text by text; None:
+                they are computed.
         """
+        ...
+
+    def rows(self, input_ids: Tensor, present: Tensor) -> RowsRead:
+        """The rows that are read of such texts: the texts, or their chunks."""
+        ...
+
+    def called(self, input_ids: Tensor, present: Tensor) -> Tensor:
+        """The states [rows, length, hidden] of such rows."""
         ...
 
 
@@ -41,6 +58,7 @@ def load_base(
     *,
     words: bool = False,
     chunk: int | None = None,
+    passed_over: int = 0,
 ) -> Base:
     """Load a base from a Hugging Face directory, frozen and without its output layer.
 
@@ -50,15 +68,25 @@ def load_base(
         words: whether each token's own embedding is joined to its state.
         chunk: tokens that are read at once; longer texts are read in chunks. None: what the base
             can, which of a decoder is any number.
+        passed_over: so many lower layers need not be computed where what leaves them is given.
 
     Raises ModelError where the directory holds no such model, or not all of its weights,
     ConfigError where it has no such layer.
     """
     architecture = Causal if is_causal(folder) else Encoder
-    base: Base = replace(architecture.load(folder, dtype, deepspeed), words=words, chunk=chunk)
+    base = replace(architecture.load(folder, dtype, deepspeed), words=words, chunk=chunk)
     if layer is not None:
         cut(base.model, layer)
-    return base
+    return replace(base, lower=LowerLayers(base.model, passed_over)) if passed_over else base
+
+
+def leaving(base: Base, input_ids: Tensor, present: Tensor) -> tuple[Tensor, ...]:
+    """What leaves the lower layers as the base reads these texts [texts, tokens]: of each text the
+    states [tokens of all its rows, hidden]. ModelError: that is not all that the upper ones read.
+    """
+    assert base.lower is not None
+    rows = base.rows(input_ids, present)
+    return rows.by_text(base.lower.leaving(base.called, rows.input_ids, rows.present))
 
 
 @torch.no_grad()
