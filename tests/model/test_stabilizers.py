@@ -113,6 +113,8 @@ def test_upper_layers_are_drawn_as_for_a_new_model(
             assert bool((tensor == expected).all()), name
     with pytest.raises(ConfigError, match=r"reinit_top is 3, but the base has 2 layers"):
         draw_anew(load_base(folder).model, 3)
+    with pytest.raises(ConfigError, match=r"reinit_top is 1 and finetune\.freeze_below is 2"):
+        draw_anew(load_base(folder).model, 1, below=2)
 
 
 def test_a_member_starts_with_layers_drawn_by_its_seed(inputs: Inputs, world: World) -> None:

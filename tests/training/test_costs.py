@@ -35,6 +35,14 @@ def test_llama_7b_with_lora_costs_what_is_published() -> None:
     assert flops_per_token(adapted, model, 1024.5) == expected
 
 
+def test_layers_that_are_passed_over_cost_nothing() -> None:
+    """Of LLaMA-7B's 32 layers 31 are: what is left is the cost of one, and of the output layer."""
+    with torch.device("meta"):
+        model, one = (LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers)) for layers in (32, 1))
+    lower = model.model.layers[:31]
+    assert flops_per_token(model, model, 1024.5, lower) == flops_per_token(one, one, 1024.5)
+
+
 def test_a_shared_output_layer_is_multiplied() -> None:
     shape: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     shape |= {"vocab_size": 100, "num_attention_heads": 2, "num_key_value_heads": 2}
