@@ -144,7 +144,7 @@ ENCODED = _table(
     _filled("input_ids", pa.list_(pa.int32())),
 )
 
-STATES = _table(  # of a frozen trunk
+STATES = _table(  # of a frozen trunk, or what leaves its lower layers, chunk by chunk
     _filled("hadm_id", pa.int64()),
     _filled("split", pa.string()),
     _filled("tokens", pa.int64()),
