@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tasks.model.adapters.build import add_new_adapter, language_model
+from tasks.model.adapters.methods import Lora
 from tasks.model.bases import losses
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.losses import UNSCORED, giving_losses
@@ -57,6 +59,25 @@ def test_frozen_weights_get_no_gradient() -> None:
     assert states.grad is not None
     assert not states.grad[:, 0].any()
     assert states.grad[:, 1:].any()
+
+
+def test_an_output_layer_with_an_adapter_gives_the_loss_and_learns(tmp_path: Path) -> None:
+    adapter = Lora(rank=8, targets=("q_proj", "lm_head"))
+    model = add_new_adapter(load_causal(write_base("llama", tmp_path)), adapter, "default")
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            nn.init.normal_(parameter, std=0.3)
+    output = output_that_gives_losses(model, language_model(model))
+    assert output is not None
+    ids = torch.arange(5, 35).reshape(2, 15)
+    packs = Packs(ids, torch.arange(15).repeat(2, 1), torch.ones(2, 15, dtype=torch.bool))
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    loss, expected = summed_loss(model, output, packs), token_losses(model, packs).sum()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-4)
+    for given, right in zip(
+        torch.autograd.grad(loss, learned), torch.autograd.grad(expected, learned), strict=True
+    ):
+        torch.testing.assert_close(given, right, rtol=1e-4, atol=1e-4)
 
 
 AFTERWARDS = {"cohere", "gemma2", "gemma3n", "recurrent-gemma"}  # bound or scale their logits

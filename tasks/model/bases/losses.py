@@ -34,8 +34,9 @@ def giving_losses(output: nn.Linear, targets: Tensor) -> Iterator[None]:
     def loss_of(states: Tensor) -> Tensor:
         if states.shape[:-1].numel() > targets.numel():
             states = states[:, -targets.shape[1] :]
+        weight = summed() if (summed := getattr(output, "summed_weight", None)) else output.weight
         loss: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
-            states.flatten(0, -2), output.weight, output.bias, targets.flatten()
+            states.flatten(0, -2), weight, output.bias, targets.flatten()
         )
         return loss
 
