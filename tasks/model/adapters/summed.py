@@ -28,7 +28,8 @@ class SummedLinear(LoraLinear):
         if args or kwargs or not self.adds_weights(x.shape[:-1].numel()):
             given: Tensor = super().forward(x, *args, **kwargs)
             return given
-        return F.linear(x, self.summed_weight(), self.get_base_layer().bias)
+        bias: Tensor | None = self.get_base_layer().bias  # type: ignore[assignment]
+        return F.linear(x, self.summed_weight(), bias)
 
     def adds_weights(self, tokens: float, *, learning: bool | None = None) -> bool:
         """Whether what is added can be, and for so many tokens should be, added to the weight.
