@@ -15,6 +15,8 @@ from tasks.finetune.steps import Finetuned, Trained, finetune, train_members
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
+from tasks.launch import prepare
+from tasks.model.bases.config import ScratchBase
 from tasks.pretrain.planted import pretrain_planted
 from tasks.pretrain.stage import Pretrained, Texts, pretrain
 from tasks.report.config import Lineage, Origin
@@ -45,6 +47,7 @@ class Chain:
 
     def pretraining(self, wanted: Collection[str]) -> Pretrained:
         """What the pretrain stage makes, with these adapters."""
+        self._get_ready()
         made = self.ingested
         return pretrain(
             self.config.pretrain,
@@ -54,6 +57,12 @@ class Chain:
             ontology=self.ingested.ontology,
             layer=self.config.finetune.layer,
         )
+
+    def _get_ready(self) -> None:
+        """Begin to import what trainings need, beside ingest, where nothing was trained yet."""
+        if not (current_store().root / "corpus").exists():
+            scratch = isinstance(self.config.pretrain.base, ScratchBase)
+            prepare(self.config.launch, f"tasks.pretrain.{'base' if scratch else 'train'}")
 
     @cached_property
     def trained(self) -> tuple[Trained, ...]:

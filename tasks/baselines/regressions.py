@@ -27,7 +27,7 @@ from tasks.dumps import forbid_core_dumps
 from tasks.errors import TrainingError
 from tasks.reporting import Reading, report
 
-LABELS_AT_ONCE = 32  # of one worker's turn
+LABELS_AT_ONCE = 8  # of one worker's turn: few, so that all end at about the same time
 WORKERS = 2
 
 Weights = tuple[NDArray[np.float64], NDArray[np.float64]]  # [labels, terms] and biases [labels]

@@ -31,8 +31,11 @@ from tasks.data.notes import padded
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.launch import Progress
 from tasks.model.adapters.adaptation import Adapted, load_adapted, set_aside
+from tasks.model.adapters.build import language_model
 from tasks.model.bases.causal import load_causal
+from tasks.model.bases.losses import UNSCORED, giving_token_losses
 from tasks.model.bases.masked import load_masked
+from tasks.model.bases.trial import logits_are_as_given
 from tasks.pretrain.jobs import PerplexityJob
 from tasks.pretrain.objectives.masked import MaskedModel, Masker, Masks, word_losses
 from tasks.pretrain.whole_notes import Tokenized, Window, notes_in, read_tokenized, windows
@@ -99,6 +102,9 @@ def _causal(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
     model = load_adapted(load_causal(job.base, dtype), job.adapter)
     nn.Module.to(model, world.device)  # transformers' own is typed too narrowly
+    base = language_model(model)
+    layer: nn.Linear = base.get_output_embeddings()  # type: ignore[no-untyped-call]
+    output = layer if logits_are_as_given(model, base, layer) else None
 
     def cut(ids: NDArray[np.int32]) -> list[tuple[NDArray[np.int32], int]]:
         def taken(window: Window) -> tuple[NDArray[np.int32], int]:
@@ -106,35 +112,45 @@ def _causal(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
 
         return [taken(window) for window in windows(len(ids), job.window, job.stride)]
 
-    return cut, lambda pieces: _score(model, pieces, world)
+    return cut, lambda pieces: _score(model, output, pieces, world)
 
 
 @torch.no_grad()
-def _score(model: Adapted, pieces: Sequence[Piece], world: World) -> Sums:
+def _score(model: Adapted, output: nn.Linear | None, pieces: Sequence[Piece], world: World) -> Sums:
     ids, present = padded([piece.ids for piece in pieces], 0)
     # a loss stands where its token's predecessor does
     first = np.array([piece.scored for piece in pieces])[:, None]
     wanted = present[:, 1:] & (np.arange(1, ids.shape[1]) >= first)
     rows = torch.from_numpy(ids).to(world.device)
     mask = torch.from_numpy(wanted).to(world.device)
-    after = _next_token(model, rows, mask)
+    after = _next_token(model, output, rows, mask)
     with set_aside(model):
-        before = _next_token(model, rows, mask)
+        before = _next_token(model, output, rows, mask)
     return np.column_stack([wanted.sum(axis=1), before, after])
 
 
-def _next_token(model: nn.Module, ids: Tensor, wanted: Tensor) -> NDArray[np.float64]:
+def _next_token(
+    model: nn.Module, output: nn.Linear | None, ids: Tensor, wanted: Tensor
+) -> NDArray[np.float64]:
     """The nats of each row's wanted tokens, summed.
 
     Without an attention mask: padding on the right reaches no token.
+
+    Args:
+        output: the layer whose output is the model's logits; None: something is made of that.
+        wanted: [rows, tokens - 1], of the tokens after the first.
     """
-    logits: Tensor = model(input_ids=ids, use_cache=False).logits
-    logits = logits[:, -ids.shape[1] : -1]  # without those of virtual tokens before the row
-    targets = ids[:, 1:].masked_fill(~wanted, -100)
-    losses = functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100, reduction="none"
-    )
-    return losses.view_as(targets).double().sum(dim=1).cpu().numpy()
+    targets = functional.pad(ids[:, 1:].masked_fill(~wanted, UNSCORED), (0, 1), value=UNSCORED)
+    if output is not None:
+        with giving_token_losses(output, targets):
+            losses: Tensor = model(input_ids=ids, use_cache=False).logits
+    else:
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+        logits = logits[:, -ids.shape[1] :]  # without those of virtual tokens before the row
+        losses = functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=UNSCORED, reduction="none"
+        ).view_as(targets)
+    return losses.double().sum(dim=1).cpu().numpy()
 
 
 def _masked(job: PerplexityJob, world: World) -> tuple[Cut, Score]:

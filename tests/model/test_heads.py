@@ -52,6 +52,20 @@ def test_label_attention_equals_its_formula() -> None:
     torch.testing.assert_close(head(HIDDEN, PRESENT)[1], expected)
 
 
+def test_label_attention_has_the_gradients_of_its_formula() -> None:
+    torch.manual_seed(0)
+    head, states = LabelAttentionHead(8, 3), HIDDEN.clone().requires_grad_(True)
+    scores = (states @ head.query.T / math.sqrt(8)).masked_fill(~PRESENT[:, :, None], -torch.inf)
+    expected = (scores.softmax(dim=1) * (states @ head.weight.T)).sum(dim=1) + head.bias
+    learned = [states, *head.parameters()]
+    for given, right in zip(
+        torch.autograd.grad(head(states, PRESENT).square().sum(), learned),
+        torch.autograd.grad(expected.square().sum(), learned),
+        strict=True,
+    ):
+        torch.testing.assert_close(given, right, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("head", EVERY_HEAD, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_padding_of_its_batch_changes_no_notes_logits(

@@ -39,6 +39,14 @@ def test_ours_are_filled_in_and_the_users_kept(tmp_path: Path) -> None:
     assert config["zero_optimization"] == {"stage": 1}
 
 
+def test_gradients_that_every_rank_has_whole_are_clipped_without_deepspeed(tmp_path: Path) -> None:
+    assert filled(tmp_path, {"zero_optimization": {"stage": 0}})["gradient_clipping"] == 0
+    path = tmp_path / "deepspeed.json"
+    for precision in ("bf16", "fp16"):  # of which DeepSpeed keeps copies in float32
+        training = TrainingConfig(clip=0.7, deepspeed=path, precision=precision)
+        assert deepspeed_config(training, WORLD)["gradient_clipping"] == 0.7
+
+
 def test_what_contradicts_the_training_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sets gradient_clipping"):
         filled(tmp_path, {"gradient_clipping": 1.0})

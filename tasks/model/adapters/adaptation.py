@@ -20,6 +20,7 @@ from tasks.model.adapters.files import CONFIG, write_adapter
 from tasks.model.adapters.methods import AdaLora, BaseName, DomainMethod, Full, InsertBlocks, Pissa
 from tasks.model.adapters.parts import activate, parameters_of, scale_of
 from tasks.model.adapters.pissa import start_of
+from tasks.model.adapters.summed import add_weights
 from tasks.model.adapters.whole import Whole, write_whole
 from tasks.training.watchers.watcher import Watcher
 
@@ -125,7 +126,9 @@ def load_adapted(base: PreTrainedModel, path: Path) -> Adapted:
         return read_blocks(base, path)
     if not (path / CONFIG).is_file():
         return Whole(base, path).eval()
-    return PeftModel.from_pretrained(base, str(path)).eval()
+    model = PeftModel.from_pretrained(base, str(path)).eval()
+    add_weights(model)
+    return model
 
 
 def may_pack(model: nn.Module) -> bool:

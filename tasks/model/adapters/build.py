@@ -32,6 +32,7 @@ from tasks.model.adapters.methods import (
     targets_of,
 )
 from tasks.model.adapters.pissa import start_from_the_weights
+from tasks.model.adapters.summed import add_weights
 from tasks.model.adapters.whole import Whole
 from tasks.model.bases.causal import output_layer
 from tasks.model.bases.config import Group
@@ -206,9 +207,12 @@ def language_model(model: nn.Module) -> PreTrainedModel:
 def _with_adapter(model: PreTrainedModel | PeftModel, config: PeftConfig, name: str) -> PeftModel:
     if isinstance(model, PeftModel):
         model.add_adapter(name, config)
-        return model
-    peft = get_peft_model(model, config, adapter_name=name)
-    assert isinstance(peft, PeftModel)
+        peft = model
+    else:
+        made = get_peft_model(model, config, adapter_name=name)
+        assert isinstance(made, PeftModel)
+        peft = made
+    add_weights(peft)
     return peft
 
 

@@ -34,12 +34,44 @@ def giving_losses(output: nn.Linear, targets: Tensor) -> Iterator[None]:
     def loss_of(states: Tensor) -> Tensor:
         if states.shape[:-1].numel() > targets.numel():
             states = states[:, -targets.shape[1] :]
+        weight = summed() if (summed := getattr(output, "summed_weight", None)) else output.weight
         loss: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
-            states.flatten(0, -2), output.weight, output.bias, targets.flatten()
+            states.flatten(0, -2), weight, output.bias, targets.flatten()
         )
         return loss
 
     with computing(output, loss_of):
+        yield
+
+
+@contextmanager
+def giving_token_losses(output: nn.Linear, targets: Tensor) -> Iterator[None]:
+    """Within it, the output layer gives the loss of each target instead of logits.
+
+    That is its negative log-likelihood in nats: float32 [rows, tokens], 0 where there is no target,
+    of whose token no logits are computed. Whatever is on the layer, adapters say, takes part. No
+    gradients.
+
+    Args:
+        targets: as `giving_losses` takes them.
+    """
+    logits_of = output.forward
+    size = max(1, _LOGITS.get(targets.device.type, _LOGITS["cuda"]) // output.out_features)
+
+    def losses_of(states: Tensor) -> Tensor:
+        scored = targets != UNSCORED
+        read = states[:, -targets.shape[1] :][scored]
+        parts = zip(torch.split(read, size), torch.split(targets[scored], size), strict=True)
+        losses = [
+            F.cross_entropy(logits_of(part).float(), wanted, reduction="none")
+            for part, wanted in parts
+        ]
+        whole = torch.zeros(targets.shape, device=targets.device)
+        if losses:
+            whole[scored] = torch.cat(losses)
+        return whole
+
+    with torch.no_grad(), computing(output, losses_of):
         yield
 
 

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -22,6 +24,7 @@ LONGEST = 256  # tokens of a trial's rows: enough to see an attention window or 
 # largest difference, as a share of the spread, that is put down to rounding; a document that sees
 # another differed by a fifth of it and more (29 architectures), one that does not by 0
 ROUNDING = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-2}
+_CANNOT = (TypeError, ValueError, RuntimeError, LookupError)  # what a base that does not fit raises
 _FIRST_TOKEN, _TOKENS = 3, 500  # ids of ordinary text, in any vocabulary
 
 
@@ -80,29 +83,49 @@ def layout_for(
 def output_that_gives_losses(model: nn.Module, base: PreTrainedModel) -> nn.Linear | None:
     """The base's output layer, where the loss may be computed in it; otherwise None.
 
-    Not where an adapter is on it, where its weights are trained and ranks hold a part of them, or
-    where something is made of the logits after it (a bound, a scale), which the loss would miss.
+    Not where an adapter is on it whose update is not added to its weights, where its weights are
+    trained and ranks hold a part of them, or where something is made of the logits after it (a
+    bound, a scale), which the loss would miss.
 
     Args:
         model, base: as `layout_for` takes them.
     """
     output = base.get_output_embeddings()  # type: ignore[no-untyped-call]
-    if type(output) is not nn.Linear:
+    adds = getattr(output, "adds_weights", None)  # adapters' layers
+    if not (adds(math.inf, learning=True) if adds else type(output) is nn.Linear):
         return None
     if hasattr(output.weight, "ds_id") and output.weight.requires_grad:
         return None
+    if not logits_are_as_given(model, base, output):
+        return None
     rows = _rows(8, base)
-    probe = torch.linspace(-1000, 1000, output.out_features, device=rows.device)
-    probe = probe.to(output.weight.dtype)
+    try:
+        with giving_losses(output, rows):
+            loss = model(input_ids=rows, use_cache=False).logits
+    except _CANNOT:
+        return None
+    return output if loss.dim() == 0 else None
+
+
+@torch.no_grad()
+def logits_are_as_given(model: nn.Module, base: PreTrainedModel, output: nn.Module) -> bool:
+    """Whether the model's logits are what its output layer gives, and nothing is made of them.
+
+    Args:
+        model, base: as `layout_for` takes them.
+        output: the base's output layer.
+    """
+    width, weight = getattr(output, "out_features", None), getattr(output, "weight", None)
+    if width is None or weight is None:
+        return False
+    rows = _rows(8, base)
+    probe = torch.linspace(-1000, 1000, width, device=rows.device).to(weight.dtype)
     try:
         with computing(output, lambda states: probe.expand(*states.shape[:-1], -1)):
             logits = model(input_ids=rows, use_cache=False).logits
-        with giving_losses(output, rows):
-            loss = model(input_ids=rows, use_cache=False).logits
-    except (TypeError, ValueError, RuntimeError, LookupError):
-        return None
-    as_it_was = torch.equal(logits, probe.to(logits.dtype).expand_as(logits))
-    return output if as_it_was and loss.dim() == 0 else None
+    except _CANNOT:
+        return False
+    return torch.equal(logits, probe.to(logits.dtype).expand_as(logits))
 
 
 def _rows(half: int, base: PreTrainedModel) -> Tensor:
