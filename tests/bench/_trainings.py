@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +22,26 @@ ROWS, LENGTH, STEPS, WARM = 8, 512, 14, 4  # of a step, tokens of a row, steps, 
 RANK, ALPHA, TARGETS, RATE = 16, 32, ("q_proj", "v_proj"), 1e-3
 
 
-def main() -> None:
+def main(arms: Mapping[str, Callable[[Path], Any]]) -> None:
+    """Print what the arm that the command line names makes of the folder, as a line of JSON."""
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    arm, folder = sys.argv[1], Path(sys.argv[2])
-    taken = {"ours": ours, "paper": paper, "trl": trl}[arm](folder)
-    print(json.dumps(taken), flush=True)
+    print(json.dumps(arms[sys.argv[1]](Path(sys.argv[2]))), flush=True)
     os._exit(0)
+
+
+def run(module: str, arm: str, folder: Path) -> Any:
+    """What `main` of that module prints of the arm, in a process of its own."""
+    cores = len(os.sched_getaffinity(0))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(cores), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, arm, str(folder)],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    return json.loads(done.stdout.decode().splitlines()[-1])
 
 
 class Clock:
@@ -44,9 +60,20 @@ class Clock:
         return {"clock": useful / (ended[0] - begun[0]), "work": useful / (ended[1] - begun[1])}
 
 
-def ours(folder: Path) -> dict[str, Any]:
+@contextmanager
+def alone() -> Iterator[Any]:
+    """This process as the only rank of a training program."""
     import torch
 
+    from tasks.training.program import World, _join
+
+    with tempfile.TemporaryDirectory() as work:
+        world = World(0, 1, 0, Path(work), torch.device("cpu"))
+        _join(world)
+        yield world
+
+
+def ours(folder: Path) -> dict[str, Any]:
     from tasks.model.adapters.build import add_new_adapter
     from tasks.model.adapters.methods import Lora
     from tasks.model.adapters.parts import activate
@@ -57,7 +84,6 @@ def ours(folder: Path) -> dict[str, Any]:
     from tasks.training.config import TrainingConfig
     from tasks.training.engine import seed_all
     from tasks.training.loop import train
-    from tasks.training.program import World, _join
     from tasks.training.watchers.watcher import Run, Step, Watcher
 
     clock, tokens = Clock(), []
@@ -67,9 +93,7 @@ def ours(folder: Path) -> dict[str, Any]:
             clock.tick()
             tokens.append(step.batch.tokens)
 
-    with tempfile.TemporaryDirectory() as work:
-        world = World(0, 1, 0, Path(work), torch.device("cpu"))
-        _join(world)
+    with alone() as world:
         seed_all(0)
         settings = Lora(rank=RANK, alpha=ALPHA, targets=TARGETS)
         model = add_new_adapter(load_causal(folder / "base"), settings, "default")
@@ -139,39 +163,19 @@ def paper(folder: Path) -> dict[str, Any]:
 
 def trl(folder: Path) -> dict[str, Any]:
     """TRL's packing, as it comes."""
-    from datasets import load_from_disk
-    from transformers import (
-        AutoModelForCausalLM,
-        PreTrainedTokenizerFast,
-    )
-    from trl import SFTConfig, SFTTrainer
+    from transformers import AutoModelForCausalLM
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as work:
-        arguments = SFTConfig(
+        trainer = packing_trainer(
+            folder,
+            AutoModelForCausalLM.from_pretrained(folder / "base"),
+            peft_config=lora(),
+            callbacks=[ticking(clock)],
             output_dir=work,
-            packing=True,
-            max_length=LENGTH,
             per_device_train_batch_size=ROWS,
             max_steps=STEPS,
             learning_rate=RATE,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-        )
-        trainer = SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(folder / "base"),
-            args=arguments,
-            train_dataset=load_from_disk(str(folder / "whole")),
-            processing_class=PreTrainedTokenizerFast(
-                tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"), pad_token="<pad>"
-            ),
-            peft_config=lora(),
-            callbacks=[ticking(clock)],
         )
         rows = trainer.train_dataset
         trainer.train()
@@ -179,5 +183,42 @@ def trl(folder: Path) -> dict[str, Any]:
     return clock.rates([int(tokens * ROWS)] * STEPS)
 
 
+def packing_trainer(
+    folder: Path,
+    model: Any,
+    *,
+    peft_config: Any = None,
+    callbacks: Sequence[Any] = (),
+    **settings: Any,
+) -> Any:
+    """TRL's SFTTrainer of folder/whole with packing; the settings are SFTConfig's."""
+    from datasets import load_from_disk
+    from transformers import PreTrainedTokenizerFast
+    from trl import SFTConfig, SFTTrainer
+
+    arguments = SFTConfig(
+        packing=True,
+        max_length=LENGTH,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+        **settings,
+    )
+    return SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=load_from_disk(str(folder / "whole")),
+        processing_class=PreTrainedTokenizerFast(
+            tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"), pad_token="<pad>"
+        ),
+        peft_config=peft_config,
+        callbacks=list(callbacks),
+    )
+
+
 if __name__ == "__main__":
-    main()
+    main({"ours": ours, "paper": paper, "trl": trl})

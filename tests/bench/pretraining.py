@@ -8,12 +8,7 @@ count. Goals: 95% of what the padding alone makes up for, and 1.1 times TRL.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +20,7 @@ from tasks.data.tokenizer import LoadedTokenizer
 from tasks.pretrain.corpus import CorpusWriter
 from tasks.pretrain.note_shards import Release, pack_releases
 from tests.bench._mixture import write_mixture, write_tokenizer
-from tests.bench._trainings import LENGTH
+from tests.bench._trainings import LENGTH, run
 
 NOTES = 1000
 SHARE = 0.95
@@ -39,7 +34,7 @@ def rows() -> list[dict[str, Any]]:
         fill = _write(Path(folder))
         for _ in range(_TURNS):
             for arm, taken in rates.items():
-                taken.append(_run(arm, Path(folder)))
+                taken.append(run("tests.bench._trainings", arm, Path(folder)))
     peers = {
         "paper": (f"HF Trainer + PEFT, a note a row, rows {fill:.1%} full", SHARE / fill),
         "trl": ("TRL's SFTTrainer, packing", 1.1),
@@ -98,13 +93,3 @@ def _write(folder: Path) -> float:
     )
     LlamaForCausalLM(config).save_pretrained(folder / "base")
     return sum(map(len, ids)) / (len(ids) * LENGTH)
-
-
-def _run(arm: str, folder: Path) -> Mapping[str, float]:
-    command = [sys.executable, "-m", "tests.bench._trainings", arm, str(folder)]
-    cores = len(os.sched_getaffinity(0))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(cores), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    return json.loads(done.stdout.decode().splitlines()[-1])
