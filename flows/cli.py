@@ -278,7 +278,10 @@ def check(
 
     Keys and values, files and tables, the base and its layers, GPUs. Every run begins with it.
     """
+    from flows.check import ordered_members
     from flows.run import check_preset
+    from tasks.report.printing import order_of_sum
+    from tasks.variants import TASK
 
     (checked,) = check_preset("adapt", config, sets or [])
     typer.echo(f"{config}: nothing is wrong that can be known before it runs")
@@ -287,6 +290,9 @@ def check(
         f"a clinical adapter would be trained by {pretraining.adapter.kind}, at a peak learning "
         f"rate of {pretraining.training.learning_rate:g}"
     )
+    for member in ordered_members(checked):
+        added = (*member.beside, *((TASK,) if checked.finetune.adapter else ()))
+        typer.echo(f"member '{member.name}': {order_of_sum(added)}")
 
 
 @app.command()
