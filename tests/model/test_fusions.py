@@ -148,7 +148,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.5])
+@pytest.mark.parametrize("weight", [1.0, 0.5, -1.2])
 def test_what_is_merged_first_acts_as_what_is_beside(
     base: Path, clinical: Path, weight: float
 ) -> None:
