@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flows.check import ordered_members
 from flows.config import AdaptConfig
 from tasks.audit.steps import audit_leaks, audit_memory, make_canaries, make_candidates
 from tasks.baselines.steps import baselines
@@ -80,7 +81,8 @@ class Chain:
 
     @cached_property
     def finetuned(self) -> Finetuned:
-        return finetune(self.trained, self.config.launch)
+        ordered = [member.name for member in ordered_members(self.config)]
+        return finetune(self.trained, self.config.launch, ordered)
 
     @cached_property
     def baselines(self) -> tuple[Artifact, ...]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from flows.config import AdaptConfig
 from tasks.errors import ConfigError
 from tasks.finetune.long_notes import InChunks
+from tasks.finetune.members import MemberConfig
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.allows import (
@@ -23,7 +24,7 @@ from tasks.model.adapters.allows import (
     check_task_method,
     check_whole,
 )
-from tasks.model.adapters.fusions import check_fusion, check_merges
+from tasks.model.adapters.fusions import check_fusion, check_merges, order_matters
 from tasks.model.adapters.methods import AnyMethod, targets_of, tokens_before
 from tasks.model.bases.config import GgufBase, HubBase, PathBase, ScratchBase
 from tasks.model.bases.files import (
@@ -83,6 +84,15 @@ def check(config: AdaptConfig, *, flow: str) -> None:
                 read_deepspeed(training.deepspeed, f"{key}.deepspeed")
     if "finetune" in STAGES[flow]:
         _check_summands(config)
+
+
+def ordered_members(config: AdaptConfig) -> tuple[MemberConfig, ...]:
+    """The members whose sum would be another one in another order."""
+    return tuple(
+        member
+        for member in config.finetune.members
+        if order_matters([method.kind for method in _beside(config, member).values()])
+    )
 
 
 def check_names(given: Sequence[str], known: Sequence[str], key: str) -> None:
@@ -193,28 +203,40 @@ def _check_base(config: AdaptConfig, flow: str) -> None:
 
 def _check_summands(config: AdaptConfig) -> None:
     """That what pretraining makes can be added up as the members ask for."""
-    task = config.finetune.adapter
-    made: dict[str, AnyMethod] = {
-        "clinical": config.pretrain.adapter,
-        "ontology": config.pretrain.ontology.adapter,
-    }
-    keys = {"clinical": "pretrain.adapter", "ontology": "pretrain.ontology.adapter"}
+    made = _made(config)
     quantized = getattr(config.pretrain.base, "quantization", None) is not None
     for member in config.finetune.members:
-        started = (made[s.adapter] for s in member.summands if s.fusion == "continued")
-        of_task = next(started, task)
-        beside = {keys[name]: made[name] for name in member.beside}
-        if of_task is not None:
-            beside["finetune.adapter"] = of_task
+        beside = _beside(config, member)
         kinds = {key: method.kind for key, method in beside.items()}
         for summand in member.summands:
-            key = keys[summand.adapter]
-            weights = summand.weights(frozen_trunk=task is None)
+            key = _KEYS[summand.adapter]
+            weights = summand.weights(frozen_trunk=config.finetune.adapter is None)
             methods = {**kinds, key: made[summand.adapter].kind}
             check_fusion(key, methods, summand.fusion, weights, member.name, quantized=quantized)
             if summand.fusion == "merged":
                 check_whole(config.finetune.training, "finetune.training")
         check_merges(member.merges, beside, member.name)
+
+
+_KEYS = {"clinical": "pretrain.adapter", "ontology": "pretrain.ontology.adapter"}
+
+
+def _made(config: AdaptConfig) -> dict[str, AnyMethod]:
+    """The method of each adapter that pretraining makes, by the adapter's name."""
+    return {
+        "clinical": config.pretrain.adapter,
+        "ontology": config.pretrain.ontology.adapter,
+    }
+
+
+def _beside(config: AdaptConfig, member: MemberConfig) -> dict[str, AnyMethod]:
+    """The methods whose updates the member adds up, by their keys, in the order of the sum."""
+    made = _made(config)
+    beside = {_KEYS[name]: made[name] for name in member.beside}
+    started = (made[s.adapter] for s in member.summands if s.fusion == "continued")
+    if (of_task := next(started, config.finetune.adapter)) is not None:
+        beside["finetune.adapter"] = of_task
+    return beside
 
 
 def _check_lengths(config: AdaptConfig) -> None:

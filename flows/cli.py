@@ -279,19 +279,26 @@ def check(
     Of a run, a comparison or a search: keys and values, files and tables, the base and its layers,
     GPUs. Every run begins with it.
     """
+    from flows.check import ordered_members
     from flows.loading import flow_of
     from flows.run import check_preset
+    from tasks.report.printing import order_of_sum
+    from tasks.variants import TASK
 
     checked = check_preset(flow_of(config), config, sets or [])
     typer.echo(f"{config}: nothing is wrong that can be known before it runs")
     if len(checked) > 1:
         typer.echo(f"it compares {len(checked)} runs")
         return
-    pretraining = checked[0].pretrain
+    (run,) = checked
+    pretraining = run.pretrain
     typer.echo(
         f"a clinical adapter would be trained by {pretraining.adapter.kind}, at a peak learning "
         f"rate of {pretraining.training.learning_rate:g}"
     )
+    for member in ordered_members(run):
+        added = (*member.beside, *((TASK,) if run.finetune.adapter else ()))
+        typer.echo(f"member '{member.name}': {order_of_sum(added)}")
 
 
 @app.command()

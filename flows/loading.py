@@ -27,6 +27,7 @@ MOVED = {  # former key -> what it is now
     "finetune.arms": "finetune.members",
     "finetune.clinical": "finetune.members.0.summands.0.fusion",
     "finetune.lora": "finetune.adapter",
+    "finetune.positive_weight": "finetune.class_weight",
     "finetune.tfidf": "baselines.tfidf",
     "pretrain.lora": "pretrain.adapter",
     "pretrain.gradient_checkpointing": "pretrain.training.gradient_checkpointing",

@@ -36,6 +36,7 @@ class Variant(Config):
     weights: Mapping[str, float] = {}  # how often each summand but the task's is added
     chosen: tuple[str, ...] = ()  # those of them whose weight validation chose
     learned: tuple[str, ...] = ()  # those whose weight was learned, one a layer; it is their mean
+    ordered: tuple[str, ...] = ()  # its sum, where another order would change it: DoRA in it
     ablates: str | None = None  # the summand of the member that is left out
     merged_by: Merge | None = None  # how the member's adapters were made into one after training
     baseline: bool = False  # what members are compared with

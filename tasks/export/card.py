@@ -28,6 +28,7 @@ def write_card(out: Path, member: Member, job: ExportJob, exported: Exported) ->
         "on_the_hub": bool(named.get("revision")),
         "measured": list(measured(member, job.outcome)),
         "sigmoid": not job.one_of,
+        "whole": len(configs) == len(job.summands) + (not job.frozen),
     }
     text = environment().get_template(TEMPLATE).render(facts)
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"

@@ -14,7 +14,8 @@ from tasks.store import Store
 from tasks.store.folder import PRIVATE
 
 # of an adapter's folder, what makes it a PEFT directory, and the terms that go with it
-_PEFT = ("adapter_config.json", "adapter_model.safetensors", "README.md")
+CONFIG = "adapter_config.json"
+_PEFT = (CONFIG, "adapter_model.safetensors", "README.md")
 
 
 def export(
@@ -63,8 +64,9 @@ def _copy_adapters(job: ExportJob, out: Path) -> None:
     folders = {name: job.adapter(name) for name in job.summands}
     if not job.frozen:
         folders["task"] = job.member
+    out.mkdir()
     for name, folder in folders.items():
-        (out / name).mkdir(parents=True)
         for file in _PEFT:
-            if (folder / file).is_file():
+            if (folder / CONFIG).is_file() and (folder / file).is_file():
+                (out / name).mkdir(exist_ok=True)
                 shutil.copyfile(folder / file, out / name / file)

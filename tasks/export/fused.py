@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Part:
     name: str
     path: Path  # its PEFT directory
     weight: float  # its update is added so many times
+    gates: Mapping[str, float] = field(default_factory=dict)  # by layer, the scale that it learned
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def write_fused(out: Path, parts: Sequence[Part], head: Affine | None) -> int:
         for (part, config, tensors), rank in zip(read, ranks, strict=True):
             if layer + inner in tensors:
                 first, second = _pair(tensors, layer, inner)
-                second = second * (_scale(config) * part.weight)
+                scale = part.gates.get(layer.removeprefix(PREFIX), _scale(config) * part.weight)
+                second = second * scale
             else:  # this adapter leaves the layer as it is
                 first = torch.zeros(rank, some[0].shape[1])
                 second = torch.zeros(some[1].shape[0], rank)
@@ -96,17 +98,23 @@ def write_fused(out: Path, parts: Sequence[Part], head: Affine | None) -> int:
 
 
 def _plain_lora(part: Part) -> tuple[Any, dict[str, Tensor]]:
+    if not (part.path / CONFIG).is_file():
+        raise _not_plain(part)
     config, tensors = read_adapter(part.path)
     plain = config.peft_type == "LORA" and not any(
         getattr(config, name, None) for name in _BEYOND_PLAIN
     )
     odd = [name for name in tensors if not name.endswith((*_INNER, *_OUTER.values()))]
     if not plain or odd:
-        raise ModelError(
-            f"the adapter '{part.name}' is no plain LoRA, and only these add up to one; take "
-            "merged/, or train it with kind: lora"
-        )
+        raise _not_plain(part)
     return config, tensors
+
+
+def _not_plain(part: Part) -> ModelError:
+    return ModelError(
+        f"the adapter '{part.name}' is no plain LoRA, and only these add up to one; take merged/, "
+        "or train it with kind: lora"
+    )
 
 
 def _layers(tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:

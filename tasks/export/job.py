@@ -18,6 +18,7 @@ class ExportJob(Config):
     base: Path
     layer: int | None = None  # whose states the heads read
     words: bool = False  # joined with the tokens' own embeddings
+    chunk: int | None = None  # tokens that the base reads at once; None: what it can
     summands: Mapping[str, Path] = {}  # the adapters beside the task adapter, in order
     weights: Mapping[str, float] = {}  # of the summands; absent: 1
     fusions: Mapping[str, Fusion] = {}  # of the summands; absent: frozen
@@ -25,6 +26,7 @@ class ExportJob(Config):
     frozen: bool  # whether there is none
     tokenizer: Path
     max_tokens: int | None
+    tail_tokens: int = 0  # so many of them are a longer note's last
     outcome: str
     labels: tuple[str, ...]  # the name of each logit
     one_of: bool  # classes, of which an admission has exactly one

@@ -88,11 +88,6 @@ class Member:
         Raises StoreError or ConfigError where a part is gone.
         """
         described = self._job
-        if described.get("chunk") or self._of_encoded("tail_tokens"):
-            raise ConfigError(
-                f"{self.artifact} reads long notes by finetune.long_notes, which no exported model "
-                "does yet; train the member without it"
-            )
         if "sha256" in described["base"]:
             base = self._given_base(described["base"]["sha256"], base)
         else:
@@ -103,6 +98,7 @@ class Member:
             base=base,
             layer=described.get("layer"),
             words=described.get("words", False),
+            chunk=described.get("chunk"),
             summands={name: self._part(part) for name, part in self.summands.items()},
             weights=described.get("weights", {}),
             fusions={
@@ -113,6 +109,7 @@ class Member:
             frozen=described["config"]["adapter"] is None,
             tokenizer=base if "sha256" in given else self._part(given),
             max_tokens=self._of_encoded("max_tokens"),
+            tail_tokens=self._of_encoded("tail_tokens") or 0,
             outcome=outcome,
             labels=labels,
             one_of=one_of,

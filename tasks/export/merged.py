@@ -7,6 +7,7 @@ of our own, whose code lies beside the weights (`modeling.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,38 +20,45 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.initialization import no_init_weights
 
+import tasks
 from tasks.data.tokenizer import LoadedTokenizer, read_tokenizer
+from tasks.export import modeling
 from tasks.export.fused import SCORE, Affine
 from tasks.export.job import ExportJob
 from tasks.export.modeling import ClinfuseConfig, ClinfuseForSequenceClassification
-from tasks.export.plain import affine, head_weights
+from tasks.export.plain import affine, head_tensors
+from tasks.model.adapters.bottleneck import Bottlenecks
 from tasks.model.bases.causal import trunk
 from tasks.model.bases.encoder import Encoder
 from tasks.model.bases.files import is_causal
 from tasks.model.bases.layers import CUT
 from tasks.model.bases.load import Base
-from tasks.model.heads.config import LinearConfig
+from tasks.model.classifier import Classifier
+from tasks.model.heads.config import (
+    AdapterConfig,
+    GatedResidualConfig,
+    HeadConfig,
+    LabelAttentionConfig,
+    LightweightConfig,
+    LinearConfig,
+    TinyAttentionConfig,
+)
 from tasks.model.heads.heads import Heads
 
 MODELING = "modeling_clinfuse.py"
-_HERE = Path(__file__).parent
-_BASES = _HERE.parent / "model" / "bases"
-# what is copied, and what it imports of what is copied beside it
-_COPIED = {
-    _HERE / "modeling.py": MODELING,
-    _BASES / "chunks.py": "chunks.py",
-    _BASES / "words.py": "words.py",
-}
-_FROM = ("from tasks.model.bases.", "from .")
+_IMPORT = re.compile(r"^from (tasks\.model\.\w+)\.(\w+) import ", re.MULTILINE)
 
 
 def linear_head(job: ExportJob, heads: Heads) -> Affine | None:
     """The head as weights of the last token's state; None: it reads something else.
 
-    With others' loaders that state is the last layer's, of a decoder.
+    With others' loaders that state is the last layer's, of a decoder that reads a text from its
+    start and at once.
     """
-    if job.words or job.layer is not None or not is_causal(job.base):
+    as_others = not (job.words or job.chunk or job.tail_tokens) and job.layer is None
+    if not as_others or not is_causal(job.base):
         return None
     return affine(heads, job.outcome)
 
@@ -65,7 +73,7 @@ def write_merged(
     """
     inner = base.model if isinstance(base, Encoder) else trunk(base.model)
     assert isinstance(inner, PreTrainedModel)
-    linear = linear_head(job, heads)
+    linear = None if _networks(heads) else linear_head(job, heads)
     stock = None if linear is None else _stock(job, inner, linear, tokenizer)
     model = stock or _own(job, base, inner, heads, tokenizer)
     model.config.id2label = dict(enumerate(job.labels))
@@ -76,8 +84,7 @@ def write_merged(
     model.config.pad_token_id = tokenizer.pad
     model.to(getattr(torch, job.dtype)).save_pretrained(out)
     if stock is None:
-        for source, name in _COPIED.items():
-            (out / name).write_text(source.read_text().replace(*_FROM))
+        _copy_code(Path(modeling.__file__), out, MODELING)
     _write_tokenizer(out, job.tokenizer, tokenizer, job.max_tokens)
     return stock is None
 
@@ -114,18 +121,21 @@ def _own(
     tokenizer: LoadedTokenizer,
 ) -> PreTrainedModel:
     (shape,) = (shape for shape in heads.shapes if shape.outcome == job.outcome)
-    code = Path(MODELING).stem
+    code, networks = Path(MODELING).stem, _networks(heads)
     config = ClinfuseConfig(
         trunk=_described(inner),
         causal=not isinstance(base, Encoder),
         left_out=_left_out(inner),
         words=job.words,
         width=shape.hidden,
+        scaling=shape.head.scaling,
         head=shape.head.kind,
-        pool=shape.head.pool if isinstance(shape.head, LinearConfig) else "last",
-        longest=base.longest if isinstance(base, Encoder) else None,
+        settings=_settings(shape.head),
+        behind=_places(networks, base, inner) if networks else (),
+        bottleneck=networks.width if networks else 0,
+        longest=min((size for size in (job.chunk, _reads(base)) if size), default=None),
         max_tokens=job.max_tokens,
-        ending=len(tokenizer.frame[1]),
+        ending=max(job.tail_tokens, len(tokenizer.frame[1])),
         num_labels=len(job.labels),
         auto_map={
             "AutoConfig": f"{code}.{ClinfuseConfig.__name__}",
@@ -134,9 +144,52 @@ def _own(
             ),
         },
     )
-    model = ClinfuseForSequenceClassification(config, inner)
-    model.head.load_state_dict(head_weights(heads, job.outcome))
+    with no_init_weights():  # else transformers draws anew what it did not load, as networks are
+        model = ClinfuseForSequenceClassification(config, inner)
+    model.head.load_state_dict(head_tensors(heads, job.outcome))
+    model.scaling.load_state_dict(heads.scaling.state_dict())
     return model
+
+
+def _settings(head: HeadConfig) -> dict[str, Any]:
+    """What a head is made from beside its width and its labels."""
+    match head:
+        case LabelAttentionConfig():
+            return {}
+        case LinearConfig(pool=pool):
+            return {"pool": pool}
+        case AdapterConfig() | GatedResidualConfig():
+            return {"pool": head.pool, "bottleneck": head.bottleneck, "dropout": 0.0}
+        case LightweightConfig():
+            return {"pool": head.pool, "bottleneck": head.bottleneck}
+        case TinyAttentionConfig():
+            return {"pool": head.pool, "heads": head.attention_heads, "size": head.size}
+
+
+def _networks(heads: Heads) -> Bottlenecks | None:
+    """The small networks on the base, if that is what was trained."""
+    task = heads.task if isinstance(heads, Classifier) else None
+    return task if isinstance(task, Bottlenecks) else None
+
+
+def _places(networks: Bottlenecks, base: Base, inner: PreTrainedModel) -> Sequence[tuple[str, str]]:
+    """Where the networks stand, by the names that the trunk itself has for its layers."""
+    path = next(name for name, part in base.model.named_modules() if part is inner)
+    return [(layer.removeprefix(f"{path}."), end) for layer, end in networks.places]
+
+
+def _reads(base: Base) -> int | None:
+    """How many tokens the base reads at once; None: any number, or it is not known."""
+    return base.longest if isinstance(base, Encoder) else None
+
+
+def _copy_code(source: Path, out: Path, name: str | None = None) -> None:
+    """Copy a module and those of ours that it imports, which then are beside it."""
+    code = source.read_text()
+    (out / (name or source.name)).write_text(_IMPORT.sub(r"from .\2 import ", code))
+    for package, module in _IMPORT.findall(code):
+        folder = Path(*package.split(".")[1:])
+        _copy_code(Path(tasks.__path__[0]) / folder / f"{module}.py", out)
 
 
 def _described(inner: PreTrainedModel) -> dict[str, Any]:

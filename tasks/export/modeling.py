@@ -6,8 +6,7 @@ needs torch, transformers, and the files that lie beside it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +15,26 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from tasks.model.bases.chunks import Chunks
+from tasks.model.adapters.network import Network
+from tasks.model.bases.chunks import states_in_chunks
 from tasks.model.bases.words import joined
+from tasks.model.heads.adapter import AdapterHead
+from tasks.model.heads.gated_residual import GatedResidualHead
+from tasks.model.heads.head import Head
+from tasks.model.heads.label_attention import LabelAttentionHead
+from tasks.model.heads.lightweight import LightweightHead
+from tasks.model.heads.linear import LinearHead
+from tasks.model.heads.scaling import SCALINGS
+from tasks.model.heads.tiny_attention import TinyAttentionHead
+
+HEADS: dict[str, Callable[..., Head]] = {
+    "label_attention": LabelAttentionHead,
+    "linear": LinearHead,
+    "adapter": AdapterHead,
+    "lightweight": LightweightHead,
+    "tiny_attention": TinyAttentionHead,
+    "gated_residual": GatedResidualHead,
+}
 
 
 class ClinfuseConfig(PretrainedConfig):
@@ -32,8 +49,11 @@ class ClinfuseConfig(PretrainedConfig):
         left_out: Sequence[str] = (),
         words: bool = False,
         width: int = 0,
+        scaling: str = "none",
         head: str = "label_attention",
-        pool: str = "last",
+        settings: Mapping[str, Any] | None = None,
+        behind: Sequence[tuple[str, str]] = (),
+        bottleneck: int = 0,
         longest: int | None = None,
         max_tokens: int | None = None,
         ending: int = 0,
@@ -47,8 +67,12 @@ class ClinfuseConfig(PretrainedConfig):
             left_out: parts of the trunk that are not used.
             words: whether each token's own embedding is joined to its state.
             width: of a token's state, with what is joined to it.
-            head: "label_attention" or "linear".
-            pool: of a linear head: the state that it reads, "last", "mean" or "max".
+            scaling: what is done to a state before the head reads it.
+            head: one of HEADS.
+            settings: what else it is made from.
+            behind: the layers of the trunk, each named in two parts, behind which a small network
+                stands.
+            bottleneck: the width of these.
             longest: the tokens that the trunk reads at once; None: any number.
             max_tokens: a note's tokens beyond this many are not read; None: all are.
             ending: the tokens that end every text; they stay the last where it is cut.
@@ -58,8 +82,11 @@ class ClinfuseConfig(PretrainedConfig):
         self.left_out = list(left_out)
         self.words = words
         self.width = width
+        self.scaling = scaling
         self.head = head
-        self.pool = pool
+        self.settings = dict(settings or {})
+        self.behind = list(behind)
+        self.bottleneck = bottleneck
         self.longest = longest
         self.max_tokens = max_tokens
         self.ending = ending
@@ -87,14 +114,13 @@ class ClinfuseForSequenceClassification(PreTrainedModel):
                 setattr(trunk.get_submodule(parent), part, nn.Identity())
             if getattr(trunk, "pooler", None) is not None:
                 trunk.pooler = None
+            for path, end in config.behind:
+                hidden = trunk.config.get_text_config().hidden_size
+                Network(hidden, config.bottleneck).stand_behind(trunk, path, end)
         self.trunk = trunk
         labels = len(config.id2label or ())
-        attends = config.head == "label_attention"
-        self.head = (
-            LabelAttention(config.width, labels)
-            if attends
-            else Pooled(config.width, labels, config.pool)
-        )
+        self.scaling = SCALINGS[config.scaling](config.width, 1 + config.words)
+        self.head = HEADS[config.head](config.width, labels, **config.settings)
         self.post_init()
 
     def forward(
@@ -103,7 +129,7 @@ class ClinfuseForSequenceClassification(PreTrainedModel):
         """Logits [texts, labels] of token ids [texts, tokens], padded on whichever side."""
         present = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         ids, present = self._laid_out(input_ids, present.bool())
-        states = self._states(ids, present).float()
+        states = self.scaling(self._states(ids, present).float())
         return SequenceClassifierOutput(logits=self.head(states, present))
 
     def _laid_out(self, ids: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,56 +154,12 @@ class ClinfuseForSequenceClassification(PreTrainedModel):
 
     def _states(self, ids: Tensor, present: Tensor) -> Tensor:
         """Token states [texts, tokens, width]."""
-        if self.config.causal:  # padding on the right reaches no token
-            states = self.trunk(input_ids=ids, use_cache=False).last_hidden_state
-        elif self.config.longest is None or ids.shape[1] <= self.config.longest:
-            states = self._encoded(ids, present)
-        else:
-            chunks = Chunks.of(present.sum(dim=1).cpu().numpy(), self.config.longest)
-            states = chunks.join(self._encoded(chunks.cut(ids), chunks.present.to(present.device)))
+        longest, looking_back = self.config.longest, self.config.causal
+        states = states_in_chunks(self._called, ids, present, longest, looking_back=looking_back)
         return joined(self.trunk, ids, states) if self.config.words else states
 
-    def _encoded(self, ids: Tensor, present: Tensor) -> Tensor:
-        encoded: Tensor = self.trunk(
-            input_ids=ids, attention_mask=present.to(torch.long)
-        ).last_hidden_state
-        return encoded
-
-
-class LabelAttention(nn.Module):
-    """A label's logit is w . sum_t a_t h_t + b, a_t the softmax over tokens of q . h_t."""
-
-    def __init__(self, width: int, labels: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.zeros(labels, width))
-        self.weight = nn.Parameter(torch.zeros(labels, width))
-        self.bias = nn.Parameter(torch.zeros(labels))
-
-    def forward(self, states: Tensor, present: Tensor) -> Tensor:
-        both = F.linear(states, torch.cat([self.query, self.weight]).float())
-        scores, votes = both.chunk(2, dim=-1)  # [texts, tokens, labels]
-        shares = scores.masked_fill(~present[:, :, None], -math.inf).softmax(dim=1)
-        return (shares * votes).sum(dim=1) + self.bias.float()
-
-
-class Pooled(nn.Module):
-    """A label's logit is w . h + b, h the token states pooled: their last, mean or max."""
-
-    def __init__(self, width: int, labels: int, pool: str) -> None:
-        super().__init__()
-        self.pool = pool
-        # before the maximum; into the weights of the others it is multiplied
-        self.scaling = nn.Linear(width, width) if pool == "max" else None
-        self.output = nn.Linear(width, labels)
-
-    def forward(self, states: Tensor, present: Tensor) -> Tensor:
-        outside = ~present[:, :, None]
-        if self.scaling is not None:
-            states = F.linear(states, self.scaling.weight.float(), self.scaling.bias.float())
-            pooled = states.masked_fill(outside, -math.inf).amax(dim=1)
-        elif self.pool == "mean":
-            pooled = states.masked_fill(outside, 0).sum(dim=1) / present.sum(dim=1, keepdim=True)
-        else:
-            rows = torch.arange(len(states), device=states.device)
-            pooled = states[rows, present.sum(dim=1) - 1]
-        return F.linear(pooled, self.output.weight.float(), self.output.bias.float())
+    def _called(self, ids: Tensor, present: Tensor) -> Tensor:
+        # of a decoder, padding on the right reaches no token
+        more = {"use_cache": False} if self.config.causal else {"attention_mask": present.long()}
+        states: Tensor = self.trunk(input_ids=ids, **more).last_hidden_state
+        return states

@@ -1,4 +1,4 @@
-"""A model with adapters as a plain one, which computes the same; and heads without a scaling.
+"""A model with adapters as a plain one, which computes the same; and a head's tensors.
 
 In evaluation an adapted layer is linear, whatever its method: what it makes of the unit vectors are
 its weights. PEFT's own merging adds updates one after another, which of DoRA's is not the sum.
@@ -6,7 +6,7 @@ its weights. PEFT's own merging adds updates one after another, which of DoRA's 
 
 from __future__ import annotations
 
-import math
+from collections import OrderedDict
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -17,10 +17,9 @@ from transformers.pytorch_utils import Conv1D
 from tasks.errors import ModelError
 from tasks.export.fused import Affine
 from tasks.model.heads.heads import Heads
-from tasks.model.heads.label_attention import LabelAttentionHead
+from tasks.model.heads.label_attention import TiedLabelAttentionHead
 from tasks.model.heads.linear import LinearHead
 
-_NOT_YET = "a {} with {} pooling cannot be exported yet; take finetune.head: linear"
 _ROWS = 1024  # unit vectors that a layer is given at once
 
 
@@ -33,9 +32,11 @@ def take_adapters_in(model: PreTrainedModel) -> None:
     adapted = {
         path: layer for path, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)
     }
+    behind = {}  # small networks, which are not linear, and stay where they are
     for path, layer in adapted.items():
         base = layer.get_base_layer()
         assert isinstance(layer, nn.Module)
+        behind[path], layer._forward_hooks = layer._forward_hooks, OrderedDict()
         match base:
             case nn.Linear() | Conv1D():
                 bias, weight = _of_unit_vectors(layer, base)
@@ -56,6 +57,7 @@ def take_adapters_in(model: PreTrainedModel) -> None:
                     "merged; take adapters/"
                 )
     for path, layer in adapted.items():
+        layer.get_base_layer()._forward_hooks.update(behind[path])
         model.set_submodule(path, layer.get_base_layer())
 
 
@@ -69,42 +71,24 @@ def _of_unit_vectors(layer: nn.Module, base: nn.Module) -> tuple[Tensor, Tensor]
     return bias, torch.cat([layer(part) - bias for part in torch.split(units, _ROWS)])
 
 
-def head_weights(heads: Heads, outcome: str) -> dict[str, Tensor]:
-    """The head's tensors, by the names that `modeling.py` gives them, for states as the trunk's.
-
-    The scaling (h - m) M is multiplied into the weights: w . (h - m) M = M w . h - M w . m. Of a
-    maximum it has to come before.
-    """
-    matrix, mean = heads.scaling.affine()
+def head_tensors(heads: Heads, outcome: str) -> dict[str, Tensor]:
+    """The tensors of a head that is saved as a plain one: tied queries as they came out."""
     head = heads.head(outcome)
-    bias = head.bias.detach().double()
-    match head:
-        case LabelAttentionHead():
-            weight = head.weight.detach().double() @ matrix.T
-            # what is the same for all tokens is nothing to their shares
-            query = head.queries().detach().double() @ matrix.T / math.sqrt(len(mean))
-            tensors = {"query": query, "weight": weight, "bias": bias - weight @ mean}
-        case LinearHead() if type(head) is not LinearHead or head.pool == "attention":
-            raise ModelError(_NOT_YET.format(type(head).__name__, head.pool))
-        case LinearHead(pool="max"):
-            tensors = {
-                "scaling.weight": matrix.T,
-                "scaling.bias": -mean @ matrix,
-                "output.weight": head.weight.detach(),
-                "output.bias": bias,
-            }
-        case LinearHead():
-            weight = head.weight.detach().double() @ matrix.T
-            tensors = {"output.weight": weight, "output.bias": bias - weight @ mean}
-        case _:
-            raise ModelError(_NOT_YET.format(type(head).__name__, getattr(head, "pool", "no")))
-    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    tensors = {"bias": head.bias, **head.state_dict()}  # one that is no parameter is not saved
+    if isinstance(head, TiedLabelAttentionHead):
+        tensors = {"query": head.queries(), "weight": head.weight, "bias": head.bias}
+    return {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
 
 
 def affine(heads: Heads, outcome: str) -> Affine | None:
-    """The head as weights of the last token's state; None: it is not that."""
+    """The head as weights of the last token's state; None: it is not that.
+
+    The scaling (h - m) M is multiplied into the weights: w . (h - m) M = M w . h - M w . m.
+    """
     head = heads.head(outcome)
     if type(head) is not LinearHead or head.pool != "last":
         return None
-    tensors = head_weights(heads, outcome)
-    return Affine(tensors["output.weight"], tensors["output.bias"])
+    matrix, mean = heads.scaling.affine()
+    weight = head.weight.detach().double() @ matrix.T
+    bias = head.bias.detach().double() - weight @ mean
+    return Affine(weight.float().contiguous(), bias.float())

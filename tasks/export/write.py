@@ -22,7 +22,9 @@ from tasks.export.job import Exported, ExportJob
 from tasks.export.merged import linear_head, write_merged
 from tasks.export.modeling import ClinfuseForSequenceClassification
 from tasks.export.plain import take_adapters_in
+from tasks.model.adapters.gates import gates_in
 from tasks.model.adapters.methods import TASK
+from tasks.model.adapters.task import PeftAdapter
 from tasks.model.bases.encoder import Encoder
 from tasks.model.bases.files import is_quantized, positions_of
 from tasks.model.bases.load import Base, load_base
@@ -59,14 +61,9 @@ def main(job: ExportJob, world: World) -> None:
 
 
 def _parts(job: ExportJob) -> list[Part]:
-    """The adapters of the sum, in its order. Raises ModelError where their weights differ by layer.
-
-    What is continued is part of the task adapter.
-    """
-    if "gated" in job.fusions.values():
-        raise ModelError("how often a gated adapter is added differs by layer; take merged/")
+    """The adapters of the sum, in its order; what is continued is part of the task adapter."""
     parts = [
-        Part(name, job.adapter(name), job.weights.get(name, 1.0))
+        Part(name, job.adapter(name), job.weights.get(name, 1.0), gates_in(job.member, name))
         for name in job.summands
         if job.fusions.get(name) != "continued"
     ]
@@ -81,7 +78,7 @@ def _merge(job: ExportJob, out: Path) -> dict[str, object]:
             "adapters/ on the quantized base"
         )
     tokenizer = LoadedTokenizer.load(job.tokenizer)
-    base = load_base(job.base, torch.float32, layer=job.layer, words=job.words)
+    base = load_base(job.base, torch.float32, layer=job.layer, words=job.words, chunk=job.chunk)
     summands = summands_of(job.summands, job.weights, job.fusions)
     if job.frozen:
         freeze(base, summands)
@@ -90,6 +87,11 @@ def _merge(job: ExportJob, out: Path) -> dict[str, object]:
         heads.eval()
     else:
         heads = load_classifier(base, job.member, summands)
+        if isinstance(heads.task, PeftAdapter) and heads.task.virtual:
+            raise ModelError(
+                "the task adapter is tokens before a text, which are no part of any weights; take "
+                "adapters/"
+            )
     base.model.eval()  # type: ignore[no-untyped-call]
     texts = _texts(job, base, tokenizer)
     ids, present = (torch.from_numpy(array) for array in padded(texts, tokenizer.pad))
@@ -108,9 +110,10 @@ def _merge(job: ExportJob, out: Path) -> dict[str, object]:
 
 
 def _texts(job: ExportJob, base: Base, tokenizer: LoadedTokenizer) -> list[list[int]]:
-    """Texts of random tokens and of several lengths, one longer than an encoder reads at once."""
-    if isinstance(base, Encoder):
-        longest = max(TOKENS, 3 * (base.longest or 0) // 2)
+    """Texts of random tokens and of several lengths, one longer than the base reads at once."""
+    at_once = job.chunk or (base.longest if isinstance(base, Encoder) else None)
+    if at_once:
+        longest = max(TOKENS, 3 * at_once // 2)
     else:
         longest = min(TOKENS, positions_of(job.base) or TOKENS)
     longest = min(longest, job.max_tokens or longest)

@@ -65,9 +65,10 @@ class MemberTraining(Config):
     """Passes over the training admissions"""
     min_steps: int = Field(default=0, ge=0)
     """More passes, until there are so many steps, where admissions are few"""
-    positive_weight: Literal["none", "balanced"] = "none"
-    """balanced: in the loss a label's cases weigh as much as its controls; the weight is taken off
-    the saved head again, so that probabilities stay those of the data"""
+    class_weight: Literal["none", "balanced"] = "none"
+    """balanced: in the loss a label's cases weigh as much as its controls, and of classes each as
+    much as any other; the weight is taken off the saved head again, so that probabilities stay
+    those of the data"""
     loss: Loss = CrossEntropy()
     """What is minimized: cross_entropy, focal or logit_adjusted"""
     max_labelled_admissions: int | None = Field(default=None, ge=1)
@@ -109,10 +110,10 @@ class MemberTraining(Config):
     @model_validator(mode="after")
     def _weight_can_be_taken_off(self) -> Self:
         without = isinstance(self.head, LinearConfig) and not self.head.bias
-        if without and self.positive_weight == "balanced":
+        if without and self.class_weight == "balanced":
             raise ValueError(
-                "positive_weight is balanced, which is taken off a head's bias again, and the head "
-                "has none; set positive_weight to none, or head.bias to true"
+                "class_weight is balanced, which is taken off a head's bias again, and the head "
+                "has none; set class_weight to none, or head.bias to true"
             )
         adjusted = isinstance(self.loss, LogitAdjusted) and self.loss.probabilities == "data"
         if without and adjusted:

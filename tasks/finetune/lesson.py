@@ -56,7 +56,7 @@ class MemberLesson:
 
         So every (admission, label) pair that is known counts the same, whichever the outcome;
         classes, of which an admission has exactly one, count once together. With
-        `positive_weight: balanced` a case counts as its label's weight, and `loss` may count the
+        `class_weight: balanced` a case counts as its label's weight, and `loss` may count the
         cells, or read the logits, otherwise.
         """
         device, study = self.device, self.study
@@ -67,12 +67,10 @@ class MemberLesson:
             of_outcome = logits[outcome.name]
             if outcome.name in study.shifts:
                 of_outcome = of_outcome + study.shifts[outcome.name].to(device)
-            if outcome.one_of:
-                losses.append(masked_cross_entropy(of_outcome, positives, observed, study.gamma))
-                continue
-            weight = study.case_weights.get(outcome.name)
+            weight = study.class_weights.get(outcome.name)
             weight = None if weight is None else weight.to(device)
-            losses.append(masked_bce(of_outcome, positives, observed, weight, study.gamma))
+            loss = masked_cross_entropy if outcome.one_of else masked_bce
+            losses.append(loss(of_outcome, positives, observed, weight, study.gamma))
         return with_penalty(torch.stack(losses).sum(), prepared.observed, self.penalty)
 
 

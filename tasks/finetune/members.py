@@ -1,6 +1,6 @@
 """Members: what is trained, each for itself, and beside which adapters."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -62,7 +62,8 @@ class MemberConfig(Config):
     phrase: str = ""
     """Within a sentence; empty: the title"""
     summands: tuple[SummandConfig, ...] = ()
-    """The adapters beside the task adapter, in the order of the sum"""
+    """The adapters beside the task adapter. They are added in the order of their names, and it
+    last; only beside or by DoRA does the order make a difference"""
     merges: tuple[Merge, ...] = ()
     """After training also predict with its adapters made into one. cat: the exact sum; svd: the
     best of the task adapter's rank; linear, ties: of the adapters' factors, all of one rank"""
@@ -81,10 +82,15 @@ class MemberConfig(Config):
         return self
 
     @property
+    def in_order(self) -> tuple[SummandConfig, ...]:
+        """The summands as they are added: in the one order that keys and manifests know."""
+        return tuple(sorted(self.summands, key=lambda summand: summand.adapter))
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """The summands that act beside the task adapter, and can be left out of what is trained."""
         apart = ("merged", "continued")
-        return tuple(s.adapter for s in self.summands if s.fusion not in apart)
+        return tuple(s.adapter for s in self.in_order if s.fusion not in apart)
 
     def variant(
         self,
@@ -92,6 +98,7 @@ class MemberConfig(Config):
         weights: Mapping[str, float] | None = None,
         chosen: Collection[str] = (),
         merged_by: Merge | None = None,
+        ordered: Sequence[str] = (),
     ) -> Variant:
         """The record of what the member predicts, or predicts otherwise.
 
@@ -100,8 +107,9 @@ class MemberConfig(Config):
             weights: of the summands.
             chosen: those of them whose weight was chosen among several.
             merged_by: how its adapters are made into one.
+            ordered: the adapters of its sum, where another order would change it.
         """
-        adapters = (*(summand.adapter for summand in self.summands), TASK)
+        adapters = (*(summand.adapter for summand in self.in_order), TASK)
         title, short = self.title or self.name, self.short_title or self.title or self.name
         if merged_by is not None:
             return Variant(
@@ -122,6 +130,7 @@ class MemberConfig(Config):
                 weights=dict(weights or {}),
                 chosen=tuple(chosen),
                 learned=tuple(s.adapter for s in self.summands if s.fusion == "gated"),
+                ordered=tuple(ordered),
             )
         return Variant(
             name=f"{self.name}-without-{ablates}",

@@ -31,12 +31,23 @@ class Finetuned:
     predictions: tuple[Artifact, ...]  # of each of them
 
 
-def finetune(members: Sequence[Trained], launch: LaunchConfig) -> Finetuned:
-    """From trained members to their predictions, which the evaluate stage measures."""
+def finetune(
+    members: Sequence[Trained], launch: LaunchConfig, ordered: Collection[str] = ()
+) -> Finetuned:
+    """From trained members to their predictions, which the evaluate stage measures.
+
+    Args:
+        ordered: the names of the members whose sum would be another one in another order.
+    """
     predictions = [
         predict(
             job=_predicting(
-                trained.member, trained.job, trained.adapter, trained.weights, trained.chosen
+                trained.member,
+                trained.job,
+                trained.adapter,
+                trained.weights,
+                trained.chosen,
+                ordered=trained.member.name in ordered,
             ),
             name=trained.job.name,
             launch=launch,
@@ -124,7 +135,7 @@ class Training:
     def _weights(self, member: MemberConfig, outcomes: Mapping[str, Artifact]) -> dict[str, float]:
         """The weight of each summand: the best by validation, of heads on the frozen trunk.
 
-        One after another in the order of the sum, those that follow left out: trying each
+        One after another as the configuration names them, those that follow left out: trying each
         combination would take a power of the time.
         """
         chosen: dict[str, float] = {}
@@ -154,7 +165,7 @@ class Training:
         frozen: bool,
     ) -> MemberJob:
         """The member's training; frozen: of heads alone, on the states of its trunk."""
-        taking_part = [s for s in member.summands if weights.get(s.adapter)]  # not at a weight of 0
+        taking_part = [s for s in member.in_order if weights.get(s.adapter)]  # not at a weight of 0
         config = self.config.of_members
         job = MemberJob(
             name=member.name if self.config.joint else f"{member.name}-{next(iter(outcomes))}",
@@ -309,20 +320,25 @@ def _predicting(
     adapter: Artifact,
     weights: Mapping[str, float] | None = None,
     chosen: Collection[str] = (),
+    *,
+    ordered: bool = False,
 ) -> PredictJob:
     """The member, and, where it is a sum, the member without each of the summands.
 
     Args:
         weights: of the summands.
         chosen: those of them whose weight validation chose.
+        ordered: whether another order of the sum would change it.
     """
     beside = [name for name in member.beside if name in job.summands]
-    ablated = (*beside, TASK) if job.summands and job.states is None else ()
+    added = (*beside, *((TASK,) if job.states is None else ()))
+    ablated = added if job.summands and job.states is None else ()
+    in_order = added if ordered and len(added) > 1 else ()
     return PredictJob(
         member=job,
         adapter=adapter,
         variants=(
-            member.variant(weights=weights, chosen=chosen),
+            member.variant(weights=weights, chosen=chosen, ordered=in_order),
             *(member.variant(ablates) for ablates in ablated),
             *(member.variant(merged_by=by) for by in (member.merges if beside else ())),
         ),

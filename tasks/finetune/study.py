@@ -13,7 +13,7 @@ from tasks.data.states import Inputs, NotesAndLower, States
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.losses import Focal
-from tasks.finetune.reweighting import kept_shifts, logit_shifts, positive_weights
+from tasks.finetune.reweighting import class_weights, corrections, logit_shifts
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Study:
     outcomes: tuple[Outcome, ...]
     train_rows: Rows
     validation_rows: Rows
-    case_weights: Mapping[str, Tensor]  # outcome -> [labels]; none: a case counts as a control does
+    class_weights: Mapping[str, Tensor]  # outcome -> [labels], of cases; empty: all count the same
     shifts: Mapping[str, Tensor]  # outcome -> [labels], what the loss adds to the logits
 
     @classmethod
@@ -48,14 +48,14 @@ class Study:
             outcomes=outcomes,
             train_rows=rows,
             validation_rows=split_rows(inputs.splits, "validation"),
-            case_weights=positive_weights(job.config, outcomes, rows),
+            class_weights=class_weights(job.config, outcomes, rows),
             shifts=logit_shifts(job.config, outcomes, rows),
         )
 
     @property
-    def kept_shifts(self) -> Mapping[str, Tensor]:
-        """Those of the shifts that the saved heads have in their biases."""
-        return kept_shifts(self.job.config, self.shifts)
+    def corrections(self) -> Mapping[str, Tensor]:
+        """What is added to the trained biases of each outcome's head before it is saved."""
+        return corrections(self.job.config, self.class_weights, self.shifts)
 
     @property
     def gamma(self) -> float:

@@ -83,7 +83,7 @@ def main(job: MemberJob, world: World) -> None:
     if not world.first:
         return
     out = world.work.parent
-    state = prior_corrected(trained.state, study.case_weights, study.kept_shifts)
+    state = prior_corrected(trained.state, study.corrections)
     if isinstance(model, Classifier):
         model.save(out, state, job.base_name)
     else:
@@ -155,7 +155,7 @@ def build(study: Study, world: World) -> Heads:
             start_from_titles(model, study.outcomes, titles, study.train_rows)
         logits = score(model, study.inputs, some, world, f"{job.name}, start")
     model.train()
-    start_biases(model, study.outcomes, study.train_rows, study.case_weights, study.shifts, logits)
+    start_biases(model, study.outcomes, study.train_rows, study.class_weights, study.shifts, logits)
     return model
 
 
@@ -246,12 +246,12 @@ def fit(study: Study, model: Heads, world: World, collapse: Collapse) -> Trained
     """Train the member; the state of its best epoch by validation."""
     config, training = study.job.config, study.job.config.training
     plan = plan_of(study, world)
-    shifts = study.kept_shifts  # classes are ranked by what the saved head will say
+    corrections = study.corrections  # classes are ranked by what the saved head will say
 
     def judge(module: nn.Module) -> float:
         what = f"{study.job.name} on validation"
         logits = score(module, study.inputs, study.validation_rows, world, what)
-        logits |= {name: logits[name] + shift.numpy() for name, shift in shifts.items()}
+        logits |= {name: logits[name] + added.numpy() for name, added in corrections.items()}
         return mean_macro_auroc(logits, study.outcomes, study.validation_rows)
 
     task = model.task if isinstance(model, Classifier) else None

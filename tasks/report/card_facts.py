@@ -50,7 +50,7 @@ SETTINGS = (  # a setting, and where it stands for the clinical and for the task
     ("head", None, "finetune.head.kind"),
     ("fusion of the first summand", None, "finetune.members.0.summands.0.fusion"),
     ("one adapter for all outcomes", None, "finetune.joint"),
-    ("weight of positives in the loss", None, "finetune.positive_weight"),
+    ("weight of classes in the loss", None, "finetune.class_weight"),
     ("loss", None, "finetune.loss.kind"),
     ("long notes", None, "finetune.long_notes.kind"),
 )
@@ -147,8 +147,8 @@ class CardFacts:
 
     @property
     def weighted(self) -> bool:
-        """Whether cases weighed more in the loss than other cells."""
-        return self.setting("finetune.positive_weight") == "balanced"
+        """Whether what is rare weighed more in the loss."""
+        return self.setting("finetune.class_weight") == "balanced"
 
     @property
     def loss(self) -> str | None:

@@ -8,7 +8,7 @@ with "interval withheld". A count of patients is "<10" or "withheld" (`cells.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ def environment() -> Environment:
         "count": count,
         "fact": lambda value: f"{value:.4g}" if isinstance(value, float) else str(value),
         "setting": setting,
+        "order_of_sum": order_of_sum,
         "column": column_title,
         "outcome": outcome_title,
         "system": lambda name: str(SYSTEMS.get(name, name)),
@@ -224,3 +225,13 @@ def plain(text: object) -> str:
     'a/b &lt;i>c&lt;/i>'
     """
     return " ".join(str(text or "no title").replace("|", "/").replace("<", "&lt;").split())
+
+
+def order_of_sum(adapters: Sequence[str]) -> str:
+    """Of a sum that another order would change, in words.
+
+    >>> order_of_sum(("clinical", "task"))
+    'DoRA scales what was added before it, so that the order counts: base, clinical, task'
+    """
+    order = ", ".join(("base", *adapters))
+    return f"DoRA scales what was added before it, so that the order counts: {order}"

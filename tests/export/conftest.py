@@ -109,6 +109,7 @@ def export_job(job: MemberJob, member: Path, **more: Any) -> ExportJob:
         base=job.base,
         layer=job.layer,
         words=job.words,
+        chunk=job.chunk,
         summands=job.summands,
         weights=job.weights,
         fusions=job.fusion_of,
@@ -122,7 +123,7 @@ def export_job(job: MemberJob, member: Path, **more: Any) -> ExportJob:
 @torch.no_grad()
 def member_logits(job: ExportJob, notes: list[str]) -> NDArray[np.float32]:
     """What clinfuse itself says of these notes, one by one, encoded as its own step does."""
-    base = load_base(job.base, layer=job.layer, words=job.words)
+    base = load_base(job.base, layer=job.layer, words=job.words, chunk=job.chunk)
     summands = summands_of(job.summands, job.weights, job.fusions)
     heads: Heads
     if job.frozen:
@@ -148,7 +149,8 @@ def ids_of(job: ExportJob, notes: list[str]) -> list[NDArray[np.int32]]:
     tokenizer = LoadedTokenizer.load(job.tokenizer)
     encoded = [np.array(tokenizer.tokenizer.encode(note).ids, np.int32) for note in notes]
     most = job.max_tokens or 10**9
-    return [_cut(ids, most, len(tokenizer.frame[1])) for ids in encoded]
+    last = max(job.tail_tokens, len(tokenizer.frame[1]))
+    return [_cut(ids, most, last) for ids in encoded]
 
 
 def run_alone(code: str, folder: Path) -> str:
@@ -167,7 +169,7 @@ def run_alone(code: str, folder: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

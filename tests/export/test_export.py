@@ -19,6 +19,7 @@ from tasks.export import write
 from tasks.export.job import Exported, ExportJob
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
+from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import Dora, Lora
 from tests.export.conftest import (
     CLASS_NAMES,
@@ -114,6 +115,10 @@ def _learns_on(inputs: Inputs) -> MemberJob:
     return inputs.job(member, adapter=Dora(rank=4, targets=("q_proj", "v_proj")))
 
 
+def _summed(fusion: Fusion) -> MemberConfig:
+    return MemberConfig(name="sum", summands=(SummandConfig(fusion=fusion),))
+
+
 CASES: dict[str, Callable[[Inputs, Path], MemberJob]] = {
     "linear": lambda inputs, _: inputs.job(
         FUSED, adapter=ADAPTER, head={"kind": "linear"}
@@ -127,12 +132,27 @@ CASES: dict[str, Callable[[Inputs, Path], MemberJob]] = {
         UNFUSED, head={"kind": "linear", "pool": "mean", "scaling": "centered"}
     ),
     "max": lambda inputs, _: inputs.job(UNFUSED, head={"kind": "linear", "pool": "max"}),
+    "gated": lambda inputs, _: inputs.job(
+        _summed("gated"), adapter=ADAPTER, head={"kind": "linear"}
+    ).model_copy(update={"weights": {"clinical": 0.5}}),
+    "merged": lambda inputs, _: inputs.job(
+        _summed("merged"), adapter=ADAPTER, head={"kind": "adapter", "pool": "attention"}
+    ).model_copy(update={"weights": {"clinical": 0.5}}),
+    "bottleneck": lambda inputs, _: inputs.job(
+        FUSED, adapter={"kind": "bottleneck"}, head={"kind": "lightweight", "pool": "mean"}
+    ),
+    "chunks": lambda inputs, _: inputs.job(UNFUSED, head="tiny_attention").model_copy(
+        update={"chunk": 16}
+    ),
+    "tail": lambda inputs, _: inputs.job(FUSED, head={"kind": "gated_residual", "pool": "max"}),
+    "tied": lambda inputs, _: inputs.job(UNFUSED, adapter="full", head={"queries": "tied"}),
     "first layer": lambda inputs, _: inputs.job(UNFUSED, head={"kind": "linear"}).model_copy(
         update={"layer": 1}
     ),
 }
 MORE: dict[str, dict[str, Any]] = {
     "encoder": {"max_tokens": 300},
+    "tail": {"tail_tokens": 15},
     "classes": {"outcome": "triage", "labels": CLASS_NAMES, "one_of": True},
 }
 
@@ -186,7 +206,7 @@ def test_transformers_own_class_is_taken_where_it_is_the_same(written: dict[str,
     assert set(classes.values()) == {"ClinfuseForSequenceClassification"}
 
 
-@pytest.mark.parametrize("name", ["linear", "paper"])
+@pytest.mark.parametrize("name", ["linear", "paper", "gated"])
 def test_one_adapter_is_the_sum_and_has_the_head(written: dict[str, Written], name: str) -> None:
     made = written[name]
     np.testing.assert_allclose(made.answer["fused"], made.logits, atol=1e-4)
@@ -194,7 +214,7 @@ def test_one_adapter_is_the_sum_and_has_the_head(written: dict[str, Written], na
     ranks = {len(tensor) for key, tensor in tensors.items() if "lora_A" in key or "_A" in key}
     assert ranks == {8} == {made.exported.rank}
     head = {key for key in tensors if ".score." in key}
-    of_bias = {"base_model.model.score.bias"} if name == "linear" else set()
+    of_bias = {"base_model.model.score.bias"} if name != "paper" else set()
     assert head == {"base_model.model.score.weight"} | of_bias
     config = json.loads((made.out / "fused" / "adapter_config.json").read_text())
     assert config["modules_to_save"] == ["score"]
@@ -204,17 +224,20 @@ def test_one_adapter_is_the_sum_and_has_the_head(written: dict[str, Written], na
 def test_which_members_have_their_head_in_the_adapter(written: dict[str, Written]) -> None:
     """Others' classifiers read the last layer's last token, and nothing else."""
     with_head = {name for name, each in written.items() if each.exported.with_head}
-    assert with_head == {"linear", "paper"}
+    assert with_head == {"linear", "paper", "gated"}
+    assert written["merged"].exported.rank == 8
     assert written["encoder"].exported.rank == 4, "of the summand alone"
     assert "'task' is no plain LoRA" in written["learns on"].exported.not_fused
     assert not (written["learns on"].out / "fused").exists()
+    for name in ("bottleneck", "tied"):
+        assert "'task' is no plain LoRA" in written[name].exported.not_fused
 
 
 def test_there_is_nothing_of_clinfuse_in_the_code_beside_the_weights(
     written: dict[str, Written],
 ) -> None:
     files = sorted((written["attention"].out / "merged").glob("*.py"))
-    assert len(files) == 3
+    assert {"modeling_clinfuse.py", "chunks.py", "label_attention.py"} < {f.name for f in files}
     assert not any("tasks." in file.read_text() for file in files)
     assert not list((written["paper"].out / "merged").glob("*.py"))
 

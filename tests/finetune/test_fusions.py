@@ -16,6 +16,19 @@ from tests.finetune.conftest import Inputs
 from tests.finetune.test_train import counts_of, predicted, train_and_predict
 
 
+def test_what_the_order_of_the_sum_changes_is_recorded(inputs: Inputs, tmp_path: Path) -> None:
+    """In the one order that a member's key knows, whichever the configuration has."""
+    summands = (SummandConfig(adapter="ontology"), SummandConfig(adapter="clinical"))
+    member = MemberConfig(name="sum", summands=summands)
+    job = inputs.job(member)
+    whole, *others = _predicting(member, job, tmp_path, ordered=True).variants
+    assert whole.ordered == whole.summands == ("clinical", "ontology", "task")
+    assert {variant.ordered for variant in others} == {()}
+    assert _predicting(member, job, tmp_path).variants[0].ordered == ()
+    of_one = job.model_copy(update={"summands": {}})
+    assert _predicting(member, of_one, tmp_path, ordered=True).variants[0].ordered == ()
+
+
 @pytest.mark.parametrize(
     ("fusion", "variants"),
     [

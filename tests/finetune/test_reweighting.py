@@ -12,18 +12,23 @@ import torch
 from tasks.data.outcomes import Outcome
 from tasks.finetune.reweighting import (
     LARGEST_WEIGHT,
-    kept_shifts,
+    class_weights,
+    corrections,
     logit_shifts,
-    positive_weights,
     prior_corrected,
 )
-from tasks.model.heads.losses import masked_bce
+from tasks.model.heads.losses import masked_bce, masked_cross_entropy
 from tests.finetune.conftest import config
 
 
 def outcome(cases: list[int], *, one_of: bool = False) -> Outcome:
-    """An outcome of 1,000 admissions, of which the first so many have each label."""
+    """An outcome of 1,000 admissions, of which the first so many have each label.
+
+    Of classes they have the first one alone.
+    """
     has = np.arange(1000)[:, None] < np.array(cases)
+    if one_of:
+        has[:, 1:] &= ~has[:, :-1]
     owner, label = np.nonzero(has)
     return Outcome(
         name="outcome",
@@ -38,13 +43,21 @@ def outcome(cases: list[int], *, one_of: bool = False) -> Outcome:
 
 
 def test_controls_over_cases_of_the_training_admissions_capped() -> None:
-    known, balanced = outcome([200, 2, 0, 1000]), config(positive_weight="balanced")
-    weights = positive_weights(balanced, [known], np.arange(1000))["outcome"]
+    known, balanced = outcome([200, 2, 0, 1000]), config(class_weight="balanced")
+    weights = class_weights(balanced, [known], np.arange(1000))["outcome"]
     assert weights.tolist() == [4.0, LARGEST_WEIGHT, 1.0, 1.0]
-    half = positive_weights(balanced, [known], np.arange(400))["outcome"]
+    half = class_weights(balanced, [known], np.arange(400))["outcome"]
     assert half[0] == 1.0
-    assert positive_weights(config(), [known], np.arange(1000)) == {}
-    assert positive_weights(balanced, [outcome([200], one_of=True)], np.arange(1000)) == {}
+    assert class_weights(config(), [known], np.arange(1000)) == {}
+
+
+def test_classes_weigh_alike_by_those_of_the_training_admissions() -> None:
+    """N / (C n_c), of 1,000 or 200 admissions of 4 classes, the last of which none has."""
+    known, balanced = outcome([900, 998, 1000, 1000], one_of=True), config(class_weight="balanced")
+    [weights] = class_weights(balanced, [known], np.arange(1000)).values()
+    torch.testing.assert_close(weights, torch.tensor([250 / 900, 250 / 98, LARGEST_WEIGHT, 1]))
+    [weights] = class_weights(balanced, [known], np.arange(800, 1000)).values()
+    torch.testing.assert_close(weights, torch.tensor([50 / 100, 50 / 98, 50 / 2, 1]))
 
 
 def test_what_the_loss_adds_to_logits() -> None:
@@ -56,31 +69,50 @@ def test_what_the_loss_adds_to_logits() -> None:
     [shift] = logit_shifts(adjusted, [classes], np.arange(500, 1000)).values()
     torch.testing.assert_close(shift, 2 * torch.tensor([1 / 502, 501 / 502]).log())
     assert logit_shifts(config(loss="focal"), [classes], np.arange(10)) == {}
-    assert kept_shifts(adjusted, {"outcome": shift}) == {"outcome": shift}
+    torch.testing.assert_close(corrections(adjusted, {}, {"outcome": shift})["outcome"], shift)
     balanced = config(loss={"kind": "logit_adjusted", "probabilities": "balanced"})
-    assert kept_shifts(balanced, {"outcome": shift}) == {}
+    assert corrections(balanced, {}, {"outcome": shift}) == {}
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"positive_weight": "balanced"},
+        {"class_weight": "balanced"},
         {"loss": "logit_adjusted"},
-        {"loss": {"kind": "logit_adjusted", "tau": 0.5}, "positive_weight": "balanced"},
+        {"loss": {"kind": "logit_adjusted", "tau": 0.5}, "class_weight": "balanced"},
     ],
     ids=str,
 )
 def test_the_optimum_of_the_loss_is_corrected_to_the_prevalence(settings: dict[str, Any]) -> None:
     """A bias alone, trained on 5% cases: balanced it says 50%, or more, and corrected 5%."""
     given, study = config(**settings), ([outcome([50])], np.arange(1000))
-    weights, shifts = positive_weights(given, *study), logit_shifts(given, *study)
+    weights, shifts = class_weights(given, *study), logit_shifts(given, *study)
     bias = optimum(weights.get("outcome"), shifts.get("outcome", torch.zeros(1)))
     assert bias.sigmoid().item() > 0.49
     state = {"heads.outcome.bias": bias, "heads.outcome.weight": torch.ones(1)}
-    corrected = prior_corrected(state, weights, kept_shifts(given, shifts))
+    corrected = prior_corrected(state, corrections(given, weights, shifts))
     assert corrected["heads.outcome.bias"].sigmoid().item() == pytest.approx(0.05, abs=1e-3)
     assert corrected["heads.outcome.weight"] is state["heads.outcome.weight"]
     assert state["heads.outcome.bias"].sigmoid().item() > 0.49, "not in place"
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "logit_adjusted"])
+def test_the_optimum_of_weighted_classes_is_corrected_to_their_shares(loss: str) -> None:
+    """Biases alone: weighted, and unless the loss adds log-shares, all classes are as likely."""
+    given, known = (
+        config(class_weight="balanced", loss=loss),
+        outcome([700, 950, 1000], one_of=True),
+    )
+    rows = np.arange(1000)
+    weights, shifts = class_weights(given, [known], rows), logit_shifts(given, [known], rows)
+    cells = torch.from_numpy(known.positives(rows)), torch.from_numpy(known.observed(rows))
+    bias = optimum(weights["outcome"], shifts.get("outcome", torch.zeros(3)), cells)
+    seen = (bias + shifts.get("outcome", 0)).softmax(dim=0)
+    torch.testing.assert_close(seen, torch.full((3,), 1 / 3), atol=1e-3, rtol=0)
+    state = {"heads.outcome.bias": bias}
+    corrected = prior_corrected(state, corrections(given, weights, shifts))["heads.outcome.bias"]
+    shares = torch.tensor([0.7, 0.25, 0.05])
+    torch.testing.assert_close(corrected.softmax(dim=0), shares, atol=1e-3, rtol=0)
 
 
 def test_the_optimum_of_the_focal_loss_is_nearer_to_a_half() -> None:
@@ -92,22 +124,43 @@ def test_the_optimum_of_the_focal_loss_is_nearer_to_a_half() -> None:
     assert 0.1 < p < 0.4
 
 
-def optimum(weight: torch.Tensor | None, shift: torch.Tensor, gamma: float = 0.0) -> torch.Tensor:
-    """The best bias [1] for 1,000 admissions, of which 50 are cases."""
-    cases = (torch.arange(1000) < 50)[:, None]
-    observed = torch.ones_like(cases)
-    bias = torch.zeros(1, requires_grad=True)
+CASES = (torch.arange(1000) < 50)[:, None]
+
+
+def optimum(
+    weight: torch.Tensor | None,
+    shift: torch.Tensor,
+    cells: tuple[torch.Tensor, torch.Tensor] = (CASES, torch.ones_like(CASES)),
+    gamma: float = 0.0,
+) -> torch.Tensor:
+    """The best bias [labels] for these admissions' positives and observed cells, [1000, labels]."""
+    bias = torch.zeros(len(shift), requires_grad=True)
+    of_cells = masked_bce if len(shift) == 1 else masked_cross_entropy
     optimizer = torch.optim.LBFGS([bias], max_iter=100, tolerance_change=1e-12)
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        logits = (bias + shift).expand(1000, 1)
-        found = masked_bce(logits, cases, observed, weight, gamma) / 1000
+        logits = (bias + shift).expand(1000, -1)
+        found = of_cells(logits, *cells, weight, gamma) / 1000
         found.backward()
         return found
 
     optimizer.step(loss)
     return bias.detach()
+
+
+def test_a_weight_multiplies_the_loss_of_its_class() -> None:
+    logits, observed = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.ones(2, 2, dtype=torch.bool)
+    cells = torch.tensor([[True, False], [False, True]]), observed
+    weight = torch.tensor([3.0, 0.5])
+    expected = 3 * math.log(1 + math.e) + 0.5 * math.log(1 + math.e**2)
+    assert masked_cross_entropy(logits, *cells, weight).item() == pytest.approx(expected, rel=1e-6)
+    focal = masked_cross_entropy(logits, *cells, weight, 1.0).item()
+    assert focal == pytest.approx(
+        3 * math.log(1 + math.e) * math.e / (1 + math.e)
+        + 0.5 * math.log(1 + math.e**2) * math.e**2 / (1 + math.e**2),
+        rel=1e-6,
+    )
 
 
 def test_a_weight_multiplies_the_loss_of_cases_alone() -> None:

@@ -30,6 +30,7 @@ from tasks.model.score import score
 from tasks.training.loop import Trained
 from tasks.training.program import World
 from tests.finetune.conftest import (
+    CLASSES,
     DIED,
     HADM_IDS,
     LABELS,
@@ -312,7 +313,7 @@ def test_balanced_cases_count_more_and_still_predict_the_prevalence(
     for kind in ("none", "balanced"):
         result = tmp_path / kind
         job = inputs.job(
-            UNFUSED, epochs=1, positive_weight=kind, collapse_below=0,
+            UNFUSED, epochs=1, class_weight=kind, collapse_below=0,
             learning_rate=3e-7, head={"learning_rate": 3e-7},
         )  # fmt: skip
         job = job.model_copy(update={"outcomes": {"mortality": tmp_path / "rare"}})
@@ -327,6 +328,33 @@ def test_balanced_cases_count_more_and_still_predict_the_prevalence(
     # cases and controls weigh alike and are told from each other by nothing: log(2) a cell twice
     assert loss["balanced"] == pytest.approx(2 * np.log(2) * (1 - rate), rel=0.1)
     assert loss["none"] < 0.25
+
+
+def test_balanced_classes_count_alike_and_still_predict_their_shares(
+    inputs: Inputs, process_group: None, tmp_path: Path
+) -> None:
+    """Where training starts, both losses' saved heads say the same."""
+    draw = np.random.default_rng(0)
+    kinds = draw.choice(["heart", "stone", "none"], len(HADM_IDS), p=[0.1, 0.3, 0.6])
+    write_outcome(
+        tmp_path / "rare", CLASSES, {h: {k} for h, k in zip(HADM_IDS, kinds, strict=True)}
+    )
+    mean, loss, best = {}, {}, {}
+    for weight in ("none", "balanced"):
+        job = inputs.job(
+            UNFUSED, epochs=1, class_weight=weight, collapse_below=0,
+            learning_rate=3e-7, head={"learning_rate": 3e-7},
+        )  # fmt: skip
+        job = job.model_copy(update={"outcomes": {"triage": tmp_path / "rare"}})
+        place = train_and_predict(job, tmp_path / weight, UNFUSED)
+        _, logits = predicted(tmp_path / weight, "unfused", "triage", "test")
+        mean[weight] = torch.from_numpy(logits).softmax(dim=1).mean(dim=0)
+        history = tables.read(place / "history.parquet", schemas.HISTORY).to_pylist()
+        loss[weight] = np.mean([row["loss"] for row in history if row["loss"] is not None])
+        best[weight] = counts_of(place)["validation"]
+    torch.testing.assert_close(mean["balanced"], mean["none"], atol=1e-3, rtol=0)
+    assert best["balanced"] == pytest.approx(best["none"], abs=1e-3), "judged as they are saved"
+    assert loss["balanced"] > 1.1 * loss["none"], "the rare are told badly, and count more"
 
 
 def test_a_head_as_in_the_paper_learns_and_comes_back(
@@ -347,5 +375,5 @@ def test_a_head_as_in_the_paper_learns_and_comes_back(
     logits_of = {"mortality": logits}
     (outcome,) = (each for each in study.outcomes if each.name == "mortality")
     assert mean_macro_auroc(logits_of, (outcome,), study.validation_rows) > 0.8
-    with pytest.raises(ValueError, match=r"the head has none; set positive_weight to none"):
-        inputs.job(head=head, positive_weight="balanced")
+    with pytest.raises(ValueError, match=r"the head has none; set class_weight to none"):
+        inputs.job(head=head, class_weight="balanced")

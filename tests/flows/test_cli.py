@@ -129,9 +129,11 @@ def test_what_is_wrong_is_one_line(
             "by dora, at a peak learning rate of 0.0002",
         ),
         (("adapter=pissa",), "by pissa, at a peak learning rate of 0.003"),
+        (("adapter=dora",), "member 'fused': DoRA scales what was added before it, so that the"),
+        (("adapter=dora",), "the order counts: base, clinical, task"),
     ],
 )
-def test_a_check_says_the_method_and_its_rate(
+def test_a_check_says_the_method_its_rate_and_where_the_order_of_a_sum_counts(
     clinfuse: Callable[..., Said],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -144,3 +146,4 @@ def test_a_check_says_the_method_and_its_rate(
     code, printed, _ = clinfuse("check", DEMO, *(w for each in given for w in ("--set", each)))
     assert code == 0
     assert told in printed
+    assert ("order counts" in printed) == ("adapter=dora" in sets)

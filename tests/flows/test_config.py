@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from flows.chain import settings_of
 from flows.check import _check_lengths
 from flows.config import AdaptConfig
-from flows.loading import MOVED, load_compare, load_config, merge
+from flows.loading import MOVED, load_compare, load_config, load_search, load_trial, merge
 from flows.space import check_search
 from tasks.errors import ConfigError
 from tasks.ingest.config import FullView
@@ -64,6 +64,15 @@ def test_every_shipped_search_loads_with_each_of_its_values(
     assert f"clinfuse search configs/{path.name}" in path.read_text()
     if config.stage == "pretrain":  # a clinical adapter that is no update can be no summand
         assert config.pretrain.adapter.kind == "lora" or not config.finetune.members[0].summands
+
+
+def test_weights_of_summands_are_searched_together_and_may_be_negative() -> None:
+    path = ROOT / "configs" / "search-lorahub.yaml"
+    keys = [f"finetune.members.0.summands.{index}.weight" for index in range(2)]
+    run = load_trial(path, [f"{keys[0]}=-1.5", f"{keys[1]}=0.25"])
+    weights = [summand.weights(frozen_trunk=True) for summand in run.finetune.members[0].summands]
+    assert weights == [(-1.5,), (0.25,)]
+    assert load_search(path).space.keys() == set(keys)
 
 
 def test_an_override_holds_for_every_run_of_a_comparison() -> None:

@@ -15,9 +15,16 @@ from transformers import AutoModelForCausalLM
 from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.adaptation import Adaptation
 from tasks.model.adapters.allows import ALLOWS, OF_TASKS
-from tasks.model.adapters.fusions import Fusion, check_fusion, check_merges, verdict
+from tasks.model.adapters.fusions import (
+    Fusion,
+    check_fusion,
+    check_merges,
+    order_matters,
+    verdict,
+)
 from tasks.model.adapters.gates import gates_of
 from tasks.model.adapters.methods import TASK, UNNAMED, Lora, TaskMethod
+from tasks.model.adapters.parts import activate
 from tasks.model.bases.load import load_base
 from tasks.model.classifier import Classifier, load_classifier, new_classifier
 from tasks.model.trunk import Summand, freeze
@@ -141,7 +148,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("weight", [1.0, 0.5])
+@pytest.mark.parametrize("weight", [1.0, 0.5, -1.2])
 def test_what_is_merged_first_acts_as_what_is_beside(
     base: Path, clinical: Path, weight: float
 ) -> None:
@@ -305,7 +312,27 @@ def test_what_cannot_become_one_adapter_is_refused_before_it_is_trained() -> Non
     check_merges((), {"finetune.adapter": dora}, "fused")
 
 
-def test_the_order_of_the_sum_is_marked_where_it_matters() -> None:
-    assert not verdict("dora", "frozen", "lora").exact
+@pytest.mark.parametrize(("domain", "task"), product(("lora", "dora", "pissa"), repeat=2))
+def test_the_order_of_the_sum_is_marked_where_it_matters(
+    summands: tuple[Path, dict[str, Path]], domain: str, task: str
+) -> None:
+    base, paths = summands
+    torch.manual_seed(2)
+    method: TaskMethod = TypeAdapter(TaskMethod).validate_python(small(task))
+    model = new_classifier(load_base(base), method, [Summand(CLINICAL, paths[domain])])
+    model.add_heads(SHAPES)
+    train(model)
+    assert model.adapters == (CLINICAL, TASK)
+    in_order = logits_of(model)
+    activate(model.backbone, model.backbone.active_adapters[::-1])
+    same = torch.allclose(logits_of(model), in_order, atol=1e-4, rtol=1e-4)
+    assert same == verdict(domain, "frozen", task).exact
+
+
+def test_one_update_alone_has_no_order() -> None:
     assert verdict("dora", "merged", "lora").exact
-    assert verdict("lora", "frozen", "pissa").exact
+    assert verdict("dora", "frozen", None).exact
+    assert verdict("dora", "frozen", "bitfit").exact
+    assert order_matters(("dora", "lora"))
+    assert not order_matters(("dora", "full"))
+    assert not order_matters(("dora",))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tasks.report.card import write_card
 from tasks.report.config import Lineage, Origin
 from tasks.report.curves import Curves
 from tasks.report.facts import Arm, Cost, Label, read_costs
+from tasks.report.findings import Findings
 from tasks.report.page import write_report
 from tasks.report.sections.by_label import MOST_ROWS, labels_by_outcome
 from tasks.report.sections.decisions import decisions
@@ -202,3 +204,23 @@ def test_a_useless_model_is_said_to_be_useless() -> None:
         curves = Curves([*curve("net_benefit", heights), *all_treated])
         (figure,) = decisions(curves, findings_of([row]))["benefits"]
         assert words in figure.caption
+
+
+def test_the_order_of_a_sum_is_said_where_it_counts(plain_story: Story, tmp_path: Path) -> None:
+    ordered = {"fused": {"ordered": ("clinical", "task")}}
+    records = [
+        record.model_copy(update=ordered.get(record.name, {}))
+        for record in plain_story.findings.records
+    ]
+    told = Findings(plain_story.findings.rows, records)
+    for name, story in (
+        ("with", replace(plain_story, findings=told)),
+        ("without", plain_story),
+    ):
+        (tmp_path / name).mkdir()
+        write_report(tmp_path / name, story)
+        write_card(tmp_path / name, story)
+    for name in ("report.html", "report.md", "model-card.md"):
+        words = "so that the order counts: base, clinical, task"
+        assert words in (tmp_path / "with" / name).read_text()
+        assert words not in (tmp_path / "without" / name).read_text()

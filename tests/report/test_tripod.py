@@ -103,13 +103,13 @@ def test_an_item_that_cannot_be_filled_any_more_says_so(run: MadeUp, tmp_path: P
 
 
 def test_weighted_cases_and_no_subgroups_change_the_answers(run: MadeUp, tmp_path: Path) -> None:
-    settings = SETTINGS | {"finetune": SETTINGS["finetune"] | {"positive_weight": "balanced"}}
+    settings = SETTINGS | {"finetune": SETTINGS["finetune"] | {"class_weight": "balanced"}}
     story = tell(run, settings=settings)
     kept = [row for row in story.findings.rows if "=" not in row["group"]]
     write_card(tmp_path, tell(run, settings=settings, findings=findings_of(kept)))
     items = read(tmp_path)
     assert items["13"][1] == "partly"
-    assert "Cases weigh more in the loss (balanced)" in items["13"][2]
+    assert "Rare classes weigh more in the loss (balanced)" in items["13"][2]
     assert items["23a"][1] == "partly"
     assert items["20b"][1:] == ("open", AUTHORS)
 

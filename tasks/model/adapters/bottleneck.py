@@ -10,19 +10,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tasks.errors import ConfigError, ModelError
 from tasks.model.adapters.methods import BaseName, Bottleneck
+from tasks.model.adapters.network import Network
 from tasks.model.adapters.parts import names_in, trained_tensors
 from tasks.model.bases.config import Group
 from tasks.model.bases.groups import group_of
@@ -31,24 +30,6 @@ from tasks.model.bases.layers import layers_that_learn, stack_of
 WEIGHTS, CONFIG = "bottleneck.safetensors", "bottleneck.json"
 
 Place = tuple[str, str]  # a transformer layer, and the linear layer within it that ends a sublayer
-
-
-class Network(nn.Module):
-    """What stands behind one sublayer."""
-
-    def __init__(self, hidden: int, width: int) -> None:
-        super().__init__()
-        self.down, self.up = nn.Linear(hidden, width), nn.Linear(width, hidden)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-        self.is_on = True
-
-    def forward(self, output: Tensor) -> Tensor:
-        if not self.is_on:
-            return output
-        inner = functional.gelu(self.down(output.to(self.down.weight.dtype)))
-        changed: Tensor = output + self.up(inner).to(output.dtype)
-        return changed
 
 
 def places_of(
@@ -96,12 +77,11 @@ class Bottlenecks:
     def __init__(self, base: PreTrainedModel, places: Sequence[Place], method: Bottleneck) -> None:
         """Put new ones on a base, which may have adapters on it by now."""
         self.method, self.places = method, tuple(places)
+        self.width = max(1, _width(base) // method.reduction)  # of a network, inside
         self.networks: dict[str, Network] = {}
         for path, end in places:
-            network = Network(_width(base), max(1, _width(base) // method.reduction))
-            # in the transformer layer, whose part it is: layers may learn at different rates
-            base.get_submodule(path).add_module(f"bottleneck_{end.replace('.', '_')}", network)
-            base.get_submodule(f"{path}.{end}").register_forward_hook(_behind(network))
+            network = Network(_width(base), self.width)
+            network.stand_behind(base, path, end)
             self.networks[f"{path}.{end}"] = network
 
     @classmethod
@@ -176,10 +156,6 @@ class Bottlenecks:
         finally:
             for network in self.networks.values():
                 network.is_on = True
-
-
-def _behind(network: Network) -> Any:
-    return lambda module, args, output: network(output)
 
 
 def _groups(method: Bottleneck) -> tuple[Group, ...]:

@@ -56,20 +56,29 @@ def verdict(domain: str, fusion: Fusion, task: str | None) -> Verdict:
         case "gated" if not ALLOWS[domain].weighted or family != "lora":
             return Verdict("has no scale that could be learned")
     if task is None:
-        return Verdict(exact=domain != "dora")
+        return Verdict()
     beside = (ALLOWS | OF_TASKS)[task]
     if not beside.beside and beside.family != "lora":
         return Verdict(f"stands beside {task}, and PEFT puts no other adapter beside that")
     if not beside.beside and beside.family != family:
         return Verdict(f"stands beside {task}, and PEFT adds no updates of such different kinds")
-    return Verdict(exact="dora" not in (domain, task))
+    return Verdict(exact=not order_matters((domain, task)))
+
+
+def order_matters(kinds: Collection[str]) -> bool:
+    """Whether another order changes the sum of updates by methods of these kinds.
+
+    PEFT's DoRA scales what was added before it, too, by a norm of the base's weights alone.
+    """
+    added = [kind for kind in kinds if not (ALLOWS | OF_TASKS)[kind].beside]
+    return "dora" in added and len(added) > 1
 
 
 def _together(one: str, other: str) -> Verdict:
     """Whether what two methods of pretraining make can be summands of one member."""
     if ALLOWS[one].family != ALLOWS[other].family:
         return Verdict(f"stands beside {other}, and PEFT adds no updates of such different kinds")
-    return Verdict(exact="dora" not in (one, other))
+    return Verdict(exact=not order_matters((one, other)))
 
 
 def check_fusion(

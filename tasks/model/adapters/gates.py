@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tasks.errors import ModelError
+from tasks.model.adapters.files import PREFIX
 
 FILE = "gates.safetensors"  # beside the task adapter: by the layer's name and the adapter's
 GATES = "gates"  # the name of the part of a model that they are
@@ -59,6 +60,18 @@ def write_gates(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> No
     tensors = {name: state[name].detach().float().cpu().clone() for name in gates_of(model)}
     if tensors:
         save_file(tensors, path / FILE)
+
+
+def gates_in(path: Path, adapter: str) -> dict[str, float]:
+    """What an adapter's gates were written as, by the language model's names of their layers."""
+    if not (path / FILE).is_file():
+        return {}
+    before, after = f"backbone.{PREFIX}", f".{GATES}.{adapter}"
+    return {
+        name.removeprefix(before).removesuffix(after): tensor.item()
+        for name, tensor in load_file(path / FILE).items()
+        if name.endswith(after)
+    }
 
 
 def read_gates(path: Path, model: nn.Module) -> None:

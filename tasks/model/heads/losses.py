@@ -33,15 +33,22 @@ def masked_bce(
 
 
 def masked_cross_entropy(
-    logits: Tensor, positives: Tensor, observed: Tensor, gamma: float = 0.0
+    logits: Tensor,
+    positives: Tensor,
+    observed: Tensor,
+    weight: Tensor | None = None,
+    gamma: float = 0.0,
 ) -> Tensor:
     """Cross-entropy over classes, summed over the observed rows.
 
     Args:
         logits, positives, observed: [batch, classes]; an observed row has exactly one positive.
+        weight: [classes], how much a row of each class counts; None: all count the same.
         gamma: a row counts (1 - p)^gamma times, p the probability of its class.
     """
     of_class = -torch.log_softmax(logits, dim=1)
+    if weight is not None:
+        of_class = of_class * weight
     if gamma:
         others = torch.logsumexp(logits.masked_fill(positives, -torch.inf), dim=1, keepdim=True)
         of_others = others - torch.logsumexp(logits, dim=1, keepdim=True)  # log(1 - p)

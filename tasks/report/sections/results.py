@@ -9,7 +9,7 @@ from tasks.report.document import Facts
 from tasks.report.figures import Figure, by_outcome, compared, style_of, whisker
 from tasks.report.findings import Findings, Space
 from tasks.report.grids import Measure, measured
-from tasks.report.printing import why_withheld
+from tasks.report.printing import order_of_sum, why_withheld
 from tasks.variants import Variant
 
 # Gema et al., arXiv 2307.03042, Table 3 (v3): MIMIC-III, CORE's splits and labels, one seed
@@ -46,7 +46,7 @@ def results(findings: Findings, published: bool, one_seed: bool) -> Facts:
         "columns": columns,
         "forests": by_outcome(findings, partial(_forest, findings, columns)),
         "summaries": measured(findings, title, _SUMMARIES) if more else None,
-        "weights": list(_weights(findings)),
+        "sums": list(_sums(findings)),
         "withheld": list(_withheld(findings, columns)),
         "published": _published(findings) if published else [],
         "one_seed": one_seed,
@@ -79,8 +79,8 @@ def _withheld(findings: Findings, columns: Sequence[Variant]) -> Iterator[str]:
                 yield f"{space.title} ({space.system}), {variant.short_title}: {reason}."
 
 
-def _weights(findings: Findings) -> Iterator[str]:
-    """For every model whose sum validation weighed, or training, a sentence that says how."""
+def _sums(findings: Findings) -> Iterator[str]:
+    """For every model whose sum was weighed by validation or training, or hangs on its order."""
     for model in findings.models:
         for adapter in model.chosen:
             weight = model.weights[adapter]
@@ -91,6 +91,8 @@ def _weights(findings: Findings) -> Iterator[str]:
                 f"{model.short_title}: the {adapter} adapter is added {model.weights[adapter]:.2f} "
                 "times, the mean of what its layers learned."
             )
+        if model.ordered:
+            yield f"{model.short_title}: {order_of_sum(model.ordered)}."
 
 
 def _published(findings: Findings) -> list[tuple[str, bool, dict[str, str]]]:
