@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from tasks.model.adapters.network import Network
-from tasks.model.bases.chunks import states_in_chunks
+from tasks.model.bases.chunks import RowsRead
 from tasks.model.bases.words import joined
 from tasks.model.heads.adapter import AdapterHead
 from tasks.model.heads.gated_residual import GatedResidualHead
@@ -155,7 +155,8 @@ class ClinfuseForSequenceClassification(PreTrainedModel):
     def _states(self, ids: Tensor, present: Tensor) -> Tensor:
         """Token states [texts, tokens, width]."""
         longest, looking_back = self.config.longest, self.config.causal
-        states = states_in_chunks(self._called, ids, present, longest, looking_back=looking_back)
+        rows = RowsRead.of(ids, present, longest, looking_back=looking_back)
+        states = rows.join(self._called(rows.input_ids, rows.present))
         return joined(self.trunk, ids, states) if self.config.words else states
 
     def _called(self, ids: Tensor, present: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
 from tasks.errors import ModelError
-from tasks.model.bases.chunks import RowsRead, token_states
-from tasks.model.bases.lower import LowerLayers
+from tasks.model.bases.chunks import RowsRead
+from tasks.model.bases.lower import LowerLayers, token_states
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
 

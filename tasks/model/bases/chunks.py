@@ -7,7 +7,6 @@ from the first chunk that has it, in which most stands before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks.model.bases.lower import LowerLayers
 from tasks.model.bases.overlap import chunk_starts
 
 
@@ -121,26 +119,3 @@ class RowsRead:
                 0, self.chunks.text, tokens
             )
         return torch.split(states[self.present], tokens.tolist())
-
-
-def token_states(
-    rows: RowsRead,
-    call: Callable[[Tensor, Tensor], Tensor],
-    lower: LowerLayers | None,
-    leaving: Tensor | None,
-) -> Tensor:
-    """Token states [texts, tokens, hidden] of texts of which a base reads these rows.
-
-    Args:
-        call: gives the states of ids and present, [rows, length] both.
-        lower: the base's lower layers.
-        leaving: what leaves them, of all texts one after another as `by_text` has it; they are not
-            computed then. None: they are.
-    """
-    if leaving is None:
-        return rows.join(call(rows.input_ids, rows.present))
-    assert lower is not None
-    laid_out = leaving.new_zeros((*rows.present.shape, leaving.shape[-1]))
-    laid_out[rows.present] = leaving
-    with lower.passed_over(laid_out):
-        return rows.join(call(rows.input_ids, rows.present))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
-from tasks.model.bases.chunks import RowsRead, token_states
-from tasks.model.bases.lower import LowerLayers
+from tasks.model.bases.chunks import RowsRead
+from tasks.model.bases.lower import LowerLayers, token_states
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
 

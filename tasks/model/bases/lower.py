@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.errors import ModelError
+from tasks.model.bases.chunks import RowsRead
 from tasks.model.bases.layers import layers_that_learn, stack_of
 
 
@@ -88,3 +89,26 @@ class LowerLayers:
             return states if more is None else kind([states, *more])
 
         return called
+
+
+def token_states(
+    rows: RowsRead,
+    call: Callable[[Tensor, Tensor], Tensor],
+    lower: LowerLayers | None,
+    leaving: Tensor | None,
+) -> Tensor:
+    """Token states [texts, tokens, hidden] of texts of which a base reads these rows.
+
+    Args:
+        call: gives the states of ids and present, [rows, length] both.
+        lower: the base's lower layers.
+        leaving: what leaves them, of all texts one after another as `by_text` has it; they are not
+            computed then. None: they are.
+    """
+    if leaving is None:
+        return rows.join(call(rows.input_ids, rows.present))
+    assert lower is not None
+    laid_out = leaving.new_zeros((*rows.present.shape, leaving.shape[-1]))
+    laid_out[rows.present] = leaving
+    with lower.passed_over(laid_out):
+        return rows.join(call(rows.input_ids, rows.present))
