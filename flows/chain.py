@@ -12,7 +12,7 @@ from flows.config import AdaptConfig
 from tasks.audit.steps import audit_leaks, audit_memory, make_canaries, make_candidates
 from tasks.baselines.steps import baselines
 from tasks.evaluate.steps import evaluate, stack
-from tasks.finetune.steps import Finetuned, Trained, finetune, train_members
+from tasks.finetune.stage import Finetuned, Trained, finetune, train_members
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact

@@ -144,7 +144,7 @@ torch.distributed.init_process_group("gloo")
 from tasks.data.notes import Notes
 from tasks.finetune import predict, train
 from tasks.finetune.members import UNFUSED
-from tasks.finetune.steps import _predicting
+from tasks.finetune.stage import _predicting
 from tasks.pretrain.config import PretrainConfig
 from tasks.training.program import World
 from tests.finetune.conftest import Inputs

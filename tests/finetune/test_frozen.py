@@ -17,7 +17,7 @@ from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.lesson import mean_macro_auroc
 from tasks.finetune.members import FUSED, WEIGHT, WEIGHTS, SummandConfig
 from tasks.finetune.room import check_room
-from tasks.finetune.steps import Training, _predicting
+from tasks.finetune.stage import Training, _predicting
 from tasks.finetune.study import Study
 from tasks.finetune.train import build
 from tasks.keys import Artifact

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.data.outcomes import read_outcome
 from tasks.finetune.members import MemberConfig, SummandConfig
-from tasks.finetune.steps import _predicting
+from tasks.finetune.stage import _predicting
 from tasks.measures.ranking import macro_auroc
 from tasks.model.adapters.fusions import Fusion
 from tests.finetune.conftest import Inputs

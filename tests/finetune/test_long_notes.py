@@ -16,7 +16,7 @@ from tasks.finetune import embed
 from tasks.finetune.config import FinetuneConfig
 from tasks.finetune.lesson import mean_macro_auroc
 from tasks.finetune.members import UNFUSED
-from tasks.finetune.steps import Training, _chunk, _tail_tokens
+from tasks.finetune.stage import Training, _chunk, _tail_tokens
 from tasks.finetune.study import Study
 from tasks.finetune.train import build
 from tasks.launch import LaunchConfig
@@ -66,8 +66,8 @@ def test_how_many_of_the_last_tokens_are_read() -> None:
 
 def test_members_and_states_are_told(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
-    monkeypatch.setattr("tasks.finetune.steps.embed_notes", lambda job, **_: told.append(job.chunk))
-    monkeypatch.setattr("tasks.finetune.steps.embed_titles", lambda **_: None)
+    monkeypatch.setattr("tasks.finetune.stage.embed_notes", lambda job, **_: told.append(job.chunk))
+    monkeypatch.setattr("tasks.finetune.stage.embed_titles", lambda **_: None)
     config = asked(members=["unfused"])
     parts = (inputs.base, None, {}, inputs.tokenizer, inputs.encoded)
     training = Training(config, LaunchConfig(), *parts, chunk=CHUNK)

@@ -19,7 +19,7 @@ from tasks.finetune.config import FinetuneConfig, StatesConfig
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.members import FUSED, UNFUSED, MemberConfig
 from tasks.finetune.room import check_room, tokens_kept
-from tasks.finetune.steps import Training, _predicting
+from tasks.finetune.stage import Training, _predicting
 from tasks.finetune.study import Study
 from tasks.finetune.train import build
 from tasks.keys import Artifact
@@ -215,7 +215,7 @@ def test_they_are_kept_where_nothing_changes_them_and_shared(
         asked.append(job)
         return Artifact("states", "key", "digest", {})
 
-    monkeypatch.setattr("tasks.finetune.steps.embed_notes", embedded)
+    monkeypatch.setattr("tasks.finetune.stage.embed_notes", embedded)
     jobs: list[MemberJob] = []
     config = FinetuneConfig.model_validate({"adapter": LORA, "joint": False, **given})
     training = Training(

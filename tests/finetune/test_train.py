@@ -20,7 +20,7 @@ from tasks.finetune.collapse import Collapse
 from tasks.finetune.jobs import MemberJob
 from tasks.finetune.lesson import MemberLesson, mean_macro_auroc
 from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
-from tasks.finetune.steps import _predicting
+from tasks.finetune.stage import _predicting
 from tasks.finetune.study import Study
 from tasks.finetune.train import build, fit
 from tasks.measures.ranking import macro_auroc

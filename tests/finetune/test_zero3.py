@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from tasks.finetune.members import FUSED
-from tasks.finetune.steps import _predicting
+from tasks.finetune.stage import _predicting
 from tasks.launch import LaunchConfig, launch
 from tests.finetune.conftest import Inputs
 
