@@ -258,6 +258,9 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",  # not the current folder, which may have a `tasks` of its own
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # oneDNN, which computes bf16 on a CPU, keeps a kernel of every shape: 1024 of them by
+        # default, 250 MB where texts vary in length. A step's own fit into this many
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",

@@ -28,6 +28,7 @@ from tasks.training.schedule import share_of_peak
 from tasks.training.watchers.divergence import Divergence
 from tasks.training.watchers.history import History
 from tasks.training.watchers.progress import ReportProgress
+from tasks.training.watchers.trimming import Trimming
 from tasks.training.watchers.watcher import Run, Step, Watcher
 
 
@@ -74,7 +75,7 @@ def train(
         engine = Engine.build(model, config, world, rate_of, apart)
         try:
             state = checkpoints.resume(engine)
-            everyone = (History(), ReportProgress(), Divergence(), *watchers)
+            everyone = (History(), ReportProgress(), Divergence(), *watchers, Trimming())
             run = Run(engine, lesson, config, world, checkpoints, state, everyone)
             tensors = _to_the_end(run)
         finally:

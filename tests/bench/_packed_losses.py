@@ -1,13 +1,14 @@
 """Domain pretraining by one arm with several seeds, in a process of its own; its held-out losses.
 
-    python -m tests.bench._packed_losses packed|unpacked|bfd|wrapped FOLDER
+    python -m tests.bench._packed_losses packed|unpacked|bfd|bfd-steps|wrapped FOLDER
 
-The last two are TRL's, by the name of its packing strategy. FOLDER holds base-SEED/,
-corpus-SEED/, tokenizer/, whole/ and held-out/, which `packed_loss.py` writes.
+The last three are TRL's, by the name of its packing strategy. FOLDER holds base-SEED/,
+corpus-SEED/, tokenizer/, whole/ and held-out/, which `packed_loss.py` writes, and ours.json.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any
 from tests.bench._trainings import LENGTH, alone, main, packing_trainer
 
 SEEDS = (0, 1, 2)
+OURS = "ours.json"  # what our packed training returned
 ROWS, RATE, WARMUP = 4, 3e-3, 0.06  # of a step; the peak; the share of steps that rise to it
 
 
@@ -30,31 +32,31 @@ def ours(folder: Path, *, packed: bool) -> dict[str, Any]:
     from tasks.training.engine import seed_all
     from tasks.training.loop import train
 
-    losses, tokens = [], []
+    losses, tokens, steps = [], [], []
     with alone() as world:
         for seed in SEEDS:
             seed_all(seed)
             model = load_causal(folder / f"base-{seed}").requires_grad_(True)
             config = TrainingConfig(learning_rate=RATE, batch_size=ROWS, warmup_share=WARMUP)
             corpus = Corpus(folder / f"corpus-{seed}")
-            steps = steps_for(corpus, 1.0, None, ROWS)
-            lesson = LanguageLesson(str(seed), corpus, steps, ROWS, ROWS, world.device)
+            steps.append(steps_for(corpus, 1.0, None, ROWS))
+            lesson = LanguageLesson(str(seed), corpus, steps[-1], ROWS, ROWS, world.device)
             layout = Layout(lesson, model)
             layout.may_pack = packed
             trained = train(model, lesson, config, world, watchers=[layout])
             assert lesson.packed == packed
             tokens.append(trained.tokens)
             losses.append(held_out_loss(model, folder))
-    return {"losses": losses, "tokens": tokens, "leak": 0.0}
+    return {"losses": losses, "tokens": tokens, "steps": steps, "leak": 0.0}
 
 
-def trl(folder: Path, *, strategy: str) -> dict[str, Any]:
-    """TRL's SFTTrainer, which learns from as many tokens of the same notes."""
+def trl(folder: Path, *, strategy: str, as_many: str = "tokens") -> dict[str, Any]:
+    """TRL's SFTTrainer on the same notes, for as many tokens or steps as our packed training."""
     from transformers import AutoModelForCausalLM
 
-    budget = (folder / "tokens").read_text()
-    losses, tokens, leaks = [], [], []
-    for seed in SEEDS:
+    ours = json.loads((folder / OURS).read_text())
+    losses, tokens, steps, leaks = [], [], [], []
+    for index, seed in enumerate(SEEDS):
         with tempfile.TemporaryDirectory() as work:
             trainer = packing_trainer(
                 folder,
@@ -69,12 +71,14 @@ def trl(folder: Path, *, strategy: str) -> dict[str, Any]:
             )
             rows = trainer.train_dataset["input_ids"]
             of_step = ROWS * sum(map(len, rows)) / len(rows)
-            trainer.args.max_steps = math.ceil(int(budget) / of_step)
+            each = {"tokens": of_step, "steps": 1}[as_many]
+            steps.append(math.ceil(ours[as_many][index] / each))
+            trainer.args.max_steps = steps[-1]
             trainer.train()
-        tokens.append(round(trainer.args.max_steps * of_step))
+        tokens.append(round(steps[-1] * of_step))
         leaks.append(leak_of(trainer))
         losses.append(held_out_loss(trainer.model, folder))
-    return {"losses": losses, "tokens": tokens, "leak": max(leaks)}
+    return {"losses": losses, "tokens": tokens, "steps": steps, "leak": max(leaks)}
 
 
 def held_out_loss(model: Any, folder: Path) -> float:
@@ -118,7 +122,9 @@ def leak_of(trainer: Any) -> float:
 ARMS = {
     "packed": partial(ours, packed=True),
     "unpacked": partial(ours, packed=False),
-    **{name: partial(trl, strategy=name) for name in ("bfd", "wrapped")},
+    "bfd": partial(trl, strategy="bfd"),
+    "bfd-steps": partial(trl, strategy="bfd", as_many="steps"),
+    "wrapped": partial(trl, strategy="wrapped"),
 }
 
 if __name__ == "__main__":

@@ -161,6 +161,7 @@ def test_a_rank_gets_a_short_list_of_names_from_the_environment(
         *("OMP_NUM_THREADS", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED"),
         *("TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"),
         *("HF_HOME", "TORCH_EXTENSIONS_DIR", "CLINFUSE_LAUNCHED", "CLINFUSE_PULSE"),
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
     }
     assert set(environment) == set(given) | set_by_us
     assert {name: environment[name] for name in given} == given
