@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.finetune.config import FinetuneConfig, MemberTraining, StatesConfig
@@ -187,43 +188,43 @@ class Training:
         return self._with_lower(job) if _keeps_lower(config, job, self.config.states) else job
 
     def _with_states(self, job: MemberJob) -> MemberJob:
-        trunk = EmbedJob(
-            base=job.base,
-            layer=job.layer,
-            words=job.words,
-            chunk=job.chunk,
-            summands=job.summands,
-            weights=job.weights,
-            fusions=job.fusions,
-            tokenizer=job.tokenizer,
-            precision=job.config.training.precision,
-            deepspeed=job.config.training.deepspeed,
-        )
-        of_notes = trunk.model_copy(update={"encoded": job.encoded})
+        """The same training on what the frozen trunk makes of notes and titles, computed once."""
+        trunk = _embedding(job, layer=job.layer, words=job.words)
         of_titles = trunk.model_copy(update={"outcomes": job.outcomes})
-        states = embed_notes(job=of_notes, states=self.config.states, launch=self.launch)
+        states = self._embed_notes(job, trunk)
         titles = embed_titles(job=of_titles, launch=self.launch)
         return job.model_copy(update={"states": states, "titles": titles})
 
     def _with_lower(self, job: MemberJob) -> MemberJob:
         """The same training on what leaves the layers that learn nothing, computed once."""
-        lower = EmbedJob(
-            base=job.base,
-            chunk=job.chunk,
-            below=job.config.freeze_below,
-            summands=job.summands,
-            weights=job.weights,
-            fusions=job.fusions,
-            tokenizer=job.tokenizer,
-            precision=job.config.training.precision,
-            deepspeed=job.config.training.deepspeed,
-            encoded=job.encoded,
-        )
-        states = embed_notes(job=lower, states=self.config.states, launch=self.launch)
-        return job.model_copy(update={"lower": states})
+        lower = _embedding(job, below=job.config.freeze_below)
+        return job.model_copy(update={"lower": self._embed_notes(job, lower)})
+
+    def _embed_notes(self, job: MemberJob, trunk: EmbedJob) -> Artifact:
+        of_notes = trunk.model_copy(update={"encoded": job.encoded})
+        return embed_notes(job=of_notes, states=self.config.states, launch=self.launch)
 
     def _train(self, job: MemberJob) -> Artifact:
         return train_member(job=job, known_as=self.known_as, launch=self.launch)
+
+
+def _embedding(job: MemberJob, **more: Any) -> EmbedJob:
+    """What is computed once for a training: of its base, or of a part of that, with its summands.
+
+    Args:
+        more: which part, as keys of EmbedJob.
+    """
+    return EmbedJob(
+        base=job.base,
+        chunk=job.chunk,
+        summands=job.summands,
+        weights=job.weights,
+        fusions=job.fusions,
+        tokenizer=job.tokenizer,
+        precision=job.config.training.precision,
+        deepspeed=job.config.training.deepspeed,
+        **more,
+    )
 
 
 def _tail_tokens(config: FinetuneConfig) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from safetensors.torch import load_file
+from torch.testing import assert_close
 
 from tasks.finetune.members import FUSED
 from tasks.finetune.stage import _predicting
@@ -26,7 +26,7 @@ def test_a_member_is_trained_and_predicts_in_parts(inputs: Inputs, tmp_path: Pat
     logits, states = {}, {}
     for name, ranks, deepspeed in (("whole", LaunchConfig(), None), ("parts", TWO, ZERO3)):
         out = tmp_path / name
-        job = inputs.job(epochs=2, collapse_below=0, deepspeed=deepspeed)
+        job = inputs.job(epochs=1, collapse_below=0, deepspeed=deepspeed)
         launch("tasks.finetune.train", job, out / "work", ranks)
         predicting = _predicting(FUSED, job, out)
         launch("tasks.finetune.predict", predicting, out / "predicted" / "work", ranks)
@@ -35,13 +35,9 @@ def test_a_member_is_trained_and_predicts_in_parts(inputs: Inputs, tmp_path: Pat
         )
         table = pq.read_table(out / "predicted" / "fused" / "diagnoses" / "test.parquet")
         logits[name] = np.array(table["logits"].to_pylist())
-    # of whole tensors: sums are taken in another order, and Adam makes whole steps of what rounding
-    # leaves of a gradient that is zero but for that
     for key, tensor in states["whole"].items():
-        apart = torch.linalg.vector_norm(states["parts"][key] - tensor)
-        assert apart < 5e-3 * torch.linalg.vector_norm(tensor), key
-    largest = np.abs(logits["whole"]).max()
-    np.testing.assert_allclose(logits["parts"], logits["whole"], rtol=0, atol=5e-3 * largest)
+        assert_close(states["parts"][key], tensor, rtol=1e-3, atol=1e-4, msg=key)
+    np.testing.assert_allclose(logits["parts"], logits["whole"], rtol=1e-2, atol=1e-3)
 
 
 def test_a_rank_holds_a_part_of_the_base(inputs: Inputs, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.real.test_ingest_real import Stage
 
 ROOT = Path(__file__).parents[2]
 ENCODER = ROOT / "build" / "models" / "all-MiniLM-L6-v2"
-TOKENS = 96  # of a note; a fifth of the usual one, so that the test takes seconds
+TOKENS = 160  # of a note; a third of the usual one, so that the test takes seconds
 EPOCHS = 2
 
 
@@ -66,8 +66,7 @@ def test_titles_alone_tell_real_cases_apart(job: MemberJob, tmp_path: Path) -> N
     study, world = Study.read(job), one_rank(tmp_path)
     rows = study.validation_rows
     logits = score(build(study, world).eval(), study.inputs, rows, world, "start")
-    # .7503, and .7499 by other numbers of threads: sums in bf16 depend on them
-    assert mean_macro_auroc(logits, study.outcomes, rows) > 0.74
+    assert mean_macro_auroc(logits, study.outcomes, rows) > 0.75
 
 
 def test_heads_learn_more_on_real_cases(job: MemberJob, tmp_path: Path) -> None:
