@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 from torch import nn
 
 from tasks import schemas, tables
+from tasks.errors import ModelError
 from tasks.model.adapters.adaptation import Adaptation, may_pack
 from tasks.model.adapters.build import language_model
 from tasks.model.adapters.methods import Full, targets_of
+from tasks.model.bases.kernels import attend_by_mask, attends_by_kernels
 from tasks.model.bases.trial import PACKED, layout_for, output_that_gives_losses
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob
@@ -142,14 +145,23 @@ class Layout(Watcher):
 
     def begin(self, run: Run) -> None:
         with run.engine.evaluating() as called:
-            length = self.lesson.corpus.sequence_length
-            layout = layout_for(called, self.base, length, may_pack=self.may_pack)
+            layout = self._layout(called)
             output = output_that_gives_losses(called, self.base)
         layout = run.world.gather(layout)[0]
         self.lesson.packed = layout == PACKED
         self.lesson.output = output if all(run.world.gather(output is not None)) else None
         if run.world.first:
             (run.world.work / LAYOUT).write_text(layout)
+
+    def _layout(self, called: nn.Module) -> str:
+        length = self.lesson.corpus.sequence_length
+        if attends_by_kernels(self.base):
+            with suppress(ModelError):
+                layout = layout_for(called, self.base, length, may_pack=self.may_pack)
+                if layout == PACKED or not self.may_pack:
+                    return layout
+            attend_by_mask(self.base)
+        return layout_for(called, self.base, length, may_pack=self.may_pack)
 
     def found(self, world: World) -> str:
         """PACKED, or why not; also of a training that was finished earlier."""

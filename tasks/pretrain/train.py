@@ -23,8 +23,9 @@ from transformers import PreTrainedModel
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.model.adapters.adaptation import Adaptation
 from tasks.model.adapters.methods import tokens_before
-from tasks.model.bases.causal import load_causal, use_flash_attention
+from tasks.model.bases.causal import load_causal
 from tasks.model.bases.files import check_length
+from tasks.model.bases.kernels import use_kernels
 from tasks.model.bases.masked import load_masked
 from tasks.pretrain.corpus import Corpus
 from tasks.pretrain.jobs import AdapterJob, EncoderReading
@@ -47,7 +48,7 @@ def main(job: AdapterJob, world: World) -> None:
         return
     settings = deepspeed_config(job.training, world)
     base = load_causal(job.base, precision_of(job.training, world), settings)
-    use_flash_attention(base, world.device)
+    use_kernels(base, world.device)
     adaptation = adapted(base, job, corpus)
     model = adaptation.model
     parts = adaptation.parts(model)

@@ -22,9 +22,9 @@ ROWS, LENGTH, STEPS, WARM = 8, 512, 14, 4  # of a step, tokens of a row, steps, 
 RANK, ALPHA, TARGETS, RATE = 16, 32, ("q_proj", "v_proj"), 1e-3
 
 
-def main(arms: Mapping[str, Callable[[Path], Any]]) -> None:
+def main(arms: Mapping[str, Callable[[Path], Any]], device: str = "cpu") -> None:
     """Print what the arm that the command line names makes of the folder, as a line of JSON."""
-    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": device}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     print(json.dumps(arms[sys.argv[1]](Path(sys.argv[2]))), flush=True)
     os._exit(0)
@@ -61,14 +61,14 @@ class Clock:
 
 
 @contextmanager
-def alone() -> Iterator[Any]:
-    """This process as the only rank of a training program."""
+def alone(device: str = "cpu") -> Iterator[Any]:
+    """This process as the only rank of a training program, on that kind of device."""
     import torch
 
     from tasks.training.program import World, _join
 
     with tempfile.TemporaryDirectory() as work:
-        world = World(0, 1, 0, Path(work), torch.device("cpu"))
+        world = World(0, 1, 0, Path(work), torch.device(device))
         _join(world)
         yield world
 

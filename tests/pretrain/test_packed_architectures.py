@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-import transformers.modeling_flash_attention_utils as flash
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.methods import Lora
+from tasks.model.bases import kernels
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.trial import PACKED as AS_PACKED
 from tasks.model.bases.trial import layout_for
+from tasks.pretrain.learn import Layout
 from tasks.pretrain.objectives.causal import Packs, apart, logits_of
 from tasks.pretrain.packing import Packed, pack, pieces
 from tests.model.architectures import APART, PACKED, POSITIONS, ROWS, write_base
@@ -70,53 +72,77 @@ def test_documents_apart_have_their_own_logits(name: str, tmp_path: Path) -> Non
         assert_alone(model, rows, packed=False)
 
 
-def whole_rows(query: Tensor, key: Tensor, value: Tensor, **_: object) -> Tensor:
-    """What flash_attn_func computes, in plain torch; [rows, tokens, heads, width] each."""
-    q, k, v = (tensor.transpose(1, 2) for tensor in (query, key, value))
-    return functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-
-
-def variable_length(
+def by_document(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    cu_seqlens_q: Tensor,
-    cu_seqlens_k: Tensor,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
-    softmax_scale: float | None = None,
-    causal: bool = False,
+    borders: Tensor,
+    borders_of_keys: Tensor,
+    longest: int,
+    longest_of_keys: int,
+    *,
+    scale: float | None,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
 ) -> Tensor:
-    """What flash_attn_varlen_func computes; [tokens, heads, width] each."""
-    assert causal
-    parts = pairwise(cu_seqlens_q.tolist())
-    documents = [[tensor[a:b][None] for tensor in (query, key, value)] for a, b in parts]
-    return torch.cat([whole_rows(*document)[0] for document in documents])
+    """What torch's varlen_attn computes, by plain torch; [tokens, heads, width] each."""
+    window, right = window_size
+    assert right == 0
+    assert torch.equal(borders, borders_of_keys)
+    assert longest == longest_of_keys == int(borders.diff().max())
+    made = []
+    for begin, end in pairwise(borders.tolist()):
+        document = (tensor[begin:end].transpose(0, 1)[None] for tensor in (query, key, value))
+        seen = torch.ones(end - begin, end - begin, dtype=torch.bool).tril()
+        if window >= 0:
+            seen = seen.triu(-window)
+        attended = functional.scaled_dot_product_attention(
+            *document, attn_mask=seen, scale=scale, enable_gqa=enable_gqa
+        )
+        made.append(attended[0].transpose(0, 1))
+    return torch.cat(made)
 
 
-def test_flash_attention_is_called_for_rows_of_variable_length(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3"])
+def test_kernels_are_told_where_documents_begin_and_end(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By way of transformers' own code, the kernels alone being replaced: there is no GPU here."""
-    given = {
-        "_loaded_implementation": "flash_attention_2",
-        "_flash_fn": whole_rows,
-        "_flash_varlen_fn": variable_length,
-        "_process_flash_kwargs_fn": flash._lazy_define_process_function(variable_length),
-        "_process_with_kvcache_kwargs_fn": dict,
-    }
-    for name, value in given.items():
-        monkeypatch.setattr(flash, name, value, raising=False)
-    model = load_causal(write_base("llama", tmp_path)).eval()
+    """The kernels alone are replaced: there is no GPU here."""
+    monkeypatch.setattr(kernels.varlen, "varlen_attn", by_document)
+    model = load_causal(write_base(name, tmp_path)).eval()
     packs = Packs.of(sequences())
     with torch.no_grad():
         by_mask = logits_of(model, packs)
-        model.config._attn_implementation = "flash_attention_2"
-        by_flash = logits_of(model, packs)
-        apart = model(
-            input_ids=packs.input_ids, position_ids=packs.position_ids, use_cache=False
-        ).logits
+        kernels.attend_by_kernels(model)
+        by_kernels = logits_of(model, packs)
         assert layout_for(model, model, POSITIONS) == AS_PACKED
     there = torch.isfinite(by_mask)
-    torch.testing.assert_close(by_flash[there], by_mask[there], rtol=0, atol=1e-4)
-    assert (apart - by_mask).abs().max() > 0.1, "several rows at once, and documents mix"
+    torch.testing.assert_close(by_kernels[there], by_mask[there], rtol=0, atol=1e-4)
+
+
+def test_what_the_kernels_cannot_compute_is_left_to_a_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemma 2 bounds its attention's logits, which the kernels do not."""
+    monkeypatch.setattr(kernels.varlen, "varlen_attn", by_document)
+    model = load_causal(write_base("gemma2", tmp_path)).eval()
+    kernels.attend_by_kernels(model)
+    lesson = SimpleNamespace(corpus=SimpleNamespace(sequence_length=POSITIONS))
+    assert Layout(lesson, model)._layout(model) == AS_PACKED  # type: ignore[arg-type]
+    assert not kernels.attends_by_kernels(model)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3"])
+def test_on_a_gpu_documents_have_their_own_logits(name: str, tmp_path: Path) -> None:
+    device = torch.device("cuda")
+    model = load_causal(write_base(name, tmp_path), torch.bfloat16).to(device).eval()
+    by_mask = load_causal(write_base(name, tmp_path)).to(device).eval()
+    kernels.use_kernels(model, device)
+    assert kernels.attends_by_kernels(model)
+    packs = Packs.of(sequences()).to(device)
+    with torch.no_grad():
+        expected, found = logits_of(by_mask, packs), logits_of(model, packs)
+    there = torch.isfinite(expected) & packs.scored[:, :, None]
+    spread = (expected[there] - expected[there].mean()).norm()
+    assert (found[there].float() - expected[there]).norm() < 2e-2 * spread

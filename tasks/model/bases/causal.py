@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils.import_utils import is_flash_attn_2_available
 
 from tasks.errors import ModelError
 from tasks.model.bases.chunks import RowsRead
+from tasks.model.bases.kernels import attends_by_kernels, documents_of
 from tasks.model.bases.lower import LowerLayers, token_states
 from tasks.model.bases.weights import read_weights, refuse_missing
 from tasks.model.bases.words import joined
@@ -77,17 +76,6 @@ def load_causal(
     return model
 
 
-def use_flash_attention(model: PreTrainedModel, device: torch.device) -> None:
-    """Let FlashAttention's kernels compute the attention, where all that it takes is there.
-
-    That is a GPU, the package flash-attn, half precision, and an architecture that can use it.
-    """
-    half = model.dtype in (torch.bfloat16, torch.float16)
-    if device.type == "cuda" and half and is_flash_attn_2_available():
-        with suppress(ValueError, ImportError):
-            model.set_attn_implementation("flash_attention_2")
-
-
 def packed_logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
     """Logits [rows, tokens, vocabulary] of rows in which documents are packed, each for itself.
 
@@ -102,24 +90,21 @@ def call_packed(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Te
     """What the output layer gives for rows in which documents are packed, each for itself.
 
     Without an attention mask and without a cache, transformers reads the documents' borders from
-    the positions, which start again at 0. It makes a block mask of them; FlashAttention is called
-    for rows of variable length, but only where all documents are in one row.
+    the positions, which start again at 0, and makes a block mask of them. A GPU's kernels are told
+    the borders (`kernels.py`).
 
     Args:
         model: a causal language model, or what wraps it (adapters, DeepSpeed).
         input_ids, position_ids: [rows, tokens].
     """
-    if _by_flash_attention(model):
+    borders = {}
+    if attends_by_kernels(model):
         input_ids, position_ids = input_ids.reshape(1, -1), position_ids.reshape(1, -1)
-    given: Tensor = model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+        borders = documents_of(position_ids)
+    given: Tensor = model(
+        input_ids=input_ids, position_ids=position_ids, use_cache=False, **borders
+    ).logits
     return given
-
-
-def _by_flash_attention(model: nn.Module) -> bool:
-    inner = next((part for part in model.modules() if isinstance(part, PreTrainedModel)), None)
-    return inner is not None and str(inner.config._attn_implementation).startswith(
-        "flash_attention"
-    )
 
 
 def take_head_off(model: PreTrainedModel) -> PreTrainedModel:
