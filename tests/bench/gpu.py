@@ -2,10 +2,11 @@
 
     python -m tests.bench gpu
 
-The weights are random. Ours: notes of MIMIC's lengths, packed. HF Trainer and PEFT as they come: rows that are full, which
-they get nowhere, and notes a row each, cut and padded, as in the paper. By turns, each in a process
-of its own; the medians count. Model FLOPs utilisation is what the formula of `training.flops` takes
-for the useful tokens of a second, over the card's dense bf16 rate in its datasheet.
+The weights are random. Ours: notes of MIMIC's lengths, packed. HF Trainer and PEFT as they come:
+rows that are full, which they get nowhere, and notes a row each, cut and padded, as in the paper.
+By turns, each in a process of its own; the medians count. Model FLOPs utilisation is what the
+formula of `training.flops` takes for the useful tokens of a second, over the card's dense bf16 rate
+in its datasheet.
 """
 
 from __future__ import annotations

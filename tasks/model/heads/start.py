@@ -67,7 +67,9 @@ def start_from_titles(
         directions, known = _directions(heads, outcome, states, rows)
         if known.sum() > 1:
             directions[known] -= directions[known].mean(dim=0)
-            heads.head(outcome.name).start_from_titles(directions, known)
+            head = heads.head(outcome.name)
+            device = head.bias.device
+            head.start_from_titles(directions.to(device), known.to(device))
 
 
 def _directions(
