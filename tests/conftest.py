@@ -61,6 +61,13 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+def device() -> Any:
+    """Where a training inside the test process computes: with DS_ACCELERATOR=cuda on a GPU."""
+    import torch
+
+    return torch.device("cuda" if os.environ["DS_ACCELERATOR"] == "cuda" else "cpu")
+
+
 @pytest.fixture(scope="session")
 def process_group() -> Iterator[None]:
     import torch
@@ -70,7 +77,7 @@ def process_group() -> Iterator[None]:
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "0")
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("nccl" if device().type == "cuda" else "gloo")
     yield
     torch.distributed.destroy_process_group()
 
@@ -78,10 +85,8 @@ def process_group() -> Iterator[None]:
 @pytest.fixture
 def world(process_group: None, tmp_path: Path) -> Any:
     """A world of one rank inside the test process: no launch, so a training takes little."""
-    import torch
-
     from tasks.training.program import World
 
     work = tmp_path / "work"
     work.mkdir()
-    return World(rank=0, size=1, local_rank=0, work=work, device=torch.device("cpu"))
+    return World(rank=0, size=1, local_rank=0, work=work, device=device())

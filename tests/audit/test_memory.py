@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from tasks import schemas, tables
 from tasks.audit.canaries import Canaries
@@ -25,6 +24,7 @@ from tasks.pretrain.tokenizer import train_bpe
 from tasks.pretrain.whole_notes import write_tokenized
 from tasks.training.config import TrainingConfig
 from tasks.training.program import World
+from tests.conftest import device
 from tests.pretrain.conftest import new_base, write_text
 from tests.pretrain.conftest import sentence as sentence_of
 
@@ -54,7 +54,7 @@ def audited(process_group: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
         epochs=30,
         max_tokens=None,
     )
-    world = World(0, 1, 0, folder / "adapter" / "work", torch.device("cpu"))
+    world = World(0, 1, 0, folder / "adapter" / "work", device())
     world.work.mkdir(parents=True)
     train.main(job, world)
     ranked = list(of_notes([folder / "candidates"], None))

@@ -29,6 +29,7 @@ from tasks.model.classifier import Classifier, Summand, load_classifier
 from tasks.model.score import score
 from tasks.training.loop import Trained
 from tasks.training.program import World
+from tests.conftest import device
 from tests.finetune.conftest import (
     CLASSES,
     DIED,
@@ -61,7 +62,7 @@ def trained(inputs: Inputs, process_group: None, tmp_path_factory: pytest.TempPa
 def one_rank(place: Path) -> World:
     work = place / "work"
     work.mkdir(parents=True)
-    return World(rank=0, size=1, local_rank=0, work=work, device=torch.device("cpu"))
+    return World(rank=0, size=1, local_rank=0, work=work, device=device())
 
 
 def train_and_predict(job: MemberJob, result: Path, member: MemberConfig = FUSED) -> Path:

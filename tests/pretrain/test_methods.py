@@ -152,6 +152,17 @@ def test_a_decoder_learns_by_every_method(
         added_to_a_frozen_trunk(decoder, out)
 
 
+@pytest.mark.parametrize("kind", ALLOWS)
+def test_a_decoder_learns_in_half_precision_by_every_method(
+    decoder: Path, world: World, tmp_path: Path, kind: str
+) -> None:
+    """As on a GPU; VeRA's matrices were left in float32 once."""
+    job = job_of(decoder, kind, precision="bf16").model_copy(update={"epochs": 2})
+    out = trained(job, world, tmp_path / "adapter")
+    rows = tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
 @pytest.mark.parametrize("kind", [kind for kind, can in ALLOWS.items() if can.encoders])
 def test_an_encoder_learns_by_every_method_that_it_can_have(
     encoder: Path, world: World, tmp_path: Path, kind: str, monkeypatch: Any

@@ -32,6 +32,7 @@ from tasks.pretrain.objectives.sentences import SentenceLesson, Speaker
 from tasks.pretrain.relations import Relation, Relations, blocks_above, read_relations
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.training.program import World
+from tests.conftest import device
 from tests.pretrain.conftest import new_base, write_text
 from tests.pretrain.encoders import CATEGORIES, POSITIONS, write_encoder, write_ontology
 
@@ -187,7 +188,7 @@ def test_only_the_chosen_side_has_a_loss(bases: dict[str, Path], kind: str) -> N
 
 
 def lesson_of(made: Speaker, systems: list[Relations], micro: int = 4) -> SentenceLesson:
-    return SentenceLesson("ontology", made, systems, 10, 8, micro, 0, torch.device("cpu"))
+    return SentenceLesson("ontology", made, systems, 10, 8, micro, 0, device())
 
 
 def test_a_batch_is_of_its_step_and_of_each_system_in_turn(bases: dict[str, Path]) -> None:

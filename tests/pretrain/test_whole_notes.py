@@ -25,6 +25,7 @@ from tasks.pretrain.jobs import PerplexityJob
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.pretrain.whole_notes import read_tokenized, windows, write_tokenized
 from tasks.training.program import World
+from tests.conftest import device
 from tests.pretrain.conftest import new_base, write_text
 
 WINDOW, STRIDE = 16, 6
@@ -69,7 +70,7 @@ def test_a_note_is_scored_as_a_hand_computation_does(tmp_path: Path) -> None:
         stride=STRIDE,
         precision="fp32",
     )
-    world = World(0, 1, 0, tmp_path / "measured" / "work", torch.device("cpu"))
+    world = World(0, 1, 0, tmp_path / "measured" / "work", device())
     world.work.mkdir(parents=True)
     perplexity.main(job, world)
     measured = tables.read(tmp_path / "measured" / "perplexity", schemas.PERPLEXITY).to_pylist()

@@ -212,6 +212,10 @@ def _with_adapter(model: PreTrainedModel | PeftModel, config: PeftConfig, name: 
         made = get_peft_model(model, config, adapter_name=name)
         assert isinstance(made, PeftModel)
         peft = made
+    for part in ("vera_A", "vera_B"):  # no parameters, which alone an engine casts
+        shared: Any = getattr(peft.base_model, part, {})
+        if name in shared:
+            shared[name] = shared[name].to(language_model(peft).dtype)
     add_weights(peft)
     return peft
 
