@@ -76,7 +76,7 @@ def _write(place: Path) -> tuple[LoadedTokenizer, int]:
 
 
 def _jobs(place: Path, tokenizer: LoadedTokenizer, sequences: int) -> dict[str, dict[str, Any]]:
-    """What each version's program is told: the same training."""
+    """What each version's program is told: the same training, each as its demo has it."""
     training = {"learning_rate": 3e-3, "batch_size": _BATCH, "schedule": "cosine"}
     epochs = (_STEPS * _BATCH - 1) / sequences
     corpus = str(place / "corpus")
@@ -90,8 +90,13 @@ def _jobs(place: Path, tokenizer: LoadedTokenizer, sequences: int) -> dict[str, 
     }
     special = {"pad": tokenizer.pad, "bos": tokenizer.bos, "eos": tokenizer.eos}
     method = {"kind": "full", "vocabulary_size": tokenizer.size, "max_positions": 2048}
+    plain = training | {"deepspeed": str(ROOT / "configs" / "deepspeed" / "zero0.json")}
     return {
-        "ours": {"base": base, "tokenizer": str(place / "tokenizer"), "corpus": corpus},
+        "ours": {
+            "base": base | {"training": plain},
+            "tokenizer": str(place / "tokenizer"),
+            "corpus": corpus,
+        },
         "before": {
             "arm": "base",
             "method": method | _SHAPE | special,

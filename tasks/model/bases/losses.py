@@ -109,13 +109,16 @@ class _Loss(torch.autograd.Function):
             total -= (likely.gather(1, wanted) * scored).sum()
             # the gradient of a token's logits: their softmax, less 1 for the target
             gradient = likely.exp_().scatter_add_(1, wanted, -torch.ones_like(likely[:, :1]))
-            gradient = (gradient * scored).to(states.dtype)
+            gradient = gradient.to(states.dtype)
+            # tokens that are not scored are left out where they are as wide as a state
+            counts = scored.to(states.dtype)
             if grad_states is not None:
-                torch.mm(gradient, weight, out=grad_states[begin : begin + size])
+                of_part = grad_states[begin : begin + size]
+                torch.mm(gradient, weight, out=of_part).mul_(counts)
             if grad_weight is not None:
-                grad_weight += gradient.T @ part
+                grad_weight += gradient.T @ (part * counts)
             if grad_bias is not None:
-                grad_bias += gradient.float().sum(dim=0)
+                grad_bias += (counts.T @ gradient).float()[0]
         ctx.save_for_backward(
             grad_states,
             None if grad_weight is None else grad_weight.to(weight.dtype),
