@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
+from tasks.errors import SourceError
+
 
 def missing_columns(
     header: Sequence[str],
@@ -39,6 +41,27 @@ def indices_of(name: str, header: Sequence[str], aliases: Mapping[str, Sequence[
     """
     folded = [column.casefold() for column in header]
     for known in (name, *aliases.get(name, ())):
-        if known in folded:
-            return [index for index, column in enumerate(folded) if column == known]
+        if known.casefold() in folded:
+            return [index for index, column in enumerate(folded) if column == known.casefold()]
     return []
+
+
+def located(
+    file: str, header: Sequence[str], schema: pa.Schema, aliases: Mapping[str, Sequence[str]]
+) -> dict[str, int]:
+    """The index in a header of each of the schema's columns that it has.
+
+    Raises SourceError where a column that must have values is missing, or one is there twice.
+    """
+    if missing := missing_columns(header, schema, aliases):
+        raise SourceError(
+            f"{file} lacks the column {missing[0]}{or_header(header)}; correct its header line"
+        )
+    places = {}
+    for name in schema.names:
+        indices = indices_of(name, header, aliases)
+        if len(indices) > 1:
+            raise SourceError(f"{file} has more than one column {name}; correct its header line")
+        if indices:
+            places[name] = indices[0]
+    return places

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.ingest.demands import Rule
 from tasks.ingest.layout import Layout, columns
 from tasks.ingest.outcomes.codes import clean
-from tasks.ingest.reader import Rule
 from tasks.schemas import DATE_TIME
 
 INVASIVE_VENTILATION = 225792  # d_items: what procedureevents calls it

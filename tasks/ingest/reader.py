@@ -16,27 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
-from tasks.errors import SourceError
 from tasks.ingest.blocks import BLOCK_BYTES, Block, read_blocks, read_header
-from tasks.ingest.column_names import indices_of, missing_columns, or_header
-from tasks.ingest.key_set import KeySet
+from tasks.ingest.column_names import located
+from tasks.ingest.demands import Demands, Rule
 from tasks.ingest.records import records
 from tasks.ingest.rejects import NOT_UTF8, Rejects
 from tasks.reporting import Reading, report
 from tasks.threads import prefetched
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A further demand on the rows: `bad` flags those that break it."""
-
-    column: str
-    reason: str
-    bad: Callable[[pa.Table], pa.Array | pa.ChunkedArray]
 
 
 @dataclass
@@ -57,7 +46,7 @@ class Reader:
     header: Sequence[str] | None = None
     _header: list[str] = field(init=False, repr=False)
     _present: pa.Schema = field(init=False, repr=False)  # the schema's columns that the file has
-    _keys: KeySet = field(init=False, repr=False, default_factory=KeySet)
+    _demands: Demands = field(init=False, repr=False)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the good rows, in the file's order; rows = kept + rejected.
@@ -67,6 +56,7 @@ class Reader:
         """
         self._header = list(self.header or self._named_header())
         self._present = pa.schema([column for column in self.schema if column.name in self._header])
+        self._demands = Demands(self.schema, self.rejects, self.unique, self.rules)
         blocks = read_blocks(self.path, self.block_bytes, headed=self.header is None)
         for block in prefetched(blocks):
             yield from self._good(block).to_batches()
@@ -81,20 +71,9 @@ class Reader:
     def _named_header(self) -> list[str]:
         """The header, its columns renamed as in the schema; the others get unusable names."""
         names = read_header(self.path)
-        if missing := missing_columns(names, self.schema, self.aliases):
-            raise SourceError(
-                f"{self.path.name} lacks the column {missing[0]}{or_header(names)}; correct its "
-                "header line"
-            )
         header = [f"\0{index}" for index in range(len(names))]
-        for name in self.schema.names:
-            indices = indices_of(name, names, self.aliases)
-            if len(indices) > 1:
-                raise SourceError(
-                    f"{self.path.name} has more than one column {name}; correct its header line"
-                )
-            if indices:
-                header[indices[0]] = name
+        for name, index in located(self.path.name, names, self.schema, self.aliases).items():
+            header[index] = name
         return header
 
     def _good(self, block: Block) -> pa.Table:
@@ -107,12 +86,7 @@ class Reader:
             self.rejects.rows += table.num_rows
             lines = block.lines
         self.rejects.share_read = block.share_read[1]
-        for name in self.schema.names:
-            if name not in self._present.names:
-                empty = pa.nulls(table.num_rows, self.schema.field(name).type)
-                table = table.append_column(name, empty)
-        rows = _Rows(table.select(self.schema.names), lines, self.rejects)
-        return self._obeying(rows).cast(self.schema)
+        return self._demands.kept(table, lines)
 
     def _row_by_row(self, block: Block) -> tuple[pa.Table, Callable[[], NDArray[np.int64]]]:
         """The good rows of a block that pyarrow refused, and their line numbers [rows]."""
@@ -136,41 +110,6 @@ class Reader:
         if table is None:
             raise AssertionError("rows that parse one by one do not parse together")
         return table, lambda: np.array(lines, np.int64)
-
-    def _obeying(self, rows: _Rows) -> pa.Table:
-        """The rows with a value in every required column, a new key, and no rule broken."""
-        for name in self.schema.names:
-            if not self.schema.field(name).nullable and rows.table[name].null_count:
-                rows.reject(name, "is empty", _mask(rows.table[name].is_null()))
-        for rule in self.rules:
-            rows.reject(rule.column, rule.reason, _mask(rule.bad(rows.table)))
-        if self.unique:
-            rows.reject(self.unique, "occurs twice", self._keys.add(rows.table[self.unique]))
-        return rows.table
-
-
-class _Rows:
-    """The rows of a block that have passed so far."""
-
-    def __init__(
-        self, table: pa.Table, lines: Callable[[], NDArray[np.int64]], rejects: Rejects
-    ) -> None:
-        self.table = table
-        self._lines = lines  # of all rows of the block, computed only when one is rejected
-        self._rows = np.arange(table.num_rows)
-        self._rejects = rejects
-
-    def reject(self, column: str, reason: str, bad: NDArray[np.bool_]) -> None:
-        """Leave out the rows that are bad [rows]."""
-        if not bad.any():
-            return
-        self._rejects.add(self._lines()[self._rows[bad]], column, reason)
-        self.table = self.table.filter(pa.array(~bad))
-        self._rows = self._rows[~bad]
-
-
-def _mask(bad: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    return pc.fill_null(bad, False).to_numpy(zero_copy_only=False).astype(bool)
 
 
 def _parse(

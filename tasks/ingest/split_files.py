@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from tasks.errors import SourceError
 from tasks.ingest.blocks import read_header
-from tasks.ingest.reader import Reader, Rule
+from tasks.ingest.demands import Rule
+from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
 from tasks.patients import SPLITS
 
@@ -27,6 +28,7 @@ _NAMES = {name: name for name in SPLITS} | {
     "valid": "validation",
     "dev": "validation",
 }
+WORDS = ", ".join(_NAMES)
 _PATIENTS = ("subject_id",)
 _ADMISSIONS = ("hadm_id", "_id")
 _SUFFIXES = (".csv", ".csv.gz", ".parquet", ".feather")
@@ -57,6 +59,17 @@ def read_splits(path: Path, rejects: Rejects, admissions: pa.Table | None = None
     return pa.concat_tables(read).group_by(["subject_id", "split"]).aggregate([])
 
 
+def is_no_split(words: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each word names no split [words]."""
+    plain = pc.utf8_lower(pc.utf8_trim_whitespace(words))
+    return pc.invert(pc.is_in(plain, pa.array(list(_NAMES))))
+
+
+def splits_of(words: pa.ChunkedArray) -> list[str]:
+    """The split that each word names [words]."""
+    return [_NAMES[word.strip().lower()] for word in words.to_pylist()]
+
+
 def _read(path: Path, split: str | None, rejects: Rejects) -> pa.Table:
     """The file's column of identifiers, under its own name in lower case, and split."""
     suffix = _suffix(path)
@@ -71,16 +84,12 @@ def _read(path: Path, split: str | None, rejects: Rejects) -> pa.Table:
     rules = []
     if split is None:
         fields.append(pa.field("split", pa.string(), nullable=False))
-        rules = [Rule("split", f"is none of {', '.join(_NAMES)}", _is_no_split)]
+        rules = [Rule("split", f"is none of {WORDS}", lambda table: is_no_split(table["split"]))]
     if table is None:
         read = Reader(path, pa.schema(fields), rejects, rules=rules, header=header).table()
     else:
         read = _checked(path, table, pa.schema(fields), rejects)
-    words = (
-        [split] * len(read)
-        if split
-        else [_NAMES[word.strip().lower()] for word in read["split"].to_pylist()]
-    )
+    words = [split] * len(read) if split else splits_of(read["split"])
     return pa.table({wanted: read[wanted], "split": pa.array(words, pa.string())})
 
 
@@ -109,7 +118,7 @@ def _checked(path: Path, table: pa.Table, schema: pa.Schema, rejects: Rejects) -
         ) from None
     faults = [(name, "is empty", table[name].is_null()) for name in schema.names]
     if "split" in schema.names:
-        faults.append(("split", f"is none of {', '.join(_NAMES)}", _is_no_split(table)))
+        faults.append(("split", f"is none of {WORDS}", is_no_split(table["split"])))
     rejects.rows += len(table)
     good = pa.array([True] * len(table))
     for name, reason, bad in faults:
@@ -171,11 +180,6 @@ def _split_in_name(path: Path) -> str:
     splits = {_NAMES[word] for word in re.split(r"[^a-z]+", path.name.lower()) if word in _NAMES}
     if len(splits) != 1:
         raise SourceError(
-            f"{path.name} names no split, or several; put one of {', '.join(_NAMES)} into its name"
+            f"{path.name} names no split, or several; put one of {WORDS} into its name"
         )
     return splits.pop()
-
-
-def _is_no_split(table: pa.Table) -> pa.Array:
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(table["split"]))
-    return pc.invert(pc.is_in(words, pa.array(list(_NAMES))))

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import SourceError
-from tasks.ingest.reader import Reader, Rule
+from tasks.ingest.demands import Rule
+from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
 from tests.ingest.conftest import listed
 
