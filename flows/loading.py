@@ -109,6 +109,11 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     >>> merge({"view": {"kind": "admission"}}, {"view": "full"})
     {'view': {'kind': 'full'}}
 
+    A path alone, which has a slash, stands for the path of what has one:
+
+    >>> merge({"source": {"kind": "table", "path": "a.csv"}}, {"source": "data/b.csv"})
+    {'source': {'kind': 'table', 'path': 'data/b.csv'}}
+
     A mapping over a list changes the entries that its keys number:
 
     >>> merge({"outcomes": [{"kind": "mortality"}, {"days": 30}]}, {"outcomes": {"1": {"days": 7}}})
@@ -133,6 +138,8 @@ def _laid_over(below: Any, above: Any) -> Any:
     match below, above:
         case dict(), dict():
             return merge(below, above)
+        case {"kind": _, "path": _}, str() if "/" in above:
+            return merge(below, {"path": above})
         case {"kind": _}, str():
             return merge(below, {"kind": above})
         case list(), dict() if above and all(str(key).isdecimal() for key in above):

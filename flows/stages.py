@@ -36,7 +36,7 @@ _PARAMETERS = """
         preset: A YAML file of configuration, e.g. configs/demo.yaml.
         overrides: What differs from it, as key=value, e.g. finetune.epochs=3.
         name: The run's name in reports; empty: the preset's.
-        source: The folder of MIMIC's files (ingest.source); empty: the preset's.
+        source: The folder or file of the notes (ingest.source); empty: the preset's.
         ranks: Processes of a training, one a GPU (launch.ranks); empty: the preset's.
         refresh: Stages or kinds whose artifacts are made anew.
         make_missing: Whether artifacts of earlier stages that are missing are made, or refused.

@@ -13,16 +13,18 @@ from tasks.ingest.outcomes.config import (
     OutcomeConfig,
     ProceduresConfig,
 )
+from tasks.ingest.source_config import SourceConfig, TableSource
 
 
 class SplitConfig(Config):
     """Which patients train, which choose between models, and which are only tested on."""
 
-    method: Literal["hash", "stratified", "temporal", "file"] = "hash"
+    method: Literal["hash", "stratified", "temporal", "file", "column"] = "hash"
     """hash: by a keyed hash of subject_id, so that a patient never changes split when others are
     added; stratified: so that each code category has about its share in each split (patients may
     change split when others are added); temporal: the latest groups of anchor_year_group, the only
-    calendar time in MIMIC, are the test split; file: read from a file"""
+    calendar time in MIMIC, are the test split (of other sources the latest years); file: read from
+    a file; column: from the source's own column of splits (ingest.source.split)"""
     key: str = Field(default="clinfuse", min_length=1)
     """Key of the hash; another key gives another split (hash and stratified)"""
     # 70/10/20 by patient, as CORE's lists have it
@@ -34,7 +36,8 @@ class SplitConfig(Config):
     """A label with fewer patients than this is too rare to be split: they all go to train (method
     stratified)"""
     test_groups: tuple[str, ...] = ()
-    """Groups in the test split, such as '2017 - 2019'; empty: chosen by share (method temporal)"""
+    """Groups in the test split, such as '2017 - 2019', or of other sources than MIMIC years, such
+    as '2024'; empty: chosen by share (method temporal)"""
     validation_groups: tuple[str, ...] = ()
     """Groups in the validation split; needs test_groups (temporal)"""
     file: Path | None = None
@@ -111,15 +114,30 @@ class RadiologyView(Config):
         return self.before_hours
 
 
-View = Annotated[AdmissionView | FullView | RadiologyView, Field(discriminator="kind"), KIND_ALONE]
+class EarlyView(Config):
+    """The notes of the admission's first hours, whole."""
+
+    kind: Literal["early"] = "early"
+    before_hours: float = Field(default=24, gt=0)
+    """Take the notes written at most this many hours after admission; one with a date alone counts
+    as written when that day ends"""
+
+    @property
+    def known_after_hours(self) -> float:
+        return self.before_hours
+
+
+View = Annotated[
+    AdmissionView | FullView | RadiologyView | EarlyView, Field(discriminator="kind"), KIND_ALONE
+]
 
 
 class IngestConfig(Config):
-    """How MIMIC's files become notes, patient splits, admissions and outcomes."""
+    """How a source's files become notes, patient splits, admissions and outcomes."""
 
-    source: Path
+    source: SourceConfig
     """Folder of .csv.gz or .csv files: MIMIC-IV's note/, hosp/ and icu/, or MIMIC-III's tables,
-    recognized by NOTEEVENTS"""
+    recognized by NOTEEVENTS. Or a source of a kind: table, one table of texts; omop, OMOP's"""
     note_source: Path | None = None
     """Folder that holds note/, if MIMIC-IV-Note is not in the same folder as MIMIC-IV"""
     include_radiology: bool = True
@@ -152,6 +170,23 @@ class IngestConfig(Config):
         names = [outcome.name for outcome in self.outcomes]
         if len(set(names)) < len(names):
             raise ValueError("two outcomes have the same name; give one of them another 'name'")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> "IngestConfig":
+        column = self.source.split if isinstance(self.source, TableSource) else None
+        if (self.split.method == "column") != (column is not None):
+            raise ValueError(
+                "split.method 'column' and source.split, which names the column of splits, go "
+                "together; give both, or neither"
+            )
+        if isinstance(self.source, TableSource) and isinstance(
+            self.view, RadiologyView | EarlyView
+        ):
+            raise ValueError(
+                f"a source of kind 'table' says nothing of admissions, which the view "
+                f"'{self.view.kind}' counts hours from; take 'full'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.ingest.blocks import read_header
 from tasks.ingest.column_names import missing_columns
-from tasks.ingest.reader import Reader, Rule
+from tasks.ingest.demands import Rule
+from tasks.ingest.parquet_reader import ParquetReader, column_names, is_parquet
+from tasks.ingest.reader import Reader
 from tasks.ingest.rejects import Rejects
+from tasks.schemas import DATE_TIME, NOTES
 
 Shape = Callable[[pa.Table], pa.Table]
 
@@ -25,10 +27,16 @@ class Layout:
     """A table as a release stores it.
 
     name: what the stage calls it, whatever the release.
-    files: its path in the source without .csv or .csv.gz, the newest first.
+    files: its path in the source without .csv or .csv.gz, the newest first; empty where the table
+        is made from another one alone.
     schema: the columns to read, others are ignored; one that is not nullable must be there and
         have a value in every row, any other may be missing and is null then.
     aliases: other names of a column; case never matters.
+    present: columns that may be null, but must be there.
+    unknown: columns of the table in every release that this one says nothing of.
+    beside: other tables of the source that its rows are made from, too, where those are there.
+    needs: those of them without which the source counts as having no such table.
+    aside: whether it is read only to make the rows of others.
     unique: the key, which may not occur twice.
     rules: what else a row must obey.
     shape: turns the columns as read into those that the table has in every release; it may drop
@@ -39,6 +47,11 @@ class Layout:
     files: tuple[str, ...]
     schema: pa.Schema
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    present: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    aside: bool = False
     unique: str | None = None
     rules: tuple[Rule, ...] = ()
     shape: Shape | None = None
@@ -50,6 +63,47 @@ def columns(required: dict[str, pa.DataType], optional: dict[str, pa.DataType]) 
         [pa.field(name, kind, nullable=False) for name, kind in required.items()]
         + [pa.field(name, kind) for name, kind in optional.items()]
     )
+
+
+# columns that tables have in every release, for releases that are made into them
+AS_READ: Mapping[str, pa.Schema] = {
+    "discharge": pa.schema([field.with_nullable(True) for field in NOTES]),
+    "patients": columns({}, {"subject_id": pa.int64(), "gender": pa.string(), "born": pa.date32()}),
+    "deaths": columns({}, {"subject_id": pa.int64(), "dod": DATE_TIME}),
+    "anchor_years": columns({}, {"subject_id": pa.int64(), "anchor_year_group": pa.string()}),
+    "row_splits": columns({}, {"subject_id": pa.int64(), "split": pa.string()}),
+    "codes": columns(
+        {},
+        {
+            "subject_id": pa.int64(),
+            "hadm_id": pa.int64(),
+            "icd_code": pa.string(),
+            "icd_version": pa.int32(),
+        },
+    ),
+    "admissions": columns(
+        {},
+        {
+            "subject_id": pa.int64(),
+            "hadm_id": pa.int64(),
+            "admittime": DATE_TIME,
+            "dischtime": DATE_TIME,
+            "race": pa.string(),
+            "insurance": pa.string(),
+            "language": pa.string(),
+            "admission_type": pa.string(),
+            "hospital_expire_flag": pa.int32(),
+            "deathtime": DATE_TIME,
+        },
+    ),
+}
+
+
+def filled(table: str, rows: int, given: Mapping[str, pa.ChunkedArray | pa.Array]) -> pa.Table:
+    """A table with the columns that it has in every release; those not given are null."""
+    schema = AS_READ[table]
+    empty = {field.name: pa.nulls(rows, field.type) for field in schema}
+    return pa.table(empty | dict(given), schema=schema)
 
 
 @dataclass
@@ -67,13 +121,15 @@ class OpenTable:
     @property
     def missing(self) -> list[str]:
         """The columns that the file lacks and that are read as null."""
-        header, layout = read_header(self.path), self.layout
-        return missing_columns(header, layout.schema, layout.aliases, layout.schema.names)
+        header, layout = column_names(self.path), self.layout
+        missing = missing_columns(header, layout.schema, layout.aliases, layout.schema.names)
+        return [*missing, *layout.unknown]
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield the good rows; see Reader.batches."""
         layout = self.layout
-        reader = Reader(
+        kind = ParquetReader if is_parquet(self.path) else Reader
+        reader = kind(
             self.path,
             layout.schema,
             self.rejects,

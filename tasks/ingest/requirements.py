@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tasks.errors import SourceError
 from tasks.ingest.config import IngestConfig, RadiologyView
 from tasks.ingest.source import Source, open_source
+from tasks.ingest.source_config import OmopRules, OmopSource
 from tasks.ingest.splits import tables_for
 from tasks.ingest.views import NoteView
 
@@ -16,7 +20,10 @@ def check_source(config: IngestConfig) -> Source:
     files = open_source(config.source, config.note_source)
     titles = [table for outcome in config.outcomes for table in outcome.titles]
     optional = [table for o in config.outcomes if o.optional for table in o.tables]
-    files.check(required_tables(config), [*titles, *optional], _columns(config))
+    required = required_tables(config)
+    files.check(required, [*titles, *optional], _columns(config))
+    if {"diagnoses", "procedures"} & {*required, *optional}:
+        _check_versions(files)
     other_sources(config)
     return files
 
@@ -37,7 +44,8 @@ def other_sources(config: IngestConfig) -> list[tuple[Source, list[str]]]:
 
 def note_tables(config: IngestConfig) -> list[str]:
     """The tables of notes to read: radiology for pretraining, or because the view needs it."""
-    of_radiology = config.include_radiology or NoteView(config.view).table == "radiology"
+    asked = config.include_radiology and _may_have_radiology(config)
+    of_radiology = asked or NoteView(config.view).table == "radiology"
     return ["discharge", "radiology"] if of_radiology else ["discharge"]
 
 
@@ -46,6 +54,24 @@ def required_tables(config: IngestConfig) -> list[str]:
     of_outcomes = [table for o in config.outcomes if not o.optional for table in o.tables]
     of_split = tables_for(config.split.method)
     return [*note_tables(config), "admissions", *of_split, *of_outcomes]
+
+
+def _may_have_radiology(config: IngestConfig) -> bool:
+    match config.source:
+        case OmopSource(radiology=rules):
+            return rules is not None
+        case source:
+            return isinstance(source, Path)
+
+
+def _check_versions(files: Source) -> None:
+    """Raise SourceError where nothing says of which version of ICD the codes are."""
+    unsaid = isinstance(files.rules, OmopRules) and not files.rules.icd_version
+    if unsaid and not files.find("concepts"):
+        raise SourceError(
+            f"{files.folder} has no table concept, which says of what vocabulary a code is; add "
+            f"it, or set {files.key}.icd_version if all codes are ICD's of one version"
+        )
 
 
 def _columns(config: IngestConfig) -> dict[str, set[str]]:

@@ -26,6 +26,7 @@ def split_patients(
     labels: pa.Table | None = None,
     groups: pa.Table | None = None,
     admissions: pa.Table | None = None,
+    listed: pa.Table | None = None,
 ) -> pa.Table:
     """Return the patients' splits, of schema SPLITS, ordered by subject_id.
 
@@ -38,6 +39,7 @@ def split_patients(
         labels: subject_id and label, for method "stratified"; other patients' are ignored.
         groups: subject_id and anchor_year_group, for method "temporal".
         admissions: hadm_id and subject_id, for a file that lists admissions.
+        listed: subject_id and split of each row, for method "column".
 
     Raises SourceError where a file, or the groups, and the source do not fit together.
     """
@@ -54,12 +56,20 @@ def split_patients(
             return _temporal(subjects, config, years)
         case "file":
             return _from_file(subjects, config, rejects, admissions)
+        case "column":
+            each = _given(listed, "column of splits").group_by(["subject_id", "split"])
+            return _as_listed(subjects, each.aggregate([]), "the column of splits")
     return pa.table({"subject_id": subjects, "split": pa.array(splits, pa.string())}, schema=SPLITS)
 
 
 def tables_for(method: str) -> tuple[str, ...]:
     """The source tables that a method of splitting reads."""
-    more = {"stratified": "diagnoses", "temporal": "anchor_years", "file": "admissions"}
+    more = {
+        "stratified": "diagnoses",
+        "temporal": "anchor_years",
+        "file": "admissions",
+        "column": "row_splits",
+    }
     return ("patients", more[method]) if method in more else ("patients",)
 
 
@@ -131,7 +141,11 @@ def _from_file(
     if config.file is None:
         raise AssertionError("SplitConfig lets no method 'file' pass without a file")
     named = read_splits(config.file, rejects, admissions)
-    name = config.file.name
+    return _as_listed(subjects, named, config.file.name)
+
+
+def _as_listed(subjects: pa.Array, named: pa.Table, name: str) -> pa.Table:
+    """The splits of the source's patients from a list of them, each pair once."""
     if twice := named.num_rows - pc.count_distinct(named["subject_id"]).as_py():
         raise SourceError(
             f"{name} puts {twice} patients into more than one split; give each patient one"

@@ -17,13 +17,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.ingest.lookup import row_of
-from tasks.ingest.times import DAY, Times, begins_inside_another, latest_end_so_far, times
+from tasks.ingest.times import (
+    DAY,
+    NEVER,
+    Times,
+    begins_inside_another,
+    day_over,
+    latest_end_so_far,
+    times,
+)
 
 Flags = NDArray[np.bool_]
 
 NO_STAY = "stay of no positive length"  # donors' accounts, and mistyped times
 AFTER_DEATH = "begins after the patient's death"
-NEVER = np.datetime64("9999-12-31", "us")  # later than any time
 _LONG_AGO = np.datetime64("0001-01-01", "us")
 _LATE_ENTRY = DAY  # a death in the hospital may be dated at most this long after the discharge
 
@@ -59,7 +66,7 @@ class Stays:
         death = np.where(timed, deathtime, np.where(flag == 1, discharged, NEVER))
         dod = _earliest(deaths["subject_id"].to_numpy(), _or_never(deaths["dod"]), subjects)
         by_stays = _earliest(subjects, death, subjects)
-        dead_from = np.minimum(by_stays, _day_over(dod))
+        dead_from = np.minimum(by_stays, day_over(dod))
         # a flag is believed without any date of death, and if the death is within a day of the end
         later = np.where(timed, deathtime, np.where(dod < NEVER, dod, discharged))
         return cls(
@@ -138,9 +145,3 @@ def _earliest(keys: NDArray[np.int64], when: Times, wanted: NDArray[np.int64]) -
     first = np.full(len(known) + 1, NEVER)  # the last element stands for unknown keys
     np.minimum.at(first, groups, when)
     return first[row_of(wanted, known)]
-
-
-def _day_over(when: Times) -> Times:
-    """When a death is certain to have happened: a date alone counts from the next day on."""
-    day = when.astype("datetime64[D]").astype(when.dtype)
-    return np.where((when == day) & (when < NEVER), when + DAY, when)

@@ -52,7 +52,7 @@ def ingest(config: IngestConfig, *, with_ontology: bool = False) -> Ingested:
     Raises SourceError, before any step, where a required table or column is missing.
     """
     files = check_source(config)
-    reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
+    reading = files.reading(config.max_reject_share)
 
     notes = {
         table: read_notes(table=table, file=files.path(table), reading=reading)
@@ -209,7 +209,7 @@ def _of_other_releases(config: IngestConfig) -> dict[str, tuple[Artifact, ...]]:
     """The notes of releases that are read for pretraining only, by a name for each."""
     releases = {}
     for number, (files, tables) in enumerate(other_sources(config), 1):
-        reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
+        reading = files.reading(config.max_reject_share)
         releases[f"{files.release}, source {number}"] = tuple(
             read_notes(table=table, file=files.path(table), reading=reading) for table in tables
         )

@@ -10,6 +10,7 @@ Times = NDArray[np.datetime64]  # in microseconds, NaT where there is none
 
 DAY = np.timedelta64(24 * 3600 * 10**6, "us")
 HOUR = DAY // 24
+NEVER = np.datetime64("9999-12-31", "us")  # later than any time
 
 
 def times(column: pa.Array | pa.ChunkedArray) -> Times:
@@ -44,3 +45,9 @@ def begins_inside_another(
     inside = np.zeros(len(groups), bool)
     inside[order[1:]] = (ordered[1:] == ordered[:-1]) & (begins[order[1:]] < reach[:-1])
     return inside
+
+
+def day_over(when: Times) -> Times:
+    """When it is certain to have happened: a date alone counts from the next day on."""
+    day = when.astype("datetime64[D]").astype(when.dtype)
+    return np.where((when == day) & (when < NEVER), when + DAY, when)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.ingest.config import AdmissionView, RadiologyView, View
+from tasks.ingest.config import AdmissionView, EarlyView, RadiologyView, View
 from tasks.ingest.sections import admission_note, sections_of
+from tasks.ingest.times import day_over
 
 SUMMARY = "DS"  # note_type of a discharge summary; AD is an addendum to one
 
@@ -38,6 +39,8 @@ class NoteView:
         """Why an admission without a note of this view is left out."""
         if isinstance(self.config, RadiologyView):
             return f"no radiology report before {self.config.before_hours:g} hours"
+        if isinstance(self.config, EarlyView):
+            return f"no note before {self.config.before_hours:g} hours"
         return "no discharge note"
 
     def in_time(
@@ -47,9 +50,11 @@ class NoteView:
         stored: NDArray[np.datetime64],
     ) -> NDArray[np.bool_]:
         """Whether each note is known early enough [notes]; false for one without any time."""
-        if not isinstance(self.config, RadiologyView):
+        if not isinstance(self.config, RadiologyView | EarlyView):
             return np.ones(len(admitted), bool)
         known = np.where(np.isnat(stored), taken, stored)
+        if isinstance(self.config, EarlyView):
+            known = day_over(known)
         limit = np.timedelta64(round(self.config.before_hours * 3600), "s")
         return known - admitted <= limit
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tasks import tables
 from tasks.errors import SourceError
 from tasks.ingest.cohort import CohortSelection, Shard, texts_of
-from tasks.ingest.config import SplitConfig, View
+from tasks.ingest.config import AdmissionView, SplitConfig, View
 from tasks.ingest.layout import OpenTable
 from tasks.ingest.lookup import match_admissions
 from tasks.ingest.near_duplicates import Counts
@@ -55,9 +55,23 @@ class Files:
     reading: ReadConfig
     paths: Mapping[str, Path]
 
-    def open(self, table: str, file_of: str | None = None) -> OpenTable:
-        """A table, to be read from its file, or from that of another table."""
-        return open_table(self.reading, table, self.paths[file_of or table])
+    def open(
+        self, table: str, file_of: str | None = None, asked: Collection[str] = ()
+    ) -> OpenTable:
+        """A table, to be read from its file, else from that of another table.
+
+        Args:
+            asked: the columns of it that an outcome reads, where releases do not say which.
+        """
+        path = self.paths.get(table) or self.paths[file_of or table]
+        return open_table(self.reading, table, path, self.paths, asked)
+
+    def opened(self, columns: Mapping[str, Collection[str]] | None = None) -> dict[str, OpenTable]:
+        """All of them by name, but for those of which rows of others are made alone."""
+        layouts = self.reading.layouts()
+        asked = columns or {}
+        names = [name for name in self.paths if not layouts[name].aside]
+        return {name: self.open(name, asked=asked.get(name, ())) for name in names}
 
 
 def write_notes(out: Path, table: OpenTable) -> Counts:
@@ -78,9 +92,8 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
 
     `files` are the tables that `tables_for` names for the method.
     """
-    opened = {name: files.open(name) for name in files.paths}
+    opened = files.opened()
     read = {name: table.table() for name, table in opened.items()}
-    patients = opened["patients"]
     of_file = Rejects(config.file.name if config.file else "", files.reading.max_reject_share)
     split = split_patients(
         read["patients"]["subject_id"],
@@ -89,6 +102,7 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
         labels=_categories(read["diagnoses"]) if "diagnoses" in read else None,
         groups=read.get("anchor_years"),
         admissions=read.get("admissions"),
+        listed=read.get("row_splits"),
     )
     tables.write(part_of(out / "splits"), SPLITS, split)
     rejects = gather(*(table.rejects for table in opened.values()), of_file)
@@ -96,8 +110,8 @@ def write_splits(out: Path, files: Files, config: SplitConfig) -> Counts:
     counts = {
         name: int(pc.sum(pc.equal(split["split"], name)).as_py() or 0) for name in SPLIT_NAMES
     }
-    missing = patients.rejects.rows - patients.rejects.count - split.num_rows
-    return counts | {"patients_not_in_file": missing}
+    known = pc.count_distinct(read["patients"]["subject_id"]).as_py()
+    return counts | {"patients_not_in_file": known - split.num_rows}
 
 
 def write_cohort(
@@ -134,9 +148,13 @@ def write_cohort(
     lost = {reason["values"]: reason["counts"] for reason in reasons}
     if not len(kept):
         why = ", ".join(f"{count} {reason}" for reason, count in lost.items())
+        advice = (
+            "the notes have no such headings, so take the view 'full'"
+            if lost.get(NoteView(view).nothing_said) and isinstance(view, AdmissionView)
+            else "check that notes and admissions are of the same source"
+        )
         raise SourceError(
-            f"{stays.path.name} and the notes: no admission remains ({why or 'no rows'}); "
-            "check that notes and admissions are of the same source"
+            f"{stays.path.name} and the notes: no admission remains ({why or 'no rows'}); {advice}"
         )
     tables.write(part_of(out / "exclusions"), EXCLUSIONS, left_out)
     rejects = gather(stays.rejects, patients.rejects)
@@ -159,7 +177,7 @@ def write_texts(out: Path, notes: Path, view: View, shard: Path) -> Counts:
 
 def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
     """Check the source: the table quality."""
-    opened = {name: files.open(name) for name in files.paths}
+    opened = files.opened()
     opened["deaths"] = files.open("deaths", file_of="patients")
     checks = quality(files.reading.release, notes, opened)
     tables.write(part_of(out / "quality"), QUALITY, checks)
@@ -174,7 +192,7 @@ def write_outcome(out: Path, config: OutcomeConfig, cohort: Path, files: Files) 
     admissions = cohort / "admissions"
     columns = [name for name in ADMISSIONS.names if name != "note"]
     of_cohort = tables.read(admissions, ADMISSIONS, columns)
-    opened = {name: files.open(name) for name in files.paths}
+    opened = files.opened(config.columns)
     inputs = Inputs(
         cohort=of_cohort,
         tables={name: table.table() for name, table in opened.items()},

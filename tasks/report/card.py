@@ -44,7 +44,10 @@ PARTS = (  # of the card: a template each, and its heading
 def write_card(out: Path, story: Story) -> None:
     """Write `model-card.md` and `tripod-ai.md`."""
     about = CardFacts(story)
-    view = attempt("what is read", partial(view_words, about.setting("ingest.view")))
+    view = attempt(
+        "what is read",
+        partial(view_words, about.setting("ingest.view"), about.setting("ingest.source")),
+    )
     facts = {
         "about": about,
         "story": story,

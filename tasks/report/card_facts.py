@@ -143,7 +143,8 @@ class CardFacts:
     def written_at_discharge(self) -> bool:
         """Whether the text is of real discharge summaries, also where it tells of the admission."""
         view = self.setting("ingest.view.kind")
-        return not self.story.synthetic and view in ("admission", "full")
+        is_own_table = self.setting("ingest.source.kind") == "table"
+        return not self.story.synthetic and not is_own_table and view in ("admission", "full")
 
     @property
     def weighted(self) -> bool:

@@ -33,6 +33,8 @@ def definition(outcome: Mapping[str, Any]) -> str:
             codes = f"every {kind[:-1] if kind == 'procedures' else 'diagnosis'} code of the stay"
             words = ", ".join(part for part in (f"{codes}: {versions}", groups) if part)
             return f"{words}, of codes in at least {least} training admissions" if least else words
+        case "labels":
+            return "labels beside the texts, in a table of the authors', who must define them"
         case "mortality":
             return "death in the hospital; notes that already tell of it are left out"
         case "length_of_stay":
@@ -66,8 +68,19 @@ def prediction_time(outcome: Mapping[str, Any]) -> str:
             return f"{hours:g} hours after admission"
 
 
-def view_words(view: Any) -> str | None:
-    """The text that predictions are made from; None where the configuration does not say."""
+def view_words(view: Any, source: Any = None) -> str | None:
+    """The text that predictions are made from; None where the configuration does not say.
+
+    Args:
+        source: where the notes are from, as configured: MIMIC's folder, or a mapping with its kind.
+    """
+    match view, source:
+        case {"kind": "full"}, {"kind": "table"}:
+            return "the whole text"
+        case {"kind": "full"}, {"kind": "omop"}:
+            return "the whole of the stay's notes of the chosen kinds"
+        case {"kind": "early", "before_hours": hours}, _:
+            return f"the notes of the admission's first {hours:g} hours"
     match view:
         case {"kind": "admission"}:
             return (

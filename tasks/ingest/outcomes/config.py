@@ -213,6 +213,43 @@ class OwnOutcomeConfig(_OutcomeConfig):
     """A label needs at least this many training admissions"""
 
 
+class LabelsConfig(_OutcomeConfig):
+    """Labels that stand beside the texts, in the table of a source of kind `table`."""
+
+    tables = ("labels",)
+    kind: Literal["labels"] = "labels"
+    name: OutcomeName = Field(default="labels", description="The outcome's name in reports")
+    column: str | None = None
+    """A column that holds a row's labels: a list, or a text with separators between them; empty:
+    not observed (a separator alone: observed, with none of them)"""
+    separator: str = Field(default=";", min_length=1)
+    """What stands between the labels in a text of `column`; with one_of nothing is cut"""
+    flags: tuple[str, ...] = ()
+    """Columns that are labels themselves: 1 where a row has the label, 0 where it does not; a row
+    in which one is empty is not observed, so that columns known of different rows should be
+    outcomes of their own"""
+    predict_at: Literal["admission", "discharge"] = "discharge"
+    """discharge: once the whole text is written; admission: before, for which the view 'full' is
+    refused"""
+    one_of: bool = False
+    """Each row has exactly one of the labels (classes)"""
+    min_count: int = Field(default=1, ge=1)
+    """A label needs at least this many training rows"""
+
+    @model_validator(mode="after")
+    def _is_of_columns(self) -> LabelsConfig:
+        if (self.column is None) == (not self.flags):
+            raise ValueError("labels are in one 'column' of lists, or in columns 'flags': give one")
+        folded = [flag.casefold() for flag in self.flags]
+        if len(set(folded)) < len(folded):
+            raise ValueError("a column is named twice in 'flags'; name each once")
+        return self
+
+    @property
+    def columns(self) -> Columns:
+        return {"labels": self.flags or (self.column or "",)}
+
+
 OutcomeConfig = Annotated[
     DiagnosesConfig
     | ProceduresConfig
@@ -221,7 +258,8 @@ OutcomeConfig = Annotated[
     | VentilationConfig
     | DeathAfterDischargeConfig
     | ReadmissionConfig
-    | OwnOutcomeConfig,
+    | OwnOutcomeConfig
+    | LabelsConfig,
     Field(discriminator="kind"),
     KIND_ALONE,
 ]

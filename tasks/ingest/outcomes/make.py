@@ -8,6 +8,7 @@ from tasks.ingest.outcomes import config as configs
 from tasks.ingest.outcomes.after_discharge import death_after_discharge, readmission
 from tasks.ingest.outcomes.coded import diagnoses, procedures
 from tasks.ingest.outcomes.inputs import Counted, Inputs
+from tasks.ingest.outcomes.labels_beside import labels_beside
 from tasks.ingest.outcomes.length_of_stay import length_of_stay
 from tasks.ingest.outcomes.mortality import mortality
 from tasks.ingest.outcomes.user_labels import user_labels
@@ -50,3 +51,5 @@ def _outcome(inputs: Inputs, config: configs.OutcomeConfig) -> Counted:
             return readmission(inputs, config)
         case configs.OwnOutcomeConfig():
             return user_labels(inputs, config)
+        case configs.LabelsConfig():
+            return labels_beside(inputs, config)

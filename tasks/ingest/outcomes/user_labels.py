@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import ConfigError, SourceError
 from tasks.ingest.lookup import row_of
-from tasks.ingest.outcomes.config import OwnOutcomeConfig
+from tasks.ingest.outcomes.config import LabelsConfig, OwnOutcomeConfig
 from tasks.ingest.outcomes.inputs import Counted, Inputs
 from tasks.ingest.outcomes.labels import Outcome, frequent
 
@@ -20,7 +20,19 @@ def user_labels(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
     An admission that is not in the file, or whose labels are null there, is unobserved; an empty
     list says that it has none of the labels. Raises SourceError where the file is not of that form.
     """
-    table = _read(config)
+    return labelled(inputs, config, _read(config), config.file.name)
+
+
+def labelled(
+    inputs: Inputs, config: OwnOutcomeConfig | LabelsConfig, table: pa.Table, file: str
+) -> Counted:
+    """The outcome of a table of hadm_id, distinct, and labels, lists of texts or null.
+
+    Args:
+        file: what an error calls the table.
+
+    Raises SourceError where one_of is set and an admission has not one label.
+    """
     rows = row_of(table["hadm_id"].to_numpy(), inputs.cohort["hadm_id"].to_numpy())
     usable = (rows >= 0) & table["labels"].is_valid().to_numpy()
     kept, rows = table.filter(pa.array(usable))["labels"], rows[usable]
@@ -29,8 +41,8 @@ def user_labels(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
     rows_of_labels = np.repeat(rows, lengths)
     if config.one_of and (lengths != 1).any():
         raise SourceError(
-            f"{config.file.name}: {int((lengths != 1).sum())} admissions do not have exactly one "
-            f"label; give each one, or set one_of of outcome '{config.name}' to false"
+            f"{file}: {int((lengths != 1).sum())} admissions do not have exactly one label; give "
+            f"each one, or set one_of of outcome '{config.name}' to false"
         )
     in_training = pc.equal(inputs.cohort["split"], "train").to_numpy()
     systems = pa.chunked_array([pa.repeat(config.name, len(names))])
@@ -40,7 +52,7 @@ def user_labels(inputs: Inputs, config: OwnOutcomeConfig) -> Counted:
     if not labels and not config.optional:
         raise ConfigError(
             f"outcome '{config.name}': no label is held by {config.min_count} training admissions; "
-            "check that its hadm_id are those of the source, or lower its min_count"
+            "check that its identifiers are those of the source, or lower its min_count"
         )
     observed = np.zeros(inputs.cohort.num_rows, bool)
     observed[rows] = True
