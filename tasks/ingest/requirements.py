@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.errors import SourceError
-from tasks.ingest.config import IngestConfig, RadiologyView
+from tasks.ingest.config import EarlyView, IngestConfig, RadiologyView
 from tasks.ingest.source import Source, open_source
 from tasks.ingest.source_config import OmopRules, OmopSource
 from tasks.ingest.splits import tables_for
@@ -80,8 +80,8 @@ def _columns(config: IngestConfig) -> dict[str, set[str]]:
     default = IngestConfig.model_fields["exclude_admission_types"].default
     if config.exclude_admission_types not in (default, ()):
         needed["admissions"].add("admission_type")
-    if isinstance(config.view, RadiologyView):
-        needed["radiology"] = {"charttime"}
+    if isinstance(config.view, RadiologyView | EarlyView):
+        needed[NoteView(config.view).table] = {"charttime"}
     for outcome in config.outcomes:
         for table, names in outcome.columns.items():
             needed.setdefault(table, set()).update(names)
