@@ -19,6 +19,7 @@ from flows.import_commands import import_app
 from flows.store_commands import DEFAULT_STORE, StoreOption, open_store, store_app
 from flows.view import PORT
 from tasks.errors import ClinfuseError, ConfigError
+from tasks.printable import printable
 
 DEMO_SEED = 2026  # settings were tried out on seed 7: this one's test patients are unseen
 
@@ -299,6 +300,30 @@ def check(
     for member in ordered_members(run):
         added = (*member.beside, *((TASK,) if run.finetune.adapter else ()))
         typer.echo(f"member '{member.name}': {order_of_sum(added)}")
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="A YAML file, whose source files and base are looked at, too."),
+    ] = None,
+    sets: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Say what of this machine a run needs, how it stands, and what to do where it does not.
+
+    Python, torch, DeepSpeed, GPUs, the store, Prefect, source files, free disk, core dumps. Ends
+    with exit code 1 where something is broken.
+    """
+    from flows.doctor import examine
+
+    broken = False
+    for finding in examine(store, config, sets or []):
+        broken |= finding.state == "broken"
+        typer.echo(printable(str(finding)))
+    if broken:
+        raise typer.Exit(1)
 
 
 @app.command()
