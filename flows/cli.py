@@ -6,7 +6,6 @@ Nothing heavy is imported here: `clinfuse ls` starts without Prefect, `clinfuse 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -357,9 +356,6 @@ def _fail(sentence: str) -> NoReturn:
 
 
 def _run(flow: str, config: Path, sets: list[str] | None, store: Path, **more: Any) -> None:
-    # no telemetry of the client, nor of the temporary server; Prefect reads it at import
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from flows.run import run
     from flows.stop import Stopped
 
