@@ -104,7 +104,9 @@ def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) 
     version = importlib.metadata.version
     assert doctor._python().state == "ok"
     monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: "0.151.0" if name == "fastapi" else version(name)
+        importlib.metadata,
+        "version",
+        lambda name: "0.151.0" if name == "fastapi" else version(name),
     )
     finding = doctor._python()
     assert finding.state == "broken"
