@@ -6,7 +6,6 @@ Nothing heavy is imported here: `clinfuse ls` starts without Prefect, `clinfuse 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +18,7 @@ from flows.import_commands import import_app
 from flows.store_commands import DEFAULT_STORE, StoreOption, open_store, store_app
 from flows.view import PORT
 from tasks.errors import ClinfuseError, ConfigError
+from tasks.printable import printable
 
 DEMO_SEED = 2026  # settings were tried out on seed 7: this one's test patients are unseen
 
@@ -302,6 +302,30 @@ def check(
 
 
 @app.command()
+def doctor(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="A YAML file, whose source files and base are looked at, too."),
+    ] = None,
+    sets: SetOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Say what of this machine a run needs, how it stands, and what to do where it does not.
+
+    Python, torch, DeepSpeed, GPUs, the store, Prefect, source files, free disk, core dumps. Ends
+    with exit code 1 where something is broken.
+    """
+    from flows.doctor import examine
+
+    broken = False
+    for finding in examine(store, config, sets or []):
+        broken |= finding.state == "broken"
+        typer.echo(printable(str(finding)))
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
 def view(
     store: StoreOption = DEFAULT_STORE,
     port: Annotated[int, typer.Option(help="Of http://127.0.0.1.", min=0, max=65535)] = PORT,
@@ -332,9 +356,6 @@ def _fail(sentence: str) -> NoReturn:
 
 
 def _run(flow: str, config: Path, sets: list[str] | None, store: Path, **more: Any) -> None:
-    # no telemetry of the client, nor of the temporary server; Prefect reads it at import
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from flows.run import run
     from flows.stop import Stopped
 

@@ -43,9 +43,9 @@ def prefect_api() -> Iterator[None]:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
-    _check_home(settings.home)
+    check_home(settings.home)
     if settings.api.url:
-        _check_answers(settings.api.url)
+        check_answers(settings.api.url)
         yield
         return
     with _temporary_server(settings.home) as url:
@@ -132,7 +132,8 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
         yield
 
 
-def _check_home(home: Path) -> None:
+def check_home(home: Path) -> None:
+    """Raise PrefectError where Prefect's folder cannot be written."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):
@@ -144,8 +145,11 @@ def _check_home(home: Path) -> None:
         ) from None
 
 
-def _check_answers(url: str) -> None:
-    """Ask the API whether it is there, with the key or password of Prefect's settings."""
+def check_answers(url: str) -> None:
+    """Ask the API whether it is there, with the key or password of Prefect's settings.
+
+    Raises PrefectError where it does not answer.
+    """
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 

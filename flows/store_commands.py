@@ -1,4 +1,4 @@
-"""The part of the command that looks into a store: ls, show, lineage, gc, verify.
+"""The part of the command that looks into a store: ls, du, show, lineage, gc, verify.
 
 Nothing heavy is imported here: they start without Prefect and without torch.
 """
@@ -39,7 +39,8 @@ def list_artifacts(
     kind: Annotated[str | None, typer.Option(help="Only artifacts of this kind.")] = None,
 ) -> None:
     """List the artifacts of the store, oldest first."""
-    manifests = list(open_store(store).manifests())
+    opened = open_store(store)
+    manifests = opened.manifests()
     typer.echo(f"{'kind':<17} {'key':<17} {'made':<20} {'MiB':>8} {'seconds':>8}  counts")
     for manifest in manifests:
         if kind in (None, manifest.kind):
@@ -49,6 +50,21 @@ def list_artifacts(
                 f"{manifest.bytes / 2**20:>8.1f} {manifest.seconds:>8.1f}  {counts}"
             )
             typer.echo(printable(line))
+    if unread := len(opened.folders()) - len(manifests):
+        typer.echo(f"{unread} more cannot be read; `clinfuse verify` says why", err=True)
+
+
+@store_app.command()
+def du(store: StoreOption = DEFAULT_STORE) -> None:
+    """Tell how much of the disk each kind of artifact takes, and what is beside artifacts."""
+    parts = inspection.disk_use(open_store(store))
+    typer.echo(f"{'kind':<22} {'artifacts':>9} {'MiB':>10}")
+    for part in parts:
+        count = "" if part.artifacts is None else part.artifacts
+        typer.echo(f"{printable(part.name):<22} {count:>9} {part.bytes / 2**20:>10.1f}")
+    artifacts = sum(part.artifacts or 0 for part in parts)
+    size = sum(part.bytes for part in parts) / 2**20
+    typer.echo(f"{'all':<22} {artifacts:>9} {size:>10.1f}")
 
 
 @store_app.command()
@@ -73,14 +89,19 @@ def lineage(key: str, store: StoreOption = DEFAULT_STORE) -> None:
 def gc(
     store: StoreOption = DEFAULT_STORE,
     keep_runs: Annotated[
-        int, typer.Option(help="Keep all that the last N runs reached.", min=0)
+        int,
+        typer.Option(
+            help="Keep all that the last N runs of each deployment reached (of runs from the "
+            "terminal: of each flow).",
+            min=0,
+        ),
     ] = 10,
     older_than: Annotated[float, typer.Option(help="Days; what is younger stays.")] = 1.0,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete; without it, only tell.")
     ] = False,
 ) -> None:
-    """Tell (or delete) what none of the last runs reached, and what interrupted ones left."""
+    """Tell (or delete) what no deployment's last runs reached, and what interrupted runs left."""
     opened = open_store(store)
     pieces = garbage.garbage(opened, keep_runs, older_than)
     if delete:

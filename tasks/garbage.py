@@ -1,20 +1,26 @@
-"""What may be deleted from a store: artifacts that no kept run reached, and leftovers of runs."""
+"""What may be deleted from a store: artifacts that no kept run reached, and leftovers of runs.
+
+Kept are the last runs of each deployment; of runs from the terminal, which have none, the last of
+each flow. So a nightly run pushes out no monthly one, nor do a search's many trials.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import StoreError
-from tasks.runs import load_records
+from tasks.runs import Run, load_records
 from tasks.store import MANIFEST, RECORD, Store
 from tasks.store.artifacts import REPLACED
 from tasks.store.folder import FINGERPRINTS, LOCKS, MAKING, RUNS, refuse_link, remove
 from tasks.store.locks import discarding
+from tasks.store.manifest import is_of_another_version
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 _FAILURE = re.compile(r"[0-9a-f]{32}")  # Prefect keeps a failed run's exception under such a name
@@ -32,7 +38,7 @@ class Garbage:
 
 
 def garbage(store: Store, keep_runs: int, older_than_days: float) -> list[Garbage]:
-    """What none of the last `keep_runs` runs reached, directly or through lineage.
+    """What none of the last `keep_runs` runs of any deployment reached, directly or by lineage.
 
     Only what was last written more than `older_than_days` ago counts. This holds also for what an
     interrupted step was making, which a run could still resume.
@@ -85,8 +91,8 @@ def _artifacts(store: Store, keep_runs: int) -> Iterator[Garbage]:
 
 def _reached(store: Store, keep_runs: int) -> set[tuple[str, str]]:
     """The artifacts that the last runs reached, and all that those were made from."""
-    runs = load_records(store.root)[-keep_runs:] if keep_runs else []
-    waiting = [(artifact.kind, artifact.key) for _, run in runs for artifact in run.artifacts]
+    runs = [run for _, run in _last_runs(load_records(store.root), keep_runs)]
+    waiting = [(artifact.kind, artifact.key) for run in runs for artifact in run.artifacts]
     reached: set[tuple[str, str]] = set()
     while waiting:
         name = waiting.pop()
@@ -98,8 +104,25 @@ def _reached(store: Store, keep_runs: int) -> set[tuple[str, str]]:
     return reached
 
 
+def _last_runs(records: list[tuple[Path, Run]], keep_runs: int) -> list[tuple[Path, Run]]:
+    """The last records of each deployment, or without one of each flow."""
+    counted = Counter[str]()
+    kept = []
+    for path, run in reversed(records):
+        whose = run.deployment or run.flow
+        counted[whose] += 1
+        if counted[whose] <= keep_runs:
+            kept.append((path, run))
+    return kept
+
+
 def _is_ours(path: Path) -> bool:
-    """Whether a folder without a valid manifest was an artifact; any other is left alone."""
+    """Whether a folder without a valid manifest was an artifact; any other is left alone.
+
+    So is one whose manifest another version of clinfuse wrote.
+    """
+    if is_of_another_version(path):
+        return False
     if os.path.lexists(path / MANIFEST) or _KEY.fullmatch(path.name):
         return True
     return set(os.listdir(path)) <= {RECORD}
@@ -109,7 +132,7 @@ def _records(store: Store, keep_runs: int) -> Iterator[Garbage]:
     """Records of runs of which no artifact is left, and files that are not records."""
     records = load_records(store.root)
     makers = {manifest.flow_run_id for manifest in store.manifests()}
-    kept = {path for path, _ in records[len(records) - keep_runs :]} if keep_runs else set()
+    kept = {path for path, _ in _last_runs(records, keep_runs)}
     kept |= {path for path, run in records if run.id in makers}
     for path in _entries(store.root / RUNS):
         if path not in kept:

@@ -1,13 +1,20 @@
-"""Inspect a store: find an artifact by name, its lineage, and what is damaged."""
+"""Inspect a store: find an artifact by name, its lineage, its disk use, and what is damaged."""
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import StoreError
 from tasks.store import Input, Manifest, Store
 from tasks.store.manifest import Problem, problems
+
+# Of kinds that are read by key, whatever made them: the steps' versions that readers understand.
+# A version that changed how files are laid out, or what a field means, begins the range anew.
+READ_VERSIONS = {"task-adapter": range(5, 6)}
 
 GONE, ABOVE = "gone, or made anew since", "see above"
 
@@ -31,6 +38,45 @@ def resolve(store: Store, name: str) -> Manifest:
     raise StoreError(
         f"'{name}' names {len(matches)} artifacts ({names}, ...); give more characters"
     )
+
+
+def check_version(manifest: Manifest) -> None:
+    """Raise StoreError for an artifact of a version that readers do not understand."""
+    versions = READ_VERSIONS[manifest.kind]
+    if manifest.version not in versions:
+        raise StoreError(
+            f"{manifest.kind}/{manifest.key} was made by version {manifest.version} of its step, "
+            f"and this clinfuse reads {versions[0]} to {versions[-1]}; run again to make it anew, "
+            "or use the clinfuse of its manifest (`clinfuse show`: git_commit)"
+        )
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What a part of the store takes: a kind of artifacts, or a folder beside them."""
+
+    name: str
+    artifacts: int | None  # None: not a kind
+    bytes: int
+
+
+def disk_use(store: Store) -> list[DiskUse]:
+    """The disk use of each kind, the largest first, then of what is no artifact."""
+    counts, sizes = defaultdict[str, int](int), defaultdict[str, int](int)
+    for folder in store.folders():
+        counts[folder.parent.name] += 1
+    for entry in os.scandir(store.root):
+        sizes[entry.name] = _size(entry)
+    parts = [DiskUse(name, counts.get(name), size) for name, size in sizes.items()]
+    return sorted(parts, key=lambda part: (part.artifacts is None, -part.bytes))
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    """The bytes of a file, or of all files below a folder; links are not followed."""
+    if not entry.is_dir(follow_symlinks=False):
+        return entry.stat(follow_symlinks=False).st_size
+    with os.scandir(entry.path) as entries:
+        return sum(_size(inner) for inner in entries)
 
 
 def lineage(store: Store, manifest: Manifest) -> Iterator[tuple[int, str, str]]:

@@ -94,7 +94,8 @@ class Step(Generic[Arguments]):
             raise TypeError(f"{self.__name__} takes its arguments by keyword")  # type: ignore[attr-defined]
         began = time.monotonic()
         fresh = is_refreshed(self.stage, self.kind)
-        artifact: Artifact = self.task.with_options(refresh_cache=fresh)(**arguments)
+        task = self.task.with_options(refresh_cache=True) if fresh else self.task
+        artifact: Artifact = task(**arguments)
         guarded(self.kind, lambda: remember(artifact, time.monotonic() - began))
         return artifact
 

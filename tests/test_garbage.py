@@ -24,7 +24,8 @@ DAY = 86400
 
 def record(store: Store, name: str, *artifacts: Artifact, **fields: Any) -> Path:
     started = fields.pop("started", "2026-01-01T00:00:00+00:00")
-    run = Run(id=name, name=name, flow="f", deployment=None, started=started, parameters={})
+    fields = {"flow": "f", "deployment": None} | fields
+    run = Run(id=name, name=name, started=started, parameters={}, **fields)
     for artifact in artifacts:
         run.reach(artifact, "made", 1.0)
     run.save(store.root)
@@ -213,6 +214,22 @@ def test_the_last_runs_are_those_that_began_last_whatever_their_clocks_said(stor
         record(store, name, make(store, name, name), started=started)
     assert "notes/first" in collect(store, keep_runs=2)
     assert {path.name for path in store.folders()} == {"second", "third"}
+
+
+def test_each_deployment_keeps_its_last_runs_and_each_flow_of_the_terminal(store: Store) -> None:
+    for number in range(3):
+        for name, fields in (
+            ("nightly", {"deployment": "id-of-nightly"}),
+            ("monthly", {"deployment": "id-of-monthly"}),
+            ("adapt", {"flow": "adapt"}),
+            ("trial", {"flow": "trial"}),
+        ):
+            if name == "nightly" or number == 0:
+                made = make(store, f"{name}-{number}", f"{name}-{number}")
+                record(store, f"{name}-{number}", made, **fields)
+    collect(store, keep_runs=1)
+    kept = {path.name for path in store.folders()}
+    assert kept == {"nightly-2", "monthly-0", "adapt-0", "trial-0"}
 
 
 def test_a_run_that_names_odd_places_protects_nothing_and_harms_nothing(

@@ -11,7 +11,7 @@ from typing import Any
 from tasks import schemas, tables
 from tasks.errors import ConfigError, StoreError
 from tasks.export.job import Dtype, ExportJob
-from tasks.inspection import resolve
+from tasks.inspection import check_version, resolve
 from tasks.keys import fingerprint
 from tasks.runs import load_runs
 from tasks.store import Manifest, Store
@@ -35,6 +35,7 @@ class Member:
                 f"{manifest.kind}/{manifest.key} is no trained member; give the key of a {KIND}, "
                 f"`clinfuse ls --kind {KIND}` shows them"
             )
+        check_version(manifest)
         _check(store, manifest.kind, manifest.key)
         return cls(store, manifest)
 

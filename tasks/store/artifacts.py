@@ -54,7 +54,8 @@ class Store:
         """The artifact if it is whole; or what is wrong with it; neither where there is none.
 
         Raises StoreError where a whole artifact contains a file that no step wrote: a reader might
-        take it for a part, and making the artifact anew would delete it.
+        take it for a part, and making the artifact anew would delete it. So also where another
+        version of clinfuse wrote the manifest.
 
         Args:
             hashes: of the files' contents; default: those remembered in the store.
@@ -65,6 +66,11 @@ class Store:
         hashes = hashes or Hashes(self.fingerprints)
         unlisted = 0
         for problem in problems(path, hashes.sha256):
+            if problem.other_version:
+                raise StoreError(
+                    f"{path} {problem.what}; use that version, choose another store with --store, "
+                    "or delete the folder, and run again"
+                )
             if not problem.unlisted:
                 return None, problem
             unlisted += 1

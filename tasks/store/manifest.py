@@ -39,6 +39,13 @@ class Input(BaseModel):
     digest: str
 
 
+class OtherVersion(ValueError):
+    """A whole manifest with fields that this version of clinfuse does not know, or lacks."""
+
+    def __init__(self) -> None:
+        super().__init__("was written by another version of clinfuse, whose fields differ")
+
+
 class Manifest(BaseModel):
     """What an artifact is, what it was made from, and by whom; `manifest.json`, the commit mark."""
 
@@ -77,7 +84,10 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of an artifact's folder; a ValueError says briefly what is wrong."""
+        """The manifest of an artifact's folder; a ValueError says briefly what is wrong.
+
+        It is an OtherVersion where the manifest is whole, but not of this version's fields.
+        """
         path = folder / MANIFEST
         if not os.path.lexists(path):
             raise ValueError("is missing")
@@ -88,7 +98,11 @@ class Manifest(BaseModel):
             manifest = cls.model_validate(fields)
         except PermissionError:
             raise
-        except (OSError, ValidationError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        except ValidationError:
+            if _is_whole(fields, folder):
+                raise OtherVersion from None
+            raise ValueError("cannot be read as a manifest") from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
             raise ValueError("cannot be read as a manifest") from None
         if (manifest.kind, manifest.key) != (folder.parent.name, folder.name):
             raise ValueError("is another artifact's: the folder was copied or renamed")
@@ -113,6 +127,7 @@ class Problem:
     name: str  # relative to the folder
     what: str  # e.g. "is missing"
     unlisted: bool = False  # a file that no step wrote, beside content that is whole
+    other_version: bool = False  # what is there may be whole: it cannot be judged
 
     def __str__(self) -> str:
         return printable(f"{self.name} {self.what}".strip())
@@ -142,7 +157,7 @@ def _problems(folder: Path, sha256: Callable[[Path], str]) -> Iterator[Problem]:
     try:
         manifest = Manifest.read(folder)
     except ValueError as error:
-        yield Problem(MANIFEST, str(error))
+        yield Problem(MANIFEST, str(error), other_version=isinstance(error, OtherVersion))
         return
     entries = dict(_entries(folder))
     for file in manifest.files:
@@ -161,6 +176,26 @@ def digest_of(files: Iterable[File]) -> str:
     """The SHA-256 over the files' names and hashes, without those of UNDIGESTED."""
     named = [[file.name, file.sha256] for file in files if Path(file.name).name not in UNDIGESTED]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def is_of_another_version(folder: Path) -> bool:
+    """Whether a whole manifest is in the folder that this version cannot read."""
+    try:
+        Manifest.read(folder)
+    except OtherVersion:
+        return True
+    except (ValueError, PermissionError):
+        return False
+    return False
+
+
+def _is_whole(fields: Any, folder: Path) -> bool:
+    """Whether a manifest is as it was written, and of that folder, whatever its fields are."""
+    return (
+        isinstance(fields, dict)
+        and (fields.get("kind"), fields.get("key")) == (folder.parent.name, folder.name)
+        and fields.get("checksum") == _checksum(fields)
+    )
 
 
 def _checksum(fields: dict[str, Any]) -> str:

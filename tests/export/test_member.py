@@ -15,6 +15,7 @@ from tasks.export.card import write_card
 from tasks.export.export import export
 from tasks.export.job import Exported
 from tasks.export.member import Member
+from tasks.inspection import READ_VERSIONS
 from tasks.keys import Artifact, describe
 from tasks.runs import Run
 from tasks.store import Store
@@ -70,6 +71,7 @@ def member(store: Store, inputs: Inputs, base: Path) -> Member:
         store,
         "task-adapter",
         "abcd" * 4,
+        version=READ_VERSIONS["task-adapter"][-1],
         config=describe({"job": job}, store.fingerprints),
         inputs=[{"kind": a.kind, "key": a.key, "digest": a.digest} for a in used],
     )
@@ -164,3 +166,19 @@ def test_the_card_says_what_there_is_and_how_it_is_loaded(
     assert "| base | some/base |" in card
     assert "{{" not in card
     assert "\n\n\n" not in card
+
+
+@pytest.mark.parametrize("version", [READ_VERSIONS["task-adapter"][0] - 1, 99])
+def test_a_member_of_a_version_that_is_not_read_is_refused_by_name(
+    store: Store, version: int
+) -> None:
+    commit(store, "task-adapter", "f" * 16, version=version, config={"job": {}})
+    with pytest.raises(StoreError, match=rf"task-adapter/f+ was made by version {version} "):
+        Member.find(store, "f" * 16)
+
+
+def test_what_is_read_by_key_is_read_in_the_version_that_its_step_makes() -> None:
+    """Who raises a version says in READ_VERSIONS whether older ones can still be read."""
+    from tasks.finetune.steps import train_member
+
+    assert READ_VERSIONS["task-adapter"][-1] == train_member.version

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,14 @@ import pytest
 import yaml
 
 from tasks.store import Store
+from tests.flows.fence import Fence
 from tests.flows.planted import plant
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "flows" / "tiny.yaml"
 BIN = Path(sys.executable).parent
+# what the tests set for their own process, and a user of the command need not
+QUIET = ("DO_NOT_TRACK", "HF_HUB_OFFLINE", "PREFECT_SERVER_ANALYTICS_ENABLED")
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,13 @@ class World:
     store: Store
     environment: dict[str, str]
     database: Path
+    fence: Fence
 
     def clinfuse(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "clinfuse"), *arguments]
         done = subprocess.run(
             command,
-            env=self.environment,
+            env={name: value for name, value in self.environment.items() if name not in QUIET},
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -57,20 +61,28 @@ class World:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a client of a real Prefect server on SQLite, as a user would start it."""
-    with serving(tmp_path_factory.mktemp("prefect")) as (environment, _):
+    """The environment of a client of a real Prefect server on SQLite, as a user would start it.
+
+    The server and its clients are behind a fence, and have a folder for temporary files.
+    """
+    home = tmp_path_factory.mktemp("prefect")
+    (home / "tmp").mkdir()
+    fenced = Fence(home / "fence").around({**os.environ, "TMPDIR": str(home / "tmp")})
+    with serving(home, fenced) as (environment, _):
         yield environment
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+def serving(
+    home: Path, environment: Mapping[str, str] = os.environ
+) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
     """A Prefect server with its own home: what its clients need in their environment, and it."""
     home.mkdir(exist_ok=True)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     environment = {
-        **os.environ,
+        **environment,
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_API_PORT": str(port),
@@ -103,6 +115,7 @@ def world(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> W
         store=Store(folder / "store"),
         environment={**server, "CLINFUSE_STORE": str(folder / "store")},
         database=Path(server["PREFECT_HOME"]) / "prefect.db",
+        fence=Fence(Path(server["PREFECT_HOME"]) / "fence"),
     )
     found.clinfuse("synth", str(folder / "synth"), "--patients", "500", "--seed", "11")
     plant(found.source)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ from tasks.pretrain import steps as pretraining
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.report import steps as reporting
 from tasks.step import Step
-from tests.flows.conftest import World
+from tests.flows.conftest import World, serving
 from tests.flows.planted import RARE, WORDS, identifiers
+from tests.flows.postgresql import PROGRAMS, postgresql
 from tests.flows.test_memory import SMALL
 
 STEPS = [
@@ -126,6 +130,37 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    with caplog.at_level(logging.DEBUG):
+        _fail_over_a_note(failing, world, monkeypatch)
+    words = [*SECRETS, *identifiers(world.source)]
+    printed = capfd.readouterr()
+    for word in words:
+        assert word not in caplog.text + printed.out + printed.err
+    assert hits(outside_the_parts(world), words) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL (initdb, pg_dump) is not on this machine")
+def test_a_server_on_postgresql_is_told_nothing_either(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first and the last step of the chain fail, what is between them is reused."""
+    with postgresql() as database:
+        url = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.url}
+        with serving(tmp_path / "home", {**os.environ, **url}) as (environment, _):
+            for step in (ingesting.read_notes, reporting.write_pages):
+                with monkeypatch.context() as patched:
+                    elsewhere = replace(world, environment=environment)
+                    _fail_over_a_note(step, elsewhere, patched)
+            dump = database.dump_once_it_has("step 'report' stopped with ValueError")
+    assert "reused clinical-adapter/" in dump
+    words = [*SECRETS, *identifiers(world.source)]
+    assert [word for word in words if word in dump] == []
+    assert hits([path for path in tmp_path.rglob("*") if path.is_file()], words) == []
+
+
+def _fail_over_a_note(failing: Step, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the step fail with an error that quotes a note, in a run on the world's server."""
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_HOME,
@@ -141,23 +176,29 @@ def test_a_step_that_fails_over_a_note_says_nothing_of_it(
 
     monkeypatch.setattr(failing, "function", fail)
     monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr(tempfile, "tempdir", world.environment.get("TMPDIR"))  # searched, too
     settings = {
         PREFECT_API_URL: world.environment["PREFECT_API_URL"],
         PREFECT_HOME: world.environment["PREFECT_HOME"],
         PREFECT_LOCAL_STORAGE_PATH: str(world.store.root),
     }
-    with (
-        temporary_settings(settings),
-        caplog.at_level(logging.DEBUG),
-        pytest.raises(StepFailed, match=f"'{failing.kind}' stopped with ValueError"),
-    ):
-        _run_through(failing, world)
+    refused = pytest.raises(StepFailed, match=f"'{failing.kind}' stopped with ValueError")
+    with temporary_settings(settings), refused:
+        _tell_the_server()  # what is left for another server; for this one, it connects anew
+        try:
+            _run_through(failing, world)
+        finally:
+            _tell_the_server()
     shutil.rmtree(world.store.root / ".making", ignore_errors=True)
-    words = [*SECRETS, *identifiers(world.source)]
-    printed = capfd.readouterr()
-    for word in words:
-        assert word not in caplog.text + printed.out + printed.err
-    assert hits(outside_the_parts(world), words) == []
+
+
+def _tell_the_server() -> None:
+    """Send what Prefect's threads in this process have not yet sent, and end them."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(at_exit=False)
 
 
 def _run_through(failing: Step, world: World) -> None:

@@ -1,7 +1,8 @@
-"""ls, show, lineage, verify and gc: on a store that cannot be written, and on what is none."""
+"""ls, du, show, lineage, verify and gc: on a store that cannot be written, and on what is none."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from tasks.store import MANIFEST, Store
 from tests.test_store import FACTS
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07 \u202etxt.exe \x9b31m\r\nnext"
-COMMANDS = (["ls"], ["show", "k"], ["lineage", "k"], ["verify"], ["gc"])
+COMMANDS = (["ls"], ["du"], ["show", "k"], ["lineage", "k"], ["verify"], ["gc"])
 commands = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 
 
@@ -168,3 +169,38 @@ def test_modes_of_a_store_that_is_open_to_all_do_not_keep_it_from_being_looked_a
     store.root.chmod(0o755)
     assert clinfuse(store.root, "ls").exit_code == 0
     assert stat.S_IMODE(store.root.stat().st_mode) == 0o755
+
+
+def test_du_tells_artifacts_from_what_is_beside_them(store: Store) -> None:
+    for key in "ab":
+        (make(store, key) / "unlisted").write_bytes(b"x" * 2**20)
+    (store.fresh("corpus", "k") / "half").write_bytes(b"x" * 2**20)
+    told = {
+        line.split()[0]: line.split()[1:]
+        for line in clinfuse(store.root, "du").stdout.split("\n")[:-1]
+    }
+    assert told["notes"] == ["2", "2.0"]
+    assert told[".making"] == ["1.0"]
+    assert told["all"] == ["2", "3.0"]
+
+
+def test_an_artifact_of_another_version_is_named_and_left_alone(store: Store) -> None:
+    path = of_another_version(make(store))
+    listed = clinfuse(store.root, "ls")
+    assert "1 more cannot be read" in listed.stderr
+    verified = clinfuse(store.root, "verify")
+    assert "notes/k/manifest.json was written by another version of clinfuse" in verified.stdout
+    assert "0 pieces" in clinfuse(store.root, "gc", "--older-than", "0", "--delete").stdout
+    assert path.is_dir()
+    with pytest.raises(StoreError, match="another version of clinfuse"):
+        store.find("notes", "k")
+
+
+def of_another_version(path: Path) -> Path:
+    """As a later version may write it: whole, with a field that this one does not know."""
+    fields = json.loads((path / MANIFEST).read_text()) | {"consent": "broad"}
+    del fields["checksum"]
+    text = json.dumps(fields, sort_keys=True)
+    fields["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+    (path / MANIFEST).write_text(json.dumps(fields))
+    return path
