@@ -26,10 +26,10 @@ class Hiding:
             unseen: the cells that no page prints.
         """
         self.smallest, self.counts, self.sums, self.unseen = smallest, counts, sums, unseen
-        self.sums_of: dict[Cell, list[tuple[Cell, ...]]] = {}
-        for terms in sums:
+        self.sums_of: dict[Cell, list[int]] = {}
+        for index, terms in enumerate(sums):
             for cell in terms:
-                self.sums_of.setdefault(cell, []).append(terms)
+                self.sums_of.setdefault(cell, []).append(index)
         # not only the printed ones: what is left between two counts may be one patient
         self.small = [cell for cell, count in counts.items() if 0 < count < smallest]
         self.hidden = set(self.small).difference(unseen)
@@ -57,23 +57,27 @@ class Hiding:
 
     def _tied_to(self, cells: Iterable[Cell]) -> set[Cell]:
         """The cells that are not printed and bound to these by sums, whatever else is printed."""
-        tied, waiting = set[Cell](), list(cells)
+        tied, waiting, followed = set[Cell](), list(cells), set[int]()
         while waiting:
             cell = waiting.pop()
             if cell in tied or not (cell in self.hidden or cell in self.unseen):
                 continue
             tied.add(cell)
-            waiting += [other for terms in self.sums_of.get(cell, ()) for other in terms]
+            for index in self.sums_of.get(cell, ()):
+                if index not in followed:
+                    followed.add(index)
+                    waiting += self.sums[index]
         return tied
 
     def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
-        """For each exposed cell the one to hide next: the least worth of those tied to it."""
+        """Of all that are tied to an exposed cell the one to hide next: that of the least worth."""
         worth = {cell: index for index, cell in enumerate(self.counts)}
-        more = set()
-        for cell in exposed:
-            tied = self._tied_to([cell])
-            sums = (terms for name in tied for terms in self.sums_of.get(name, ()))
-            near = {other for terms in sums for other in terms}
-            printed = [other for other in near - tied if self.counts[other] > 0]
+        more, left = set[Cell](), set(exposed)
+        while left:
+            tied = self._tied_to([left.pop()])
+            left -= tied
+            sums = {index for cell in tied for index in self.sums_of.get(cell, ())}
+            near = {cell for index in sums for cell in self.sums[index]}
+            printed = [cell for cell in near - tied if self.counts[cell] > 0]
             more |= {max(printed, key=worth.__getitem__)} if printed else set()
         return more
