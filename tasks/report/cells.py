@@ -118,8 +118,11 @@ class Cells:
 
     def printed(self) -> Printed:
         """Choose what is printed, what as "fewer than `smallest`", and what not at all."""
-        sums = [terms for terms, roomy in zip(self.sums, self.roomy, strict=True) if not roomy]
-        hiding = Hiding(self.smallest, self.counts, sums, self.unprinted | self.rests)
+        telling, roomy = (
+            [terms for terms, other in zip(self.sums, self.roomy, strict=True) if other == kind]
+            for kind in (False, True)
+        )
+        hiding = Hiding(self.smallest, self.counts, telling, roomy, self.unprinted | self.rests)
         small = frozenset(hiding.printed_as_small())
         withheld = frozenset((hiding.hidden | self.unprinted) - small)
         return Printed(self.counts, small, withheld, self.smallest, self.same)

@@ -18,22 +18,23 @@ class Hiding:
         smallest: int,
         counts: Mapping[Cell, int],
         sums: Sequence[tuple[Cell, ...]],
+        roomy: Sequence[tuple[Cell, ...]],
         unseen: Collection[Cell],
     ) -> None:
         """
         Args:
             sums: a total, then its parts.
+            roomy: those that tell nothing but together with others.
             unseen: the cells that no page prints.
         """
-        self.smallest, self.counts, self.sums, self.unseen = smallest, counts, sums, unseen
-        self.sums_of: dict[Cell, list[int]] = {}
-        for index, terms in enumerate(sums):
-            for cell in terms:
-                self.sums_of.setdefault(cell, []).append(index)
+        self.smallest, self.counts, self.sums, self.roomy = smallest, counts, sums, roomy
+        self.unseen = unseen
+        # what gives a count away is looked for among the telling sums first
+        self.ties = (_Ties(sums), _Ties([*sums, *roomy]))
         # not only the printed ones: what is left between two counts may be one patient
         self.small = [cell for cell, count in counts.items() if 0 < count < smallest]
         self.hidden = set(self.small).difference(unseen)
-        reader = Reader(counts, sums)
+        reader = Reader(counts, sums, roomy)
         while more := self._beside(self._exposed(reader, dict.fromkeys(self.hidden, _SOME))):
             self.hidden |= more
 
@@ -42,10 +43,10 @@ class Hiding:
         small = self.hidden.intersection(self.small)
         told = dict.fromkeys(self.hidden, (self.smallest, math.inf))
         told |= dict.fromkeys(small, (1, self.smallest - 1))
-        reader = Reader(self.counts, self.sums)
+        reader = Reader(self.counts, self.sums, self.roomy)
         # where this is too much to tell, all that is tied together is withheld alike
         alike = set[Cell]()
-        while more := self._tied_to(self._exposed(reader, told)) & self.hidden - alike:
+        while more := self._alike(self._exposed(reader, told), alike):
             alike |= more
             told |= dict.fromkeys(more, _SOME)
         return small - alike
@@ -55,29 +56,48 @@ class Hiding:
         told = dict.fromkeys(self.unseen, (0, math.inf)) | told
         return reader.knows(told, self.small, width=self.smallest - 2)
 
-    def _tied_to(self, cells: Iterable[Cell]) -> set[Cell]:
-        """The cells that are not printed and bound to these by sums, whatever else is printed."""
-        tied, waiting, followed = set[Cell](), list(cells), set[int]()
-        while waiting:
-            cell = waiting.pop()
-            if cell in tied or not (cell in self.hidden or cell in self.unseen):
-                continue
-            tied.add(cell)
-            for index in self.sums_of.get(cell, ()):
-                if index not in followed:
-                    followed.add(index)
-                    waiting += self.sums[index]
-        return tied
-
     def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
         """Of all that are tied to an exposed cell the one to hide next: that of the least worth."""
         worth = {cell: index for index, cell in enumerate(self.counts)}
+        unprinted = self.hidden.union(self.unseen)
         more, left = set[Cell](), set(exposed)
         while left:
-            tied = self._tied_to([left.pop()])
-            left -= tied
-            sums = {index for cell in tied for index in self.sums_of.get(cell, ())}
-            near = {cell for index in sums for cell in self.sums[index]}
-            printed = [cell for cell in near - tied if self.counts[cell] > 0]
-            more |= {max(printed, key=worth.__getitem__)} if printed else set()
+            start = left.pop()
+            for ties in self.ties:
+                near = ties.near([start], unprinted)
+                printed = [cell for cell in near - unprinted if self.counts[cell] > 0]
+                if printed:
+                    more.add(max(printed, key=worth.__getitem__))
+                    left -= near
+                    break
         return more
+
+    def _alike(self, exposed: Collection[Cell], alike: set[Cell]) -> set[Cell]:
+        """The hidden cells tied to exposed ones that are not yet withheld alike."""
+        unprinted = self.hidden.union(self.unseen)
+        tied = (ties.near(exposed, unprinted) & self.hidden - alike for ties in self.ties)
+        return next(filter(None, tied), set())
+
+
+class _Ties:
+    """Which cells sums bind to each other."""
+
+    def __init__(self, sums: Sequence[tuple[Cell, ...]]) -> None:
+        self.sums = sums
+        self.sums_of: dict[Cell, list[int]] = {}
+        for index, terms in enumerate(sums):
+            for cell in terms:
+                self.sums_of.setdefault(cell, []).append(index)
+
+    def near(self, cells: Iterable[Cell], unprinted: Collection[Cell]) -> set[Cell]:
+        """These, all that sums bind to them by way of cells that are not printed, and the next."""
+        near, followed = set(cells), set[int]()
+        waiting = list(near)
+        while waiting:
+            for index in self.sums_of.get(waiting.pop(), ()):
+                if index not in followed:
+                    followed.add(index)
+                    more = set(self.sums[index]) - near
+                    near |= more
+                    waiting += more.intersection(unprinted)
+        return near

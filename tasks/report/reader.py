@@ -22,9 +22,19 @@ _NODES = 500  # of a program's search tree; what is not settled by then counts a
 class Reader:
     """Knows the sums, each a total and then its parts, and remembers which counts may be others."""
 
-    def __init__(self, counts: Mapping[Cell, int], sums: Sequence[tuple[Cell, ...]]) -> None:
+    def __init__(
+        self,
+        counts: Mapping[Cell, int],
+        sums: Sequence[tuple[Cell, ...]],
+        roomy: Sequence[tuple[Cell, ...]] = (),
+    ) -> None:
+        """
+        Args:
+            roomy: sums that alone tell too little to matter: they only count in circles.
+        """
         self.counts = counts
         self.sums = sums
+        self.all_sums = [*sums, *roomy]
         # the least and the most of each count in sets of counts that agree with what is printed
         self.possible: dict[Cell, Range] = {cell: (n, n) for cell, n in counts.items()}
 
@@ -73,7 +83,7 @@ class Reader:
         """Unknown counts that sums tie in a circle, and these sums; a tree's ranges are exact."""
         unknown = {cell for cell, (low, high) in ranges.items() if low < high}
         sums_of: dict[Cell, list[int]] = {}
-        for index, terms in enumerate(self.sums):
+        for index, terms in enumerate(self.all_sums):
             for cell in unknown.intersection(terms):
                 sums_of.setdefault(cell, []).append(index)
         visited: set[Cell] = set()
@@ -85,10 +95,10 @@ class Reader:
             for cell in cells:  # grows
                 for index in sums_of[cell]:
                     sums[index] = None
-                    more = [cell for cell in self.sums[index] if cell in unknown]
+                    more = [cell for cell in self.all_sums[index] if cell in unknown]
                     cells += dict.fromkeys(cell for cell in more if cell not in visited)
                     visited.update(more)
-            terms_of = [self.sums[index] for index in sums]
+            terms_of = [self.all_sums[index] for index in sums]
             ties = sum(cell in unknown for terms in terms_of for cell in terms)
             if ties >= len(cells) + len(sums):  # in a tree they are one fewer
                 yield cells, terms_of
@@ -100,12 +110,12 @@ class Reader:
             for index, cell in enumerate(circle.cells)
             if cell in wanted and self._apart(cell) < width
         ]:
-            # all at once, half of them up, half down: mostly this settles nearly all
-            self._try(circle, doubtful, width)
-            if all(self._apart(circle.cells[index]) < width for index in doubtful):
-                self._try(circle, doubtful[:1], width)
-                if self._apart(cell := circle.cells[doubtful[0]]) < width:
-                    return cell
+            cell = circle.cells[doubtful[0]]
+            for columns in (doubtful, doubtful[:1]):
+                if self._apart(cell) < width:
+                    self._try(circle, columns, width)
+            if self._apart(cell) < width:
+                return cell
         return None
 
     def _try(self, circle: _Circle, columns: list[int], width: int) -> None:
@@ -144,15 +154,17 @@ class _Circle:
         self.low, self.high = np.array([ranges[cell] for cell in cells]).T
 
     def extremes(self, columns: list[int], width: int) -> Iterator[np.ndarray]:
-        """Counts that agree with all sums, some as low and others as high as can be, and reversed.
+        """Counts that agree with all sums, the first of the columns as high as can be, then as low.
 
-        None of them goes further than `width`, so that each leaves room to the others.
+        The others only follow, half of them up and half of them down, so that few programs settle
+        most cells; and none goes further than `width`, which leaves room to the rest.
         """
         low, high = self.low.copy(), self.high.copy()
         low[columns] = np.maximum(low[columns], self.counts[columns] - width)
         high[columns] = np.minimum(high[columns], self.counts[columns] + width)
         direction = np.zeros(len(self.cells))
         direction[columns] = np.resize([1, -1], len(columns))
+        direction[columns[0]] = 1 + 2 * width * len(columns)  # more than all others can outweigh
         for towards in (direction, -direction):
             if (counts := self._farthest(towards, low, high)) is not None:
                 yield counts
@@ -168,7 +180,7 @@ class _Circle:
             integrality=np.ones(len(self.cells)),
             bounds=Bounds(low, high),
             constraints=LinearConstraint(self.sums, known, known),
-            options={"node_limit": _NODES},
+            options={"node_limit": _NODES, "mip_rel_gap": 0},
         )
         if solution.x is None:
             return None
