@@ -9,14 +9,13 @@ stay possible, as many as "fewer than `smallest`" leaves.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-Cell = Hashable
+from tasks.report.hiding import Hiding
+from tasks.report.reader import Cell
+
 WITHHELD = "withheld"
-_PASSES = 50  # over all sums; ranges settle after about as many as totals stand above each other
-_Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -119,91 +118,14 @@ class Cells:
 
     def printed(self) -> Printed:
         """Choose what is printed, what as "fewer than `smallest`", and what not at all."""
-        hiding = _Hiding(self)
-        small = hiding.small & hiding.hidden
-        ranges: dict[Cell, _Range] = dict.fromkeys(hiding.hidden, (self.smallest, math.inf))
-        ranges |= dict.fromkeys(small, (1, self.smallest - 1))
-        # where this is too much to tell, all that is tied together is withheld alike
-        small -= hiding.tied_to(hiding.exposed(ranges))
+        telling, roomy = (
+            [terms for terms, other in zip(self.sums, self.roomy, strict=True) if other == kind]
+            for kind in (False, True)
+        )
+        hiding = Hiding(self.smallest, self.counts, telling, roomy, self.unprinted | self.rests)
+        small = frozenset(hiding.printed_as_small())
         withheld = frozenset((hiding.hidden | self.unprinted) - small)
-        return Printed(self.counts, frozenset(small), withheld, self.smallest, self.same)
-
-
-class _Hiding:
-    """The printed cells to hide: the small ones, and of those tied to them what gives them away."""
-
-    def __init__(self, cells: Cells) -> None:
-        self.cells = cells
-        self.smallest = smallest = cells.smallest
-        self.sums = [
-            terms for terms, roomy in zip(cells.sums, cells.roomy, strict=True) if not roomy
-        ]
-        self.sums_of: dict[Cell, list[tuple[Cell, ...]]] = {}
-        for terms in self.sums:
-            for cell in terms:
-                self.sums_of.setdefault(cell, []).append(terms)
-        # not only the printed ones: what is left between two counts may be one patient
-        self.small = {cell for cell, count in cells.counts.items() if 0 < count < smallest}
-        self.unseen = cells.unprinted | cells.rests
-        self.hidden = self.small - self.unseen
-        # of a hidden cell a reader knows that it is not 0, no more
-        while more := self._beside(self.exposed(dict.fromkeys(self.hidden, (1, math.inf)))):
-            self.hidden |= more
-
-    def exposed(self, printed: Mapping[Cell, _Range]) -> list[Cell]:
-        """The small cells that a reader would know too well, by what is printed for hidden ones."""
-        ranges = self._worked_out(printed)
-        wide_enough = self.smallest - 2
-        return [cell for cell in self.small if ranges[cell][1] - ranges[cell][0] < wide_enough]
-
-    def tied_to(self, cells: Iterable[Cell]) -> set[Cell]:
-        """The cells that are not printed and bound to these by sums, whatever else is printed."""
-        tied, waiting = set(), list(cells)
-        while waiting:
-            cell = waiting.pop()
-            if cell in tied or not (cell in self.hidden or cell in self.unseen):
-                continue
-            tied.add(cell)
-            waiting += [other for terms in self.sums_of.get(cell, ()) for other in terms]
-        return tied
-
-    def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
-        """For each exposed cell the one to hide next: the least worth of those tied to it."""
-        worth = {cell: index for index, cell in enumerate(self.cells.counts)}
-        more = set()
-        for cell in exposed:
-            tied = self.tied_to([cell])
-            sums = (terms for name in tied for terms in self.sums_of.get(name, ()))
-            near = {other for terms in sums for other in terms}
-            printed = [other for other in near - tied if self.cells.counts[other] > 0]
-            more |= {max(printed, key=worth.__getitem__)} if printed else set()
-        return more
-
-    def _worked_out(self, printed: Mapping[Cell, _Range]) -> dict[Cell, _Range]:
-        """What follows for every cell from the sums, as a range."""
-        ranges: dict[Cell, _Range] = {cell: (n, n) for cell, n in self.cells.counts.items()}
-        ranges |= dict.fromkeys(self.unseen, (0, math.inf))
-        ranges |= printed
-        for _ in range(_PASSES):
-            before = dict(ranges)
-            for total, *parts in self.sums:
-                lows, highs = zip(*(ranges[part] for part in parts), strict=True)
-                least, most = sum(lows), sum(high for high in highs if high < math.inf)
-                open_ended = sum(high == math.inf for high in highs)
-                ranges[total] = _both(ranges[total], (least, math.inf if open_ended else most))
-                low, high = ranges[total]
-                for part, part_low, part_high in zip(parts, lows, highs, strict=True):
-                    unbounded = open_ended - (part_high == math.inf) > 0
-                    others = most - (part_high if part_high < math.inf else 0)
-                    within = (-math.inf if unbounded else low - others, high - (least - part_low))
-                    ranges[part] = _both(ranges[part], within)
-            if ranges == before:
-                break
-        return ranges
-
-
-def _both(first: _Range, second: _Range) -> _Range:
-    return max(first[0], second[0]), min(first[1], second[1])
+        return Printed(self.counts, small, withheld, self.smallest, self.same)
 
 
 def side_by_side(

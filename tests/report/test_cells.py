@@ -158,6 +158,42 @@ def test_two_totals_of_the_same_parts_do_not_tell_their_small_difference() -> No
     assert [printed.text(name) for name in ("admissions", "cases")] == ["12", WITHHELD]
 
 
+def test_what_only_several_sums_together_tell_is_not_told() -> None:
+    """Of 9 admissions 9 have one label and 7 another: as 16 cases, no label of more, they tell 8.
+
+    The range of each is wide enough by the sum of the cases alone, and by the admissions alone.
+    """
+    cells = Cells(10)
+    for name, count in {"train": 9, "C0": 9, "C1": 7, "cases": 16}.items():
+        cells.add(name, count)
+    cells.sum("train", ["C0"])
+    cells.sum("train", ["C1"])
+    cells.sum("cases", ["C0", "C1"])
+    assert assert_none_is_known(cells).text("cases") == WITHHELD
+
+
+def test_labels_far_below_their_admissions_tell_of_them_together() -> None:
+    """12 of 53 coded as ICD-10, in 54: each label is 3 or more below, five of 32 tell 7 or more.
+
+    Then 54 less 41 less 7 would be left for those without a code, 1 really. Of the five, one is
+    10 below the 12, so far that it alone tells nothing.
+    """
+    cells = Cells(10)
+    cells.add("test", 54)
+    cells.nested("test", {"coded": 53})
+    cells.add("icd9", 41)
+    cells.add("icd10", 12)
+    cells.sum("coded", ["icd9", "icd10"])
+    labels = {"C0": 9, "C1": 5, "C2": 2, "C3": 7, "C4": 9}
+    for name, count in labels.items():
+        cells.add(name, count)
+        cells.sum("icd10", [name])
+    cells.add("cases", 32)
+    cells.sum("cases", labels)
+    printed = assert_none_is_known(cells, ["test", "coded"])
+    assert printed.text("test") == "54"
+
+
 def test_two_counts_of_nearly_the_same_patients_are_not_both_printed() -> None:
     cells = Cells(10)
     cells.add("test", 210)
