@@ -12,8 +12,8 @@ from flows.config import AdaptConfig, CompareConfig
 from flows.loading import load_compare
 from flows.publish import publish
 from flows.stages import run_name
-from tasks.errors import ConfigError
 from tasks.evaluate.steps import Contender, measure_adapters, rank
+from tasks.keys import Artifact
 from tasks.model.bases.config import base_title
 from tasks.report.config import Adapted
 from tasks.report.steps import Reported, write_leaderboard, write_methods
@@ -37,7 +37,7 @@ def compare(
     for run in config.runs:
         check(run, flow=config.stage)
     if config.stage == "pretrain":
-        publish(config.name, _adapters(config), "Perplexity of validation patients' notes")
+        publish(config.name, _adapters(config), "How likely validation patients' notes are")
         return
     contenders = [_contender(run, config.seeds) for run in config.runs]
     first = [_seeded(run, config.seeds[0]) for run in config.runs]
@@ -60,11 +60,6 @@ def _adapters(config: CompareConfig) -> Reported:
     """Make every run's clinical adapter; rank none: the table keeps the order of the runs."""
     pretrained = {run.name: Chain(run).pretraining(("clinical",)) for run in config.runs}
     perplexities = {run: made.perplexity for run, made in pretrained.items() if made.perplexity}
-    if without := pretrained.keys() - perplexities.keys():
-        raise ConfigError(
-            f"the base of '{min(without)}' has no output layer of its own, so that no perplexity "
-            "says what it was before; take a base saved with its own (...ForMaskedLM)"
-        )
     metrics = measure_adapters(
         perplexities=perplexities,
         measured_over={run: made.perplexity_of for run, made in pretrained.items()},
@@ -78,7 +73,7 @@ def _adapters(config: CompareConfig) -> Reported:
             run.name: Adapted(
                 base=base_title(run.pretrain.base),
                 method=run.pretrain.adapter.kind,
-                parameters=adapters[run.name].counts["trained_parameters"],
+                parameters=_parameters(adapters[run.name]),
             )
             for run in config.runs
         },
@@ -88,6 +83,12 @@ def _adapters(config: CompareConfig) -> Reported:
         synthetic=any(run.evaluate.truth for run in config.runs),
     )
     return Reported.of(table)
+
+
+def _parameters(adapter: Artifact) -> int:
+    """Of the adapter, without an output layer that learned with it."""
+    counts = adapter.counts
+    return int(counts["trained_parameters"]) - int(counts.get("output_parameters", 0))
 
 
 def _contender(run: AdaptConfig, seeds: tuple[int, ...]) -> Contender:

@@ -50,7 +50,8 @@ class CompareConfig(Config):
     test admissions and labels"""
     stage: Literal["finetune", "pretrain"] = "finetune"
     """How far each run goes. pretrain: clinical adapters are compared by the perplexity of
-    validation patients' notes; nothing is finetuned, and seeds and reference are not used"""
+    validation patients' notes (of an encoder by the loss of masked words); nothing is finetuned,
+    and seeds and reference are not used"""
     seeds: tuple[NonNegativeInt, ...] = Field(
         default=(1, 2, 3), min_length=1
     )  # s^2 of two seeds has one degree of freedom: its interval says little
@@ -137,8 +138,8 @@ class SearchConfig(AdaptConfig):
     """Of the sampler; the trials' own is finetune.training.seed"""
     stage: Literal["finetune", "pretrain"] = "finetune"
     """What a trial is judged by. finetune: the macro AUROC of a member on validation; pretrain: the
-    perplexity of validation patients' notes with the clinical adapter, where nothing is
-    finetuned, and nothing pruned"""
+    perplexity of validation patients' notes with the clinical adapter (of an encoder the loss of
+    masked words), where nothing is finetuned, and nothing pruned"""
     member: str | None = None
     """The member that is trained and judged; empty: the first of finetune.members"""
 

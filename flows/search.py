@@ -20,7 +20,7 @@ from flows.loading import keys_of_trial, load_trial
 from flows.space import check_search, in_words, short_names
 from flows.stages import run_name
 from flows.study import REASON, SECONDS, Study, how_it_ended, report, values_of
-from flows.trial import Tried, member_of, percent_of, trial_run
+from flows.trial import Tried, measured_by, member_of, percent_of, trial_run
 from tasks.errors import (
     ConfigError,
     EvaluationError,
@@ -34,7 +34,6 @@ from tasks.reporting import Reading, listening
 
 BEST, TABLE = "best.yaml", "table.json"  # in the search's folder
 FAILS_ALONE = (ConfigError, ModelError, TrainingError, EvaluationError, StepFailed)
-MEASURED = {"finetune": "validation AUROC", "pretrain": "perplexity"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _try(study: Study, trial: optuna.Trial, preset: str, overrides: Sequence[str
         study.tell(trial, came_out.value, came_out.curve)
         best = study.best
         assert best
-        measured = MEASURED[study.config.stage]
+        measured = measured_by(study.config)
         words = "trial %d: %s %.4f; the best so far is %.4f, of trial %d"
         log.info(words, trial.number, measured, came_out.value, best.value, best.number)
     else:
@@ -146,7 +145,7 @@ def _written(study: Study, preset: Path, overrides: Sequence[str]) -> Found:
 
     Raises TrainingError where no trial has come to its end.
     """
-    ended, best, measured = study.ended, study.best, MEASURED[study.config.stage]
+    ended, best, measured = study.ended, study.best, measured_by(study.config)
     titles = short_names(study.config.space)
     rows = [
         {

@@ -21,6 +21,7 @@ from tasks.finetune.jobs import STOPPED
 from tasks.finetune.members import MemberConfig
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
+from tasks.model.bases.files import is_encoder
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,20 @@ def _auroc(run: AdaptConfig) -> Tried:
     return Tried(sum(values) / len(values), _curve(trained[0]) if whole else ())
 
 
+def measured_by(config: SearchConfig) -> str:
+    """What a trial's value is called."""
+    if config.stage == "finetune":
+        return "validation AUROC"
+    return "masked-word loss" if is_encoder(config.pretrain.base) else "perplexity"
+
+
 def _perplexity(run: AdaptConfig) -> Tried:
-    """Of validation patients' notes, with the clinical adapter."""
+    """Of validation patients' notes with the clinical adapter; of an encoder its loss."""
     made = Chain(run).pretraining(("clinical",)).perplexity
-    if made is None:
-        raise ConfigError(
-            "the base has no output layer of its own, so that there is no perplexity to search by; "
-            "take a base saved with its own (...ForMaskedLM), or set stage to finetune"
-        )
-    return Tried(float(made.counts["perplexity_after"]))
+    assert made is not None, "the clinical adapter was asked for"
+    counts = made.counts
+    name = "perplexity_after" if "perplexity_after" in counts else "masked_word_loss_after"
+    return Tried(float(counts[name]))
 
 
 def _curve(adapter: Artifact) -> tuple[tuple[int, float], ...]:

@@ -11,8 +11,11 @@ import pyarrow as pa
 from tasks import schemas
 from tasks.measures.intervals import METHOD, Interval
 
-# the outcome of rows on perplexity, of a decoder and of an encoder: what it is measured over
-NEXT_TOKEN, MASKED_WORDS = "next token", "masked words"
+# the outcome of rows on how likely notes are: what a decoder is asked for, and an encoder, by which
+# output layer: the base's own, or one that was fitted to the base, and another with the adapter
+NEXT_TOKEN = "next token"
+OWN_OUTPUT = "masked words, by the base's own output layer"
+FITTED_OUTPUT = "masked words, by fitted output layers"
 WITHHELD = "interval withheld"  # a method begins with it where there is none, and says why
 # groups of labels by how many training admissions have them: (at least so many, the group)
 BANDS = (

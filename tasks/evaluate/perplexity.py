@@ -25,13 +25,14 @@ _NO_BOUNDS = (-math.inf, math.inf)
 def perplexity_rows(artifact: Path, of: str = NEXT_TOKEN) -> Iterator[dict[str, Any]]:
     """Rows for the base ("before"), with the clinical adapter ("after"), and both compared.
 
-    Perplexity is exp(total negative log-likelihood / total tokens), the loss that exponent. Bits
-    per byte is the same total in bits over the notes' UTF-8 bytes; an encoder, which scores some
-    words only, has none. A ratio whose interval lies below 1, or a difference whose interval lies
-    below 0, says that the adapter reads unseen patients' notes better than the base.
+    The loss is the total negative log-likelihood in nats / total tokens, perplexity exp(loss). Bits
+    per byte is the same total in bits over the notes' UTF-8 bytes. An encoder, which scores masked
+    words only, has neither: its loss is no text's. A ratio whose interval lies below 1, or a
+    difference whose interval lies below 0, says that the adapter reads unseen patients' notes
+    better than the base.
 
     Args:
-        of: what the tokens are: NEXT_TOKEN or MASKED_WORDS.
+        of: what the tokens are: NEXT_TOKEN, OWN_OUTPUT or FITTED_OUTPUT.
     """
     table = read_table(table_of(artifact, "perplexity"), schemas.PERPLEXITY)
     tokens, sizes = (table[name].to_numpy().astype(np.float64) for name in ("tokens", "bytes"))
@@ -54,12 +55,12 @@ def perplexity_rows(artifact: Path, of: str = NEXT_TOKEN) -> Iterator[dict[str, 
     nats = {"before": before, "after": after, "diff": after - before}
     for name, sums in nats.items():
         loss = interval(_ratio(sums, tokens), patients, _NO_BOUNDS)
-        ends = np.exp([loss.value, loss.low, loss.high]).tolist()
-        perplexity = replace(loss, value=ends[0], low=ends[1], high=ends[2])
-        metric = "perplexity_ratio" if name == "diff" else f"perplexity_{name}"
-        yield valued(metric, perplexity, _METHOD) | named
         yield valued(f"loss_{name}", loss, _METHOD) | named
         if of == NEXT_TOKEN:
+            ends = np.exp([loss.value, loss.low, loss.high]).tolist()
+            perplexity = replace(loss, value=ends[0], low=ends[1], high=ends[2])
+            metric = "perplexity_ratio" if name == "diff" else f"perplexity_{name}"
+            yield valued(metric, perplexity, _METHOD) | named
             bits = interval(_ratio(sums / math.log(2), sizes), patients, _NO_BOUNDS)
             yield valued(f"bits_per_byte_{name}", bits, _METHOD) | named
 

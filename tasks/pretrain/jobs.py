@@ -61,6 +61,18 @@ class AdapterJob(Config):
     epochs: float
     max_tokens: int | None
     encoder: EncoderReading | None = None  # of an encoder only
+    keeps_output: bool = False  # whether an output layer, which the base has not, is written, too
+
+
+class OutputJob(Config):
+    """Put a new output layer on an encoder that has none; train the layer alone."""
+
+    base: Input
+    corpus: Input
+    training: TrainingConfig
+    epochs: float
+    max_tokens: int | None
+    encoder: EncoderReading
 
 
 class OntologyJob(Config):
@@ -93,3 +105,4 @@ class PerplexityJob(Config):
     stride: int  # tokens from one window to the next; an encoder's chunks do not overlap
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     encoder: EncoderReading | None = None  # of an encoder only
+    output: Input | None = None  # the base's output layer, where it came with none

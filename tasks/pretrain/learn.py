@@ -18,7 +18,7 @@ from tasks.model.adapters.methods import Full, targets_of
 from tasks.model.bases.kernels import attend_by_mask, attends_by_kernels
 from tasks.model.bases.trial import PACKED, layout_for, output_that_gives_losses
 from tasks.pretrain.corpus import Corpus
-from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob
+from tasks.pretrain.jobs import AdapterJob, BaseJob, OntologyJob, OutputJob
 from tasks.pretrain.objectives.causal import LanguageLesson, steps_for
 from tasks.pretrain.objectives.masked import MaskedLesson, MaskedModel
 from tasks.pretrain.packing import pieces
@@ -74,7 +74,7 @@ def learn(
     model: nn.Module,
     lesson: Lesson,
     parts: Mapping[str, Sequence[str]],
-    job: BaseJob | AdapterJob | OntologyJob,
+    job: BaseJob | AdapterJob | OutputJob | OntologyJob,
     world: World,
     *,
     watchers: Sequence[Watcher] = (),
@@ -89,7 +89,7 @@ def learn(
         more: what else is counted.
     """
     model.to(world.device)
-    method = None if isinstance(job, BaseJob) else job.adapter
+    method = None if isinstance(job, BaseJob | OutputJob) else job.adapter
     unnamed = method and (isinstance(targets_of(method), str) or isinstance(method, Full))
     movement = Movement(parts, tolerant=parts if unnamed else ())
     looking = (*watchers, movement, Energy())

@@ -38,7 +38,7 @@ from tasks.pretrain.objectives.ontology import (
 from tasks.pretrain.objectives.sentences import SentenceLesson, Speaker
 from tasks.pretrain.planting import Planting, read_categories
 from tasks.pretrain.relations import read_relations
-from tasks.pretrain.train import of_backbone
+from tasks.pretrain.train import BACKBONE, parameters_within
 from tasks.training.engine import deepspeed_config, precision_of, save_activations, seed_all
 from tasks.training.program import World, run
 from tasks.training.watchers.watcher import Run, Watcher
@@ -96,7 +96,7 @@ def _planted(job: OntologyJob, tokenizer: LoadedTokenizer, world: World) -> None
         more=lambda: measured.values(world),
     )
     if world.first:
-        state = of_backbone(trained.state)
+        state = parameters_within(BACKBONE, trained.state)
         write_adapter(world.work.parent, adapted, ADAPTER, state, job.base_name)
 
 
@@ -138,7 +138,7 @@ def _sentences(job: OntologyJob, tokenizer: LoadedTokenizer, world: World) -> No
         model, lesson, parts, job, world, watchers=(measured,), more=lambda: measured.values(world)
     )
     if world.first:
-        state = trained.state if causal else of_backbone(trained.state)
+        state = trained.state if causal else parameters_within(BACKBONE, trained.state)
         write_adapter(world.work.parent, adapted, ADAPTER, state, job.base_name)
 
 

@@ -7,8 +7,11 @@ together. A note that is longer than a window is read in several, which overlap
 (`whole_notes.py`); the end of a note is a token like others. Bits per byte is the same sum in bits
 over the UTF-8 bytes of the notes: unlike perplexity it does not depend on how a tokenizer cuts.
 
-Of an encoder, the tokens are masked words, which follow from the text alone: that number is lower,
-and no decoder's equal.
+Of an encoder, the tokens are those of masked words, and what is measured is their mean negative
+log-likelihood, in nats: no perplexity of a text, and no decoder's equal. Which words are masked
+follows from the text alone, so that they are the same for the base and with the adapter. An encoder
+that came with an output layer answers by it both times; one that came with none, by a layer that
+was fitted to it (`output.py`), and with the adapter by the layer that learned with that.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from tasks.model.adapters.adaptation import Adapted, load_adapted, set_aside
 from tasks.model.adapters.build import language_model
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.losses import UNSCORED, giving_token_losses
-from tasks.model.bases.masked import load_masked
+from tasks.model.bases.masked import NewOutput, load_masked
 from tasks.model.bases.trial import logits_are_as_given
 from tasks.pretrain.jobs import PerplexityJob
 from tasks.pretrain.objectives.masked import MaskedModel, Masker, Masks, word_losses
@@ -159,7 +162,14 @@ def _masked(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
     dtype = precision_of(TrainingConfig(precision=job.precision), world)
     base, output = load_masked(job.base, dtype)
     adapted = load_adapted(base, job.adapter)
-    model = MaskedModel(adapted, output).to(world.device).eval()
+    outputs = [output, output]
+    if job.output is not None:
+        assert isinstance(output, NewOutput), "the base has a layer of its own"
+        output.read(job.output)
+        learned = NewOutput(output.words).to(dtype)
+        learned.read(job.adapter)
+        outputs[1] = learned
+    models = [MaskedModel(adapted, each).to(world.device).eval() for each in outputs]
     tokenizer = LoadedTokenizer.load(job.encoder.tokenizer)
     masker = Masker.of(tokenizer, job.encoder.masking)
     before, after = tokenizer.frame
@@ -169,17 +179,28 @@ def _masked(job: PerplexityJob, world: World) -> tuple[Cut, Score]:
         chunks = (ids[begin : begin + room] for begin in range(0, len(ids), room))
         return [(np.array([*before, *chunk, *after], np.int32), 0) for chunk in chunks]
 
-    return cut, lambda pieces: _score_masked(model, adapted, masker, pieces, world)
+    return cut, lambda pieces: _score_masked(models, adapted, masker, pieces, world)
 
 
 @torch.no_grad()
 def _score_masked(
-    model: MaskedModel, adapted: Adapted, masker: Masker, pieces: Sequence[Piece], world: World
+    models: Sequence[MaskedModel],
+    adapted: Adapted,
+    masker: Masker,
+    pieces: Sequence[Piece],
+    world: World,
 ) -> Sums:
+    """Of each piece.
+
+    Args:
+        models: the encoder under the base's output layer, and under the adapter's.
+        adapted: the encoder in both.
+    """
+    base, with_adapter = models
     masks = Masks.of([masker.held_out(piece.ids) for piece in pieces]).to(world.device)
-    after = word_losses(model, masks)
+    after = word_losses(with_adapter, masks)
     with set_aside(adapted):
-        before = word_losses(model, masks)
+        before = word_losses(base, masks)
     rows = masks.wanted.nonzero()[:, 0].cpu()
     sums = torch.zeros((len(pieces), 3), dtype=torch.float64)
     for column, values in enumerate((torch.ones_like(after), before, after)):
@@ -189,7 +210,7 @@ def _score_masked(
 
 def _write(
     scored: Sequence[tuple[Tokenized, Sums]], job: PerplexityJob, world: World
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """Write a row a note, in the notes' order."""
     subject_ids = np.concatenate([notes.subject_ids for notes, _ in scored])
     sizes = np.concatenate([notes.sizes for notes, _ in scored])
@@ -201,22 +222,26 @@ def _write(
     path = world.work.parent / "perplexity" / "part-0.parquet"
     tables.write(path, schemas.PERPLEXITY, table)
     tokens, before, after = sums.sum(axis=0)
-    counts = {
+    counts: dict[str, float | str] = {
         "patients": len(np.unique(subject_ids)),
         "notes": len(sums),
         "tokens": int(tokens),
         "window": job.window,
+    }
+    if job.encoder is not None:
+        return counts | {
+            "output_layer": "the base's own" if job.output is None else "fitted",
+            "masked_word_loss_before": round(before / tokens, 6),
+            "masked_word_loss_after": round(after / tokens, 6),
+        }
+    bits = math.log(2) * max(1, int(sizes.sum()))
+    return counts | {
         "perplexity_before": round(math.exp(before / tokens), 6),
         "perplexity_after": round(math.exp(after / tokens), 6),
+        "stride": job.stride,
+        "bits_per_byte_before": round(before / bits, 6),
+        "bits_per_byte_after": round(after / bits, 6),
     }
-    if job.encoder is None:
-        bits = math.log(2) * max(1, int(sizes.sum()))
-        counts |= {
-            "stride": job.stride,
-            "bits_per_byte_before": round(before / bits, 6),
-            "bits_per_byte_after": round(after / bits, 6),
-        }
-    return counts
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from tasks.errors import ConfigError
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
-from tasks.model.bases.config import GivenBase
-from tasks.model.bases.files import is_causal
+from tasks.model.bases.files import is_encoder
 from tasks.pretrain.config import PretrainConfig
 from tasks.pretrain.jobs import PerplexityJob
 from tasks.pretrain.stage import CLINICAL, Texts, pretrain
@@ -47,7 +46,7 @@ def pretrain_planted(
 
     Raises ConfigError where the base is an encoder, and otherwise as `pretrain` does.
     """
-    if isinstance(config.base, GivenBase) and not is_causal(config.base.folder()):
+    if is_encoder(config.base):
         raise ConfigError(
             "the memory audit asks how likely a text is, which an encoder does not say; set "
             "pretrain.base to a decoder"

@@ -9,20 +9,27 @@ from pathlib import Path
 
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
-from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
+from tasks.metrics_table import FITTED_OUTPUT, NEXT_TOKEN, OWN_OUTPUT
 from tasks.model.adapters.allows import check_method
 from tasks.model.adapters.methods import targets_of, tokens_before
 from tasks.model.bases.config import GivenBase, Targets
 from tasks.model.bases.files import has_masked_head, is_causal, positions_of
 from tasks.pretrain.bases import base_and_tokenizer
 from tasks.pretrain.config import PretrainConfig
-from tasks.pretrain.jobs import AdapterJob, EncoderReading, OntologyJob, PerplexityJob
+from tasks.pretrain.jobs import (
+    AdapterJob,
+    EncoderReading,
+    OntologyJob,
+    OutputJob,
+    PerplexityJob,
+)
 from tasks.pretrain.steps import (
     measure_perplexity,
     pack_notes,
     tokenize_notes,
     train_adapter,
     train_ontology,
+    train_output,
 )
 
 CLINICAL, ONTOLOGY = "clinical", "ontology"  # the adapters of the domain
@@ -35,9 +42,9 @@ class Pretrained:
     base: Artifact | Path  # a Hugging Face model directory
     tokenizer: Artifact | Path  # a directory with tokenizer.json
     corpus: Artifact | None  # of the training patients' notes; None where nothing learned from them
-    validation_notes: Artifact | None  # None where there is no perplexity
+    validation_notes: Artifact | None  # None where there is no clinical adapter
     adapters: Mapping[str, Artifact]  # "clinical" and "ontology", those that were wanted
-    perplexity: Artifact | None  # of the clinical adapter
+    perplexity: Artifact | None  # of the clinical adapter; of an encoder, of masked words
     perplexity_of: str  # what its tokens are: tasks.metrics_table
     known_as: tuple[str, str] | None  # the base's id and revision, where it is of the hub
 
@@ -82,8 +89,7 @@ def pretrain(
     adapters, perplexity = {}, None
     if CLINICAL in wanted:
         adapters[CLINICAL] = pretraining.clinical()
-        if pretraining.is_measurable:
-            perplexity = pretraining.perplexity(adapters[CLINICAL])
+        perplexity = pretraining.perplexity(adapters[CLINICAL])
     if ONTOLOGY in wanted:
         assert ontology is not None, "whoever wants the adapter brings the titles"
         adapters[ONTOLOGY] = pretraining.ontology(ontology, layer)
@@ -95,7 +101,7 @@ def pretrain(
         pretraining.validation_notes if perplexity else None,
         adapters,
         perplexity,
-        NEXT_TOKEN if pretraining.reading is None else MASKED_WORDS,
+        pretraining.perplexity_of,
         pretraining.known_as,
     )
 
@@ -122,12 +128,12 @@ class Pretraining:
         return EncoderReading(tokenizer=self.tokenizer, masking=self.config.masking)
 
     @property
-    def is_measurable(self) -> bool:
-        """Whether likelihoods before and after say something of the base and the adapter alone.
-
-        Not where an output layer learns with the adapter.
-        """
-        return self.reading is None or (isinstance(self.base, Path) and has_masked_head(self.base))
+    def perplexity_of(self) -> str:
+        """What the base is asked for, and which layer answers."""
+        if self.reading is None:
+            return NEXT_TOKEN
+        own = isinstance(self.base, Path) and has_masked_head(self.base)
+        return OWN_OUTPUT if own else FITTED_OUTPUT
 
     @property
     def plants(self) -> bool:
@@ -183,8 +189,24 @@ class Pretraining:
             epochs=self.config.epochs,
             max_tokens=self.config.max_tokens,
             encoder=self.reading,
+            keeps_output=self.perplexity_of == FITTED_OUTPUT,
         )
         return train_adapter(job=job, known_as=self.known_as, launch=self.launch)
+
+    @cached_property
+    def output(self) -> Artifact | None:
+        """The base's output layer for masked words, where one has to be fitted to it."""
+        if self.reading is None or self.perplexity_of != FITTED_OUTPUT:
+            return None
+        job = OutputJob(
+            base=self.base,
+            corpus=self.corpus,
+            training=self.config.training,
+            epochs=self.config.epochs,
+            max_tokens=self.config.max_tokens,
+            encoder=self.reading,
+        )
+        return train_output(job=job, launch=self.launch)
 
     def perplexity(self, adapter: Artifact) -> Artifact:
         """How likely validation patients' notes are, without the clinical adapter and with it."""
@@ -196,6 +218,7 @@ class Pretraining:
             stride=self.config.stride if self.reading is None else self.length,
             precision=self.config.training.precision,
             encoder=self.reading,
+            output=self.output,
         )
         return measure_perplexity(job=job, launch=self.launch)
 

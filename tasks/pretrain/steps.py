@@ -19,6 +19,7 @@ from tasks.pretrain.jobs import (
     BaseJob,
     ConvertJob,
     OntologyJob,
+    OutputJob,
     PerplexityJob,
     QuantizeJob,
 )
@@ -141,7 +142,13 @@ def train_ontology(
     return counts
 
 
-@step("perplexity", version=3)
+@step("masked-output", version=1, resumable=True)
+def train_output(out: Path, job: OutputJob, launch: LaunchConfig) -> Counts:
+    """Fit an output layer to a frozen encoder that came with none."""
+    return _run("tasks.pretrain.output", job, out, launch)
+
+
+@step("perplexity", version=4)
 def measure_perplexity(out: Path, job: PerplexityJob, launch: LaunchConfig) -> Counts:
     """Measure the likelihood of notes before and after domain pretraining."""
     return _run("tasks.pretrain.perplexity", job, out, launch)

@@ -15,7 +15,7 @@ program goes on from its last checkpoint in that folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -26,17 +26,19 @@ from tasks.model.adapters.methods import tokens_before
 from tasks.model.bases.causal import load_causal
 from tasks.model.bases.files import check_length
 from tasks.model.bases.kernels import use_kernels
-from tasks.model.bases.masked import load_masked
+from tasks.model.bases.masked import NewOutput, load_masked
 from tasks.pretrain.corpus import Corpus
-from tasks.pretrain.jobs import AdapterJob, EncoderReading
+from tasks.pretrain.jobs import AdapterJob, EncoderReading, OutputJob
 from tasks.pretrain.learn import learn, learn_language
 from tasks.pretrain.objectives.causal import steps_for
 from tasks.pretrain.objectives.masked import MaskedLesson, MaskedModel, Masker
 from tasks.training.engine import deepspeed_config, precision_of, save_activations, seed_all
+from tasks.training.flops import shape_of
 from tasks.training.program import World, run
 
 CLINICAL = "clinical"  # the training's name
-BACKBONE = "backbone."  # of the parameters of a model that an adapter is a part of
+BACKBONE, OUTPUT_LAYER = "backbone.", "output."  # of the parameters of a MaskedModel
+MASKED_LAYOUT = "one chunk of a document a row, whole words masked"
 
 
 def main(job: AdapterJob, world: World) -> None:
@@ -58,27 +60,16 @@ def main(job: AdapterJob, world: World) -> None:
 
 
 def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: World) -> None:
-    """The same for an encoder; a new output layer learns with the adapter, and is not saved."""
-    training, share = job.training, job.training.batch_size_of_rank(world.size)
-    settings = deepspeed_config(training, world)
-    base, output = load_masked(job.base, precision_of(training, world), settings)
+    """The same for an encoder; where it has no output layer, a new one learns with the adapter."""
+    settings = deepspeed_config(job.training, world)
+    base, output = load_masked(job.base, precision_of(job.training, world), settings)
     adaptation = adapted(base, job, corpus)
     model = MaskedModel(adaptation.model, output)
-    lesson = MaskedLesson(
-        name=CLINICAL,
-        corpus=corpus,
-        masker=Masker.of(LoadedTokenizer.load(reading.tokenizer), reading.masking),
-        steps=steps_for(corpus, job.epochs, job.max_tokens, training.batch_size),
-        batch_size=training.batch_size,
-        micro_batch_size=min(share, training.micro_batch_size or share),
-        seed=training.seed,
-        device=world.device,
-        penalty=adaptation.penalty,
-        # a GPU would rather compute padding than start more kernels
-    )
+    lesson = masked_lesson(CLINICAL, job, reading, corpus, world, adaptation.penalty)
     parts = adaptation.parts(model)
     learning = {name for name, each in model.named_parameters() if each.requires_grad}
     parts["output"] = sorted(learning.difference(*parts.values()))
+    output_parameters = sum(shape_of(model.get_parameter(name)).numel() for name in parts["output"])
     trained = learn(
         model,
         lesson,
@@ -87,12 +78,45 @@ def _masked(job: AdapterJob, reading: EncoderReading, corpus: Corpus, world: Wor
         world,
         watchers=adaptation.watchers,
         more=lambda: {
-            "layout": "one chunk of a document a row, whole words masked",
+            "layout": MASKED_LAYOUT,
             **adaptation.facts,
+            **({"output_parameters": output_parameters} if output_parameters else {}),
         },
     )
     if world.first:
-        adaptation.write(world.work.parent, of_backbone(trained.state), job.base_name)
+        adaptation.write(
+            world.work.parent, parameters_within(BACKBONE, trained.state), job.base_name
+        )
+        if job.keeps_output:
+            assert isinstance(output, NewOutput), "the base has a layer of its own"
+            output.write(world.work.parent, parameters_within(OUTPUT_LAYER, trained.state))
+
+
+def masked_lesson(
+    name: str,
+    job: AdapterJob | OutputJob,
+    reading: EncoderReading,
+    corpus: Corpus,
+    world: World,
+    penalty: Callable[[], Tensor] | None = None,
+) -> MaskedLesson:
+    """What an encoder learns from: the same chunks and the same words, whatever is trained on it.
+
+    Args:
+        penalty: what is added to the loss of a token.
+    """
+    training, share = job.training, job.training.batch_size_of_rank(world.size)
+    return MaskedLesson(
+        name=name,
+        corpus=corpus,
+        masker=Masker.of(LoadedTokenizer.load(reading.tokenizer), reading.masking),
+        steps=steps_for(corpus, job.epochs, job.max_tokens, training.batch_size),
+        batch_size=training.batch_size,
+        micro_batch_size=min(share, training.micro_batch_size or share),
+        seed=training.seed,
+        device=world.device,
+        penalty=penalty,
+    )
 
 
 def adapted(base: PreTrainedModel, job: AdapterJob, corpus: Corpus) -> Adaptation:
@@ -107,12 +131,12 @@ def adapted(base: PreTrainedModel, job: AdapterJob, corpus: Corpus) -> Adaptatio
     return adaptation
 
 
-def of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of the adapted base, as it calls them, among those of a model around it."""
+def parameters_within(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of a part, as it calls them, among those of the model around it."""
     return {
-        name.removeprefix(BACKBONE): tensor
+        name.removeprefix(prefix): tensor
         for name, tensor in state.items()
-        if name.startswith(BACKBONE)
+        if name.startswith(prefix)
     }
 
 

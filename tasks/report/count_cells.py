@@ -155,11 +155,12 @@ def add_labels(cells: Cells, labels: Iterable[Label], findings: Findings) -> Non
 
 
 def add_lineage(cells: Cells, story: Counted) -> None:
-    """What pretraining and finetuning read, and in whom perplexity was measured."""
+    """What pretraining and finetuning read, and in whom the likelihood of notes was measured."""
     cells.add(("dropped",), int(story.contamination.get("dropped", 0)))
-    row = story.findings.raw("perplexity_before", "clinical", story.findings.perplexity_of)
+    findings = story.findings
+    row = findings.raw(f"{findings.likelihood_metric}_before", "clinical", findings.likelihood_of)
     if row:
-        cells.nested(("patients", "validation"), {("perplexity",): row["n_patients"]})
+        cells.nested(("patients", "validation"), {("likelihood",): row["n_patients"]})
     for origin in story.lineage.artifacts:
         counts = origin.counts
         if origin.kind == "corpus" and counts.get("patients") and ("notes",) not in cells:

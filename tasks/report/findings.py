@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks import schemas, tables
 from tasks.measures.intervals import holm
-from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
+from tasks.metrics_table import FITTED_OUTPUT, NEXT_TOKEN, OWN_OUTPUT
 from tasks.variants import BEST, Variant, read_records
 
 BAND = "cases="  # a group of labels begins with it
@@ -36,6 +36,16 @@ SYSTEMS = {
     "readmission": "one label",
     "length_of_stay": "four classes",
     None: "all codes",
+}
+# which output layer says what masked words were
+ANSWERED_BY = {
+    NEXT_TOKEN: "",
+    OWN_OUTPUT: "The base's own output layer says what the words were, with the adapter as "
+    "without.",
+    FITTED_OUTPUT: "The base came without an output layer to say what the words were: one was "
+    "fitted to the base alone, and another together with the adapter, from the same start, on the "
+    "same training notes with the same words masked, in the same steps and at the same rates; what "
+    "the adapter adds is the difference.",
 }
 _Row = dict[str, Any]
 
@@ -216,23 +226,34 @@ class Findings:
         }
 
     @property
-    def perplexity(self) -> dict[str, _Row | None]:
-        """Of the base ("before"), with the clinical adapter ("after"), and their ratio."""
+    def likelihood(self) -> dict[str, _Row | None]:
+        """How likely unseen notes are to the base ("before") and with the clinical adapter."""
         return {
-            name: self.get(f"perplexity_{name}", "clinical", self.perplexity_of)
-            for name in ("before", "after", "ratio")
+            name: self.get(f"{self.likelihood_metric}_{name}", "clinical", self.likelihood_of)
+            for name in ("before", "after")
         }
 
     @property
-    def perplexity_of(self) -> str:
-        """What perplexity is measured over: an encoder's is no next token's."""
-        masked = self.raw("perplexity_before", "clinical", MASKED_WORDS)
-        return NEXT_TOKEN if masked is None else MASKED_WORDS
+    def likelihood_metric(self) -> str:
+        """What it is told in: masked words have no perplexity."""
+        return "loss" if self.masked_words else "perplexity"
 
     @property
-    def perplexity_name(self) -> str:
-        """What perplexity is called, so that an encoder's is not taken for a decoder's."""
-        return "Perplexity" if self.perplexity_of == NEXT_TOKEN else "Perplexity of masked words"
+    def likelihood_of(self) -> str:
+        """What that is measured over: an encoder's is no next token's."""
+        masked = (OWN_OUTPUT, FITTED_OUTPUT)
+        measured = (of for of in masked if self.raw("loss_before", "clinical", of) is not None)
+        return next(measured, NEXT_TOKEN)
+
+    @property
+    def masked_words(self) -> bool:
+        """Whether an encoder was asked for these."""
+        return self.likelihood_of != NEXT_TOKEN
+
+    @property
+    def answered_by(self) -> str:
+        """A sentence on the output layer that says what masked words were."""
+        return ANSWERED_BY[self.likelihood_of]
 
     def by_group(self, metric: str) -> list[_Row]:
         """All rows of a metric over a part of the patients or of the labels."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks import schemas, tables
-from tasks.metrics_table import MASKED_WORDS
+from tasks.metrics_table import NEXT_TOKEN
 from tasks.report.config import NOTE, Adapted, Lineage
 from tasks.report.document import Part, write_document
 from tasks.report.facts import Making
+from tasks.report.findings import ANSWERED_BY
 from tasks.report.leaderboard_page import compared
 from tasks.report.missing import Missing
 from tasks.report.printing import count, duration, figure, number, span, why_withheld
@@ -46,23 +47,32 @@ class Entry:
     peak_mib: float
 
     @property
-    def of_masked_words(self) -> bool:
+    def masked_words(self) -> bool:
         """Whether an encoder's masked words were scored, and not next tokens."""
-        row = self.rows["perplexity_after"]
-        return bool(row and row["outcome"] == MASKED_WORDS)
+        return self.outcome != NEXT_TOKEN
+
+    @property
+    def outcome(self) -> str:
+        """What was scored: tasks.metrics_table."""
+        row = self.rows["loss_after"]
+        return row["outcome"] if row else NEXT_TOKEN
+
+    def likelihood(self, end: str) -> _Row:
+        """Perplexity, or of an encoder the loss; `end`: before or after."""
+        return self.rows[f"{'loss' if self.masked_words else 'perplexity'}_{end}"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table, as text."""
+    """A row of a table, as text."""
 
     base: str
     method: str
-    parameters: str
-    perplexity: str
-    ratio: str  # to the base's, on the same notes
+    parameters: str  # of the adapter
+    likelihood: str  # perplexity, or the loss of masked words
+    ratio: str  # of the perplexities, on the same notes
     bits: str
-    fewer_bits: str  # than the base, on the same notes
+    apart: str  # from the base, on the same notes: bits per byte, or the loss of masked words
     seconds: str
     peak_mib: str
 
@@ -96,7 +106,7 @@ def entries(
     for run, adapted in methods.items():
         last = tables.read(adapters[run] / "history.parquet", schemas.HISTORY).to_pylist()[-1]
         of_run = {row["metric"]: row for row in rows if row["run"] == run}
-        patients = of_run["perplexity_after"]["n_patients"]
+        patients = of_run["loss_after"]["n_patients"]
         few = patients < smallest_cell
         words = f"fewer than {smallest_cell}" if few else count(patients)
         made.append(Entry(run, adapted, of_run, words, last["seconds"], last["peak_mib"]))
@@ -107,7 +117,7 @@ def write_page(out: Path, methods: Methods) -> list[Missing]:
     """Write `report.html`, `report.md`, and `headline.json` (the table for a terminal)."""
     shared = {"leaderboard": methods, "leaks": {}, "settings": compared(methods.settings)}
     parts = [
-        Part("results", "Results", lambda: {"lines": lines(methods.entries)}),
+        Part("results", "Results", lambda: _results(methods.entries)),
         Part("published", "Published figures", lambda: {"published": PUBLISHED}),
         Part("differs", "What differs"),
         Part("numbers", "What the numbers mean", lambda: {"entries": methods.entries}),
@@ -118,23 +128,34 @@ def write_page(out: Path, methods: Methods) -> list[Missing]:
     )
 
 
+def _results(entries: Sequence[Entry]) -> dict[str, Any]:
+    masked = [entry for entry in entries if entry.masked_words]
+    decoders = [entry for entry in entries if not entry.masked_words]
+    answered_by = dict.fromkeys(
+        f"{entry.adapted.base}: {ANSWERED_BY[entry.outcome]}" for entry in masked
+    )
+    return {"lines": lines(decoders), "masked": lines(masked), "answered_by": list(answered_by)}
+
+
 def lines(entries: Sequence[Entry]) -> list[Line]:
     """The table: each base alone, and below it the adapters on it."""
     table = []
     for group in _by_base(entries):
-        base, before = group[0].adapted.base, group[0].rows
-        perplexity = figure(before["perplexity_before"])
-        bits = figure(before.get("bits_per_byte_before"))
-        table.append(Line(base, BASE_ALONE, "0", perplexity, "", bits, "", "", ""))
+        base, first = group[0].adapted.base, group[0]
+        likelihood = figure(first.likelihood("before"))
+        bits = figure(first.rows.get("bits_per_byte_before"))
+        table.append(Line(base, BASE_ALONE, "0", likelihood, "", bits, "", "", ""))
         table += [
             Line(
                 base=base,
                 method=_method(entry),
                 parameters=count(entry.adapted.parameters),
-                perplexity=figure(entry.rows["perplexity_after"]),
-                ratio=figure(entry.rows["perplexity_ratio"]),
+                likelihood=figure(entry.likelihood("after")),
+                ratio=figure(entry.rows.get("perplexity_ratio")),
                 bits=figure(entry.rows.get("bits_per_byte_after")),
-                fewer_bits=figure(entry.rows.get("bits_per_byte_diff"), "+.3f"),
+                apart=figure(
+                    entry.rows["loss_diff" if entry.masked_words else "bits_per_byte_diff"], "+.3f"
+                ),
                 seconds=duration(entry.seconds),
                 peak_mib=count(entry.peak_mib),
             )
@@ -148,36 +169,44 @@ def headline(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     table = []
     for group in _by_base(entries):
         first = group[0]
-        measured = _headline(first.rows, "before")
+        measured = _headline(first, "before")
         table.append({"run": first.adapted.base, "trained": "0", **measured, "time": "", "MiB": ""})
         table += [
             {
                 "run": entry.run,
                 "trained": count(entry.adapted.parameters),
-                **_headline(entry.rows, "after"),
+                **_headline(entry, "after"),
                 "time": duration(entry.seconds),
                 "MiB": count(entry.peak_mib),
-                NOTE: why_withheld(entry.rows["perplexity_after"] or {}),
+                NOTE: why_withheld(entry.likelihood("after") or {}),
             }
             for entry in group
         ]
-    return table
+    empty = [name for name in _MEASURED if not any(row[name] for row in table)]
+    return [{name: row[name] for name in row if name not in empty} for row in table]
 
 
-def _headline(rows: Mapping[str, _Row], end: str) -> dict[str, str]:
-    perplexity = rows[f"perplexity_{end}"]
-    return {
-        "perplexity": number(perplexity),
-        "95% interval": span(perplexity).replace(" to ", "\u2013").removeprefix("interval "),
-        "bits/byte": number(rows.get(f"bits_per_byte_{end}")),
-    }
+_MEASURED = ("perplexity", "masked loss", "95% interval", "bits/byte")  # columns of the headline
+
+
+def _headline(entry: Entry, end: str) -> dict[str, str]:
+    likelihood = entry.likelihood(end)
+    value = number(likelihood)
+    bits = entry.rows.get(f"bits_per_byte_{end}")
+    columns = (
+        "" if entry.masked_words else value,
+        value if entry.masked_words else "",
+        span(likelihood).replace(" to ", "\u2013").removeprefix("interval "),
+        "" if entry.masked_words else number(bits),
+    )
+    return dict(zip(_MEASURED, columns, strict=True))
 
 
 def _by_base(entries: Sequence[Entry]) -> list[list[Entry]]:
     """Those that read the same notes with the same base, in the order in which these come first."""
     groups: dict[tuple[str, float], list[Entry]] = {}
     for entry in entries:
-        before = entry.rows["perplexity_before"]
+        before = entry.likelihood("before")
         key = entry.adapted.base, before["value"] if before else 0.0
         groups.setdefault(key, []).append(entry)
     return list(groups.values())

@@ -84,7 +84,7 @@ def _labels(story: Story) -> Facts:
 def _training(story: Story) -> Facts:
     return {
         "training": training_figures(story.arms),
-        "perplexity": story.findings.perplexity,
+        "likelihood": story.findings.likelihood,
         "likelihoods": likelihoods(story.findings),
         **efficiency(story.findings, story.arms, story.costs),
     }

@@ -16,7 +16,7 @@ from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.measuring import Work, write_metrics
 from tasks.evaluate.perplexity import perplexity_rows
 from tasks.evaluate.subgroups import groups_of
-from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
+from tasks.metrics_table import FITTED_OUTPUT, NEXT_TOKEN
 from tasks.report.findings import Findings
 from tasks.report.summaries import headline
 from tasks.variants import BEST, FILE, read_records
@@ -256,9 +256,8 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
     # influences (-50 + 60) / 10000 and (-250 + 240) / 10000, in nats
     half = 2.262157 * np.sqrt(10 / 9 * 10 * (10 / 10000) ** 2) / np.log(2)
     assert bits[2]["high"] == pytest.approx(bits[2]["value"] + half, rel=1e-5)
-    of_words = {row["metric"] for row in perplexity_rows(tmp_path, MASKED_WORDS)}
-    assert "loss_diff" in of_words
-    assert "bits_per_byte_diff" not in of_words
+    of_words = {row["metric"] for row in perplexity_rows(tmp_path, FITTED_OUTPUT)}
+    assert of_words == {"loss_before", "loss_after", "loss_diff"}
     few = pa.Table.from_pydict({name: column[:9] for name, column in rows.items()})
     tables.write(place, schemas.PERPLEXITY, few.cast(schemas.PERPLEXITY))
     for row in perplexity_rows(tmp_path):

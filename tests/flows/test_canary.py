@@ -31,6 +31,7 @@ from tests.flows.conftest import World, serving
 from tests.flows.planted import RARE, WORDS, identifiers
 from tests.flows.postgresql import PROGRAMS, postgresql
 from tests.flows.test_memory import SMALL
+from tests.pretrain.encoders import write_encoder
 
 STEPS = [
     found
@@ -211,6 +212,11 @@ def _run_through(failing: Step, world: World) -> None:
         compare(preset=str(comparison))
     elif failing is auditing.audit_memory:
         memory(preset=str(world.config), overrides=SMALL, refresh=(failing.kind,))
+    elif failing is pretraining.train_output:  # only of an encoder that came without one
+        folder = write_encoder(world.folder / "headless", with_output=False)
+        base = f"pretrain.base={{kind: path, path: {folder}}}"
+        small = ("pretrain.adapter.targets=all-linear", "pretrain.max_tokens=2000")
+        adapt(preset=str(world.config), overrides=(base, *small), refresh=(failing.kind,))
     elif failing in CANARIES:  # others than the audit of this world has made
         memory(preset=str(world.config), overrides=(*SMALL, "memory.seed=1"))
     else:

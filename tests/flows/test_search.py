@@ -15,8 +15,10 @@ import yaml
 
 from flows.loading import load_config, load_search
 from flows.study import Study
+from flows.trial import measured_by
 from tasks.runs import load_runs
 from tests.flows.conftest import BIN, ROOT, World, api
+from tests.pretrain.encoders import write_encoder
 
 pytestmark = pytest.mark.slow
 
@@ -138,6 +140,16 @@ def test_a_search_by_perplexity_finetunes_nothing(world: World, tmp_path: Path) 
     last = [run for run in load_runs(world.store.root) if run.flow == "trial"][-2:]
     assert {each.kind for run in last for each in run.artifacts} >= {"perplexity"}
     assert not any(each.kind == "task-adapter" for run in last for each in run.artifacts)
+
+
+def test_a_search_on_an_encoder_is_by_the_loss_of_masked_words(
+    world: World, tmp_path: Path
+) -> None:
+    base = {"kind": "path", "path": str(write_encoder(tmp_path / "base", with_output=False))}
+    keys = {"space": {"pretrain.adapter.rank": [4]}, "stage": "pretrain", "member": None}
+    for pretrain, words in (({}, "perplexity"), ({"base": base}, "masked-word loss")):
+        path = written(world, tmp_path, **keys, pretrain=pretrain)
+        assert measured_by(load_search(path)) == words
 
 
 def test_a_key_that_is_wrong_is_said_at_once(world: World, tmp_path: Path) -> None:

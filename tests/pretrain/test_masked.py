@@ -11,6 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
+from safetensors.torch import load_file
+from torch.nn import functional
 from transformers import AutoModel, BertForMaskedLM
 
 from tasks import schemas, tables
@@ -20,11 +22,11 @@ from tasks.model.adapters.build import add_new_adapter
 from tasks.model.adapters.methods import Lora
 from tasks.model.bases.files import has_masked_head
 from tasks.model.bases.load import load_base
-from tasks.model.bases.masked import load_masked
-from tasks.pretrain import perplexity, train
+from tasks.model.bases.masked import OUTPUT, NewOutput, load_masked
+from tasks.pretrain import output, perplexity, train
 from tasks.pretrain.config import MaskingConfig
 from tasks.pretrain.corpus import Corpus, CorpusWriter, of_notes, patients_of
-from tasks.pretrain.jobs import AdapterJob, EncoderReading, PerplexityJob
+from tasks.pretrain.jobs import AdapterJob, EncoderReading, OutputJob, PerplexityJob
 from tasks.pretrain.objectives.masked import (
     Masked,
     MaskedModel,
@@ -161,8 +163,8 @@ def test_an_adapter_goes_on_the_encoder_alone_and_changes_nothing_yet(
     assert has_masked_head(folder) == with_output
     tokenizer = LoadedTokenizer.load(folder)
     masks = Masks.of([masker(tokenizer).held_out(ids_of(tokenizer))])
-    base, output = load_masked(folder)
-    model = MaskedModel(add_new_adapter(base, Lora(rank=2), "default"), output).eval()
+    base, layer = load_masked(folder)
+    model = MaskedModel(add_new_adapter(base, Lora(rank=2), "default"), layer).eval()
     with torch.no_grad():
         losses = word_losses(model, masks)
     assert losses.shape == (int(masks.wanted.sum()),)
@@ -174,12 +176,12 @@ def test_an_adapter_goes_on_the_encoder_alone_and_changes_nothing_yet(
             logits, masks.ids[masks.wanted], reduction="none"
         )
         torch.testing.assert_close(losses, expected)
-        assert not any(parameter.requires_grad for parameter in output.parameters())
+        assert not any(parameter.requires_grad for parameter in layer.parameters())
     else:  # near the identity: a state is read off by the embedding that is most like it
         words = base.get_input_embeddings().weight
         states = 3.0 * torch.nn.functional.normalize(words.detach() - words.mean(1, keepdim=True))
-        assert (output(states).argmax(1) == torch.arange(len(words))).float().mean() > 0.9
-        assert not output.words.weight.requires_grad  # type: ignore[union-attr]
+        assert (layer(states).argmax(1) == torch.arange(len(words))).float().mean() > 0.9
+        assert not layer.words.weight.requires_grad  # type: ignore[union-attr]
 
 
 def test_padding_changes_no_loss(tmp_path: Path) -> None:
@@ -187,8 +189,8 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
     tokenizer = LoadedTokenizer.load(folder)
     made = masker(tokenizer)
     short, long = (made.held_out(ids_of(tokenizer, text)) for text in ("chest pain", TEXT))
-    base, output = load_masked(folder)
-    model = MaskedModel(add_new_adapter(base, Lora(rank=2), "default"), output).eval()
+    base, layer = load_masked(folder)
+    model = MaskedModel(add_new_adapter(base, Lora(rank=2), "default"), layer).eval()
     with torch.no_grad():
         together = word_losses(model, Masks.of([short, long]))
         alone = torch.cat([word_losses(model, Masks.of([chunk])) for chunk in (short, long)])
@@ -215,6 +217,7 @@ def test_it_learns_what_masked_words_were(world: World, tmp_path: Path, with_out
         epochs=25,
         max_tokens=None,
         encoder=reading,
+        keeps_output=not with_output,
     )
     world.work = tmp_path / "adapter" / "work"
     world.work.mkdir(parents=True)
@@ -223,7 +226,8 @@ def test_it_learns_what_masked_words_were(world: World, tmp_path: Path, with_out
     rows = tables.read(out / "history.parquet", schemas.HISTORY).to_pylist()
     assert {row["arm"] for row in rows} == {"clinical"}
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.3
-    assert json.loads((world.work / "counts.json").read_text())["layout"].endswith("masked")
+    counts = json.loads((world.work / "counts.json").read_text())
+    assert counts["layout"].endswith("masked")
 
     plain = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
     before = plain(input_ids=torch.arange(5, 20)[None]).last_hidden_state
@@ -231,12 +235,25 @@ def test_it_learns_what_masked_words_were(world: World, tmp_path: Path, with_out
     after = model(input_ids=torch.arange(5, 20)[None]).last_hidden_state
     assert (after - before).abs().max() > 0.01
     assert load_base(folder).model.config.hidden_size == after.shape[-1]
-    if with_output:
-        measure(world, folder, out, tmp_path / "validation", reading)
+    fitted = None
+    if not with_output:
+        fitted = tmp_path / "fitted"
+        world.work = fitted / "work"
+        world.work.mkdir(parents=True)
+        shared = {name: getattr(job, name) for name in OutputJob.model_fields}
+        output.main(OutputJob(**shared), world)
+        own = json.loads((world.work / "counts.json").read_text())["trained_parameters"]
+        assert counts["output_parameters"] == own < counts["trained_parameters"]
+    measure(world, folder, out, fitted, tmp_path / "validation", reading)
 
 
 def measure(
-    world: World, folder: Path, adapter: Path, notes: Path, reading: EncoderReading
+    world: World,
+    folder: Path,
+    adapter: Path,
+    fitted: Path | None,
+    notes: Path,
+    reading: EncoderReading,
 ) -> None:
     """Unseen patients' words are told better, by the same words before and after."""
     world.work = notes.parent / "measured" / "work"
@@ -249,6 +266,7 @@ def measure(
         stride=LENGTH,
         precision="fp32",
         encoder=reading,
+        output=fitted,
     )
     perplexity.main(job, world)
     place = notes.parent / "measured" / "perplexity"
@@ -266,9 +284,53 @@ def measure(
     assert tokens == sum(int(chunk.wanted.sum()) for chunk in held_out), "in the same chunks"
     assert [row["bytes"] for row in rows] == [len(text) for text in texts]
     before, after = (
-        math.exp(sum(row[name] for row in rows) / tokens) for name in ("nll_before", "nll_after")
+        sum(row[name] for row in rows) / tokens for name in ("nll_before", "nll_after")
     )
-    assert after < before * 0.9
+    assert after < before - 0.1
+    counts = json.loads((world.work / "counts.json").read_text())
+    assert "perplexity_after" not in counts, "masked words have none"
+    if fitted is None:
+        return
+    assert counts["output_layer"] == "fitted"
+    layers = {"before": fitted, "after": adapter}
+    expected = {end: by_hand(folder, adapter, layers[end], held_out, end) for end in layers}
+    measured = {end: counts[f"masked_word_loss_{end}"] for end in layers}
+    assert measured == pytest.approx(expected, abs=1e-4)
+
+
+def by_hand(folder: Path, adapter: Path, layer: Path, chunks: list[Masked], end: str) -> float:
+    """The loss of masked words by the base ("before") or with the adapter, under that layer."""
+    base = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    model = base if end == "before" else PeftModel.from_pretrained(base, str(adapter)).eval()
+    saved = load_file(layer / OUTPUT)
+    assert set(saved) == {"dense.weight", "dense.bias", "norm.weight", "norm.bias", "words.bias"}
+    words = AutoModel.from_pretrained(folder).get_input_embeddings().weight.detach()
+    nats = tokens = 0.0
+    for chunk in chunks:
+        ids, seen, wanted = map(torch.from_numpy, (chunk.ids, chunk.seen, chunk.wanted))
+        with torch.no_grad():
+            states = model(input_ids=seen[None].long()).last_hidden_state[0][wanted]
+        dense = functional.gelu(states @ saved["dense.weight"].T + saved["dense.bias"])
+        normed = functional.layer_norm(
+            dense, dense.shape[-1:], saved["norm.weight"], saved["norm.bias"]
+        )
+        logs = (normed @ words.T + saved["words.bias"]).log_softmax(dim=1)
+        nats -= float(logs.gather(1, ids[wanted].long()[:, None]).sum())
+        tokens += float(wanted.sum())
+    return nats / tokens
+
+
+def test_an_output_layer_of_another_base_is_refused(tmp_path: Path) -> None:
+    layer = NewOutput(torch.nn.Embedding(30, 8))
+    layer.write(tmp_path, dict(layer.named_parameters()))
+    NewOutput(torch.nn.Embedding(30, 8)).read(tmp_path)
+    with pytest.raises(ModelError, match=r"is no output layer of this base"):
+        NewOutput(torch.nn.Embedding(31, 8)).read(tmp_path)
+    with pytest.raises(ModelError, match=r"is no output layer of this base"):
+        layer.read(tmp_path / "nowhere")
+    layer.dense.bias.data[0] = math.nan
+    with pytest.raises(ModelError, match="lower the learning rate"):
+        layer.write(tmp_path, dict(layer.named_parameters()))
 
 
 def test_a_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tasks import schemas, tables
 from tasks.evaluate.perplexity import write_adapter_metrics
-from tasks.metrics_table import MASKED_WORDS, NEXT_TOKEN
+from tasks.metrics_table import FITTED_OUTPUT, NEXT_TOKEN
 from tasks.report.config import Adapted, Lineage
 from tasks.report.facts import Making
 from tasks.report.methods_page import BASE_ALONE, Methods, entries, lines, write_page
@@ -39,7 +39,7 @@ def methods(tmp_path: Path) -> Methods:
         adapters[run] = tmp_path / run
         history = pa.Table.from_pylist([row], schemas.HISTORY)
         tables.write(adapters[run] / "history.parquet", schemas.HISTORY, history)
-    over = {run: MASKED_WORDS if "encoder" in run else NEXT_TOKEN for run in NATS}
+    over = {run: FITTED_OUTPUT if "encoder" in run else NEXT_TOKEN for run in NATS}
     write_adapter_metrics(tmp_path, adapters, over)
     adapted = {
         run: Adapted(base=run.split("-")[0], method=run.split("-")[1], parameters=12_345)
@@ -59,13 +59,15 @@ def test_each_base_comes_first_and_its_adapters_are_compared_with_it(methods: Me
         ("encoder", BASE_ALONE),
         ("encoder", "lora"),
     ]
-    assert table[0].perplexity.startswith(f"{np.exp(3.0):.3f} (")
-    assert table[1].perplexity.startswith(f"{np.exp(2.0):.3f} (")
+    assert table[0].likelihood.startswith(f"{np.exp(3.0):.3f} (")
+    assert table[1].likelihood.startswith(f"{np.exp(2.0):.3f} (")
     ratio = f"{np.exp(-1.0):.3f}"  # the same spread with and without: it cancels
     assert table[1].ratio == f"{ratio} ({ratio} to {ratio})"
-    assert table[1].fewer_bits.startswith(f"{-1.0 / 4 / np.log(2):+.3f}")
+    assert table[1].apart.startswith(f"{-1.0 / 4 / np.log(2):+.3f}")
     assert (table[2].seconds, table[2].peak_mib) == ("12.6 min", "512")
-    assert table[4].bits == "\u2013", "of an encoder there is none"
+    assert table[3].likelihood.startswith("3.000 ("), "an encoder has a loss, and no perplexity"
+    assert (table[4].ratio, table[4].bits) == ("\u2013", "\u2013")
+    assert table[4].apart == "-2.000 (-2.000 to -2.000)"
 
 
 def test_the_page_tells_it_and_marks_what_was_published(methods: Methods, tmp_path: Path) -> None:
@@ -82,7 +84,8 @@ def test_the_page_tells_it_and_marks_what_was_published(methods: Methods, tmp_pa
             "21:37:42",
             "not comparable",
             "20 validation patients",
-            "masked words",
+            "loss of masked words" if form == "md" else "Loss of masked words",
+            "fitted to the base alone, and another together with the adapter",
             "pretrain.adapter.kind",
         ):
             assert words in page, (form, words)
@@ -96,3 +99,5 @@ def test_the_page_tells_it_and_marks_what_was_published(methods: Methods, tmp_pa
         "encoder",
         "encoder-lora",
     ]
+    assert [row["perplexity"] for row in headline[3:]] == ["", ""]
+    assert [row["masked loss"] for row in headline] == ["", "", "", "3.000", "1.000"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.metrics_table import FITTED_OUTPUT, OWN_OUTPUT, to_table
 from tasks.report.card import write_card
 from tasks.report.config import Lineage, Origin
 from tasks.report.curves import Curves
@@ -20,6 +21,7 @@ from tasks.report.sections.by_label import MOST_ROWS, labels_by_outcome
 from tasks.report.sections.decisions import decisions
 from tasks.report.sections.efficiency import efficiency
 from tasks.report.sections.frequency import frequency
+from tasks.report.sections.training import MASKED, likelihoods
 from tasks.report.story import Story
 from tests.report.made_up_rows import GAP_METHOD, findings_of
 
@@ -224,3 +226,23 @@ def test_the_order_of_a_sum_is_said_where_it_counts(plain_story: Story, tmp_path
         words = "so that the order counts: base, clinical, task"
         assert words in (tmp_path / "with" / name).read_text()
         assert words not in (tmp_path / "without" / name).read_text()
+
+
+@pytest.mark.parametrize("of", [OWN_OUTPUT, FITTED_OUTPUT])
+def test_an_encoder_has_a_loss_of_masked_words_and_no_perplexity(of: str) -> None:
+    named = {"variant": "clinical", "split": "validation", "outcome": of, "method": "some"}
+    values = {"before": 3.0, "after": 2.5, "diff": -0.5}
+    rows = [
+        {"metric": f"loss_{end}", "value": value, "low": value - 0.1, "high": value + 0.1, **named}
+        for end, value in values.items()
+    ]
+    findings = findings_of(to_table(rows, run="any", seed=None).to_pylist())
+    assert findings.likelihood["after"]
+    assert ("fitted" in findings.answered_by) == (of == FITTED_OUTPUT)
+    cells = [cell for _, (cell,) in likelihoods(findings)]
+    assert [(cell.column, cell.value) for cell in cells] == [
+        (MASKED, "3.000"),
+        (MASKED, "2.500"),
+        (MASKED, "-0.500"),
+    ]
+    assert cells[2].span == "-0.600 to -0.400"

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.data.tokenizer import FILE, LoadedTokenizer
 from tasks.errors import ConfigError, ModelError
-from tasks.model.bases.config import Targets
+from tasks.model.bases.config import BaseConfig, GivenBase, Targets
 from tasks.model.bases.groups import layers_of
 
 # of a base that is made from nothing, a LLaMA
@@ -167,6 +167,11 @@ def is_causal(base: Path) -> bool:
     """
     architectures = _config(base).get("architectures") or []
     return not architectures or any(mark in name for name in architectures for mark in _CAUSAL)
+
+
+def is_encoder(base: BaseConfig) -> bool:
+    """Whether a base is known to be no decoder; what is made from nothing is one."""
+    return isinstance(base, GivenBase) and not is_causal(base.folder())
 
 
 def check_vocabulary(base: Path, tokenizer: Path) -> None:

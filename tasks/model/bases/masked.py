@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForMaskedLM, PreTrainedModel
@@ -17,6 +19,7 @@ from tasks.model.bases.encoder import Encoder
 from tasks.model.bases.files import has_masked_head
 from tasks.model.bases.weights import read_weights, refuse_missing
 
+OUTPUT = "masked_output.safetensors"  # the file of a NewOutput, without the words it shares
 _SHIFT = 4.0  # GELU(x + 4) is x + 4 but for 0.1%, as long as x is above -1
 
 
@@ -96,3 +99,36 @@ class NewOutput(nn.Module):
             )
         logits: Tensor = self.words(self.norm(functional.gelu(self.dense(states))))
         return logits
+
+    @property
+    def own(self) -> list[str]:
+        """The names of the parameters that are not the base's."""
+        return [name for name, _ in self.named_parameters() if name != "words.weight"]
+
+    def write(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """Write what was trained as OUTPUT into a directory.
+
+        Args:
+            state: its own parameters by name, whole.
+
+        Raises ModelError where a tensor is not finite.
+        """
+        tensors = {name: state[name].detach().cpu().contiguous() for name in self.own}
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise ModelError(
+                "the output layer holds NaN or infinite values; lower the learning rate"
+            )
+        save_file(tensors, folder / OUTPUT)
+
+    def read(self, folder: Path) -> None:
+        """Take over what `write` wrote there. Raises ModelError where it is not of this base."""
+        try:
+            tensors = load_file(folder / OUTPUT)
+            wrong = self.load_state_dict(tensors, strict=False)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ModelError(
+                f"{folder / OUTPUT} is no output layer of this base ({type(error).__name__}); run "
+                "pretrain anew"
+            ) from None
+        if wrong.unexpected_keys or wrong.missing_keys != ["words.weight"]:
+            raise ModelError(f"{folder / OUTPUT} is of another version; run pretrain anew")

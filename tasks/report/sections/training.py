@@ -13,6 +13,7 @@ from tasks.report.figures import Figure, draw, plotted, spanning
 from tasks.report.findings import Findings
 from tasks.report.printing import number, span
 
+MASKED = "Loss of masked words, nats a token"
 # who read unseen notes, and the ends of the names of what was measured
 _READERS = (
     ("base alone", "before", "before"),
@@ -32,13 +33,17 @@ class Likelihood:
 
 def likelihoods(findings: Findings) -> list[tuple[str, list[Likelihood]]]:
     """Who read unseen notes, the base first, and how likely these are to it."""
-    named = findings.perplexity_name, "Nats a token", "Bits per byte"
+    masked = findings.masked_words
     rows = []
     for reader, of_perplexity, end in _READERS:
         cells = []
-        metrics = f"perplexity_{of_perplexity}", f"loss_{end}", f"bits_per_byte_{end}"
-        for column, metric in zip(named, metrics, strict=True):
-            row = findings.get(metric, "clinical", findings.perplexity_of)
+        metrics = {
+            "Perplexity": f"perplexity_{of_perplexity}",
+            "Nats a token": f"loss_{end}",
+            "Bits per byte": f"bits_per_byte_{end}",
+        }
+        for column, metric in ({MASKED: f"loss_{end}"} if masked else metrics).items():
+            row = findings.get(metric, "clinical", findings.likelihood_of)
             form = "+.3f" if metric.endswith("diff") else ".3f"
             prefix = "ratio " if metric.endswith("ratio") else ""
             value, ends = (number(row, form), span(row, form, expected=False)) if row else ("", "")
