@@ -11,7 +11,6 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
-
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 

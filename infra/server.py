@@ -32,6 +32,7 @@ from tasks.errors import ClinfuseError, PrefectError
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+POOLS = ("clinfuse-cpu", "clinfuse-gpu")
 START_SECONDS = 300.0
 STOP_SECONDS = 35.0  # ranks have 25 s to save
 POLL_SECONDS = 0.2
@@ -150,8 +151,7 @@ def serve(
         options = [] if gpus is None else ["--gpus", str(gpus)]
         options += [] if notify is None else ["--notify", notify]
         _install(environment, folder / "install.log", options)
-        for pool in ("clinfuse-cpu", "clinfuse-gpu"):
-            services.append(_worker(environment, folder, pool))
+        services += [_worker(environment, folder, pool) for pool in POOLS]
         typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends the server, its workers and their runs)")
         typer.echo(f"export PREFECT_API_URL=http://127.0.0.1:{port}/api")
         while True:
