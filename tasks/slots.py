@@ -29,8 +29,9 @@ def gpu_slots(name: str, count: int) -> Iterator[None]:
             ) from None
     if count > limit:
         raise PrefectError(
-            f"launch.ranks is {count}, but the concurrency limit '{name}' is {limit}, so that they "
-            f"would wait forever; lower the ranks, or `prefect gcl update {name} --limit GPUS`"
+            f"launch.ranks (times launch.nodes) is {count}, but the concurrency limit '{name}' is "
+            f"{limit}, so that they would wait forever; lower the ranks, or `prefect gcl update "
+            f"{name} --limit GPUS`"
         )
     # a server that is away for a while ends no training
     with concurrency(name, occupy=count, strict=True, raise_on_lease_renewal_failure=False):

@@ -109,7 +109,7 @@ def test_the_charts_get_the_server_and_the_pools_that_there_are() -> None:
     assert [tag["prefectTag"].split("-")[0] for tag in tags] == [version, version]
     assert worker["worker"]["config"]["workPool"] in POOLS
     assert worker["worker"]["apiConfig"] + "ApiConfig" in worker["worker"]
-    text = (folder / "server.yaml").read_text()
+    text = (INFRA / "k8s" / "server.yaml").read_text()
     assert f"create secret generic {server['secret']['name']}" in text
 
 

@@ -4,8 +4,6 @@ and processes that are killed. The tests follow one another on one server."""
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -98,8 +96,9 @@ class Training:
         wait_until(lambda: self.step >= step, 240, f"step {step} of the training")
 
 
-def states(served: Served, run: str) -> list[str]:
-    return [each["name"] for each in api(served, f"/flow_run_states/?flow_run_id={run}")]
+def events(served: Served, name: str) -> list[dict[str, Any]]:
+    """The events of that name, as the UI's feed has them."""
+    return api(served, "/events/filter", {"filter": {"event": {"name": [name]}}})["events"]
 
 
 def api_answers(served: Served) -> bool:
@@ -137,7 +136,7 @@ def test_a_schedule_fires_and_runs_the_chain(deployed: Served) -> None:
 
 
 def test_two_runs_of_one_config_whose_worker_is_killed_do_the_work_once(deployed: Served) -> None:
-    edited = ["baselines.tfidf.max_features=400"]
+    edited = ["baselines.tfidf.max_features=400", "report.alarm_below=1"]
     runs = [
         started(deployed, "evaluate", preset=str(deployed.config), overrides=edited)
         for _ in range(2)
@@ -159,6 +158,10 @@ def test_two_runs_of_one_config_whose_worker_is_killed_do_the_work_once(deployed
     assert {tuple(record_of(deployed, run).parameters["overrides"]) for run in runs} == {(*edited,)}
     assert deployment_of(deployed, "evaluate")["parameters"] == {"preset": "configs/demo.yaml"}
     assert service(deployed, "--pool clinfuse-cpu") != worker
+    # and of each, the first model's AUROCs below the bar were told, for automations
+    told = wait_until(lambda: events(deployed, "clinfuse.auroc-below"), 60, "the event")
+    assert {each["resource"]["prefect.resource.id"] for each in told} == {"clinfuse.run.tiny"}
+    assert all("macro AUROC of" in each["payload"]["sentence"] for each in told)
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +227,3 @@ def test_a_cancelled_run_stops_every_rank_and_leaves_no_half_artifact(
     assert ended(deployed, training)["state_type"] == "CANCELLED"
     assert set(deployed.store.folders()) == before
     assert deployed.clinfuse("verify", "--store", str(deployed.store.root)).returncode == 0
-
-
-def test_it_ends_with_all_that_it_has_started(deployed: Served) -> None:
-    """The last test of the session that needs the server."""
-    # (see the fixture: it waits for the end)
-    assert os.getpgid(deployed.process.pid) != os.getpgid(0)
-    assert signal.SIGTERM
