@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from enum import StrEnum
@@ -25,7 +26,8 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 
 from tasks.provenance import gpus
 
-INFRA = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
+INFRA = ROOT / "infra"
 POOLS = ("clinfuse-cpu", "clinfuse-gpu")
 LIMIT = "gpu"  # CLINFUSE_GPU_LIMIT in infra/prefect.yaml
 
@@ -59,6 +61,9 @@ def install(
     ] = None,
 ) -> None:
     """Install work pools, the limit of GPUs, automations and deployments."""
+    for name in ("PREFECT_API_URL", "CLINFUSE_STORE"):
+        if not os.environ.get(name):
+            raise typer.BadParameter(f"{name} is not set; the first lines of {__file__} show how")
     with get_client(sync_client=True) as client:
         for name in POOLS:
             _install_pool(client, name, type)
@@ -66,8 +71,9 @@ def install(
         for automation in automations(_block(client, notify)):
             _install_automation(client, automation)
     prefect = str(Path(sys.executable).parent / "prefect")
-    file = ["--prefect-file", str((INFRA / "prefect.yaml").relative_to(Path.cwd()))]
-    subprocess.run([prefect, "--no-prompt", "deploy", "--all", *file], check=True)
+    command = [prefect, "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml"]
+    # where a run's process goes first; a container has no PWD of its own
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PWD": str(ROOT)}, check=True)
 
 
 def automations(block: str | None) -> list[AutomationCore]:

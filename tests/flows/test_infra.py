@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,18 @@ def test_the_image_copies_what_it_needs_and_runs_as_no_root() -> None:
     names = [line[1:] for line in kept if line.startswith("!")]
     assert all((ROOT / name).exists() for name in names)
     assert {"flows", "tasks", "infra", "configs", "Makefile", "pyproject.toml"} <= set(names)
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        options = ["--folder", str(tmp_path), "--port", port]
+        command = [sys.executable, str(INFRA / "server.py"), *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"clinfuse: port {port} of 127.0.0.1 cannot be had")
+    assert "make server PORT=" in line
 
 
 def test_the_automations_are_ones_and_notify_by_a_block_where_there_is_one() -> None:
