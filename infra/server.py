@@ -145,13 +145,19 @@ def serve(
         _check_port(port)
         if sockets:
             services.append(_postgres(folder, sockets))
+            services[-1].start()
+            services[-1].wait_until((sockets / ".s.PGSQL.5432").exists)
             url = f"postgresql+asyncpg://clinfuse@/postgres?host={sockets}"
             environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = url
         services.append(_prefect_server(environment, folder, port))
+        services[-1].start()
+        services[-1].wait_until(lambda: _answers(environment["PREFECT_API_URL"]))
         options = [] if gpus is None else ["--gpus", str(gpus)]
         options += [] if notify is None else ["--notify", notify]
         _install(environment, folder / "install.log", options)
-        services += [_worker(environment, folder, pool) for pool in POOLS]
+        for pool in POOLS:
+            services.append(_worker(environment, folder, pool))
+            services[-1].start()
         typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends the server, its workers and their runs)")
         typer.echo(f"export PREFECT_API_URL=http://127.0.0.1:{port}/api")
         while True:
@@ -201,7 +207,10 @@ def _check_port(port: int) -> None:
 
 
 def _postgres(folder: Path, sockets: Path) -> Service:
-    """PostgreSQL on a socket in a folder that only its user can enter: no port, no password."""
+    """PostgreSQL, its database made; its socket is in a folder that only its user can enter.
+
+    So it has no port and no password.
+    """
     programs = _programs()
     user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
     data = folder / "postgresql"
@@ -222,9 +231,8 @@ def _postgres(folder: Path, sockets: Path) -> Service:
                 f"{user or 'you'} can reach: make server FOLDER=..., or SQLITE=1"
             )
     settings = {"listen_addresses": "", "unix_socket_directories": str(sockets)}
-    settings |= {"max_connections": "200"}
     options = [f"--{name}={value}" for name, value in settings.items()]
-    service = Service(
+    return Service(
         "PostgreSQL",
         [str(programs / "postgres"), "-D", str(data), *options],
         environment,
@@ -232,9 +240,6 @@ def _postgres(folder: Path, sockets: Path) -> Service:
         user=user,
         stop_signal=signal.SIGINT,  # not waiting for clients
     )
-    service.start()
-    service.wait_until((sockets / ".s.PGSQL.5432").exists)
-    return service
 
 
 def _programs() -> Path:
@@ -266,17 +271,12 @@ def _give_to(user: str, *folders: Path) -> None:
 
 def _prefect_server(environment: dict[str, str], folder: Path, port: int) -> Service:
     command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    service = Service("the Prefect server", command, environment, folder / "server.log")
-    service.start()
-    service.wait_until(lambda: _answers(environment["PREFECT_API_URL"]))
-    return service
+    return Service("the Prefect server", command, environment, folder / "server.log")
 
 
 def _worker(environment: dict[str, str], folder: Path, pool: str) -> Service:
     command = [str(BIN / "prefect"), "worker", "start", "--pool", pool, "--name", pool]
-    service = Worker(f"the worker of {pool}", command, environment, folder / f"{pool}.log")
-    service.start()
-    return service
+    return Worker(f"the worker of {pool}", command, environment, folder / f"{pool}.log")
 
 
 def _answers(api: str) -> bool:

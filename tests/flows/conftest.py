@@ -171,7 +171,7 @@ def run_of(world: World, run: str) -> dict[str, Any]:
 
 def ended(world: World, run: str) -> dict[str, Any]:
     """The run of that id, once it has come to an end of any kind."""
-    for _ in range(480):
+    for _ in range(1000):
         found = run_of(world, run)
         if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             return found

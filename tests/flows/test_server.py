@@ -27,17 +27,18 @@ from tests.flows.conftest import (
     started,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LONG = ["launch.ranks=2", "pretrain.epochs=500", "pretrain.max_tokens=null"]
+PATIENCE_SECONDS = 500.0  # of a busy machine; what is promised is waited for, not timed
 INTERVAL = 10  # steps between two checkpoints of tests/flows/tiny.yaml
 
 
-def wait_until(ready: Callable[[], Any], seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
+def wait_until(ready: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := ready()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)
+        assert time.monotonic() < deadline, f"still waiting for {what}"
+        time.sleep(0.2)
     return found
 
 
@@ -47,7 +48,7 @@ def record_of(served: Served, run: str) -> Run:
 
 def service(served: Served, words: str) -> psutil.Process:
     """The process that `make server` has started with these words in its command."""
-    return wait_until(lambda: _service(served, words), 60, f"a process of `{words}`")
+    return wait_until(lambda: _service(served, words), f"a process of `{words}`")
 
 
 def _service(served: Served, words: str) -> psutil.Process | None:
@@ -68,7 +69,7 @@ def flow_process(run: str) -> psutil.Process:
                     return process
         return None
 
-    return wait_until(find, 120, "a process of the flow run")
+    return wait_until(find, "a process of the flow run")
 
 
 def tree(process: psutil.Process) -> list[psutil.Process]:
@@ -93,7 +94,7 @@ class Training:
         return lines[-1]["step"] if lines else -1
 
     def wait_for(self, step: int) -> None:
-        wait_until(lambda: self.step >= step, 240, f"step {step} of the training")
+        wait_until(lambda: self.step >= step, f"step {step} of the training")
 
 
 def events(served: Served, name: str) -> list[dict[str, Any]]:
@@ -127,7 +128,7 @@ def test_a_schedule_fires_and_runs_the_chain(deployed: Served) -> None:
         runs = api(deployed, "/flow_runs/filter", of_schedules)
         return next((run for run in runs if run["start_time"]), None)
 
-    run = ended(deployed, wait_until(first, 120, "a run of the schedule")["id"])
+    run = ended(deployed, wait_until(first, "a run of the schedule")["id"])
     api(deployed, f"{path}/{schedule['id']}", method="DELETE")
     assert run["state_type"] == "COMPLETED"
     record = record_of(deployed, run["id"])
@@ -142,7 +143,7 @@ def test_two_runs_of_one_config_whose_worker_is_killed_do_the_work_once(deployed
         for _ in range(2)
     ]
     for run in runs:
-        wait_until(lambda run=run: run_of(deployed, run)["start_time"], 120, "the run's start")
+        wait_until(lambda run=run: run_of(deployed, run)["start_time"], "the run's start")
     worker = service(deployed, "--pool clinfuse-cpu")
     worker.kill()
     assert [ended(deployed, run)["state_type"] for run in runs] == ["COMPLETED"] * 2
@@ -159,7 +160,7 @@ def test_two_runs_of_one_config_whose_worker_is_killed_do_the_work_once(deployed
     assert deployment_of(deployed, "evaluate")["parameters"] == {"preset": "configs/demo.yaml"}
     assert service(deployed, "--pool clinfuse-cpu") != worker
     # and of each, the first model's AUROCs below the bar were told, for automations
-    told = wait_until(lambda: events(deployed, "clinfuse.auroc-below"), 60, "the event")
+    told = wait_until(lambda: events(deployed, "clinfuse.auroc-below"), "the event")
     assert {each["resource"]["prefect.resource.id"] for each in told} == {"clinfuse.run.tiny"}
     assert all("macro AUROC of" in each["payload"]["sentence"] for each in told)
 
@@ -182,8 +183,8 @@ def test_a_training_goes_on_while_the_server_is_killed_and_restarted(
     server, before = service(deployed, "prefect server start"), Training(deployed).step
     for process in tree(server):
         process.kill()
-    wait_until(lambda: server.pid != service(deployed, "prefect server start").pid, 60, "a server")
-    wait_until(lambda: api_answers(deployed), 120, "the API")
+    wait_until(lambda: server.pid != service(deployed, "prefect server start").pid, "a server")
+    wait_until(lambda: api_answers(deployed), "the API")
     Training(deployed).wait_for(before + INTERVAL)
     assert run_of(deployed, training)["state_type"] == "RUNNING"
 
@@ -197,16 +198,12 @@ def test_a_run_whose_worker_and_process_are_killed_is_crashed_and_resumed(
     flow.kill()
     reached = Training(deployed).step
     assert psutil.wait_procs(left, timeout=30)[1] == []  # its ranks end with it
-    wait_until(
-        lambda: run_of(deployed, training)["state_type"] == "CRASHED", 120, "the state Crashed"
-    )
+    wait_until(lambda: run_of(deployed, training)["state_type"] == "CRASHED", "Crashed")
     assert "No heartbeat" in run_of(deployed, training)["state"]["message"]
 
     prefect(deployed, "flow-run", "retry", training)
     flow_process(training)
-    wait_until(
-        lambda: "resumed from step" in json.dumps(Training(deployed).lines[:1]), 120, "ranks"
-    )
+    wait_until(lambda: "resumed from step" in json.dumps(Training(deployed).lines[:1]), "ranks")
     assert Training(deployed).lines[0]["step"] > reached - 2 * INTERVAL
     assert run_of(deployed, training)["run_count"] == 2
 
