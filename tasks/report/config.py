@@ -15,6 +15,9 @@ class ReportConfig(Config):
     published: bool = False
     """Print the AUROCs that Gema et al. published (MIMIC-III, other splits and labels) beside the
     run's own, marked as published"""
+    alarm_below: float | None = Field(default=None, ge=0, le=1)
+    """Where a macro AUROC of the run's first model is below this, the run says so in its log, and
+    to Prefect with the event `clinfuse.auroc-below`; null: never. No part of a report's key"""
 
 
 class PublishedRow(Config):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +31,7 @@ TINY = ROOT / "tests" / "flows" / "tiny.yaml"
 BIN = Path(sys.executable).parent
 # what the tests set for their own process, and a user of the command need not
 QUIET = ("DO_NOT_TRACK", "HF_HUB_OFFLINE", "PREFECT_SERVER_ANALYTICS_ENABLED")
+POSTGRESQL = bool(shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb")))
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ def serving(
 ) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
     """A Prefect server with its own home: what its clients need in their environment, and it."""
     home.mkdir(exist_ok=True)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     environment = {
         **environment,
         "PREFECT_HOME": str(home),
@@ -164,11 +164,74 @@ def api(
     raise AssertionError("unreachable")
 
 
+def deployment_of(world: World, flow: str) -> dict[str, Any]:
+    """The deployment of the flow of that name."""
+    [flow_id] = [each["id"] for each in api(world, "/flows/filter", {}) if each["name"] == flow]
+    found = api(world, "/deployments/filter", {})
+    return next(each for each in found if each["flow_id"] == flow_id)
+
+
+def started(world: World, flow: str, **parameters: Any) -> str:
+    """Start a deployment's run as the UI would; its id."""
+    path = f"/deployments/{deployment_of(world, flow)['id']}/create_flow_run"
+    return api(world, path, {"parameters": parameters})["id"]
+
+
+def run_of(world: World, run: str) -> dict[str, Any]:
+    """What the server knows of the run of that id."""
+    return api(world, f"/flow_runs/{run}")
+
+
+def ended(world: World, run: str) -> dict[str, Any]:
+    """The run of that id, once it has come to an end of any kind."""
+    for _ in range(1000):
+        found = run_of(world, run)
+        if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{run} did not end: {found['state_name']}")
+
+
+@dataclass(frozen=True)
+class Served(World):
+    """A world behind what `make server` starts."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
 @pytest.fixture(scope="session")
-def deployed(world: World) -> World:
-    prefect(world, "work-pool", "create", "clinfuse", "--type", "process")
-    prefect(world, "deploy", "--all", "--prefect-file", "infra/prefect.yaml")
-    return world
+def deployed(world: World) -> Iterator[Served]:
+    """What `make server` starts, over the world's store; on SQLite where PostgreSQL is missing."""
+    # not in pytest's folder, through which PostgreSQL's user could not pass where we are root
+    folder = Path(tempfile.mkdtemp(prefix="clinfuse-server-"))
+    folder.chmod(0o711)
+    port, log = str(free_port()), folder / "log"
+    options = ["--store", str(world.store.root), "--folder", str(folder), "--port", port]
+    options += ["--gpus", "2"] if POSTGRESQL else ["--gpus", "2", "--sqlite"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "infra/server.py", *options],
+            cwd=ROOT, env=world.environment, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        _wait_for_line("export PREFECT_API_URL", log, process)
+        there = {
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_HOME": str(folder / "prefect"),
+        }
+        environment = {**world.environment, **there}
+        yield Served(**{**vars(world), "environment": environment}, process=process, log=log)
+    finally:
+        process.terminate()
+        process.wait(120)
+        shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 @pytest.fixture
@@ -179,11 +242,20 @@ def copied_store(world: World, tmp_path: Path) -> Store:
 
 
 def _wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(240):
+    for _ in range(1200):
         assert process.poll() is None, "the Prefect server stopped while starting"
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.5)
-    raise AssertionError("the Prefect server did not become healthy in two minutes")
+    raise AssertionError("the Prefect server did not become healthy in ten minutes")
+
+
+def _wait_for_line(start: str, log: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if any(line.startswith(start) for line in log.read_text().splitlines()):
+            return
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.5)
+    raise AssertionError(log.read_text())

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tasks.runs import load_runs
-from tests.flows.conftest import BIN, ROOT, World, api
+from tests.flows.conftest import World, api, ended, started
 
 NAMES = {
     "adapt",
@@ -31,40 +25,9 @@ NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def worker(deployed: World) -> Iterator[None]:
-    log = (deployed.folder / "worker.log").open("w")
-    process = subprocess.Popen(
-        [str(BIN / "prefect"), "worker", "start", "--pool", "clinfuse", "--type", "process"],
-        cwd=ROOT,
-        env=deployed.environment,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    yield
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:  # seen on a busy machine; nothing runs in it any more
-        os.killpg(process.pid, signal.SIGKILL)
-    log.close()
-
-
-def run_deployment(world: World, name: str, **parameters: Any) -> dict[str, Any]:
+def run_deployment(world: World, flow: str, **parameters: Any) -> dict[str, Any]:
     """Start a deployment's run as the UI would, and wait for its end."""
-    found = api(world, "/deployments/filter", {})
-    flows = {flow["id"]: flow["name"] for flow in api(world, "/flows/filter", {})}
-    deployment = next(each for each in found if flows[each["flow_id"]] == name)
-    started = api(
-        world, f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters}
-    )
-    for _ in range(240):
-        [run] = api(world, "/flow_runs/filter", {"flow_runs": {"id": {"any_": [started["id"]]}}})
-        if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            return run
-        time.sleep(1)
-    raise AssertionError(f"{name} did not end: {run['state_name']}")
+    return ended(world, started(world, flow, **parameters))
 
 
 def test_every_flow_has_a_deployment_and_the_schedule_is_paused(deployed: World) -> None:
@@ -83,7 +46,7 @@ def test_every_field_of_the_form_is_described(deployed: World) -> None:
         assert [name for name, field in fields.items() if not field.get("description")] == []
 
 
-def test_a_worker_runs_the_chain_and_one_stage(deployed: World, worker: None) -> None:
+def test_a_worker_runs_the_chain_and_one_stage(deployed: World) -> None:
     preset = str(deployed.config)
     whole = run_deployment(deployed, "adapt", preset=preset)
     assert whole["state_type"] == "COMPLETED"
@@ -104,7 +67,7 @@ def test_a_stage_that_there_is_not_is_refused_before_anything_runs(deployed: Wor
         run_deployment(deployed, "adapt", preset=str(deployed.config), refresh=["pretain"])
 
 
-def test_a_wrong_key_fails_the_run_in_one_sentence(deployed: World, worker: None) -> None:
+def test_a_wrong_key_fails_the_run_in_one_sentence(deployed: World) -> None:
     overrides = ["finetune.epocs=1"]
     run = run_deployment(deployed, "adapt", preset=str(deployed.config), overrides=overrides)
     assert run["state_type"] == "FAILED"
@@ -112,18 +75,18 @@ def test_a_wrong_key_fails_the_run_in_one_sentence(deployed: World, worker: None
     assert run["name"] == "tiny, finetune.epocs=1"
 
 
-def test_the_run_page_has_the_results_the_report_and_the_curve(deployed: World) -> None:
-    found = api(deployed, "/artifacts/filter", {})
+def test_the_run_page_has_the_results_the_report_and_the_curve(world: World) -> None:
+    found = api(world, "/artifacts/filter", {})
     artifacts = [each for each in found if each["key"]]  # Prefect's own of a result have none
     kinds = {each["key"].rpartition("-")[2] for each in artifacts}
     assert {"results", "report", "page", "progress", "curve"} <= kinds
-    report = next(each for each in deployed.store.manifests() if each.kind == "report")
+    report = next(each for each in world.store.manifests() if each.kind == "report")
     keys = {each["key"] for each in artifacts}
     assert f"tiny-{report.key}-report" in keys
     page = next(each["data"] for each in artifacts if each["key"] == f"tiny-{report.key}-report")
     assert f"http://127.0.0.1:4280/report/{report.key}/report.html" in page
     assert "macro AUROC" in page
-    members = [each for each in deployed.store.manifests() if each.kind == "task-adapter"]
+    members = [each for each in world.store.manifests() if each.kind == "task-adapter"]
     for member in members:
         key = f"task-adapter-{member.key}-curve"
         rows = json.loads(next(each["data"] for each in artifacts if each["key"] == key))
@@ -132,11 +95,11 @@ def test_the_run_page_has_the_results_the_report_and_the_curve(deployed: World) 
     assert {member.counts["member"] for member in members} >= {"fused", "unfused"}
 
 
-def test_the_same_run_again_adds_to_its_history_and_another_has_its_own(deployed: World) -> None:
+def test_the_same_run_again_adds_to_its_history_and_another_has_its_own(world: World) -> None:
     """Two experiments of one name once wrote over each other."""
-    before = {each["key"] for each in api(deployed, "/artifacts/filter", {})}
-    deployed.clinfuse("run", str(deployed.config))
-    assert {each["key"] for each in api(deployed, "/artifacts/filter", {})} == before
-    deployed.clinfuse("run", str(deployed.config), "--set", "evaluate.smallest_cell=8")
-    new = {each["key"] for each in api(deployed, "/artifacts/filter", {})} - before
+    before = {each["key"] for each in api(world, "/artifacts/filter", {})}
+    world.clinfuse("run", str(world.config))
+    assert {each["key"] for each in api(world, "/artifacts/filter", {})} == before
+    world.clinfuse("run", str(world.config), "--set", "evaluate.smallest_cell=8")
+    new = {each["key"] for each in api(world, "/artifacts/filter", {})} - before
     assert {key.rpartition("-")[2] for key in new} >= {"results", "report", "page"}

@@ -92,7 +92,7 @@ def test_a_hostfile(machine: Machine, tmp_path: Path) -> None:
 
 
 def test_slurm(machine: Machine) -> None:
-    script = INFRA / "slurm.sbatch"
+    script = INFRA / "slurm" / "run.sbatch"
     given = {"SLURM_NNODES": "3", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NODELIST": "gpu-[1-3]"}
     calls = machine.run("bash", str(script), CONFIG, "/data/a store", **given)
     assert_they_meet(calls, 3, 4, "gpu-1:29500")
@@ -103,7 +103,7 @@ def test_slurm(machine: Machine) -> None:
 
 
 def test_kubernetes(machine: Machine) -> None:
-    service, job = yaml.safe_load_all((INFRA / "kubernetes.yaml").read_text())
+    service, job = yaml.safe_load_all((INFRA / "k8s" / "run.yaml").read_text())
     assert (service["kind"], job["kind"]) == ("Service", "Job")
     spec = job["spec"]
     pod = spec["template"]["spec"]
@@ -128,14 +128,14 @@ def test_kubernetes(machine: Machine) -> None:
     assert_they_meet(calls, 2, 8, given["RENDEZVOUS"])
 
 
-@pytest.mark.parametrize("name", ["hostfile", "on_hosts.sh", "slurm.sbatch", "kubernetes.yaml"])
+@pytest.mark.parametrize("name", ["hostfile", "on_hosts.sh", "slurm/run.sbatch", "k8s/run.yaml"])
 def test_each_says_the_exact_command(name: str) -> None:
     text = (INFRA / name).read_text()
     command = {
         "hostfile": "infra/on_hosts.sh",
         "on_hosts.sh": "infra/on_hosts.sh infra/hostfile configs/mine.yaml /data/clinfuse/store",
-        "slurm.sbatch": "sbatch infra/slurm.sbatch configs/mine.yaml /data/clinfuse/store",
-        "kubernetes.yaml": "kubectl apply -f infra/kubernetes.yaml",
+        "slurm/run.sbatch": "sbatch infra/slurm/run.sbatch configs/mine.yaml /data/clinfuse/store",
+        "k8s/run.yaml": "kubectl apply -f infra/k8s/run.yaml",
     }[name]
     assert command in text
     if text.startswith("#!"):
