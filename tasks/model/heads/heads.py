@@ -6,7 +6,7 @@ Alone they are what is trained on the states of a frozen trunk; under them a `Cl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -40,13 +40,16 @@ class Heads(nn.Module):
         )
         self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
 
-    def forward(self, states: Tensor, present: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, states: Tensor, present: Tensor, outcomes: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
         """Logits [batch, labels] of each outcome.
 
         Args:
             states: [batch, tokens, hidden], as the trunk gives them. Of those that were kept in
                 half precision, products are computed in bf16, where that is faster.
             present: [batch, tokens] bool, False at padding.
+            outcomes: those that are wanted; None: all.
         """
         half = states.dtype == torch.float16 and computes_bf16(states.device)
         learning = self.training and bool(self.shapes)
@@ -56,7 +59,8 @@ class Heads(nn.Module):
         states = self.scaling(states).to(torch.bfloat16 if half else torch.float32)
         if config:
             states = dropped(states, config.dropout)
-        return {outcome: head(states, present) for outcome, head in self.heads.items()}
+        wanted = self.heads if outcomes is None else outcomes
+        return {outcome: self.heads[outcome](states, present) for outcome in wanted}
 
     def head(self, outcome: str) -> Head:
         head = self.heads[outcome]
