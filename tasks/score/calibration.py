@@ -96,9 +96,9 @@ class Predicted:
             if manifest and _is_of(manifest, made):
                 variants = read_variants([path]).values()
                 variant = next(variant for variant, _ in variants if variant.is_member)
-                return cls(
-                    member, path / variant.name, variant, read_admissions(cohort_of(member)[0])
-                )
+                cohort, _ = cohort_of(member)
+                folder = member.store.path(cohort.kind, cohort.key)
+                return cls(member, path / variant.name, variant, read_admissions(folder))
         raise StoreError(
             f"the store has no predictions of {member.artifact} for validation patients, to which "
             "probabilities are calibrated; run its configuration again"
@@ -114,13 +114,17 @@ class Predicted:
         return Calibration(Labels.read(folder), recalibrate(sample), best_thresholds(sample))
 
 
-def cohort_of(member: Member) -> tuple[Path, Manifest]:
-    """The cohort from whose notes the member learned. Raises StoreError where it is gone."""
-    for made_from in member.encoded.inputs if member.encoded else ():
-        if made_from.kind == "cohort" and (
-            manifest := member.store.manifest(made_from.kind, made_from.key)
-        ):
-            return member.store.path(made_from.kind, made_from.key), manifest
+def cohort_of(member: Member) -> tuple[Manifest, Manifest]:
+    """The cohort from whose notes the member learned, and those encoded.
+
+    Raises StoreError where they are gone.
+    """
+    encoded = member.encoded
+    for made_from in encoded.inputs if encoded else ():
+        if made_from.kind == "cohort":
+            cohort = member.store.manifest(made_from.kind, made_from.key)
+            if encoded and cohort:
+                return cohort, encoded
     raise StoreError(
         f"the cohort from which {member.artifact} learned is gone; run its configuration again"
     )

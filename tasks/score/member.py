@@ -17,6 +17,7 @@ from tasks.export.job import ExportJob
 from tasks.export.member import Member
 from tasks.ingest.config import View
 from tasks.ingest.views import NoteView
+from tasks.keys import Artifact
 from tasks.score.calibration import Calibration, Predicted, cohort_of
 from tasks.store import Store
 from tasks.training.config import TrainingConfig
@@ -57,6 +58,9 @@ class ScoredMember:
     job: ExportJob  # where its parts are, and how it reads
     training: TrainingConfig  # in what precision it computes
     text_view: TextView
+    cohort: Artifact  # what it learned from, and that as token ids
+    encoded: Artifact
+    predictions: Path  # of its validation patients: <outcome>/validation.parquet
     outcomes: Mapping[str, Calibration]
     parts: tuple[Part, ...] | None  # None: it is no sum of LoRAs, and has a base of its own
 
@@ -80,7 +84,7 @@ class ScoredMember:
         member = Member.find(store, key)
         names = [member.outcome(name) for name in outcomes or member.outcomes]
         job = member.job(names[0], base, "float32")
-        _, cohort = cohort_of(member)
+        cohort, encoded = cohort_of(member)
         predicted = Predicted.of(member)
         return cls(
             key=member.manifest.key,
@@ -91,6 +95,9 @@ class ScoredMember:
             text_view=TextView.model_validate(
                 {name: cohort.config[name] for name in TextView.model_fields}
             ),
+            cohort=cohort.artifact,
+            encoded=encoded.artifact,
+            predictions=predicted.folder,
             outcomes={name: predicted.calibration(name) for name in names},
             parts=_parts(job),
         )
