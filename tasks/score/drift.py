@@ -16,7 +16,7 @@ from tasks import schemas, tables
 from tasks.data.predictions import read_predictions
 from tasks.measures.stability import Stability, counts_in, edges_of, stability
 from tasks.score.config import DriftConfig
-from tasks.score.ledger import PART, SCORED, batches_since
+from tasks.score.ledger import PART, SCORED, batches_since, of_model
 from tasks.score.member import ScoredMember
 from tasks.score.reference import Reference
 
@@ -73,20 +73,18 @@ def drifts(
     scores = _read(batches, PART, schemas.SCORES)
     found = []
     for member in members:
-        of_member = scored.filter(
-            pc.and_(
-                pc.equal(scored["model"], member.key), pc.equal(scored["digest"], member.digest)
-            )
-        )
         reference = Reference.read(references[member.key])
-        stabilities = {
-            **dict(_of_inputs(of_member, reference)),
-            **dict(_of_scores(scores.filter(pc.equal(scores["model"], member.key)), member)),
-        }
-        found += [
-            Drift(member.name, what, each, config.bound) for what, each in stabilities.items()
-        ]
+        stabilities = dict(_of_inputs(_texts_of(scored, member), reference))
+        of_member = scores.filter(pc.equal(scores["model"], member.key))
+        stabilities |= dict(_of_scores(of_member, member))
+        found += [Drift(member.name, what, of, config.bound) for what, of in stabilities.items()]
     return found
+
+
+def _texts_of(scored: pa.Table, member: ScoredMember) -> pa.Table:
+    """What a member has read, each text once."""
+    rows = [of_model(scored, member.key, member.digest, name) for name in member.outcomes]
+    return max(rows, key=len)
 
 
 def _read(batches: Sequence[Path], name: str, schema: pa.Schema) -> pa.Table:

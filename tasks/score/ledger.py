@@ -43,23 +43,28 @@ def fingerprints(hadm_ids: Sequence[int], texts: Sequence[str]) -> Texts:
 
 
 class Ledger:
-    """The texts that were scored before, by model."""
+    """The texts that were scored before, by model and outcome."""
 
     def __init__(self, root: Path) -> None:
         """Read it from a store."""
-        columns = ["text", "model", "digest"]
+        columns = ["text", "model", "digest", "outcome"]
         paths = sorted((root / SCORES).glob(f"{_BATCHES}/{SCORED}"))
         parts = [tables.read(path, schemas.SCORED, columns) for path in paths]
         wanted = pa.schema([schemas.SCORED.field(name) for name in columns])
         self._scored = pa.concat_tables(parts) if parts else wanted.empty_table()
 
-    def by(self, model: str, digest: str) -> Texts:
-        """Those that a model has scored; another one of its key counts for nothing."""
-        rows = pc.and_(
-            pc.equal(self._scored["model"], model), pc.equal(self._scored["digest"], digest)
-        )
-        texts: Texts = self._scored.filter(rows)["text"].to_numpy()
+    def by(self, model: str, digest: str, outcome: str) -> Texts:
+        """Those whose outcome a model has scored; another one of its key counts for nothing."""
+        texts: Texts = of_model(self._scored, model, digest, outcome)["text"].to_numpy()
         return texts
+
+
+def of_model(scored: pa.Table, model: str, digest: str, outcome: str) -> pa.Table:
+    """The rows of SCORED that are of a model and an outcome."""
+    wanted = {"model": model, "digest": digest, "outcome": outcome}
+    for name, value in wanted.items():
+        scored = scored.filter(pc.equal(scored[name], value))
+    return scored
 
 
 def commit(root: Path, making: Path, scores: pa.Table, scored: pa.Table) -> None:

@@ -7,7 +7,7 @@ a batch is in the store whole, and counts as scored, or it is not there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import schemas, tables
-from tasks.config import Config
 from tasks.launch import Progress
+from tasks.score.job import ScoreJob
 from tasks.score.ledger import Ledger, Texts, commit, fingerprints
 from tasks.score.reference import Reference, sections_in
 from tasks.score.scorer import Scorer, Scores
@@ -29,17 +29,7 @@ MOST_NOTES = 256  # of a batch, which is scored again where the program was kill
 MOST_CELLS = 1 << 20  # of a batch: texts times labels of all models
 
 Indices = NDArray[np.int64]
-
-
-class ScoreJob(Config):
-    """Which texts are scored, by which models."""
-
-    store: Path
-    arrivals: Path  # an artifact of that kind
-    members: tuple[str, ...]  # keys of task-adapter artifacts
-    outcomes: tuple[str, ...] = ()  # empty: all that they have
-    references: Mapping[str, Path]  # by the member's key, an artifact of that kind
-    base: Path | None = None  # where it is no artifact
+Wanted = tuple[str, str]  # a model's key, and an outcome
 
 
 def main(job: ScoreJob, world: World) -> None:
@@ -67,13 +57,16 @@ class _Work:
     making: Path
 
     def __post_init__(self) -> None:
-        members = {key: self.scorer.member(key) for key in self.job.members}
-        self.digests = {key: member.digest for key, member in members.items()}
-        self.done = {key: self.ledger.by(key, digest) for key, digest in self.digests.items()}
-        paths = self.job.references
-        self.references = {key: Reference.read(paths[key]) for key in members}
-        cells = sum(len(of.labels) for each in members.values() for of in each.outcomes.values())
-        self.batch_notes = max(1, min(MOST_NOTES, MOST_CELLS // cells))
+        self.members = {key: self.scorer.member(key) for key in self.job.members}
+        self.references = {key: Reference.read(self.job.references[key]) for key in self.members}
+        self.done = {
+            (key, outcome): self.ledger.by(key, member.digest, outcome)
+            for key, member in self.members.items()
+            for outcome in member.outcomes
+            if not self.job.outcomes or outcome in self.job.outcomes
+        }
+        cells = sum(len(self.members[key].outcomes[name].labels) for key, name in self.done)
+        self.batch_notes = max(1, min(MOST_NOTES, MOST_CELLS // max(1, cells)))
 
     def batches(self, table: Path) -> Iterator[pa.Table]:
         """The arrivals, in batches of `batch_notes` but for the last."""
@@ -82,31 +75,32 @@ class _Work:
             yield pa.Table.from_batches([batch])
 
     def score(self, batch: pa.Table) -> int:
-        """Score what is new of a batch of arrivals; how many (text, model) pairs that was."""
+        """Score what is new of a batch of arrivals; how many texts of an outcome by a model."""
         texts = fingerprints(batch["hadm_id"].to_pylist(), batch["note"].to_pylist())
         scores: list[pa.Table] = []
         scored: list[pa.Table] = []
-        for rows, keys in _groups({key: ~np.isin(texts, done) for key, done in self.done.items()}):
-            notes = batch["note"].take(pa.array(rows)).to_pylist()
-            told = self.scorer.score(notes, keys, self.job.outcomes)
-            about = batch.select(["hadm_id", "admittime"]).take(pa.array(rows))
-            for key in keys:
-                scores += [_scores(about, key, name, of) for name, of in told[key].items()]
-                scored.append(self._scored(about["hadm_id"], texts[rows], notes, key))
+        for rows, wanted in _groups({of: ~np.isin(texts, done) for of, done in self.done.items()}):
+            new = batch.take(pa.array(rows))
+            notes = new["note"].to_pylist()
+            outcomes = {outcome for _, outcome in wanted}
+            told = self.scorer.score(notes, dict(wanted), outcomes)
+            for key, outcome in wanted:
+                scores.append(_scores(new, key, outcome, told[key][outcome]))
+                scored.append(self._scored(new, texts[rows], key, outcome))
         if scored:
             commit(self.job.store, self.making, pa.concat_tables(scores), pa.concat_tables(scored))
         return sum(len(part) for part in scored)
 
-    def _scored(
-        self, hadm_ids: pa.ChunkedArray, texts: Texts, notes: Sequence[str], key: str
-    ) -> pa.Table:
+    def _scored(self, new: pa.Table, texts: Texts, key: str, outcome: str) -> pa.Table:
+        notes = new["note"].to_pylist()
         ids = self.scorer.encode(notes, key)
         return pa.table(
             {
-                "hadm_id": hadm_ids,
+                "hadm_id": new["hadm_id"],
                 "text": texts,
-                "model": [key] * len(notes),
-                "digest": [self.digests[key]] * len(notes),
+                "model": pa.repeat(key, len(notes)),
+                "digest": pa.repeat(self.members[key].digest, len(notes)),
+                "outcome": pa.repeat(outcome, len(notes)),
                 "tokens": [len(of_note) for of_note in ids],
                 "rare": self.references[key].rare(ids),
                 "sections": [sections_in(note) for note in notes],
@@ -114,29 +108,28 @@ class _Work:
         ).cast(schemas.SCORED)
 
 
-def _groups(pending: Mapping[str, NDArray[np.bool_]]) -> Iterator[tuple[Indices, list[str]]]:
-    """The rows that the same models have to score, with these; mostly all by all.
+def _groups(pending: Mapping[Wanted, NDArray[np.bool_]]) -> Iterator[tuple[Indices, list[Wanted]]]:
+    """The rows of which the same is wanted, and that; mostly all of all.
 
     Args:
-        pending: by model, [texts].
+        pending: by model and outcome, [texts].
     """
-    keys = list(pending)
-    flags = np.stack([pending[key] for key in keys], axis=1)
+    flags = np.stack(list(pending.values()), axis=1)
     for which in np.unique(flags, axis=0):
         if which.any():
             rows = np.flatnonzero((flags == which).all(axis=1))
-            yield rows, [key for key, wanted in zip(keys, which, strict=True) if wanted]
+            yield rows, [of for of, wanted in zip(pending, which, strict=True) if wanted]
 
 
-def _scores(about: pa.Table, key: str, outcome: str, scores: Scores) -> pa.Table:
-    """The rows of SCORES, label by label of each admission."""
+def _scores(new: pa.Table, key: str, outcome: str, scores: Scores) -> pa.Table:
+    """The rows of SCORES of new arrivals, label by label of each."""
     texts, labels = scores.logits.shape
     owner = pa.array(np.repeat(np.arange(texts), labels))
     cells = texts * labels
     return pa.table(
         {
-            "hadm_id": about["hadm_id"].take(owner),
-            "admittime": about["admittime"].take(owner),
+            "hadm_id": new["hadm_id"].take(owner),
+            "admittime": new["admittime"].take(owner),
             "model": pa.repeat(key, cells),
             "outcome": pa.repeat(outcome, cells),
             "code_system": list(scores.labels.code_systems) * texts,

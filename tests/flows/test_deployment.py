@@ -28,6 +28,7 @@ NAMES = {
     "memory",
     "compare",
     "search",
+    "score",
 }
 
 
