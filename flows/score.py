@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -32,7 +32,9 @@ from tasks.score.choose import chosen
 from tasks.score.config import ScoreConfig
 from tasks.score.drift import Drift, drifts
 from tasks.score.job import ScoreJob
+from tasks.score.ledger import Ledger
 from tasks.score.member import ScoredMember, TextView
+from tasks.score.pending import Pending
 from tasks.score.steps import describe_training, list_arrivals
 from tasks.store import Store
 from tasks.store.folder import MAKING, SCORES
@@ -84,8 +86,7 @@ def score(
         arrivals = _arrivals(config, text_view)
         admissions += int(arrivals.counts["admissions"])
         if arrivals.counts["admissions"]:
-            of_same = {member.key: references[member.key] for member in same}
-            new += score_arrivals(config, arrivals, of_same)
+            new += score_arrivals(config, same, arrivals, references)
     paths = {key: store.path(of.kind, of.key) for key, of in references.items()}
     found = guarded("score", lambda: drifts(store.root, members, paths, config.drift))
     return _told(config, Scored(store.root / SCORES, admissions, new, tuple(found)))
@@ -94,13 +95,23 @@ def score(
 @task(
     name="score", persist_result=False, cache_policy=NO_CACHE, task_run_name="score {config.name}"
 )
-def score_arrivals(config: ScoreConfig, arrivals: Artifact, references: dict[str, Artifact]) -> int:
+def score_arrivals(
+    config: ScoreConfig,
+    members: Sequence[ScoredMember],
+    arrivals: Artifact,
+    references: Mapping[str, Artifact],
+) -> int:
     """Score what is new, by these members; how many outcomes of texts that was."""
-    return guarded("score", lambda: _score(current_store(), config, arrivals, references))
+    of_members = {member.key: references[member.key] for member in members}
+    return guarded("score", lambda: _score(current_store(), config, members, arrivals, of_members))
 
 
 def _score(
-    store: Store, config: ScoreConfig, arrivals: Artifact, references: dict[str, Artifact]
+    store: Store,
+    config: ScoreConfig,
+    members: Sequence[ScoredMember],
+    arrivals: Artifact,
+    references: Mapping[str, Artifact],
 ) -> int:
     log, work = get_run_logger(), store.root / MAKING / f"{SCORES}-all"
 
@@ -124,6 +135,8 @@ def _score(
         store.reading(held.values(), hashes_of_this_run()),
         progress(f"score {config.name}", f"{config.name}-score"),
     ):
+        if not Pending(Ledger(store.root), members, config.outcomes).any(job.arrivals):
+            return 0  # torch is not imported for nothing
         launch(PROGRAM, job, work, config.launch)
         new: int = json.loads((work / "counts.json").read_text())["scored"]
         shutil.rmtree(work)

@@ -34,7 +34,10 @@ class Stability:
 
 
 def stability(reference: NDArray[np.int64], new: NDArray[np.int64], tests: int = 1) -> Stability:
-    """The index of counts in the same bins; half a count is added to each, so that it is finite.
+    """The index of counts in the same bins.
+
+    So that it is finite, the reference has half a count more in each bin, and what is new as many
+    in all, in the reference's shares: they draw it towards no movement.
 
     Args:
         reference, new: [bins].
@@ -48,8 +51,9 @@ def stability(reference: NDArray[np.int64], new: NDArray[np.int64], tests: int =
     """
     from scipy.stats import chi2
 
-    p, q = ((counts + 0.5) / (counts + 0.5).sum() for counts in (reference, new))
-    n, m = int(reference.sum()), int(new.sum())
+    n, m, added = int(reference.sum()), int(new.sum()), 0.5 * len(reference)
+    p = (reference + 0.5) / (n + added)
+    q = (new + added * p) / (m + added)
     spread = 1 / max(n, 1) + 1 / max(m, 1)
     chance = float(chi2.ppf(1 - _BY_CHANCE / tests, max(len(p) - 1, 1))) * spread
     return Stability(float(((q - p) * np.log(q / p)).sum()), chance, m, n)

@@ -96,10 +96,14 @@ class Backbone:
         """Take off those LoRAs of a member that no other one adds."""
         for part in parts:
             self.users[part.name] -= 1
-            if not self.users[part.name]:
-                assert self.peft is not None
+            if not self.users[part.name] and self.peft is not None:
                 self.switch_to([])  # PEFT warns of an active one
                 self.peft.delete_adapter(part.name)
+                if left := list(self.peft.peft_config):
+                    self.peft.active_adapter = left[0]  # by which PEFT finds the base
+                else:
+                    self.peft.unload()  # the layers of the base itself
+                    self.peft = None
 
     def switch_to(self, parts: Sequence[Part]) -> None:
         """Let these LoRAs, and no other, take part in the forward pass."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -25,19 +25,23 @@ from tasks.store.folder import SCORES, sync
 PART, SCORED = "part-0.parquet", "_scored.parquet"
 _DAY = "date="
 _BATCHES = f"{_DAY}*/batch-*"
+_OF_A_TEXT = ("hadm_id", "note")
 
 Texts = NDArray[np.uint64]
 
 
-def fingerprints(hadm_ids: Sequence[int], texts: Sequence[str]) -> Texts:
-    """A number for each admission with its text, [texts].
+def fingerprints(arrivals: pa.Table) -> Texts:
+    """A number for each admission with its text, [admissions].
 
     A note that comes late makes another text of its admission, and another number. Of a million
     texts two share one with a chance of 3e-8.
+
+    Args:
+        arrivals: with the columns hadm_id and note.
     """
     hashes = (
-        hashlib.sha256(f"{hadm_id}\n{text}".encode()).digest()[:8]
-        for hadm_id, text in zip(hadm_ids, texts, strict=True)
+        hashlib.sha256(f"{hadm_id}\n{note}".encode()).digest()[:8]
+        for hadm_id, note in zip(*(arrivals[name].to_pylist() for name in _OF_A_TEXT), strict=True)
     )
     return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
 

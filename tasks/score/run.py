@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,90 +15,69 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks import schemas, tables
+from tasks import schemas
 from tasks.launch import Progress
 from tasks.score.job import ScoreJob
-from tasks.score.ledger import Ledger, Texts, commit, fingerprints
+from tasks.score.ledger import Ledger, commit, fingerprints
+from tasks.score.pending import Pending, Wanted
 from tasks.score.reference import Reference, sections_in
 from tasks.score.scorer import Scorer, Scores
 from tasks.store import Store
 from tasks.training.program import Preempted, World, run
 
-MOST_NOTES = 256  # of a batch, which is scored again where the program was killed in it
-MOST_CELLS = 1 << 20  # of a batch: texts times labels of all models
-
 Indices = NDArray[np.int64]
-Wanted = tuple[str, str]  # a model's key, and an outcome
 
 
 def main(job: ScoreJob, world: World) -> None:
     """Leave batches in the store, and counts in the work folder."""
     scorer = Scorer(Store(job.store), device=str(world.device), base=job.base)
-    work = _Work(job, scorer, Ledger(job.store), world.work / f"batch-{world.rank}")
-    table, scored = job.arrivals / "admissions", 0
-    batches = -(-tables.rows(table) // work.batch_notes)
-    for number, batch in enumerate(work.batches(table)):
+    work = _Work(job, scorer, world.work / f"batch-{world.rank}")
+    scored, total = 0, work.pending.count(job.arrivals)
+    for number, batch in enumerate(work.pending.batches(job.arrivals)):
         if number % world.size == world.rank:
             if world.told_to_stop:
                 raise Preempted
             scored += work.score(batch)
-            world.report(Progress("score", number + 1, batches))
-    (total,) = world.sum(float(scored))
+            world.report(Progress("score", number + 1, total))
+    (of_all,) = world.sum(float(scored))
     if world.first:
-        (world.work / "counts.json").write_text(json.dumps({"scored": int(total)}))
+        (world.work / "counts.json").write_text(json.dumps({"scored": int(of_all)}))
 
 
-@dataclass
 class _Work:
-    job: ScoreJob
-    scorer: Scorer
-    ledger: Ledger
-    making: Path
+    """Scores batches of arrivals."""
 
-    def __post_init__(self) -> None:
-        self.members = {key: self.scorer.member(key) for key in self.job.members}
-        self.references = {key: Reference.read(self.job.references[key]) for key in self.members}
-        self.done = {
-            (key, outcome): self.ledger.by(key, member.digest, outcome)
-            for key, member in self.members.items()
-            for outcome in member.outcomes
-            if not self.job.outcomes or outcome in self.job.outcomes
-        }
-        cells = sum(len(self.members[key].outcomes[name].labels) for key, name in self.done)
-        self.batch_notes = max(1, min(MOST_NOTES, MOST_CELLS // max(1, cells)))
-
-    def batches(self, table: Path) -> Iterator[pa.Table]:
-        """The arrivals, in batches of `batch_notes` but for the last."""
-        columns = ["hadm_id", "admittime", "note"]
-        for batch in tables.stream(table, schemas.ADMISSIONS, columns, self.batch_notes):
-            yield pa.Table.from_batches([batch])
+    def __init__(self, job: ScoreJob, scorer: Scorer, making: Path) -> None:
+        members = [scorer.member(key) for key in job.members]
+        self.job, self.scorer, self.making = job, scorer, making
+        self.digests = {member.key: member.digest for member in members}
+        self.references = {key: Reference.read(job.references[key]) for key in self.digests}
+        self.pending = Pending(Ledger(job.store), members, job.outcomes)
 
     def score(self, batch: pa.Table) -> int:
         """Score what is new of a batch of arrivals; how many texts of an outcome by a model."""
-        texts = fingerprints(batch["hadm_id"].to_pylist(), batch["note"].to_pylist())
         scores: list[pa.Table] = []
         scored: list[pa.Table] = []
-        for rows, wanted in _groups({of: ~np.isin(texts, done) for of, done in self.done.items()}):
+        for rows, wanted in _groups(self.pending.of(batch)):
             new = batch.take(pa.array(rows))
             notes = new["note"].to_pylist()
-            outcomes = {outcome for _, outcome in wanted}
-            told = self.scorer.score(notes, dict(wanted), outcomes)
+            told = self.scorer.score(notes, dict(wanted), {outcome for _, outcome in wanted})
             for key, outcome in wanted:
                 scores.append(_scores(new, key, outcome, told[key][outcome]))
-                scored.append(self._scored(new, texts[rows], key, outcome))
+                scored.append(self._scored(new, key, outcome))
         if scored:
             commit(self.job.store, self.making, pa.concat_tables(scores), pa.concat_tables(scored))
         return sum(len(part) for part in scored)
 
-    def _scored(self, new: pa.Table, texts: Texts, key: str, outcome: str) -> pa.Table:
+    def _scored(self, new: pa.Table, key: str, outcome: str) -> pa.Table:
         notes = new["note"].to_pylist()
         ids = self.scorer.encode(notes, key)
         return pa.table(
             {
                 "hadm_id": new["hadm_id"],
-                "text": texts,
+                "text": fingerprints(new),
                 "model": pa.repeat(key, len(notes)),
-                "digest": pa.repeat(self.members[key].digest, len(notes)),
+                "digest": pa.repeat(self.digests[key], len(notes)),
                 "outcome": pa.repeat(outcome, len(notes)),
                 "tokens": [len(of_note) for of_note in ids],
                 "rare": self.references[key].rare(ids),
