@@ -272,8 +272,8 @@ SCORED = _table(  # which texts a model has scored, and what they were like; lie
     _filled("model", pa.string()),
     _filled("digest", pa.string()),  # of the model
     _filled("outcome", pa.string()),
-    _filled("tokens", pa.int32()),  # that are read
-    _filled("rare", pa.float32()),  # share of them that are rare in training
+    _filled("words", pa.int32()),  # parted by white space
+    _filled("rare", pa.float32()),  # share of the tokens that are read which are rare in training
     _filled("sections", pa.list_(pa.string())),  # that the text has
 )
 

@@ -45,7 +45,7 @@ def stability(reference: NDArray[np.int64], new: NDArray[np.int64], tests: int =
 
     >>> found = stability(np.array([50, 50]), np.array([10, 90]))
     >>> round(found.psi, 3), found.moved(0.25)
-    (0.847, True)
+    (0.853, True)
     >>> stability(np.array([50, 50]), np.array([1, 3])).moved(0.25)
     False
     """
@@ -60,15 +60,21 @@ def stability(reference: NDArray[np.int64], new: NDArray[np.int64], tests: int =
 
 
 def edges_of(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Where to cut these values into at most BINS bins of about equal mass, ascending.
+    """Where to cut these values into about BINS bins of equal mass, ascending.
 
-    A value that is an edge belongs to the bin above it. Values that are all equal are one bin.
+    A value that is an edge belongs to the bin above it. One that many share has a bin for itself.
 
-    >>> edges_of(np.array([1.0, 1, 1, 1, 1, 1, 1, 2, 3, 4]))
-    array([2., 3., 4.])
+    >>> edges_of(np.arange(100.0))
+    array([10., 20., 30., 40., 50., 60., 70., 80., 90.])
+    >>> counts_in(edges_of(np.ones(9)), np.array([0.0, 1, 1, 2]))
+    array([1, 2, 1])
     """
-    cuts = np.unique(np.quantile(values, _SHARES, method="higher")) if len(values) else values
-    return cuts[cuts > values.min(initial=np.inf)]
+    if not len(values):
+        return values
+    cuts, times = np.unique(np.quantile(values, _SHARES, method="higher"), return_counts=True)
+    shared = cuts[times > 1]
+    parted = np.concatenate([cuts[cuts > values.min()], shared, np.nextafter(shared, np.inf)])
+    return np.unique(parted).astype(values.dtype)
 
 
 def counts_in(edges: NDArray[np.floating], values: NDArray[np.floating]) -> NDArray[np.int64]:

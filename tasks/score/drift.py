@@ -20,7 +20,7 @@ from tasks.score.ledger import PART, SCORED, batches_since, of_model
 from tasks.score.member import ScoredMember
 from tasks.score.reference import Reference
 
-_NAMES = {"tokens": "tokens that are read", "rare": "share of tokens that are rare in training"}
+_NAMES = {"words": "words", "rare": "share of tokens that are rare in training"}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Reference:
 
     notes: int
     common: NDArray[np.int64]  # the ids of tokens that are not rare, ascending
-    edges: Mapping[str, NDArray[np.float64]]  # of the bins of `tokens` and `rare`
+    edges: Mapping[str, NDArray[np.float64]]  # of the bins of `words` and `rare`
     counts: Mapping[str, NDArray[np.int64]]  # notes in those bins
     sections: Mapping[str, int]  # how many notes have each; empty: texts have no sections
 
@@ -57,18 +57,23 @@ def sections_in(text: str) -> list[str]:
     return [section for section in SECTIONS if section in heads]
 
 
+def words_in(text: str) -> int:
+    """How many there are, parted by white space; not only of what is read, which ends somewhere."""
+    return len(text.split())
+
+
 def write_reference(out: Path, cohort: Path, encoded: Path) -> dict[str, int]:
     """Write out/reference.json, of the training split."""
     ids = _training_ids(encoded)
-    lengths = np.array([len(of_note) for of_note in ids], np.float64)
-    common = _common(ids)
-    values = {"tokens": lengths, "rare": _shares(ids, common)}
-    edges = {name: edges_of(of_notes) for name, of_notes in values.items()}
+    common, words = _common(ids), list[int]()
     sections: Counter[str] = Counter()
     for batch in tables.stream(cohort / "admissions", schemas.ADMISSIONS, ["split", "note"]):
         kept = batch.filter(pc.equal(batch["split"], "train"))
         for note in kept["note"].to_pylist():
             sections.update(sections_in(note))
+            words.append(words_in(note))
+    values = {"words": np.array(words, np.float64), "rare": _shares(ids, common)}
+    edges = {name: edges_of(of_notes) for name, of_notes in values.items()}
     written = {
         "notes": len(ids),
         "common": common.tolist(),

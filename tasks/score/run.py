@@ -20,7 +20,7 @@ from tasks.launch import Progress
 from tasks.score.job import ScoreJob
 from tasks.score.ledger import Ledger, commit, fingerprints
 from tasks.score.pending import Pending, Wanted
-from tasks.score.reference import Reference, sections_in
+from tasks.score.reference import Reference, sections_in, words_in
 from tasks.score.scorer import Scorer, Scores
 from tasks.store import Store
 from tasks.training.program import Preempted, World, run
@@ -71,7 +71,7 @@ class _Work:
 
     def _scored(self, new: pa.Table, key: str, outcome: str) -> pa.Table:
         notes = new["note"].to_pylist()
-        ids = self.scorer.encode(notes, key)
+        rare = self.references[key].rare(self.scorer.encode(notes, key))
         return pa.table(
             {
                 "hadm_id": new["hadm_id"],
@@ -79,8 +79,8 @@ class _Work:
                 "model": pa.repeat(key, len(notes)),
                 "digest": pa.repeat(self.digests[key], len(notes)),
                 "outcome": pa.repeat(outcome, len(notes)),
-                "tokens": [len(of_note) for of_note in ids],
-                "rare": self.references[key].rare(ids),
+                "words": list(map(words_in, notes)),
+                "rare": rare,
                 "sections": [sections_in(note) for note in notes],
             }
         ).cast(schemas.SCORED)

@@ -1,4 +1,4 @@
-"""`clinfuse score` of a night's notes, twice: what is new, what drifts, and what nobody may read."""
+"""`clinfuse score`, two nights: what is new, what drifts, and what nobody may read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_two_nights(world: World, copied_store: Store, tmp_path: Path) -> None:
     changed = shorten(source, every=2)
     second = world.clinfuse("score", str(config), *folder, *chosen)
     assert f"{2 * changed} new scores of outcomes" in second.stdout
-    assert "DRIFT of fused: tokens that are read" in second.stdout
+    assert "DRIFT of fused: words" in second.stdout
     assert last_state(world) == "Drifted"
 
     words = [*WORDS, *identifiers(source)]

@@ -42,7 +42,7 @@ scores = pa.table({
 }).cast(schemas.SCORES)
 scored = pa.table({
     "hadm_id": [1], "text": [7], "model": ["m"], "digest": ["d"], "outcome": ["o"],
-    "tokens": [3], "rare": [0.0], "sections": [[]],
+    "words": [3], "rare": [0.0], "sections": [[]],
 }).cast(schemas.SCORED)
 
 def dying(function):
