@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
+import logging
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 import yaml
 
+from flows import score as flow
+from tasks.errors import StepFailed
+from tasks.score import steps
 from tasks.store import Store
 from tests.flows.conftest import World, api
 from tests.flows.planted import WORDS, identifiers, plant
@@ -75,3 +80,52 @@ def test_two_nights(world: World, copied_store: Store, tmp_path: Path) -> None:
     assert hits(files, words) == []
     for done in (first, second):
         assert not [word for word in words if word in done.stdout + done.stderr]
+
+
+def test_a_failure_over_a_note_says_nothing_of_it(
+    world: World,
+    copied_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """In either step, and where texts are scored."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+
+    words = [*WORDS, *identifiers(world.source)]
+
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise ValueError(f"could not convert {words}")
+
+    settings = {
+        PREFECT_API_URL: world.environment["PREFECT_API_URL"],
+        PREFECT_HOME: world.environment["PREFECT_HOME"],
+        PREFECT_LOCAL_STORAGE_PATH: str(copied_store.root),
+    }
+    config = tmp_path / "night.yaml"
+    given = {"name": "night", "source": str(world.source), "run": "tiny"}
+    config.write_text(yaml.safe_dump(given))
+    places = (
+        (steps.describe_training, "function", "reference"),
+        (steps.list_arrivals, "function", "arrivals"),
+        (flow, "launch", "score"),
+    )
+    for owner, name, kind in places:
+        with monkeypatch.context() as patched, temporary_settings(settings):
+            patched.setattr(owner, name, fail)
+            with (
+                caplog.at_level(logging.DEBUG),
+                pytest.raises(StepFailed, match=f"'{kind}' stopped with ValueError"),
+            ):
+                flow.score(preset=str(config))
+    printed = capfd.readouterr()
+    store = [path for path in copied_store.root.rglob("*") if path.suffix != ".parquet"]
+    files = [path for path in (*store, *world.database.parent.rglob("*")) if path.is_file()]
+    assert hits(files, words) == []
+    assert not [word for word in words if word in caplog.text + printed.out + printed.err]
