@@ -127,7 +127,7 @@ class Backbone:
             scales = gates_in(*part.gated)
             for name, layer in language_model(self.peft).named_modules():
                 if isinstance(layer, BaseTunerLayer) and name in scales:
-                    layer.scaling[part.name] = scales[name]  # type: ignore[index, operator]
+                    getattr(layer, "scaling", {})[part.name] = scales[name]
         self.peft.requires_grad_(False)
         self.peft.eval()
         self.peft.to(self.device)

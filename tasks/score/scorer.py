@@ -230,7 +230,7 @@ def _logits(
         states = backbone.states(ids, present)
         states = _as_kept(states) if kept else states
         for key, of_member in heads.items():
-            for outcome, values in of_member(states, present, outcomes[key]).items():
+            for outcome, values in of_member.logits(states, present, outcomes[key]).items():
                 whole[key][outcome][rows] = values.float().cpu().numpy()
     return whole
 

@@ -15,8 +15,9 @@ import pytest
 from tasks import schemas, tables
 from tasks.finetune import embed, predict
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
-from tasks.finetune.members import FUSED, UNFUSED, MemberConfig
+from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
 from tasks.keys import Artifact, describe, inputs_of
+from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import Ia3
 from tasks.provenance import provenance
 from tasks.score.job import ScoreJob
@@ -74,6 +75,7 @@ def members(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Members
         "unfused": (UNFUSED, inputs.job(UNFUSED, outcomes=("diagnoses",))),
         "died": (UNFUSED, frozen.model_copy(update={"outcomes": {"mortality": inputs.mortality}})),
         "triage": (UNFUSED, frozen.model_copy(update={"outcomes": {"triage": inputs.triage}})),
+        **{how: (_summed(how), inputs.job(_summed(how))) for how in ("gated", "merged")},
         "ia3": (
             UNFUSED,
             inputs.job(UNFUSED, adapter=Ia3(targets=("q_proj", "v_proj")), outcomes=("mortality",)),
@@ -81,6 +83,10 @@ def members(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Members
     }
     keys = {name: made.member(name, *of) for name, of in jobs.items()}
     return Members(store, keys, inputs, folder)
+
+
+def _summed(fusion: Fusion) -> MemberConfig:
+    return MemberConfig(name=fusion, summands=(SummandConfig(fusion=fusion),))
 
 
 class _Made:

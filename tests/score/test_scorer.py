@@ -19,7 +19,7 @@ from tasks.score import held
 from tasks.score.scorer import Scorer
 from tests.score.conftest import Members
 
-ALL = ("fused", "unfused", "died", "triage", "ia3")
+ALL = ("fused", "unfused", "gated", "merged", "died", "triage", "ia3")
 
 
 def predicted(members: Members, name: str, outcome: str) -> NDArray[np.float32]:

@@ -40,16 +40,19 @@ class Heads(nn.Module):
         )
         self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
 
-    def forward(
-        self, states: Tensor, present: Tensor, outcomes: Collection[str] | None = None
+    def forward(self, states: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Logits [batch, labels] of each outcome; see `logits`."""
+        return self.logits(states, present, list(self.heads))
+
+    def logits(
+        self, states: Tensor, present: Tensor, outcomes: Collection[str]
     ) -> dict[str, Tensor]:
-        """Logits [batch, labels] of each outcome.
+        """Logits [batch, labels] of these outcomes.
 
         Args:
             states: [batch, tokens, hidden], as the trunk gives them. Of those that were kept in
                 half precision, products are computed in bf16, where that is faster.
             present: [batch, tokens] bool, False at padding.
-            outcomes: those that are wanted; None: all.
         """
         half = states.dtype == torch.float16 and computes_bf16(states.device)
         learning = self.training and bool(self.shapes)
@@ -59,8 +62,7 @@ class Heads(nn.Module):
         states = self.scaling(states).to(torch.bfloat16 if half else torch.float32)
         if config:
             states = dropped(states, config.dropout)
-        wanted = self.heads if outcomes is None else outcomes
-        return {outcome: self.heads[outcome](states, present) for outcome in wanted}
+        return {outcome: self.heads[outcome](states, present) for outcome in outcomes}
 
     def head(self, outcome: str) -> Head:
         head = self.heads[outcome]
