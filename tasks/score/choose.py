@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, StoreError
 from tasks.inspection import resolve
 from tasks.score.config import ScoreConfig
 from tasks.store import Manifest, Store
@@ -30,12 +30,12 @@ def chosen(store: Store, config: ScoreConfig) -> tuple[str, ...]:
             "configuration first"
         )
     members = dict(_members_of(store, runs[-1]))
-    unknown = [name for name in config.members if name not in members.values()]
-    if unknown or not members:
-        known = ", ".join(dict.fromkeys(members.values())) or "none that is still there"
+    if not members:
+        raise StoreError(f"the members of the run '{config.run}' are gone; run it again")
+    if unknown := [name for name in config.members if name not in members.values()]:
+        known = ", ".join(dict.fromkeys(members.values()))
         raise ConfigError(
-            f"the run '{config.run}' has no member '{unknown[0] if unknown else ''}'; its members: "
-            f"{known}"
+            f"the run '{config.run}' has no member '{unknown[0]}'; 'members' takes {known}"
         )
     return tuple(
         key for key, name in members.items() if not config.members or name in config.members

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,25 +65,17 @@ class ScoredMember:
     parts: tuple[Part, ...] | None  # None: it is no sum of LoRAs, and has a base of its own
 
     @classmethod
-    def read(
-        cls,
-        store: Store,
-        key: str,
-        outcomes: Collection[str] = (),
-        base: Path | None = None,
-    ) -> ScoredMember:
+    def read(cls, store: Store, key: str, base: Path | None = None) -> ScoredMember:
         """Read a member's record, and fit its probabilities to its validation predictions.
 
         Args:
             key: of a task-adapter artifact, or its first characters.
-            outcomes: those that are wanted; empty: all that it has.
             base: where the base lies, if that is not known.
 
-        Raises StoreError or ConfigError where a part is gone, or it has no such outcome.
+        Raises StoreError or ConfigError where it, or a part of it, is gone.
         """
         member = Member.find(store, key)
-        names = [member.outcome(name) for name in outcomes or member.outcomes]
-        job = member.job(names[0], base, "float32")
+        job = member.job(member.outcomes[0], base, "float32")
         cohort, encoded = cohort_of(member)
         predicted = Predicted.of(member)
         return cls(
@@ -98,7 +90,7 @@ class ScoredMember:
             cohort=cohort.artifact,
             encoded=encoded.artifact,
             predictions=predicted.folder,
-            outcomes={name: predicted.calibration(name) for name in names},
+            outcomes={name: predicted.calibration(name) for name in member.outcomes},
             parts=_parts(job),
         )
 
