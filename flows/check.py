@@ -51,6 +51,7 @@ STAGES = {
     "memory": ("ingest", "pretrain", "memory"),
     "compare": ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report"),
     "search": ("ingest", "pretrain", "finetune"),
+    "score": ("notes", "score"),
 }
 # what each flow makes itself: all else is of earlier stages
 OWN = {name: (name,) for name in STAGES} | {
@@ -73,7 +74,7 @@ def check(config: AdaptConfig, *, flow: str) -> None:
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")
     check_source(config.ingest)
     if "pretrain" in STAGES[flow]:
-        _check_machine(config.launch)
+        check_machine(config.launch)
         trainings = _trainings(config, flow)
         _check_ranks(config.launch, trainings)
         _check_quantized(config, flow)
@@ -84,6 +85,14 @@ def check(config: AdaptConfig, *, flow: str) -> None:
                 read_deepspeed(training.deepspeed, f"{key}.deepspeed")
     if "finetune" in STAGES[flow]:
         _check_summands(config)
+
+
+def check_machine(launch: LaunchConfig) -> None:
+    """Raise ConfigError where there is no GPU and one is asked for."""
+    if launch.accelerator == "cuda" and not has_gpu():
+        raise ConfigError(
+            "launch.accelerator is cuda, but this machine shows no GPU; set it to auto or cpu"
+        )
 
 
 def ordered_members(config: AdaptConfig) -> tuple[MemberConfig, ...]:
@@ -115,13 +124,6 @@ def _paths(value: object, key: str) -> Iterator[tuple[str, Path]]:
         case tuple():
             for index, item in enumerate(value):
                 yield from _paths(item, f"{key}.{index}")
-
-
-def _check_machine(launch: LaunchConfig) -> None:
-    if launch.accelerator == "cuda" and not has_gpu():
-        raise ConfigError(
-            "launch.accelerator is cuda, but this machine shows no GPU; set it to auto or cpu"
-        )
 
 
 def _trainings(config: AdaptConfig, flow: str) -> dict[str, TrainingConfig]:

@@ -211,6 +211,23 @@ def search(
     _run("search", config, sets, store, out=str(out) if out else None, **more)
 
 
+@app.command()
+def score(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/score-demo.yaml.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key: members=[fused]"),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Score new notes with trained members; what they scored before is passed over.
+
+    STORE/scores holds a row for each admission, model and label: a calibrated probability, and
+    whether it reaches the threshold. A run that was killed goes on where it was.
+    """
+    _run("score", config, sets, store)
+
+
 @audit_app.command(name="leaks")
 def audit_leaks(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as configs/demo.yaml.")],
@@ -287,6 +304,8 @@ def check(
 
     checked = check_preset(flow_of(config), config, sets or [])
     typer.echo(f"{config}: nothing is wrong that can be known before it runs")
+    if not checked:
+        return
     if len(checked) > 1:
         typer.echo(f"it compares {len(checked)} runs")
         return

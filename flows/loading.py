@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, to_jsonable_python
 
 from flows.config import AdaptConfig, CompareConfig, SearchConfig
 from tasks.errors import ConfigError
+from tasks.score.config import ScoreConfig
 
 PRESET = "preset"  # the key that names a YAML file which gives every value not given beside it
 _TRAINING = (
@@ -68,10 +69,23 @@ def load_search(path: Path, overrides: Sequence[str] = ()) -> SearchConfig:
     return _checked(SearchConfig, path, _of_search(path, overrides))
 
 
-def flow_of(path: Path) -> Literal["adapt", "compare", "search"]:
-    """The flow that a YAML file is for: it has runs, or a space, or is one run."""
+def load_score(path: Path, overrides: Sequence[str] = ()) -> ScoreConfig:
+    """Read a scoring's YAML file as `load_config` reads a run's."""
     given = _read(path)
-    return "compare" if "runs" in given else "search" if "space" in given else "adapt"
+    for override in overrides:
+        given = _overridden(given, override, ScoreConfig)
+    return _checked(ScoreConfig, path, given)
+
+
+def flow_of(path: Path) -> Literal["adapt", "compare", "search", "score"]:
+    """The flow that a YAML file is for: it has runs, a space, or a source, or is one run."""
+    given = _read(path)
+    marks: dict[str, Literal["compare", "search", "score"]] = {
+        "runs": "compare",
+        "space": "search",
+        "source": "score",
+    }
+    return next((flow for key, flow in marks.items() if key in given), "adapt")
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> AdaptConfig:

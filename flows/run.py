@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.check import check, check_names
+from flows.check import check, check_machine, check_names
 from flows.config import AdaptConfig
-from flows.loading import load_compare, load_config
+from flows.loading import load_compare, load_config, load_score
 from flows.server import prefect_api
 from flows.stop import stopping
 from flows.view import KINDS
 from tasks.errors import ClinfuseError
+from tasks.ingest.source import open_source
 from tasks.provenance import peak_mib
 from tasks.report.config import NOTE
 from tasks.runs import Run, load_run
@@ -54,12 +55,14 @@ def run(
         run_id, result = _call(flow, parameters)
     if flow == "search":
         _print_search(result)
+    elif flow == "score":
+        _print_scored(result)
     else:
         _print_result(opened, load_run(opened.root, run_id), time.monotonic() - began)
 
 
 def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[AdaptConfig, ...]:
-    """The runs that the flow is for, as configured.
+    """The runs that the flow is for, as configured; a scoring has none.
 
     Raises a ClinfuseError where it could not come to its end with one of them.
     """
@@ -67,6 +70,11 @@ def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[Ada
         from flows.space import check_search  # Optuna takes a moment to import
 
         return (check_search(preset, overrides),)
+    if flow == "score":
+        scoring = load_score(preset, overrides)
+        check_machine(scoring.launch)
+        open_source(scoring.source, scoring.note_source, "source")
+        return ()
     if flow == "compare":
         compared = load_compare(preset, overrides)
         configs, flow = compared.runs, compared.stage
@@ -106,6 +114,10 @@ def _flow(name: str) -> Any:
             from flows.search import search
 
             return search
+        case "score":
+            from flows.score import score
+
+            return score
         case _:
             from flows.stages import FLOWS
 
@@ -167,9 +179,21 @@ def _print_search(found: Any) -> None:
     console.print(f"as a file  {found.folder / 'best.yaml'}", soft_wrap=True, markup=False)
 
 
+def _print_scored(scored: Any) -> None:
+    """The drifts, how much was scored, and where it is."""
+    console = Console()
+    _print_rows(console, [drift.row for drift in scored.drifts])
+    console.print(scored.sentence, soft_wrap=True, markup=False)
+    console.print(f"scores     {scored.folder}", soft_wrap=True, markup=False)
+
+
 def _print_table(console: Console, path: Path) -> None:
-    """The table that a step left for the terminal and for Prefect; notes on rows below it."""
-    rows = json.loads(path.read_text())
+    """The table that a step left for the terminal and for Prefect."""
+    _print_rows(console, json.loads(path.read_text()))
+
+
+def _print_rows(console: Console, rows: list[dict[str, Any]]) -> None:
+    """A table; notes on rows below it."""
     notes: dict[str, list[str]] = {}
     for row in rows:
         if note := row.pop(NOTE, ""):

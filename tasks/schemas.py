@@ -254,6 +254,30 @@ TRUTH = _table(
 )
 
 
+SCORES = _table(  # what models say of new admissions, by the day on which they were scored
+    _filled("hadm_id", pa.int64()),
+    pa.field("admittime", DATE_TIME),
+    _filled("model", pa.string()),  # the key of its task-adapter artifact
+    _filled("outcome", pa.string()),
+    _filled("code_system", pa.string()),
+    _filled("code", pa.string()),
+    _filled("probability", pa.float32()),  # calibrated on validation
+    _filled("flagged", pa.bool_()),  # at or above the threshold with the best F1 on validation
+    _filled("scored", pa.timestamp("us", "UTC")),
+)
+
+SCORED = _table(  # which texts a model has scored, and what they were like; lies beside SCORES
+    _filled("hadm_id", pa.int64()),
+    _filled("text", pa.uint64()),  # of the admission and its text, a fingerprint
+    _filled("model", pa.string()),
+    _filled("digest", pa.string()),  # of the model
+    _filled("outcome", pa.string()),
+    _filled("words", pa.int32()),  # parted by white space
+    _filled("rare", pa.float32()),  # share of the tokens that are read which are rare in training
+    _filled("sections", pa.list_(pa.string())),  # that the text has
+)
+
+
 def predictions(labels: int) -> pa.Schema:
     """The schema of predictions for an outcome with that many labels."""
     return _table(

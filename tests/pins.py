@@ -25,7 +25,7 @@ from tasks.keys import is_tag
 from tasks.step import Step
 
 PINS = Path(__file__).with_name("pins.json")
-STAGES = ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report", "audit")
+STAGES = ("ingest", "pretrain", "finetune", "baselines", "evaluate", "report", "audit", "score")
 
 Pins = dict[str, dict[str, Any]]  # step -> its version, and its defaults
 

@@ -69,9 +69,32 @@ class Member:
         path = self._part(self.summands[summand])
         return f"{path.parent.name}/{path.name}"
 
+    @property
+    def precision(self) -> str:
+        """In what it computes, as `TrainingConfig.precision` has it."""
+        precision: str = self._job["config"]["training"]["precision"]
+        return precision
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The names of what it predicts."""
+        return tuple(self._job["outcomes"])
+
+    def outcome_folder(self, outcome: str) -> Path:
+        """Where that outcome of it is in the store. Raises StoreError where it is gone."""
+        return self._part(self._job["outcomes"][outcome])
+
+    @property
+    def encoded(self) -> Manifest | None:
+        """The manifest of its notes' token ids; None: it is gone."""
+        for made_from in self.manifest.inputs:
+            if made_from.kind == "encoded":
+                return self.store.manifest(made_from.kind, made_from.key)
+        return None
+
     def outcome(self, asked: str | None) -> str:
         """The outcome of that name, or the only one. Raises ConfigError: which is not clear."""
-        names = [str(name) for name in self._job["outcomes"]]
+        names = self.outcomes
         asked = names[0] if asked is None and len(names) == 1 else asked
         if asked in names:
             return asked
@@ -152,11 +175,7 @@ class Member:
 
     def _of_encoded(self, key: str) -> Any:
         """A setting by which the notes were encoded; None: it is not set, or is not known."""
-        for made_from in self.manifest.inputs:
-            if made_from.kind == "encoded":
-                encoded = self.store.manifest(made_from.kind, made_from.key)
-                return encoded.config.get(key) if encoded else None
-        return None
+        return self.encoded.config.get(key) if self.encoded else None
 
     def _labels(self, described: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:
         """The name of each label, and whether they are classes."""

@@ -122,11 +122,13 @@ def write_cohort(
     view: View,
     excluded: tuple[str, ...],
     spread: Spread = one_by_one,
+    *,
+    may_be_empty: bool = False,
 ) -> Counts:
     """Join notes and admissions: the tables admissions, exclusions, rejects.
 
     source_admissions = admissions + all counts named `excluded: ...` + rejected_admissions.
-    Raises SourceError where no admission remains.
+    Raises SourceError where no admission remains, unless it `may_be_empty`.
     """
     stays, patients = files.open("admissions"), files.open("patients")
     deaths = files.open("deaths", file_of="patients")
@@ -146,7 +148,7 @@ def write_cohort(
     left_out = cohort.exclusions(kept)
     reasons = pc.value_counts(left_out["reason"]).to_pylist()
     lost = {reason["values"]: reason["counts"] for reason in reasons}
-    if not len(kept):
+    if not len(kept) and not may_be_empty:
         why = ", ".join(f"{count} {reason}" for reason, count in lost.items())
         advice = (
             "the notes have no such headings, so take the view 'full'"

@@ -169,15 +169,15 @@ class Store:
         folder.give_modes(out, folder.umask_of(self.root))
         manifest = Manifest.of(out, facts)
         for file in manifest.files:
-            _sync(out / file.name)
+            folder.sync(out / file.name)
         (out / MANIFEST).write_text(manifest.model_dump_json(indent=1))
-        _sync(out / MANIFEST)
-        _sync(out)
+        folder.sync(out / MANIFEST)
+        folder.sync(out)
         path = self.path(manifest.kind, manifest.key)
         path.parent.mkdir(exist_ok=True)
         with self._moved_aside(path):
             out.rename(path)
-            _sync(path.parent)
+            folder.sync(path.parent)
         return manifest.artifact
 
     def delete(self, kind: str, key: str) -> None:
@@ -196,11 +196,3 @@ class Store:
         yield
         with suppress(OSError):  # gc will delete what is still open over NFS
             folder.remove(aside)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

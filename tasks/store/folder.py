@@ -19,6 +19,7 @@ from tasks.store.manifest import MANIFEST, Manifest
 MARKER = ".clinfuse-store"
 LOCKS, MAKING, FINGERPRINTS, RUNS = ".locks", ".making", ".fingerprints", "runs"
 SEARCHES = "searches"  # a folder a search; no artifacts
+SCORES = "scores"  # of new notes, by day; no artifacts
 PRIVATE, SHARED = 0o700, 0o2770
 _OTHERS = 0o007
 # what a folder may hold before it becomes a store: files of a disk or a desktop, and what Prefect
@@ -88,7 +89,7 @@ def give_modes(folder: Path, umask: int) -> None:
 
 def kinds(root: Path) -> list[Path]:
     """The folders of artifacts, one for each kind; links are not followed."""
-    others = (RUNS, SEARCHES, "lost+found")
+    others = (RUNS, SEARCHES, SCORES, "lost+found")
     return [
         path
         for path in folders_in(root)
@@ -120,6 +121,15 @@ def refuse_link(path: Path) -> None:
             f"{path} is a link, and a store is one folder; move the folder itself there, "
             "or mount it there"
         )
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_store(root: Path) -> bool:
@@ -168,7 +178,7 @@ def _refuse_open_doors(root: Path, group: bool) -> None:
 
 
 def _refuse_what_cannot_be_written(root: Path) -> None:
-    ours = [root / name for name in (LOCKS, MAKING, FINGERPRINTS, RUNS, SEARCHES)]
+    ours = [root / name for name in (LOCKS, MAKING, FINGERPRINTS, RUNS, SEARCHES, SCORES)]
     for path in ours:
         refuse_link(path)
     for path in (root, *kinds(root), *ours):

@@ -18,7 +18,7 @@ from tasks.data.notes import padded
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.export.job import ExportJob
 from tasks.finetune import embed
-from tasks.finetune.encode import _cut, encode
+from tasks.finetune.encode import cut, encode
 from tasks.finetune.jobs import EmbedJob, MemberJob
 from tasks.finetune.members import UNFUSED
 from tasks.finetune.study import Study
@@ -150,7 +150,7 @@ def ids_of(job: ExportJob, notes: list[str]) -> list[NDArray[np.int32]]:
     encoded = [np.array(tokenizer.tokenizer.encode(note).ids, np.int32) for note in notes]
     most = job.max_tokens or 10**9
     last = max(job.tail_tokens, len(tokenizer.frame[1]))
-    return [_cut(ids, most, last) for ids in encoded]
+    return [cut(ids, most, last) for ids in encoded]
 
 
 def run_alone(code: str, folder: Path) -> str:

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from flows.chain import settings_of
 from flows.check import _check_lengths
 from flows.config import AdaptConfig
-from flows.loading import MOVED, load_compare, load_config, load_search, load_trial, merge
+from flows.loading import (
+    MOVED,
+    flow_of,
+    load_compare,
+    load_config,
+    load_score,
+    load_search,
+    load_trial,
+    merge,
+)
 from flows.space import check_search
 from tasks.errors import ConfigError
 from tasks.ingest.config import FullView
@@ -30,7 +39,8 @@ COMPARISONS = sorted(
     path for path in (ROOT / "configs").glob("*.yaml") if "\nruns:\n" in path.read_text()
 )
 SEARCHES = sorted((ROOT / "configs").glob("search-*.yaml"))
-CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {*COMPARISONS, *SEARCHES})
+SCORINGS = sorted((ROOT / "configs").glob("score-*.yaml"))
+CONFIGS = sorted({*(ROOT / "configs").glob("*.yaml")} - {*COMPARISONS, *SEARCHES, *SCORINGS})
 DEMO = ROOT / "configs" / "demo.yaml"
 
 
@@ -52,6 +62,13 @@ def test_every_shipped_comparison_loads_and_opens_with_its_command(path: Path) -
     assert config.name == path.stem
     assert len(config.seeds) > 2
     assert f"clinfuse compare configs/{path.name}" in path.read_text()
+
+
+@pytest.mark.parametrize("path", SCORINGS, ids=lambda path: path.stem)
+def test_every_shipped_scoring_loads_and_opens_with_its_command(path: Path) -> None:
+    assert flow_of(path) == "score"
+    assert load_score(path).name == path.stem
+    assert f"clinfuse score configs/{path.name}" in path.read_text()
 
 
 @pytest.mark.parametrize("path", SEARCHES, ids=lambda path: path.stem)

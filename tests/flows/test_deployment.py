@@ -22,6 +22,7 @@ NAMES = {
     "memory",
     "compare",
     "search",
+    "score",
 }
 
 

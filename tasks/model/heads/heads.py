@@ -6,7 +6,7 @@ Alone they are what is trained on the states of a frozen trunk; under them a `Cl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -41,7 +41,13 @@ class Heads(nn.Module):
         self.heads = nn.ModuleDict({shape.outcome: shape.build() for shape in shapes})
 
     def forward(self, states: Tensor, present: Tensor) -> dict[str, Tensor]:
-        """Logits [batch, labels] of each outcome.
+        """Logits [batch, labels] of each outcome; see `logits`."""
+        return self.logits(states, present, list(self.heads))
+
+    def logits(
+        self, states: Tensor, present: Tensor, outcomes: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Logits [batch, labels] of these outcomes.
 
         Args:
             states: [batch, tokens, hidden], as the trunk gives them. Of those that were kept in
@@ -56,7 +62,7 @@ class Heads(nn.Module):
         states = self.scaling(states).to(torch.bfloat16 if half else torch.float32)
         if config:
             states = dropped(states, config.dropout)
-        return {outcome: head(states, present) for outcome, head in self.heads.items()}
+        return {outcome: self.heads[outcome](states, present) for outcome in outcomes}
 
     def head(self, outcome: str) -> Head:
         head = self.heads[outcome]
