@@ -194,7 +194,7 @@ def settings_of(config: AdaptConfig) -> dict[str, Any]:
 
     Not how programs are started, who is told of the results, nor what other flows would do.
     """
-    left_out = {"launch": True, "audit": True, "memory": True, "report": {"alarm_below"}}
+    left_out: Any = {"launch": True, "audit": True, "memory": True, "report": {"alarm_below"}}
     return config.model_dump(mode="json", exclude=left_out)
 
 

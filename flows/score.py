@@ -21,8 +21,8 @@ from flows.stages import run_name
 from tasks.errors import ConfigError
 from tasks.flow_run import current_store, hashes_of_this_run
 from tasks.guard import guarded
-from tasks.ingest.config import RadiologyView
-from tasks.ingest.source import ReadConfig, open_source
+from tasks.ingest.config import EarlyView, RadiologyView
+from tasks.ingest.source import open_source
 from tasks.ingest.steps import read_notes
 from tasks.ingest.views import NoteView
 from tasks.keys import Artifact
@@ -171,9 +171,9 @@ def _by_text_view(
 def _arrivals(config: ScoreConfig, text_view: TextView) -> Artifact:
     """The texts of the source's admissions."""
     files, table = open_source(config.source, config.note_source, "source"), _table(text_view)
-    timed = {"charttime"} if isinstance(text_view.view, RadiologyView) else set()
+    timed = {"charttime"} if isinstance(text_view.view, RadiologyView | EarlyView) else set()
     files.check([table, *_TABLES], [], {table: timed})
-    reading = ReadConfig(release=files.release, max_reject_share=config.max_reject_share)
+    reading = files.reading(config.max_reject_share)
     notes = read_notes(table=table, file=files.path(table), reading=reading)
     return list_arrivals(
         notes=notes, sources=files.paths(*_TABLES), text_view=text_view, reading=reading

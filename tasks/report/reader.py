@@ -9,7 +9,7 @@ agree with all that is printed (the audit of Fischetti and Salazar, Management S
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 

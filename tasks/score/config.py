@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tasks.config import Config
+from tasks.ingest.source_config import SourceConfig
 from tasks.launch import LaunchConfig
 
 
@@ -23,9 +24,10 @@ class ScoreConfig(Config):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     """Its name, in Prefect's UI artifacts"""
-    source: Path
-    """Folder of .csv.gz or .csv files in MIMIC-IV's or MIMIC-III's layout, with the new admissions
-    and their notes; what was scored before may be among them"""
+    source: SourceConfig
+    """Folder of .csv.gz or .csv files in MIMIC-IV's or MIMIC-III's layout, or a source of a kind as
+    in ingest.source, with the new admissions and their notes; what was scored before may be among
+    them"""
     note_source: Path | None = None
     """Folder that holds note/, if it is not in the same folder"""
     run: str | None = None
