@@ -59,7 +59,9 @@ class Cells:
     smallest: int
     counts: dict[Cell, int] = field(default_factory=dict)
     sums: list[tuple[Cell, ...]] = field(default_factory=list)  # a total, then its parts
-    roomy: list[bool] = field(default_factory=list)  # whether a sum tells too little to matter
+    roomy: list[bool] = field(
+        default_factory=list
+    )  # whether a sum alone tells too little to matter
     unprinted: set[Cell] = field(default_factory=set)  # for which pages print "withheld"
     rests: set[Cell] = field(default_factory=set)  # which no page prints
     same: dict[Cell, Cell] = field(default_factory=dict)
@@ -80,8 +82,7 @@ class Cells:
         total = self.same.get(total, total)
         parts = [self.same.get(part, part) for part in parts]
         if (other := self.totals.get(frozenset(parts), total)) != total:
-            # two totals of the same parts tell their difference, which `_worked_out`, a sum at a
-            # time, would miss: they are tied to each other
+            # two totals of the same parts tell their difference: they are tied to each other
             parts = [other]
         rest = self.counts[total] - sum(self.counts[part] for part in parts)
         if rest < 0 or not parts or parts == [total]:  # they are of other things, or the same
@@ -92,7 +93,8 @@ class Cells:
             self.rests.add(missing)
         else:
             self.totals[frozenset(parts)] = total
-        # with a rest as large as this it is an inequality that leaves room enough
+        # with a rest as large as this it is an inequality that by itself leaves room enough: a
+        # small count and what it moves stay within it
         self.roomy += [rest >= self.smallest]
         self.sums.append((total, *parts))
 

@@ -61,15 +61,14 @@ class Hiding:
         """Of all that are tied to an exposed cell the one to hide next: that of the least worth."""
         worth = {cell: index for index, cell in enumerate(self.counts)}
         unprinted = self.hidden.union(self.unseen)
-        more, left = set[Cell](), set(exposed)
-        while left:
-            start = left.pop()
-            for ties in self.ties:
+        more, settled = set[Cell](), set[Cell]()
+        for start in exposed:
+            for ties in self.ties if start not in settled else ():
                 near = ties.near([start], unprinted)
                 printed = [cell for cell in near - unprinted if self.counts[cell] > 0]
                 if printed:
                     more.add(max(printed, key=worth.__getitem__))
-                    left -= near
+                    settled |= near
                     break
         return more
 

@@ -20,13 +20,13 @@ _NODES = 500  # of a program's search tree; what is not settled by then counts a
 
 
 class Reader:
-    """Knows the sums, each a total and then its parts, and remembers which counts may be others."""
+    """What one who has the sums, each a total and then its parts, can work out for each count."""
 
     def __init__(
         self,
         counts: Mapping[Cell, int],
         sums: Sequence[tuple[Cell, ...]],
-        roomy: Sequence[tuple[Cell, ...]] = (),
+        roomy: Sequence[tuple[Cell, ...]],
     ) -> None:
         """
         Args:
@@ -47,7 +47,7 @@ class Reader:
             told: what is printed for the cells that are not printed as they are; from one call to
                 the next, ranges may only become wider.
         """
-        ranges = self.worked_out(told)
+        ranges = self._worked_out(told)
         narrow = [cell for cell in cells if ranges[cell][1] - ranges[cell][0] < width]
         if narrow:
             return narrow
@@ -56,7 +56,7 @@ class Reader:
         first = (self._first_known(circle, wanted, width) for circle in circles)
         return [cell for cell in first if cell is not None]
 
-    def worked_out(self, told: Mapping[Cell, Range]) -> dict[Cell, Range]:
+    def _worked_out(self, told: Mapping[Cell, Range]) -> dict[Cell, Range]:
         """What follows for every cell from one sum after the other, as a range."""
         ranges: dict[Cell, Range] = {cell: (n, n) for cell, n in self.counts.items()}
         ranges |= told
@@ -111,7 +111,7 @@ class Reader:
             if cell in wanted and self._apart(cell) < width
         ]:
             cell = circle.cells[doubtful[0]]
-            for columns in (doubtful, doubtful[:1]):
+            for columns in (doubtful, doubtful[:1]):  # if need be, with room for all others
                 if self._apart(cell) < width:
                     self._try(circle, columns, width)
             if self._apart(cell) < width:
