@@ -37,7 +37,7 @@ def difficulty_of(truth: Path | None) -> Path | None:
     return path if path and path.is_file() else None
 
 
-@step("report", version=10)
+@step("report", version=11)
 def write_pages(
     out: Path,
     run: str,
@@ -97,7 +97,7 @@ def write_pages(
     return _counts(out, write_report(out, story))
 
 
-@step("leaderboard", version=6)
+@step("leaderboard", version=7)
 def write_leaderboard(
     out: Path,
     name: str,
