@@ -53,6 +53,13 @@ def encode_part(
     return counts
 
 
+def cut(ids: NDArray[np.int32], count: int, last: int) -> NDArray[np.int32]:
+    """At most `count` ids of a note, `last` of them its last, the others its first."""
+    if len(ids) <= count:
+        return ids
+    return np.concatenate([ids[: count - last], ids[len(ids) - last :]])
+
+
 def _encoded(
     tokenizer: Tokenizer, part: Path, max_tokens: int, last: int, counts: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
@@ -60,7 +67,7 @@ def _encoded(
     columns = ["hadm_id", "split", "note"]
     for batch in tables.stream(part, schemas.ADMISSIONS, columns, BATCH_ROWS):
         ids_of_notes = encoder.encode(batch.column("note").to_pylist())
-        kept = [_cut(ids, max_tokens, last) for ids in ids_of_notes]
+        kept = [cut(ids, max_tokens, last) for ids in ids_of_notes]
         counts["admissions"] += len(ids_of_notes)
         counts["tokens"] += sum(map(len, kept))
         counts["notes_cut"] += sum(len(ids) > max_tokens for ids in ids_of_notes)
@@ -69,10 +76,3 @@ def _encoded(
             [batch.column("hadm_id"), batch.column("split"), pa.array(kept, pa.list_(pa.int32()))],
             schema=schemas.ENCODED,
         )
-
-
-def _cut(ids: NDArray[np.int32], count: int, last: int) -> NDArray[np.int32]:
-    """So many ids, `last` of them the last, the others the first."""
-    if len(ids) <= count:
-        return ids
-    return np.concatenate([ids[: count - last], ids[len(ids) - last :]])
