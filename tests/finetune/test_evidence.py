@@ -61,6 +61,7 @@ def test_the_word_that_tells_a_label_is_named_and_the_prediction_falls_without_i
     cases = rows_of(gathered, "evidence", schemas.EVIDENCE)
     assert len(cases) == 36
     assert len(words) == 3 * len(cases)
+    falls = []
     for row in words:
         assert notes[row["hadm_id"]][row["start"] : row["end"]] == row["word"]
         assert split_of(row["hadm_id"]) == "test"
@@ -78,9 +79,11 @@ def test_the_word_that_tells_a_label_is_named_and_the_prediction_falls_without_i
         assert sum(shares) <= 1 + 1e-6
         if case["has_label"]:
             assert of_case[0]["word"] == TELLING[named]
-            assert of_case[0]["without"] < 0.1 < 0.9 < case["probability"]
-            assert of_case[1]["without"] > 0.9  # a word that says nothing of it
-            assert case["without"] < 0.1
+            first, second = (case["probability"] - row["without"] for row in of_case[:2])
+            assert first > 0.3 > 0.1 > abs(second)  # the second says nothing of it
+            falls.append((case["probability"] - case["without"], first))
+    assert len(falls) > 30
+    assert np.median(falls, axis=0).min() > 0.9
 
 
 def test_the_whole_note_is_given_the_probability_that_was_predicted(gathered: Path) -> None:
@@ -116,8 +119,7 @@ def test_attention_of_a_member_that_learned_its_words_beats_random_words(gathere
 def test_heads_on_a_frozen_trunk_are_asked_on_the_trunk(
     inputs: Inputs, process_group: None, tmp_path: Path
 ) -> None:
-    settings = {"adapter": None, "epochs": 2, "outcomes": ("mortality",)}
-    job = inputs.job(UNFUSED, **settings)
+    job = inputs.job(UNFUSED, adapter=None, epochs=2)
     notes = job.trunk.model_copy(update={"encoded": inputs.encoded})
     titles = job.trunk.model_copy(update={"outcomes": job.outcomes})
     embed.main(notes, one_rank(tmp_path / "states"))
