@@ -12,7 +12,7 @@ from flows.config import AdaptConfig
 from tasks.audit.steps import audit_leaks, audit_memory, make_canaries, make_candidates
 from tasks.baselines.steps import baselines
 from tasks.evaluate.steps import evaluate, stack
-from tasks.finetune.stage import Finetuned, Trained, finetune, train_members
+from tasks.finetune.stage import Finetuned, Trained, finetune, gather, train_members
 from tasks.flow_run import current_store, reached
 from tasks.ingest.steps import Ingested, cut_sections, ingest
 from tasks.keys import Artifact
@@ -85,6 +85,17 @@ class Chain:
         return finetune(self.trained, self.config.launch, ordered)
 
     @cached_property
+    def evidence(self) -> tuple[Artifact, ...]:
+        """What the first member's heads read; none where the configuration asks for none."""
+        return gather(
+            self.config.finetune,
+            self.config.launch,
+            members=self.trained,
+            finetuned=self.finetuned,
+            cohort=self.ingested.cohort,
+        )
+
+    @cached_property
     def baselines(self) -> tuple[Artifact, ...]:
         return baselines(
             self.config.baselines,
@@ -115,6 +126,7 @@ class Chain:
             predictions=self.predictions,
             perplexity=self.pretrained.perplexity,
             perplexity_of=self.pretrained.perplexity_of,
+            evidence=self.evidence,
         )
 
     @cached_property

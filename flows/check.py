@@ -58,7 +58,7 @@ OWN = {name: (name,) for name in STAGES} | {
     "adapt": STAGES["adapt"],
     "audit": ("sections", "audit"),
     "memory": ("pretrain", "canaries", "candidates", "memory"),
-    "evaluate": ("evaluate", "report"),
+    "evaluate": ("evidence", "evaluate", "report"),
 }
 
 

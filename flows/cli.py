@@ -349,12 +349,17 @@ def view(
     store: StoreOption = DEFAULT_STORE,
     port: Annotated[int, typer.Option(help="Of http://127.0.0.1.", min=0, max=65535)] = PORT,
 ) -> None:
-    """Show the store's reports in a browser on this machine, where Prefect's pages link to."""
-    from flows.view import serve
+    """Show the store's reports in a browser on this machine, where Prefect's pages link to.
 
-    opened = open_store(store)
+    The second address that it prints opens the evidence, which is patients' text: keep it to those
+    who may read the store.
+    """
+    from flows.view import EVIDENCE, new_token, serve
+
+    opened, token = open_store(store), new_token()
     typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
-    serve(opened, port)
+    typer.echo(f"http://127.0.0.1:{port}{EVIDENCE}?token={token}  (patients' text)")
+    serve(opened, port, token)
 
 
 def main() -> None:

@@ -158,6 +158,37 @@ TITLE_STATES = _table(
     _filled("state", pa.list_(pa.float32())),  # [hidden], the mean over its tokens
 )
 
+EVIDENCE = _table(  # of a prediction, and what taking words out of the note does to it
+    _filled("variant", pa.string()),
+    _filled("hadm_id", pa.int64()),
+    _filled("outcome", pa.string()),
+    _filled("code_system", pa.string()),
+    _filled("code", pa.string()),
+    pa.field("title", pa.string()),  # of the label
+    _filled("has_label", pa.bool_()),
+    _filled("words", pa.int64()),  # of the note, as far as it is read
+    _filled("probability", pa.float64()),
+    _filled("without", pa.float64()),  # the same without the words of EVIDENCE_WORDS
+    _filled("without_random", pa.float64()),  # ... without as many random ones, mean over draws
+    # [11], the probability without the first tenths of the words: 0, 0.1, ..., 1 of them
+    _filled("deletion", pa.list_(pa.float64())),  # the most attended first
+    _filled("insertion", pa.list_(pa.float64())),  # of these tenths alone
+    _filled("random", pa.list_(pa.float64())),  # in random orders, mean over draws
+)
+
+EVIDENCE_WORDS = _table(  # the words that a label attends to most; patients' text
+    _filled("hadm_id", pa.int64()),
+    _filled("outcome", pa.string()),
+    _filled("code_system", pa.string()),
+    _filled("code", pa.string()),
+    _filled("rank", pa.int32()),  # 1: the most attended
+    _filled("word", pa.large_string()),
+    _filled("start", pa.int64()),  # where it stands in the admission's note, in characters
+    _filled("end", pa.int64()),
+    _filled("attention", pa.float64()),  # share of the label's attention
+    _filled("without", pa.float64()),  # the probability without this word alone
+)
+
 HISTORY = _table(
     _filled("arm", pa.string()),  # pretrain: "clinical", "ontology" or "base"
     _filled("step", pa.int64()),  # optimizer steps

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tasks import schemas, tables
 from tasks.data.reading import read_admissions
 from tasks.errors import EvaluationError
+from tasks.evaluate.faithfulness import faithfulness_rows
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.evaluate.known import Known
 from tasks.evaluate.perplexity import perplexity_rows
@@ -51,6 +52,7 @@ class Work:
     smallest_cell: int = 10
     bootstrap_draws: int = 0
     perplexity_of: str = NEXT_TOKEN
+    evidence: Sequence[Path] = ()
 
 
 def write_metrics(out: Path, work: Work, *, run: str, seed: int) -> dict[str, int]:
@@ -141,6 +143,7 @@ class _Outcome:
             rows += comparison_rows(by_name[first.name], by_name[second.name], self.known)
         if best is not None:
             rows += variant_rows(best, self.known)
+        rows += faithfulness_rows(self.work.evidence, self.known)
         return rows, curves
 
     def _best(self) -> tuple[Measured | None, NDArray[np.bool_] | None]:

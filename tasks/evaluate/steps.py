@@ -24,6 +24,7 @@ def evaluate(
     predictions: tuple[Path, ...],
     perplexity: Path | None,
     perplexity_of: str = NEXT_TOKEN,
+    evidence: tuple[Path, ...] = (),
 ) -> Counts:
     """Measure every variant on test: `metrics.parquet`, `curves.parquet`, `variants.json`.
 
@@ -34,11 +35,18 @@ def evaluate(
             and `<variant>/<outcome>/{validation,test}.parquet`; of the first one's member the
             report shows labels and subgroups.
         perplexity_of: what its tokens are; None of them where no clinical adapter was made.
+        evidence: artifacts of what heads read of some admissions, and what taking it out does.
     """
     from tasks.evaluate.measuring import Work, write_metrics
 
     work = Work(
-        cohort, outcomes, predictions, perplexity, perplexity_of=perplexity_of, **dict(config)
+        cohort,
+        outcomes,
+        predictions,
+        perplexity,
+        perplexity_of=perplexity_of,
+        evidence=evidence,
+        **dict(config),
     )
     return write_metrics(out, work, run=run, seed=seed)
 

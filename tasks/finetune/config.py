@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tasks.config import Config, Unkeyed
+from tasks.finetune.evidence import EvidenceConfig
 from tasks.finetune.long_notes import Head, LongNotes
 from tasks.finetune.losses import CrossEntropy, LogitAdjusted, Loss
 from tasks.finetune.members import FUSED, UNFUSED, Member
@@ -154,6 +155,10 @@ class FinetuneConfig(MemberTraining):
     it means where it stands"""
     states: StatesConfig = StatesConfig()
     """The states of a frozen trunk, and those that leave the lower layers of freeze_below"""
+    evidence: EvidenceConfig | None = None
+    """Tell of some test admissions which words the first member's heads attend to, and what taking
+    them out does to the prediction; evaluate measures that beside random words, the texts stay in
+    the store (`clinfuse view`). Empty: not"""
 
     @model_validator(mode="after")
     def _members_differ(self) -> Self:
@@ -218,6 +223,15 @@ class FinetuneConfig(MemberTraining):
             raise ValueError(
                 "reinit_top draws layers anew that a summand was made for; set it to 0, or leave "
                 "summands out (finetune.members=[unfused])"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _evidence_of_attention(self) -> Self:
+        if self.evidence and not isinstance(self.head, LabelAttentionConfig):
+            raise ValueError(
+                f"evidence is what label-wise attention reads, but head is {self.head.kind}, which "
+                "has none; set head to label_attention, or remove evidence"
             )
         return self
 

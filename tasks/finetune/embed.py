@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from tasks import schemas, tables
 from tasks.data.notes import Notes
@@ -80,6 +80,12 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     return trunk
 
 
+def as_kept(states: Tensor) -> Tensor:
+    """States of any type as they are kept: in half precision, and none of them infinite."""
+    largest = torch.finfo(torch.float16).max
+    return states.float().clamp(-largest, largest).to(torch.float16)
+
+
 def _titles(job: EmbedJob, trunk: Base, world: World) -> dict[str, int]:
     outcomes = [
         read_outcome(name, path, admissions_of(path)) for name, path in job.outcomes.items()
@@ -136,10 +142,8 @@ def _states(notes: Notes, rows: Rows, trunk: Base, world: World) -> list[Values]
             of_texts = torch.split(trunk.states(ids, present)[present], lengths[batch].tolist())
         else:
             of_texts = leaving(trunk, ids, present)
-        largest = torch.finfo(torch.float16).max
         for index, values in zip(batch, of_texts, strict=True):
-            kept = values.float().clamp(-largest, largest).to("cpu", torch.float16)
-            states[index] = kept.numpy().copy()
+            states[index] = as_kept(values).cpu().numpy().copy()
     return states
 
 

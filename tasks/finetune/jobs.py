@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tasks.config import Config
 from tasks.finetune.config import MemberTraining
+from tasks.finetune.evidence import EvidenceConfig
 from tasks.keys import Input
 from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import UNNAMED, BaseName
@@ -67,6 +68,29 @@ class MemberJob(Config):
         """How each summand takes part that is not frozen."""
         return {**self.fusions, **dict.fromkeys(self.trained, "trained")}
 
+    def embedding(self, **more: Any) -> EmbedJob:
+        """What is computed once for the training: of its base, or of a part of that, with summands.
+
+        Args:
+            more: which part, as keys of EmbedJob.
+        """
+        return EmbedJob(
+            base=self.base,
+            chunk=self.chunk,
+            summands=self.summands,
+            weights=self.weights,
+            fusions=self.fusions,
+            tokenizer=self.tokenizer,
+            precision=self.config.training.precision,
+            deepspeed=self.config.training.deepspeed,
+            **more,
+        )
+
+    @property
+    def trunk(self) -> EmbedJob:
+        """The trunk whose states the heads read where it is frozen."""
+        return self.embedding(layer=self.layer, words=self.words)
+
     @property
     def passed_over(self) -> int:
         """So many lower layers are not computed, since what leaves them was kept."""
@@ -79,3 +103,15 @@ class PredictJob(Config):
     member: MemberJob
     adapter: Input  # a task-adapter artifact
     variants: tuple[Variant, ...]
+
+
+class EvidenceJob(Config):
+    """A trained member, and of which of its predictions the evidence is gathered."""
+
+    member: MemberJob
+    adapter: Input  # a task-adapter artifact
+    predictions: Input  # of the member
+    variant: str  # the member's name among them
+    cohort: Input  # the notes as text
+    tail_tokens: int = 0  # of a long note the last tokens that are read, as `encode_notes` takes it
+    config: EvidenceConfig = EvidenceConfig()

@@ -7,11 +7,12 @@ one of its adapters left out, to show that each takes part, or with all of them 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from tasks.data.outcomes import split_rows
 from tasks.data.predictions import SPLITS, write_predictions
 from tasks.data.states import Inputs, NotesAndLower
-from tasks.finetune.jobs import PredictJob
+from tasks.finetune.jobs import MemberJob, PredictJob
 from tasks.finetune.study import read_inputs
 from tasks.launch import Progress
 from tasks.model.adapters.methods import TASK
@@ -30,7 +31,7 @@ def main(job: PredictJob, world: World) -> None:
     member, config = job.member, job.member.config.training
     out = world.work.parent
     inputs = read_inputs(member)
-    model = _model(job, world).to(world.device)
+    model = _model(job, world)
     for index, variant in enumerate(job.variants):
         with _altered(model, variant), without_training(model, config, world) as module:
             for split in SPLITS:
@@ -45,26 +46,33 @@ def main(job: PredictJob, world: World) -> None:
         world.report(Progress("predict", index + 1, len(job.variants), note=variant.name))
 
 
-def _model(job: PredictJob, world: World) -> Heads:
-    """The saved member: its heads alone where its trunk is frozen and its states are at hand."""
-    member, training = job.member, job.member.config.training
-    if member.states is not None:
-        heads = Heads()
-        heads.read(job.adapter)
-        return heads.requires_grad_(False).eval()
-    settings = deepspeed_config(training, world)
-    dtype = precision_of(training, world)
+def load_member(member: MemberJob, adapter: Path, world: World) -> Classifier:
+    """The saved member on its base, on the rank's device.
+
+    Args:
+        adapter: its task-adapter artifact.
+    """
+    training = member.config.training
     base = load_base(
         member.base,
-        dtype,
-        settings,
+        precision_of(training, world),
+        deepspeed_config(training, world),
         member.layer,
         words=member.words,
         chunk=member.chunk,
         passed_over=member.passed_over,
     )
     summands = summands_of(member.summands, member.weights, member.fusion_of)
-    return load_classifier(base, job.adapter, summands)
+    return load_classifier(base, adapter, summands).to(world.device)
+
+
+def _model(job: PredictJob, world: World) -> Heads:
+    """The saved member: its heads alone where its trunk is frozen and its states are at hand."""
+    if job.member.states is None:
+        return load_member(job.member, job.adapter, world)
+    heads = Heads()
+    heads.read(job.adapter)
+    return heads.requires_grad_(False).eval().to(world.device)
 
 
 def _read_by(variant: Variant, inputs: Inputs) -> Inputs:

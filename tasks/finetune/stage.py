@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.finetune.config import FinetuneConfig, MemberTraining, StatesConfig
-from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
+from tasks.finetune.jobs import EmbedJob, EvidenceJob, MemberJob, PredictJob
 from tasks.finetune.long_notes import HeadAndTail, InChunks
 from tasks.finetune.members import MemberConfig
-from tasks.finetune.steps import embed_notes, embed_titles, encode_notes, predict, train_member
+from tasks.finetune.steps import (
+    embed_notes,
+    embed_titles,
+    encode_notes,
+    gather_evidence,
+    predict,
+    train_member,
+)
 from tasks.flow_run import current_store
 from tasks.keys import Artifact
 from tasks.launch import LaunchConfig
@@ -53,6 +59,40 @@ def finetune(
         for trained in members
     ]
     return Finetuned(tuple(trained.adapter for trained in members), tuple(predictions))
+
+
+def gather(
+    config: FinetuneConfig,
+    launch: LaunchConfig,
+    *,
+    members: Sequence[Trained],
+    finetuned: Finetuned,
+    cohort: Artifact,
+) -> tuple[Artifact, ...]:
+    """The evidence for predictions of the first member, one artifact a training of it.
+
+    Args:
+        members, finetuned: all that were trained, and their predictions in the same order.
+    """
+    if config.evidence is None:
+        return ()
+    return tuple(
+        gather_evidence(
+            job=EvidenceJob(
+                member=trained.job,
+                adapter=trained.adapter,
+                predictions=predictions,
+                variant=trained.member.name,
+                cohort=cohort,
+                tail_tokens=_tail_tokens(config),
+                config=config.evidence,
+            ),
+            name=trained.job.name,
+            launch=launch,
+        )
+        for trained, predictions in zip(members, finetuned.predictions, strict=True)
+        if trained.member == config.members[0]
+    )
 
 
 def train_members(
@@ -189,7 +229,7 @@ class Training:
 
     def _with_states(self, job: MemberJob) -> MemberJob:
         """The same training on what the frozen trunk makes of notes and titles, computed once."""
-        trunk = _embedding(job, layer=job.layer, words=job.words)
+        trunk = job.trunk
         of_titles = trunk.model_copy(update={"outcomes": job.outcomes})
         states = self._embed_notes(job, trunk)
         titles = embed_titles(job=of_titles, launch=self.launch)
@@ -197,7 +237,7 @@ class Training:
 
     def _with_lower(self, job: MemberJob) -> MemberJob:
         """The same training on what leaves the layers that learn nothing, computed once."""
-        lower = _embedding(job, below=job.config.freeze_below)
+        lower = job.embedding(below=job.config.freeze_below)
         return job.model_copy(update={"lower": self._embed_notes(job, lower)})
 
     def _embed_notes(self, job: MemberJob, trunk: EmbedJob) -> Artifact:
@@ -206,25 +246,6 @@ class Training:
 
     def _train(self, job: MemberJob) -> Artifact:
         return train_member(job=job, known_as=self.known_as, launch=self.launch)
-
-
-def _embedding(job: MemberJob, **more: Any) -> EmbedJob:
-    """What is computed once for a training: of its base, or of a part of that, with its summands.
-
-    Args:
-        more: which part, as keys of EmbedJob.
-    """
-    return EmbedJob(
-        base=job.base,
-        chunk=job.chunk,
-        summands=job.summands,
-        weights=job.weights,
-        fusions=job.fusions,
-        tokenizer=job.tokenizer,
-        precision=job.config.training.precision,
-        deepspeed=job.config.training.deepspeed,
-        **more,
-    )
 
 
 def _tail_tokens(config: FinetuneConfig) -> int:

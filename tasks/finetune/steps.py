@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tasks.finetune.config import StatesConfig
-from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
+from tasks.finetune.jobs import EmbedJob, EvidenceJob, MemberJob, PredictJob
 from tasks.finetune.room import check_room
 from tasks.flow_run import current_store
 from tasks.launch import LaunchConfig
@@ -61,7 +61,15 @@ def predict(out: Path, job: PredictJob, name: str, launch: LaunchConfig) -> Coun
     return {"variants": len(job.variants)}
 
 
-def _run(module: str, job: EmbedJob | MemberJob, out: Path, launch: LaunchConfig) -> Counts:
+@step("evidence", version=1)
+def gather_evidence(out: Path, job: EvidenceJob, name: str, launch: LaunchConfig) -> Counts:
+    """Tell which words a member's heads attend to, and what taking them out does."""
+    return _run("tasks.finetune.explain", job, out, launch)
+
+
+def _run(
+    module: str, job: EmbedJob | EvidenceJob | MemberJob, out: Path, launch: LaunchConfig
+) -> Counts:
     run(module, job, out / "work", launch)
     counts: Counts = json.loads((out / "work" / "counts.json").read_text())
     return counts

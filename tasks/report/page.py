@@ -16,6 +16,7 @@ from tasks.report.sections.by_label import labels_by_outcome, reasons
 from tasks.report.sections.decisions import decisions
 from tasks.report.sections.differences import differences
 from tasks.report.sections.efficiency import efficiency
+from tasks.report.sections.evidence import evidence
 from tasks.report.sections.frequency import frequency
 from tasks.report.sections.probabilities import probabilities
 from tasks.report.sections.ranking import averaged_curves
@@ -55,6 +56,7 @@ def _parts(story: Story) -> list[Part]:
         Part("frequency", "Label frequency", partial(frequency, findings, labels, counts)),
         Part("labels", "Labels", partial(_labels, story)),
         Part("subgroups", "Subgroups", lambda: {"subgroups": subgroups(findings, counts)}),
+        Part("evidence", "Attention as evidence", partial(evidence, findings)),
         Part("training", "Training and cost", partial(_training, story)),
         Part("numbers", "What the numbers mean", lambda: {"one_seed": story.one_seed}),
         Part("config", "Configuration", partial(_settings, story)),

@@ -43,7 +43,7 @@ def test_the_first_run_makes_every_artifact_and_prints_where_they_lie(world: Wor
     assert kinds == {
         "notes", "splits", "cohort", "outcome", "quality", "guard", "tokenizer", "base", "corpus",
         "clinical-adapter", "tokenized", "perplexity", "encoded", "task-adapter", "predictions",
-        "metrics", "report",
+        "evidence", "metrics", "report",
     }  # fmt: skip
     assert {reached.how for reached in first.artifacts} == {"made"}
     assert "report.html" in printed

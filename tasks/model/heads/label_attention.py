@@ -60,6 +60,15 @@ class LabelAttentionHead(Head):
         votes: Tensor = _Attended.apply(hidden, both, present)  # type: ignore[no-untyped-call]
         return votes + self.bias.float()
 
+    def shares(self, hidden: Tensor, present: Tensor) -> Tensor:
+        """The attention a_t that each label pays to each token, [batch, tokens, labels], float32.
+
+        Of what `forward` takes; 0 at padding, and 1 over all tokens of a text.
+        """
+        queries = (self.queries() / math.sqrt(hidden.shape[-1])).to(hidden.dtype)
+        scores = F.linear(hidden, queries).float()
+        return scores.masked_fill(~present[:, :, None], -torch.inf).softmax(dim=1)
+
     def _new_queries(self, hidden: int, labels: int) -> None:
         size = self.query_size / math.sqrt(hidden)
         self.query = nn.Parameter(torch.randn(labels, hidden) * size)
