@@ -2,7 +2,7 @@
 
     python -m tests.pictures build/store
 
-Takes them of the demo, which it runs on a server of its own: what is in the store is not made again.
+Takes them of the demo, which it runs on a server of its own; what is in the store is not made anew.
 """
 
 from __future__ import annotations
