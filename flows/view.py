@@ -119,8 +119,10 @@ def _evidence(store: Store, key: str | None = None, number: int | None = None) -
     if key is None:
         return list_page(store)
     found = Evidence.find(store, key)
-    if found is None or number is None:
-        return found and cases_page(found)
+    if found is None:
+        return None
+    if number is None:
+        return cases_page(found)
     return case_page(found, found.cases[number]) if number < len(found.cases) else None
 
 

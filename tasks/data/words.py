@@ -67,7 +67,8 @@ class Words:
     def sums(self, of_tokens: NDArray[np.floating]) -> NDArray[np.float64]:
         """What the tokens of each word have together, [words], of what each has, [tokens]."""
         inside = self.of_token >= 0
-        return np.bincount(self.of_token[inside], of_tokens[inside], len(self.spans))
+        sums = np.bincount(self.of_token[inside], of_tokens[inside], len(self.spans))
+        return sums.astype(np.float64)
 
     def tokens(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which tokens are left where these words [words] are kept: also those of no word."""
