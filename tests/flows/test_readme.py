@@ -16,9 +16,15 @@ from tasks.metrics_table import to_table
 from tests.config_keys import is_key
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = ("", "configs", "infra", "tasks/ingest", "tasks/model", "tests/bench")
+README = "\n".join((ROOT / page / "README.md").read_text() for page in PAGES)
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+LINES = [
+    command.strip()
+    for block in BLOCKS
+    for line in block.splitlines()
+    for command in line.split("#")[0].split("&&")
+]
 COMMANDS = [line for line in LINES if line.startswith("clinfuse ")]
 
 
@@ -34,6 +40,12 @@ def test_the_command_takes_what_the_readme_gives_it(line: str) -> None:
 def test_the_readme_shows_commands_at_all() -> None:
     shown = {shlex.split(line)[1] for line in COMMANDS}
     assert {"synth", "run", "ls", "show", "lineage", "verify", "gc"} <= shown
+
+
+def test_the_pages_that_it_links_exist() -> None:
+    linked = re.findall(r"\]\(((?!https?:)[^)#]+)\)", (ROOT / "README.md").read_text())
+    assert {f"{page}/README.md" for page in PAGES if page} <= set(linked)
+    assert not [page for page in linked if not (ROOT / page).exists()]
 
 
 def test_the_make_targets_exist() -> None:
