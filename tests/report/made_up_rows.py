@@ -24,6 +24,13 @@ CALIBRATION = {
     "calibration_slope_median": (0.61, 0.98),
     "calibration_intercept_median": (-0.84, -0.02),
 }
+EVIDENCE = {
+    "deletion_area": 0.213,
+    "insertion_area": 0.771,
+    "random_area": 0.542,
+    "deletion_below_random": 0.329,
+    "insertion_above_random": 0.229,
+}
 GAP_METHOD = "BLACK minus WHITE over 41 labels that both define, chosen after looking"
 
 
@@ -95,6 +102,9 @@ def _measures(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield _like(row, metric, before + behind, width=None)
         yield _like(row, f"{metric}_recalibrated", after + behind, width=None)
     yield _like(row, "labels_calibrated", 17, width=None)
+    if row["variant"] == "fused":
+        for metric, value in EVIDENCE.items():
+            yield _like(row, metric, value)
 
 
 def _differences(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ def test_nothing_of_an_ordinary_run_is_missing(folder: Path) -> None:
         assert "not drawn" not in text
     page = (folder / "report.html").read_text()
     sections = re.findall(r'<section id="(\w+)">', page)
-    assert len(sections) == 13
+    assert len(sections) == 14
     assert re.findall(r'<li><a href="#(\w+)">', page) == sections
     assert page.count('<svg class="chart"') >= 20
 

@@ -46,6 +46,7 @@ SECTIONS = {  # what a section says in both forms, of numbers that were made up
     "bands": ["25-99 cases", "0.690", "0.660 to 0.720"],
     "labels": ["no title", "<10"],
     "subgroups": ["Admission type", "chosen after looking", GAP_METHOD, "0.046", "0.031"],
+    "evidence": ["Attention as evidence", "0.213", "0.193 to 0.233", "+0.329", "+0.309 to +0.349"],
     "cost": ["3,276,800", "514,460"],  # the clinical and the task adapter together
     "learning": ["from 0.575 to 0.800"],
     "links": ["model-card.md", "tripod-ai.md"],
