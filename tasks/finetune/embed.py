@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from tasks import schemas, tables
 from tasks.data.notes import Notes
@@ -27,7 +27,7 @@ from tasks.model.bases.layers import cut
 from tasks.model.bases.load import Base, check_positions, leaving, load_base
 from tasks.model.heads.start import title_states, titles_to_embed
 from tasks.model.score import in_batches
-from tasks.model.trunk import freeze, summands_of
+from tasks.model.trunk import as_kept, freeze, summands_of
 from tasks.training.engine import (
     deepspeed_config,
     precision_of,
@@ -78,12 +78,6 @@ def load_trunk(job: EmbedJob, world: World) -> Base:
     trunk = freeze(base, summands, merge=merge)
     nn.Module.to(trunk.model, world.device, dtype if merge else None)
     return trunk
-
-
-def as_kept(states: Tensor) -> Tensor:
-    """States of any type as they are kept: in half precision, and none of them infinite."""
-    largest = torch.finfo(torch.float16).max
-    return states.float().clamp(-largest, largest).to(torch.float16)
 
 
 def _titles(job: EmbedJob, trunk: Base, world: World) -> dict[str, int]:

@@ -25,7 +25,7 @@ from tasks.data.notes import Notes
 from tasks.data.outcomes import read_outcome
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.finetune.cases import Case, most_probable, read_notes
-from tasks.finetune.embed import as_kept, load_trunk
+from tasks.finetune.embed import load_trunk
 from tasks.finetune.jobs import EvidenceJob
 from tasks.finetune.predict import load_member
 from tasks.finetune.removal import Attended, Randomly, ReadNote, Texts, attended, randomly
@@ -35,6 +35,7 @@ from tasks.model.bases.load import Base
 from tasks.model.heads.attention import attending
 from tasks.model.heads.heads import Heads
 from tasks.model.score import Logits, score
+from tasks.model.trunk import as_kept
 from tasks.sampling import keyed_numbers
 from tasks.training.engine import without_training
 from tasks.training.program import World, run

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from peft import PeftModel
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from tasks.model.adapters.build import add_saved_adapter
@@ -92,3 +94,9 @@ def freeze(base: Base, summands: Sequence[Summand], *, merge: bool = False) -> B
     base.model.requires_grad_(False)
     base.model.train(False)
     return base
+
+
+def as_kept(states: Tensor) -> Tensor:
+    """States of any type as they are kept: in half precision, and none of them infinite."""
+    largest = torch.finfo(torch.float16).max
+    return states.float().clamp(-largest, largest).to(torch.float16)

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tasks.data.encoder import Encoder
 from tasks.data.notes import padded
@@ -29,6 +28,7 @@ from tasks.finetune.encode import cut
 from tasks.model.bases.load import check_positions
 from tasks.model.heads.heads import Heads
 from tasks.model.score import SCORED_TOKENS, Logits, in_batches
+from tasks.model.trunk import as_kept
 from tasks.score.backbone import Backbone, BaseKey
 from tasks.score.calibration import Calibration, Labels
 from tasks.score.held import Held
@@ -228,17 +228,11 @@ def _logits(
         arrays = padded([texts[row] for row in rows], pad)
         ids, present = (torch.from_numpy(array).to(backbone.device) for array in arrays)
         states = backbone.states(ids, present)
-        states = _as_kept(states) if kept else states
+        states = as_kept(states) if kept else states
         for key, of_member in heads.items():
             for outcome, values in of_member.logits(states, present, outcomes[key]).items():
                 whole[key][outcome][rows] = values.float().cpu().numpy()
     return whole
-
-
-def _as_kept(states: Tensor) -> Tensor:
-    """States as `finetune.embed` writes them."""
-    largest = torch.finfo(torch.float16).max
-    return states.float().clamp(-largest, largest).to(torch.float16)
 
 
 def _checked(member: ScoredMember, logits: Logits) -> dict[str, Scores]:
