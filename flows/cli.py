@@ -15,6 +15,7 @@ import typer
 
 from flows.export_command import export_app
 from flows.import_commands import import_app
+from flows.serve_command import serve_app
 from flows.store_commands import DEFAULT_STORE, StoreOption, open_store, store_app
 from flows.view import PORT
 from tasks.errors import ClinfuseError, ConfigError
@@ -260,6 +261,7 @@ def audit_memory(
 
 app.add_typer(store_app)
 app.add_typer(export_app)
+app.add_typer(serve_app)
 
 
 @app.command()

@@ -146,7 +146,7 @@ def _score(
 
 def _members(store: Store, config: ScoreConfig) -> list[ScoredMember]:
     """The members that have an outcome that is wanted."""
-    keys = chosen(store, config)
+    keys = chosen(store, config.run, config.members)
     members = [ScoredMember.read(store, key, base=config.base) for key in keys]
     names = {name for member in members for name in member.outcomes}
     if unknown := [name for name in config.outcomes if name not in names]:

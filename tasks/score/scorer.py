@@ -1,6 +1,6 @@
 """Score texts with trained members: a base is loaded once, what members add to it is switched.
 
-    scorer = Scorer(store)
+    scorer = Scorer("build/store")
     scores = scorer.score(texts, ["26acae84", "5cacba09"])
     scores["26acae84"]["mortality"].probabilities  # [texts, labels]
 
@@ -11,7 +11,7 @@ for longest make room for new ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,21 +21,16 @@ import torch
 from numpy.typing import NDArray
 
 from tasks.data.encoder import Encoder
-from tasks.data.notes import padded
 from tasks.data.tokenizer import LoadedTokenizer
 from tasks.errors import ConfigError, ModelError
 from tasks.finetune.encode import cut
-from tasks.model.bases.load import check_positions
-from tasks.model.heads.heads import Heads
-from tasks.model.score import SCORED_TOKENS, Logits, in_batches
-from tasks.model.trunk import as_kept
-from tasks.score.backbone import Backbone, BaseKey
+from tasks.model.score import Logits
+from tasks.score.backbone import BaseKey
 from tasks.score.calibration import Calibration, Labels
 from tasks.score.held import Held
 from tasks.score.member import ScoredMember
+from tasks.score.parties import Ids, Party, score_together
 from tasks.store import Store
-
-Ids = list[NDArray[np.int32]]  # of each text
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,15 @@ class Scores:
         return self.calibration.flagged(self.logits)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Texts that one member is to score."""
+
+    texts: Sequence[str]
+    member: str  # its key, as `Scorer.member` takes it
+    outcomes: Collection[str] = ()  # of those that it has; empty: all
+
+
 class Scorer:
     """Trained members of a store on the bases that they share.
 
@@ -68,7 +72,7 @@ class Scorer:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | Path | str,
         *,
         device: str | None = None,
         most_members: int = 32,
@@ -78,12 +82,14 @@ class Scorer:
         """Load nothing yet.
 
         Args:
+            store: or its folder, which is only read.
             device: where models compute; None: the GPU, if there is one.
             most_members: so many members' adapters and heads are held at once.
             most_bases: so many bases are. A member that is no sum of LoRAs has one for itself.
             base: where the base lies, if it is no artifact and not where it was in training.
         """
-        self.store, self.given_base = store, base
+        opened = store if isinstance(store, Store) else Store(Path(store), read_only=True)
+        self.store, self.given_base = opened, base
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._held = Held(self.device, most_members, most_bases)
         # labels and calibrations, which are small; by key, and by what else they were asked for as
@@ -130,27 +136,57 @@ class Scorer:
 
         Raises StoreError, ConfigError or ModelError where a member cannot be loaded, or gives NaN.
         """
-        wanted = {key: self.member(key) for key in members}
-        encoded: dict[Hashable, Ids] = {}
-        scores: dict[str, dict[str, Scores]] = {}
-        for sharing in self._sharing(wanted):
-            first = wanted[sharing[0]]
-            ids = self._encoded(texts, first, encoded)
-            for key in sharing:
-                self._held.touch(wanted[key])
-            loaded = {key: self._held.load(wanted[key]) for key in sharing}
-            backbone = loaded[sharing[0]][0]
-            backbone.switch_to(first.parts or ())
-            heads = {key: heads for key, (_, heads) in loaded.items()}
-            told = {
-                key: [name for name in wanted[key].outcomes if not outcomes or name in outcomes]
-                for key in sharing
-            }
-            pad = self._encoder(first)[0].pad
-            logits = _logits(backbone, heads, told, ids, pad, kept=first.job.frozen)
-            for key in sharing:
-                scores[key] = _checked(wanted[key], logits[key])
-        return {key: scores[key] for key in wanted}
+        keys = list(dict.fromkeys(members))
+        told = self.answer([Asked(texts, key, outcomes) for key in keys])
+        return dict(zip(keys, told, strict=True))
+
+    def answer(self, asked: Sequence[Asked]) -> list[dict[str, Scores]]:
+        """The scores that each asks for, by outcome: together, where members share a forward pass.
+
+        A text that several ask for is read once. Raises what `score` does.
+        """
+        members = [self.member(each.member) for each in asked]
+        answers: list[dict[str, Scores]] = [{} for _ in asked]
+        tokens: dict[Path, dict[str, NDArray[np.int32]]] = {}
+        for sharing in self._sharing({member.key: member for member in members}):
+            mine = [index for index, member in enumerate(members) if member.key in sharing]
+            logits = self._together([(members[index], asked[index]) for index in mine], tokens)
+            for index, of_one in zip(mine, logits, strict=True):
+                answers[index] = _checked(members[index], of_one)
+        return answers
+
+    def _together(
+        self,
+        asked: Sequence[tuple[ScoredMember, Asked]],
+        tokens: dict[Path, dict[str, NDArray[np.int32]]],
+    ) -> list[Logits]:
+        """The logits that each asks for, of members that share a forward pass.
+
+        Args:
+            tokens: of texts, by the tokenizer; new ones are added.
+        """
+        members = {member.key: member for member, _ in asked}
+        first = asked[0][0]
+        texts = list(dict.fromkeys(text for _, each in asked for text in each.texts))
+        ids = self._encoded(texts, first, tokens)
+        for member in members.values():
+            self._held.touch(member)
+        loaded = {key: self._held.load(member) for key, member in members.items()}
+        backbone = loaded[first.key][0]
+        backbone.switch_to(first.parts or ())
+        row_of = {text: row for row, text in enumerate(texts)}
+        rows = [np.array([row_of[text] for text in each.texts], np.int64) for _, each in asked]
+        parties: dict[tuple[str, tuple[str, ...]], Party] = {}
+        party_of = []
+        for (member, each), mine in zip(asked, rows, strict=True):
+            names = tuple(name for name in member.outcomes if name in (each.outcomes or (name,)))
+            if (member.key, names) not in parties:
+                parties[member.key, names] = Party(loaded[member.key][1], names, len(texts))
+            party_of.append(parties[member.key, names])
+            party_of[-1].wanted[mine] = True
+        pad = self._encoder(first)[0].pad
+        score_together(backbone, list(parties.values()), ids, pad, kept=first.job.frozen)
+        return [party.of(mine) for party, mine in zip(party_of, rows, strict=True)]
 
     def _sharing(self, members: Mapping[str, ScoredMember]) -> Iterator[list[str]]:
         """Those that share a forward pass, as many as are held; those of one base in a row."""
@@ -168,12 +204,15 @@ class Scorer:
                 yield same[start : start + self._held.most_members]
 
     def _encoded(
-        self, texts: Sequence[str], member: ScoredMember, known: dict[Hashable, Ids]
+        self,
+        texts: Sequence[str],
+        member: ScoredMember,
+        known: dict[Path, dict[str, NDArray[np.int32]]],
     ) -> Ids:
         """The token ids of the texts as that member reads them.
 
         Args:
-            known: those of other members, to which these are added.
+            known: whole texts' ids, by the tokenizer, to which these are added.
         """
         job = member.job
         if job.max_tokens is None:
@@ -183,12 +222,10 @@ class Scorer:
             )
         tokenizer, encoder = self._encoder(member)
         last = max(job.tail_tokens, len(tokenizer.frame[1]))
-        read = (job.tokenizer, job.max_tokens, last)
-        if read not in known:
-            if job.tokenizer not in known:
-                known[job.tokenizer] = encoder.encode(texts)
-            known[read] = [cut(ids, job.max_tokens, last) for ids in known[job.tokenizer]]
-        return known[read]
+        whole = known.setdefault(job.tokenizer, {})
+        new = [text for text in dict.fromkeys(texts) if text not in whole]
+        whole.update(zip(new, encoder.encode(new), strict=True))
+        return [cut(whole[text], job.max_tokens, last) for text in texts]
 
     def _encoder(self, member: ScoredMember) -> tuple[LoadedTokenizer, Encoder]:
         folder = member.job.tokenizer
@@ -196,43 +233,6 @@ class Scorer:
             loaded = LoadedTokenizer.load(folder)
             self._encoders[folder] = loaded, Encoder(loaded.tokenizer)
         return self._encoders[folder]
-
-
-@torch.inference_mode()
-def _logits(
-    backbone: Backbone,
-    heads: Mapping[str, Heads],
-    outcomes: Mapping[str, Collection[str]],
-    texts: Ids,
-    pad: int,
-    *,
-    kept: bool,
-) -> dict[str, Logits]:
-    """Logits [texts, labels] of each member's outcomes.
-
-    Args:
-        heads, outcomes: of each member.
-        kept: whether the heads were trained on states that were kept in half precision.
-    """
-    lengths = np.maximum([len(ids) for ids in texts], 1)
-    check_positions(backbone.base, int(lengths.max(initial=1)))
-    whole: dict[str, Logits] = {
-        key: {
-            shape.outcome: np.empty((len(texts), len(shape.labels)), np.float32)
-            for shape in heads[key].shapes
-            if shape.outcome in outcomes[key]
-        }
-        for key in heads
-    }
-    for rows in in_batches(lengths, SCORED_TOKENS):
-        arrays = padded([texts[row] for row in rows], pad)
-        ids, present = (torch.from_numpy(array).to(backbone.device) for array in arrays)
-        states = backbone.states(ids, present)
-        states = as_kept(states) if kept else states
-        for key, of_member in heads.items():
-            for outcome, values in of_member.logits(states, present, outcomes[key]).items():
-                whole[key][outcome][rows] = values.float().cpu().numpy()
-    return whole
 
 
 def _checked(member: ScoredMember, logits: Logits) -> dict[str, Scores]:
