@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.report.cells import Cell, Cells, side_by_side
+from tasks.report.cells import Cells, side_by_side
 from tasks.report.config import Lineage
 from tasks.report.facts import CohortFlow, Label
 from tasks.report.findings import Findings
+from tasks.report.reader import Cell
 
 UNITS = {"admissions": "n", "patients": "n_patients"}  # unit -> the column of a metrics row
 SPLITS_FIRST = ("test", "train", "validation")

@@ -41,7 +41,7 @@ class Hiding:
     def printed_as_small(self) -> set[Cell]:
         """The hidden cells of which a page may tell that they are small."""
         small = self.hidden.intersection(self.small)
-        told = dict.fromkeys(self.hidden, (self.smallest, math.inf))
+        told: dict[Cell, Range] = dict.fromkeys(self.hidden, (self.smallest, math.inf))
         told |= dict.fromkeys(small, (1, self.smallest - 1))
         reader = Reader(self.counts, self.sums, self.roomy)
         # where this is too much to tell, all that is tied together is withheld alike
@@ -53,8 +53,8 @@ class Hiding:
 
     def _exposed(self, reader: Reader, told: Mapping[Cell, Range]) -> list[Cell]:
         """Small cells that a reader would know too well, by what is printed for hidden ones."""
-        told = dict.fromkeys(self.unseen, (0, math.inf)) | told
-        return reader.knows(told, self.small, width=self.smallest - 2)
+        ranges: dict[Cell, Range] = {**dict.fromkeys(self.unseen, (0, math.inf)), **told}
+        return reader.knows(ranges, self.small, width=self.smallest - 2)
 
     def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
         """Of all that are tied to an exposed cell the one to hide next: that of the least worth."""
