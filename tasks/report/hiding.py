@@ -53,9 +53,8 @@ class Hiding:
 
     def _exposed(self, reader: Reader, told: Mapping[Cell, Range]) -> list[Cell]:
         """Small cells that a reader would know too well, by what is printed for hidden ones."""
-        nothing: Range = (0, math.inf)
-        told = {**dict.fromkeys(self.unseen, nothing), **told}
-        return reader.knows(told, self.small, width=self.smallest - 2)
+        ranges: dict[Cell, Range] = {**dict.fromkeys(self.unseen, (0, math.inf)), **told}
+        return reader.knows(ranges, self.small, width=self.smallest - 2)
 
     def _beside(self, exposed: Iterable[Cell]) -> set[Cell]:
         """Of all that are tied to an exposed cell the one to hide next: that of the least worth."""

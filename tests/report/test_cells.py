@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, milp
 
-from tasks.report.cells import WITHHELD, Cell, Cells, Printed, side_by_side
+from tasks.report.cells import WITHHELD, Cells, Printed, side_by_side
+from tasks.report.reader import Cell
 
 
 def solved(
