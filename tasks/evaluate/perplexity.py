@@ -55,12 +55,13 @@ def perplexity_rows(artifact: Path, of: str = NEXT_TOKEN) -> Iterator[dict[str, 
     nats = {"before": before, "after": after, "diff": after - before}
     for name, sums in nats.items():
         loss = interval(_ratio(sums, tokens), patients, _NO_BOUNDS)
-        yield valued(f"loss_{name}", loss, _METHOD) | named
         if of == NEXT_TOKEN:
             ends = np.exp([loss.value, loss.low, loss.high]).tolist()
             perplexity = replace(loss, value=ends[0], low=ends[1], high=ends[2])
             metric = "perplexity_ratio" if name == "diff" else f"perplexity_{name}"
             yield valued(metric, perplexity, _METHOD) | named
+        yield valued(f"loss_{name}", loss, _METHOD) | named
+        if of == NEXT_TOKEN:
             bits = interval(_ratio(sums / math.log(2), sizes), patients, _NO_BOUNDS)
             yield valued(f"bits_per_byte_{name}", bits, _METHOD) | named
 
