@@ -71,8 +71,7 @@ class Service:
     def start_again_if_dead(self) -> None:
         if (code := self.process.poll()) is None:
             return
-        with suppress(ProcessLookupError):  # its children, of the same session
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self._end_children()
         time.sleep(max(0.0, self.started + RESTART_SECONDS - time.monotonic()))
         typer.echo(f"{self.name} ended with exit code {code} and is started again; see {self.log}")
         self.start()
@@ -103,6 +102,10 @@ class Service:
         for process in family[:1]:
             process.send_signal(self.stop_signal)
 
+    def _end_children(self) -> None:
+        with suppress(ProcessLookupError):  # of the same session
+            os.killpg(self.process.pid, signal.SIGKILL)
+
 
 class Worker(Service):
     """A worker, whose runs are told to end before it is: so they can still say how they ended."""
@@ -114,6 +117,9 @@ class Worker(Service):
                 run.terminate()
         psutil.wait_procs(runs, timeout=STOP_SECONDS)
         super()._tell(family)
+
+    def _end_children(self) -> None:
+        """Runs go on without their worker."""
 
 
 def serve(
