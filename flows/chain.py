@@ -87,6 +87,8 @@ class Chain:
     @cached_property
     def evidence(self) -> tuple[Artifact, ...]:
         """What the first member's heads read; none where the configuration asks for none."""
+        if self.config.finetune.evidence is None:
+            return ()
         return gather(
             self.config.finetune,
             self.config.launch,

@@ -144,7 +144,7 @@ def serve(
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     services: list[Service] = []
-    sockets = None if sqlite else Path(tempfile.mkdtemp(prefix="clinfuse-"))  # 107 bytes at most
+    sockets = None if sqlite else _folder_of_sockets()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         environment = _environment(folder, store.resolve(), port)
@@ -210,6 +210,11 @@ def _check_port(port: int) -> None:
                 f"port {port} of 127.0.0.1 cannot be had ({error.strerror}); end what listens "
                 "there, or name another: make server PORT=4201"
             ) from None
+
+
+def _folder_of_sockets() -> Path:
+    """A new folder that PostgreSQL's user can reach, of a path of 107 bytes at most."""
+    return Path(tempfile.mkdtemp(prefix="clinfuse-", dir="/tmp"))  # not TMPDIR, which may be ours
 
 
 def _postgres(folder: Path, sockets: Path) -> Service:

@@ -74,8 +74,7 @@ def gather(
     Args:
         members, finetuned: all that were trained, and their predictions in the same order.
     """
-    if config.evidence is None:
-        return ()
+    assert config.evidence is not None
     return tuple(
         gather_evidence(
             job=EvidenceJob(

@@ -64,8 +64,8 @@ def test_two_nights(world: World, copied_store: Store, tmp_path: Path) -> None:
     assert labels["mortality"] == 1
     assert labels["length_of_stay"] > 2
     members = [each for each in copied_store.manifests() if each.kind == "task-adapter"]
-    [fused] = (each.key for each in members if each.counts["member"] == "fused")
-    assert pc.unique(table["model"]).to_pylist() == [fused]
+    [model] = pc.unique(table["model"]).to_pylist()
+    assert model in {each.key for each in members if each.counts["member"] == "fused"}
     assert 0 < pc.min(table["probability"]).as_py() <= pc.max(table["probability"]).as_py() < 1
 
     changed = shorten(source, every=2)
