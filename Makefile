@@ -12,7 +12,7 @@ PORT ?= 4200
 export DO_NOT_TRACK = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo real server test lint bench fuzz setup lock clean
+.PHONY: demo real server test lint bench fuzz pictures setup lock clean
 
 demo: setup
 	$(BIN)/clinfuse synth $(DEMO)
@@ -51,6 +51,10 @@ bench: setup
 fuzz: setup
 	$(PIP) install -q "atheris>=3"
 	$(BIN)/python -m tests.fuzz.sections_atheris -max_total_time=60
+
+# the pictures of the README, of the demo in STORE; needs Chromium
+pictures: setup
+	$(BIN)/python -m tests.pictures $(STORE)
 
 setup: $(VENV)/installed
 

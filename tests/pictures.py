@@ -50,7 +50,8 @@ def take(api: str, report: Path, out: Path) -> None:
         page.get_by_text("Completed").first.wait_for()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=out / "run.png")
-        page.goto(report.resolve().as_uri())
+        page = browser.new_page(viewport=_SIZE)  # type: ignore[arg-type]
+        page.set_content(report.read_text(), wait_until="domcontentloaded")
         page.screenshot(path=out / "report.png")
         browser.close()
 
