@@ -204,7 +204,7 @@ class Served(World):
 def deployed(world: World) -> Iterator[Served]:
     """What `make server` starts, over the world's store; on SQLite where PostgreSQL is missing."""
     # not in pytest's folder, through which PostgreSQL's user could not pass where we are root
-    folder = Path(tempfile.mkdtemp(prefix="clinfuse-server-"))
+    folder = Path(tempfile.mkdtemp(prefix="clinfuse-server-", dir="/tmp"))
     folder.chmod(0o711)
     port, log = str(free_port()), folder / "log"
     options = ["--store", str(world.store.root), "--folder", str(folder), "--port", port]
