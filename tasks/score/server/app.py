@@ -30,7 +30,11 @@ from tasks.score.server.served import Served, UnknownModel
 MOST_BYTES = 1 << 20  # of a request
 LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 
-_BAD = {401: "No or another API key", 422: "The request is not as declared"}
+_BAD = {
+    400: "The body cannot be read",
+    401: "No or another API key",
+    422: "The request is not as declared",
+}
 _REFUSED = {404: "No such model or outcome", 413: "Too large", 500: "Failed", 503: "Too busy"}
 
 log = logging.getLogger(__name__)
