@@ -16,6 +16,7 @@ from tasks import schemas, tables
 from tasks.finetune import embed, predict
 from tasks.finetune.jobs import EmbedJob, MemberJob, PredictJob
 from tasks.finetune.members import FUSED, UNFUSED, MemberConfig, SummandConfig
+from tasks.inspection import READ_VERSIONS
 from tasks.keys import Artifact, describe, inputs_of
 from tasks.model.adapters.fusions import Fusion
 from tasks.model.adapters.methods import Ia3
@@ -117,7 +118,7 @@ class _Made:
         facts = {
             "kind": kind,
             "key": key,
-            "version": 1,
+            "version": READ_VERSIONS.get(kind, (1,))[-1],
             "config": describe(given, self.store.fingerprints),
             "inputs": [
                 {"kind": each.kind, "key": each.key, "digest": each.digest}
