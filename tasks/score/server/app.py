@@ -63,14 +63,19 @@ def application(
         lifespan=lifespan,
         docs_url=None,  # the page would load scripts from elsewhere
         redoc_url=None,
-        dependencies=[Security(HTTPBearer(auto_error=False))] if api_key else [],
     )
+    keyed = [Security(HTTPBearer(auto_error=False))] if api_key else []  # all but /health
     app.add_exception_handler(RequestValidationError, _say_where)
     app.add_exception_handler(HTTPException, _say)
     if api_key is None:  # a page of elsewhere whose name is made to mean this machine
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK)
 
-    @app.post("/v1/predict", responses=_problems(*_BAD, *_REFUSED), response_model=wire.Answer)
+    @app.post(
+        "/v1/predict",
+        dependencies=keyed,
+        responses=_problems(*_BAD, *_REFUSED),
+        response_model=wire.Answer,
+    )
     async def predict(request: wire.Request) -> Response:
         """Score texts with a model: calibrated probabilities, and flags, of each label."""
         try:
@@ -89,7 +94,7 @@ def application(
         meters.predicted(member.key, len(request.texts))
         return Response(wire.answer(member, scores), media_type="application/json")
 
-    @app.get("/v1/models", responses=_problems(401))
+    @app.get("/v1/models", dependencies=keyed, responses=_problems(401))
     async def models() -> wire.Models:
         """The models that are served, and what they predict."""
         held = scorer.held
@@ -102,7 +107,7 @@ def application(
         """Whether the server answers; needs no key."""
         return wire.Health()
 
-    @app.get("/metrics", response_class=Response, responses=_metrics())
+    @app.get("/metrics", dependencies=keyed, response_class=Response, responses=_metrics())
     async def metrics() -> Response:
         """Counts, in Prometheus's text format."""
         meters.waiting.set(queue.waiting_texts)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tasks.score.calibration import Labels
 from tasks.score.member import ScoredMember
@@ -19,12 +19,20 @@ _MOST_OUTCOMES = 64
 _Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half a character (a lone surrogate)") from None
+    return text
+
+
 class Request(BaseModel):
     """Texts, and what is wanted of them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    texts: list[str] = Field(min_length=1, max_length=MOST_TEXTS)
+    texts: list[Annotated[str, AfterValidator(_whole)]] = Field(min_length=1, max_length=MOST_TEXTS)
     """Each as the model was trained on: of a demo model the admission's sections"""
     model: _Name | None = None
     """Its name or key, or the key's first characters; may be left out where only one model that is
