@@ -22,7 +22,9 @@ from tasks.store import Manifest, Store
 FOLDER = Path("build/bench/scoring")
 PATIENTS, MOST_NOTES = 500, 600
 REPEATS = 3  # alternating; medians count
-TOLERANCE = 1e-2  # of a logit: they score the same
+# Of a logit: they score the same, but that ours reads a frozen trunk's states rounded, as the heads
+# were trained on them (in half precision), and what is exported does not.
+TOLERANCE, TOLERANCE_OF_ROUNDED = 1e-4, 5e-2
 OUTCOMES = ("diagnoses", "procedures", "mortality", "length_of_stay", "readmission")
 BASE = {  # the demo's base, hardly trained
     **{"pretrain.base.hidden_size": 64, "pretrain.base.layers": 2, "pretrain.base.heads": 4},
@@ -57,7 +59,8 @@ def rows() -> list[dict[str, Any]]:
         for _ in range(REPEATS):
             ours.append([_told("ours", notes, str(store.root), *members.values())])
             peers.append([_told("peer", notes, str(folder)) for folder in exported.values()])
-        _check_same(ours[0][0], dict(zip(exported, peers[0], strict=True)))
+        tolerance = TOLERANCE_OF_ROUNDED if adapter == "null" else TOLERANCE
+        _check_same(ours[0][0], dict(zip(exported, peers[0], strict=True)), tolerance)
         for unit, of in (("s", "clock_seconds"), ("s of CPU", "work_seconds")):
             mine, theirs = (_median(runs, of) for runs in (ours, peers))
             made.append(
@@ -137,8 +140,8 @@ def _told(arm: str, notes: Path, *arguments: str) -> Told:
     return Told(clock, work, told["peak_mib"], told["logits"])
 
 
-def _check_same(ours: Told, peers: dict[str, Told]) -> None:
+def _check_same(ours: Told, peers: dict[str, Told], tolerance: float) -> None:
     for outcome, told in peers.items():
         difference = np.abs(np.subtract(ours.logits[outcome], told.logits["peer"])).max()
-        if difference > TOLERANCE:
+        if difference > tolerance:
             raise AssertionError(f"{outcome}: logits differ by up to {difference:.2g}")

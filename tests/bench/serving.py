@@ -51,7 +51,7 @@ LARGER = DEMO | {  # 26 million parameters, 104 MB
     "pretrain.max_tokens": 4000,
     "pretrain.perplexity_patients": 2,
     "ingest.outcomes": "[{kind: mortality}]",
-    "finetune.epochs": 0.02,
+    "finetune.max_labelled_admissions": 40,
     "finetune.max_tokens": 32,
 }
 Row = dict[str, Any]

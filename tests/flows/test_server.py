@@ -163,6 +163,17 @@ def test_two_runs_of_one_config_do_the_work_once(deployed: Served) -> None:
     assert all("macro AUROC of" in each["payload"]["sentence"] for each in told)
 
 
+def test_a_run_finishes_though_its_worker_is_killed(deployed: Served) -> None:
+    edited = ["baselines.tfidf.max_features=401"]
+    run = started(deployed, "evaluate", preset=str(deployed.config), overrides=edited)
+    wait_until(lambda: run_of(deployed, run)["state_type"] == "RUNNING", "the run")
+    service(deployed, "--pool clinfuse-cpu").kill()
+    assert flow_process(run).is_running()
+    state = ended(deployed, run)
+    assert state["state_type"] == "COMPLETED", state["state"]["message"]
+    assert {each.kind for each in record_of(deployed, run).artifacts if each.how == "made"}
+
+
 @pytest.fixture(scope="module")
 def training(deployed: Served) -> Iterator[str]:
     """A run in the middle of a training that would go on for long."""
