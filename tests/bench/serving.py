@@ -29,6 +29,7 @@ SECONDS = os.environ.get("CLINFUSE_BENCH_SECONDS", "60")
 REQUESTS = os.environ.get("CLINFUSE_BENCH_REQUESTS", "10000")
 WARMING = 200  # requests, before anything is measured
 MEMBERS = 25
+PATIENTS = 500
 NOTES = 600
 LORA = "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, embed_tokens]"
 DEMO = {  # configs/demo.yaml's model, hardly trained
@@ -63,7 +64,7 @@ def rows() -> list[Row]:
 
 
 def _under_load() -> Iterator[Row]:
-    store, member = _trained("demo", 500, DEMO)
+    store, member = _trained("demo", DEMO)
     notes = FOLDER / "notes.json"
     _write_notes(store, notes)
     outcomes = sorted(member.config["job"]["outcomes"])
@@ -116,7 +117,7 @@ def _flatness(url: str, notes: Path, outcomes: Sequence[str]) -> Row:
 
 
 def _many_members() -> Iterator[Row]:
-    store, member = _trained("larger", 60, LARGER)
+    store, member = _trained("larger", LARGER)
     keys = list(_copies(store, member))
     exported = _exported(store, member.key, "mortality")
     ours = _told("_held", "ours", store.root, *keys)
@@ -142,15 +143,15 @@ def _copies(store: Store, member: Manifest) -> Iterator[str]:
         copy = folder.with_name(key)
         shutil.copytree(folder, copy, dirs_exist_ok=True)
         path = copy / "manifest.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"key": key}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"key": key, "checksum": None}))
         yield key
 
 
-def _trained(name: str, patients: int, settings: dict[str, Any]) -> tuple[Store, Manifest]:
+def _trained(name: str, settings: dict[str, Any]) -> tuple[Store, Manifest]:
     """A store with one member."""
-    source, root = FOLDER / f"synth-{patients}", FOLDER / f"store-{name}"
+    source, root = FOLDER / "synth", FOLDER / f"store-{name}"
     if not source.exists():
-        _clinfuse("synth", str(source), "--patients", str(patients), "--seed", "5")
+        _clinfuse("synth", str(source), "--patients", str(PATIENTS), "--seed", "5")
     config = yaml.safe_load(Path("tests/flows/tiny.yaml").read_text())
     config["ingest"]["source"] = str(source / "mimic")
     config["evaluate"]["truth"] = str(source / "truth.parquet")
