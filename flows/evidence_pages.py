@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tasks import schemas, tables
-from tasks.report.axes import Axis
-from tasks.report.charts import Series
+from tasks.drawing.axes import Axis
+from tasks.drawing.charts import Series
 from tasks.report.figures import Figure, plotted
 from tasks.report.findings import outcome_title
 from tasks.report.printing import environment

@@ -1,4 +1,4 @@
-"""What a step shows while it works: a bar, log lines, and on Prefect's page a table."""
+"""What a step shows while it works: a bar, log lines; on Prefect's page a curve and a table."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tasks.learning_curve import LearningCurve
 from tasks.reporting import Reading, listening
 
 LINE_SECONDS = 10.0  # between log lines: each takes Prefect about 1 ms
 UPDATE_SECONDS = 2.0
-TABLE_SECONDS = 10.0
+TABLE_SECONDS = 10.0  # between updates of the table and its curve; later on
+TABLE_SHARE = 0.01  # of the time so far, if that is more: some 700 updates in three days
 TABLE_ROWS = 40
 
 
@@ -135,14 +137,23 @@ class Pace:
 
 
 class _Table:
-    """The readings so far as a table on the run's page: evenly spaced ones, and all milestones."""
+    """The readings so far as a table on the run's page: evenly spaced ones, and all milestones.
+
+    Their curve stands in its description, since that is what Prefect's page of a run shows of an
+    artifact; the table and an image artifact are shown on pages of their own.
+    """
 
     def __init__(self, key: str, description: str) -> None:
-        self.key, self.description = key, description
+        self.key, self.title = key, description
+        self.curve = LearningCurve()
         self.readings: list[tuple[int, Reading]] = []  # numbered as they arrive
         self.count, self.stride = 0, 1
-        self.published = time.monotonic()
+        self.began = self.published = time.monotonic()
         self.artifact: UUID | None = None
+
+    @property
+    def description(self) -> str:
+        return "\n\n".join(filter(None, [self.title, self.curve.markdown()]))
 
     @property
     def rows(self) -> list[dict[str, object]]:
@@ -151,6 +162,7 @@ class _Table:
     def add(self, reading: Reading) -> None:
         if reading.row is None:
             return
+        self.curve.add(reading)
         self.readings.append((self.count, reading))
         self.count += 1
         if self.count / self.stride > TABLE_ROWS:
@@ -160,7 +172,8 @@ class _Table:
             for number, kept in self.readings
             if kept.milestone or number % self.stride == 0 or number == self.count - 1
         ]
-        if time.monotonic() - self.published > TABLE_SECONDS:
+        now = time.monotonic()
+        if now - self.published > max(TABLE_SECONDS, TABLE_SHARE * (now - self.began)):
             self.publish()
 
     def publish(self) -> None:
@@ -172,8 +185,9 @@ class _Table:
                 self.rows, key=self.key, description=self.description
             )
         else:
+            update = ArtifactUpdate(data=json.dumps(self.rows), description=self.description)
             with get_client(sync_client=True) as client:
-                client.update_artifact(self.artifact, ArtifactUpdate(data=json.dumps(self.rows)))
+                client.update_artifact(self.artifact, update)
 
 
 def _console() -> Console:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Reading:
     row: Mapping[str, object] | None = None  # of the table on the run's page, e.g. step and loss
     milestone: bool = False  # whether the row is kept when the table gets too long for all of them
     judged: Judged | None = None
+    training: str = ""  # the name of the one that is read
+    measured: Mapping[str, float] = field(default_factory=dict)  # its values, drawn over `done`
 
 
 _listeners: ContextVar[tuple[Callable[[Reading], None], ...]] = ContextVar("listeners", default=())

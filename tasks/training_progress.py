@@ -10,6 +10,7 @@ from pathlib import Path
 from tasks.reporting import Judged, Reading, report
 
 PROGRESS = "progress.jsonl"
+AUROC = "validation AUROC"
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Progress:
             "step": self.step,
             "of": self.total,
             "loss": "" if self.loss is None else round(self.loss, 4),
-            "validation AUROC": "" if self.validation is None else round(self.validation, 4),
+            AUROC: "" if self.validation is None else round(self.validation, 4),
         }
+        measured = {"training loss": self.loss, AUROC: self.validation}
         judged = None if self.validation is None else Judged(self.arm, self.validation)
         is_row = judged or self.loss is not None
         return Reading(
@@ -58,6 +60,8 @@ class Progress:
             row=row if is_row else None,
             milestone=judged is not None,
             judged=judged,
+            training=self.arm,
+            measured={name: value for name, value in measured.items() if value is not None},
         )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tasks.report.axes import Axis, NothingToDraw, finite
-from tasks.report.charts import Series, Whisker, forest, plot, swatch
+from tasks.drawing.axes import Axis, NothingToDraw, finite
+from tasks.drawing.charts import Series, Whisker, forest, plot, swatch
 from tasks.report.curves import Curves
 from tasks.report.findings import Findings, Space
 from tasks.report.missing import Missing, attempt

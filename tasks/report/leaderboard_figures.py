@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, forest
+from tasks.drawing.axes import Axis, finite
+from tasks.drawing.charts import Series, forest
 from tasks.report.figures import Figure, draw, in_words, plotted, whisker
 from tasks.report.findings import outcome_title
 from tasks.report.printing import duration

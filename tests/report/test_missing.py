@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.report import axes
+from tasks.drawing import axes
 from tasks.report.missing import attempt
 from tasks.report.page import write_report
 from tasks.report.sections import decisions, probabilities, subgroups

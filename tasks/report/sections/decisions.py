@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from tasks.drawing.axes import Axis, finite
+from tasks.drawing.charts import Series
 from tasks.measures.reliability import Point
-from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series
 from tasks.report.curves import Curves
 from tasks.report.document import Facts
 from tasks.report.figures import Figure, by_outcome, plotted, style_of

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series
+from tasks.drawing.axes import Axis, finite
+from tasks.drawing.charts import Series
 from tasks.report.document import Facts
 from tasks.report.facts import Arm, Cost
 from tasks.report.figures import Figure, by_outcome, ends, plotted, spanning, style_of

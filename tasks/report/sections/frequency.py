@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
-from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series, plot
+from tasks.drawing.axes import Axis, finite
+from tasks.drawing.charts import Series, plot
 from tasks.report.counts import Counts
 from tasks.report.document import Facts
 from tasks.report.facts import Label

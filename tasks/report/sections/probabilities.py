@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series
+from tasks.drawing.axes import Axis, finite
+from tasks.drawing.charts import Series
 from tasks.report.curves import Curves
 from tasks.report.document import Facts
 from tasks.report.figures import Figure, curves_of, draw, plotted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from tasks.report.axes import Axis, NothingToDraw, finite
+from tasks.drawing.axes import Axis, NothingToDraw, finite
 from tasks.report.curves import Curves
 from tasks.report.document import Facts
 from tasks.report.figures import Figure, by_outcome, curves_of, plotted

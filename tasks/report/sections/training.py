@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.report.axes import Axis, finite
-from tasks.report.charts import Series
+from tasks.drawing.axes import Axis, finite
+from tasks.drawing.charts import Series
 from tasks.report.facts import DOMAIN_ADAPTERS, Arm
 from tasks.report.figures import Figure, draw, plotted, spanning
 from tasks.report.findings import Findings

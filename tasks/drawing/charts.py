@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from tasks.report.axes import Axis, drawable, finite
+from tasks.drawing.axes import Axis, drawable, finite
 
 WIDTH, HEIGHT = 420, 300  # of the drawing; the page scales it
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 42  # margins that hold the axes

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from tasks.report.axes import Axis
-from tasks.report.charts import COLORS, DASHES, Series, Whisker, forest, plot
+from tasks.drawing.axes import Axis
+from tasks.drawing.charts import COLORS, DASHES, Series, Whisker, forest, plot
 
 
 @pytest.mark.parametrize(
