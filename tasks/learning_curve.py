@@ -54,7 +54,7 @@ class LearningCurve:
 
     def markdown(self) -> str:
         """The charts as images within Markdown; nothing where there is nothing to draw."""
-        return "\n\n".join(
+        return " ".join(  # one paragraph: of a description the first UI shows no more
             _image(measure, {name: line.points for name, line in lines.items()})
             for measure, lines in self.charts.items()
         )

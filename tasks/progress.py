@@ -153,7 +153,7 @@ class _Table:
 
     @property
     def description(self) -> str:
-        return "\n\n".join(filter(None, [self.title, self.curve.markdown()]))
+        return " ".join(filter(None, [self.title, self.curve.markdown()]))
 
     @property
     def rows(self) -> list[dict[str, object]]:
