@@ -208,7 +208,8 @@ def settings_of(config: AdaptConfig) -> dict[str, Any]:
 
     Not how programs are started, who is told of the results, nor what other flows would do.
     """
-    left_out: Any = {"launch": True, "audit": True, "memory": True, "report": {"alarm_below"}}
+    left_out: Any = dict.fromkeys(("launch", "audit", "memory", "track", "hooks"), True)
+    left_out["report"] = {"alarm_below"}
     return config.model_dump(mode="json", exclude=left_out)
 
 

@@ -6,15 +6,19 @@ Nothing here imports torch or Prefect, and nothing is read but headers: it takes
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
-from flows.config import AdaptConfig
+from flows.config import AdaptConfig, TrackConfig
 from tasks.errors import ConfigError
 from tasks.finetune.long_notes import InChunks
 from tasks.finetune.members import MemberConfig
+from tasks.hooks import HooksConfig, When
 from tasks.ingest.requirements import check_source
 from tasks.launch import LaunchConfig
 from tasks.model.adapters.allows import (
@@ -73,6 +77,8 @@ def check(config: AdaptConfig, *, flow: str) -> None:
             if not path.exists():
                 raise ConfigError(f"'{key}': {path} is not there; correct the path")
     check_source(config.ingest)
+    check_hooks(config.hooks)
+    check_tracker(config.track)
     if "pretrain" in STAGES[flow]:
         check_machine(config.launch)
         trainings = _trainings(config, flow)
@@ -92,6 +98,32 @@ def check_machine(launch: LaunchConfig) -> None:
     if launch.accelerator == "cuda" and not has_gpu():
         raise ConfigError(
             "launch.accelerator is cuda, but this machine shows no GPU; set it to auto or cpu"
+        )
+
+
+def check_hooks(hooks: HooksConfig) -> None:
+    """Raise ConfigError for the first command whose program is not there."""
+    for when in get_args(When):
+        command = hooks.command(when)
+        if command and shutil.which(command[0]) is None:
+            raise ConfigError(
+                f"'hooks.{when}': there is no program {command[0]}; correct its path, and make it "
+                "executable"
+            )
+
+
+def check_tracker(track: TrackConfig) -> None:
+    """Raise ConfigError where files for TensorBoard are asked for, and cannot be written."""
+    if track.tensorboard is None:
+        return
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "track.tensorboard needs the package tensorboard; pip install "
+            "'clinfuse[tensorboard]', or leave the key out"
+        )
+    if track.tensorboard.exists() and not track.tensorboard.is_dir():
+        raise ConfigError(
+            f"'track.tensorboard': {track.tensorboard} is a file; name a folder, new or not"
         )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from prefect import flow
 
 from flows.chain import Chain, lineage, pretraining_of, settings_of
-from flows.check import check
+from flows.check import check, check_hooks
 from flows.config import AdaptConfig, CompareConfig
+from flows.hooks import HOOKS
 from flows.loading import load_compare
-from flows.publish import publish
+from flows.publish import publish, telling
 from flows.stages import run_name
+from flows.track import tracked
 from tasks.evaluate.steps import Contender, measure_adapters, rank
 from tasks.keys import Artifact
 from tasks.model.bases.config import base_title
@@ -19,7 +22,9 @@ from tasks.report.config import Adapted
 from tasks.report.steps import Reported, write_leaderboard, write_methods
 
 
-@flow(name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json")
+@flow(
+    name="compare", flow_run_name=run_name, persist_result=False, result_serializer="json", **HOOKS
+)
 def compare(
     preset: str = "configs/compare-demo.yaml",
     overrides: tuple[str, ...] = (),
@@ -36,6 +41,15 @@ def compare(
     config = load_compare(Path(preset), [*overrides, *renamed])
     for run in config.runs:
         check(run, flow=config.stage)
+    check_hooks(config.hooks)
+    folders = {run.track.tensorboard for run in config.runs if run.track.tensorboard}
+    with telling(config.name), ExitStack() as tracking:
+        for folder in folders:
+            tracking.enter_context(tracked(config.name, folder))
+        _compare(config)
+
+
+def _compare(config: CompareConfig) -> None:
     if config.stage == "pretrain":
         publish(config.name, _adapters(config), "How likely validation patients' notes are")
         return

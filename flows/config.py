@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, NonNegativeInt, Tag, model_validator
 
 from tasks.audit.config import LeaksConfig, MemoryConfig
 from tasks.baselines.config import BaselinesConfig
-from tasks.config import Config
+from tasks.config import Config, Unkeyed
 from tasks.evaluate.config import EvaluateConfig
 from tasks.finetune.config import FinetuneConfig
+from tasks.hooks import HooksConfig
 from tasks.ingest.config import IngestConfig
 from tasks.launch import LaunchConfig
 from tasks.pretrain.config import PretrainConfig
 from tasks.report.config import Published, ReportConfig
 
 NAME = r"^[a-z0-9][a-z0-9-]*$"
+
+
+class TrackConfig(Unkeyed):
+    """Where the numbers of a run are written once more, for a tracker."""
+
+    tensorboard: Path | None = None
+    """A folder for `tensorboard --logdir`: the histories of trainings, and metrics"""
 
 
 class AdaptConfig(Config):
@@ -38,6 +47,10 @@ class AdaptConfig(Config):
     """How `clinfuse audit memory` looks for what an adapter remembers"""
     launch: LaunchConfig = Field(default_factory=LaunchConfig)
     """How training programs are started"""
+    track: TrackConfig = Field(default_factory=TrackConfig)
+    """What is written for a tracker; nothing, unless it is asked for"""
+    hooks: HooksConfig = Field(default_factory=HooksConfig)
+    """Commands to run when the run has ended"""
 
 
 class CompareConfig(Config):
@@ -61,6 +74,8 @@ class CompareConfig(Config):
     first run's TF-IDF, or else its first member"""
     published: Published | None = None
     """Figures of a publication, which the leaderboard prints beside its own, marked as published"""
+    hooks: HooksConfig = Field(default_factory=HooksConfig)
+    """Commands to run when the comparison has ended; those of its runs are not"""
 
     @model_validator(mode="after")
     def _each_is_named_once(self) -> CompareConfig:

@@ -221,6 +221,11 @@ def _key_of(override: str) -> list[str]:
 def _overridden(given: Any, override: str, model: type[BaseModel]) -> dict[str, Any]:
     """The mapping with one `key.subkey=value` laid over it."""
     keys = _key_of(override)
+    if "hooks" in keys:
+        raise ConfigError(
+            f"--set {override}: commands are read from a file alone, so that a run form cannot "
+            "name a program; put 'hooks' there"
+        )
     try:
         value = yaml.safe_load(override.partition("=")[2])
     except (yaml.YAMLError, RecursionError, ValueError):

@@ -1,10 +1,14 @@
-"""The end of a run in Prefect's UI: tables and reports, and where the page is shown.
+"""The end of a run in Prefect's UI: artifacts, results, the report, and where it is shown.
 
 UI artifacts are keyed by the report that they show, not by the run's name alone: another
 experiment of the same name has a history of its own.
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from prefect.artifacts import (
     create_link_artifact,
@@ -15,11 +19,54 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from flows.view import KINDS, page_url
-from tasks.flow_run import current_store
+from tasks.flow_run import current_store, maker_of, reached
 from tasks.keys import Artifact
 from tasks.report.steps import Reported
 
 _HOW = "If the page does not open, start `clinfuse view` on the machine that holds the store."
+
+
+@contextmanager
+def lastly(call: Callable[[], None]) -> Iterator[None]:
+    """Within it a flow works; then the call is made, also where the flow has failed.
+
+    Not where it was told to stop: that has to be soon.
+    """
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):  # what failed first is what a user must hear of
+            call()
+        raise
+    call()
+
+
+@contextmanager
+def telling(name: str) -> Iterator[None]:
+    """Within it a flow works; a table of what it made, and what of which run it reused, follows."""
+    with lastly(lambda: _tell_of_artifacts(name)):
+        yield
+
+
+def _tell_of_artifacts(name: str) -> None:
+    store, makers = current_store(), Counter[str]()
+    rows = []
+    for artifact in reached():
+        manifest = store.manifest(artifact.kind, artifact.key)
+        if manifest is None:  # deleted while the run went on
+            continue
+        maker = "this run" if artifact.how == "made" else maker_of(store, manifest)
+        makers[maker] += 1
+        row = {
+            "artifact": f"{artifact.kind}/{artifact.key}",
+            "made by": maker,
+            "on": manifest.created[:16].replace("T", " "),
+            "in seconds": round(manifest.seconds, 1),
+        }
+        rows.append(row)
+    if rows:
+        words = ", ".join(f"{count} by {maker}" for maker, count in makers.most_common())
+        create_table_artifact(rows, key=f"{name}-artifacts", description=f"Artifacts made: {words}")
 
 
 def publish(name: str, reported: Reported, measured: str = "AUROC on test") -> None:

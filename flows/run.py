@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.check import check, check_machine, check_names
+from flows.check import check, check_hooks, check_machine, check_names
 from flows.config import AdaptConfig
 from flows.loading import load_compare, load_config, load_score
 from flows.server import prefect_api
@@ -73,10 +73,12 @@ def check_preset(flow: str, preset: Path, overrides: Sequence[str]) -> tuple[Ada
     if flow == "score":
         scoring = load_score(preset, overrides)
         check_machine(scoring.launch)
+        check_hooks(scoring.hooks)
         open_source(scoring.source, scoring.note_source, "source")
         return ()
     if flow == "compare":
         compared = load_compare(preset, overrides)
+        check_hooks(compared.hooks)
         configs, flow = compared.runs, compared.stage
     else:
         configs = (load_config(preset, overrides),)
@@ -137,8 +139,10 @@ def _quiet() -> None:
         return True
 
     def worth_a_line(record: logging.LogRecord) -> bool:
-        # the temporary server shows no pages; of a cached step the next line says more
-        return not re.match("View at http|Finished in state Cached", record.getMessage())
+        # the temporary server shows no pages; of a cached step the next line says more; there are
+        # hooks (flows/hooks.py) whether they have a command to run or not
+        said = "View at http|Finished in state Cached|Running hook '|Hook '"
+        return not re.match(said, record.getMessage())
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(without_traceback)

@@ -15,7 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows.check import check_machine
+from flows.check import check_hooks, check_machine
+from flows.hooks import HOOKS
 from flows.loading import as_yaml, load_score
 from flows.stages import run_name
 from tasks.errors import ConfigError
@@ -59,7 +60,7 @@ class Scored:
         return f"{words}; DRIFT of {', '.join(moved)}" if moved else words
 
 
-@flow(name="score", flow_run_name=run_name, persist_result=False, result_serializer="json")
+@flow(name="score", flow_run_name=run_name, persist_result=False, result_serializer="json", **HOOKS)
 def score(
     preset: str = "configs/score-demo.yaml",
     overrides: tuple[str, ...] = (),
@@ -75,6 +76,7 @@ def score(
     typed = () if source is None else (f"source={as_yaml(source)}",)
     config = load_score(Path(preset), [*overrides, *typed])
     check_machine(config.launch)
+    check_hooks(config.hooks)
     store = current_store()
     members = guarded("score", lambda: _members(store, config))
     references = {

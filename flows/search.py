@@ -16,6 +16,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from flows.config import AdaptConfig
+from flows.hooks import HOOKS
 from flows.loading import keys_of_trial, load_trial
 from flows.space import check_search, in_words, short_names
 from flows.stages import run_name
@@ -46,7 +47,9 @@ class Found:
     failed: tuple[str, ...]  # a sentence for each trial that has no value
 
 
-@flow(name="search", flow_run_name=run_name, persist_result=False, result_serializer="json")
+@flow(
+    name="search", flow_run_name=run_name, persist_result=False, result_serializer="json", **HOOKS
+)
 def search(
     preset: str = "configs/search-demo.yaml",
     overrides: tuple[str, ...] = (),

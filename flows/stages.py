@@ -17,8 +17,10 @@ from prefect.runtime import flow_run
 from flows.chain import Chain
 from flows.check import OWN, STAGES, check
 from flows.config import AdaptConfig
+from flows.hooks import HOOKS
 from flows.loading import as_yaml, load_config
-from flows.publish import alarm, publish, publish_audit
+from flows.publish import alarm, publish, publish_audit, telling
+from flows.track import tracked
 from tasks.audit import steps as auditing
 from tasks.baselines import steps as comparing
 from tasks.evaluate import steps as evaluating
@@ -103,7 +105,8 @@ def stage_flow(name: str, summary: str, make: Callable[[Chain], object]) -> Flow
     ) -> None:
         config = configured(preset, overrides, name, source, ranks)
         check(config, flow=stage)
-        with steering(refresh=refresh, makers=None if make_missing else OWN[stage]):
+        steered = steering(refresh=refresh, makers=None if make_missing else OWN[stage])
+        with telling(config.name), tracked(config.name, config.track.tensorboard), steered:
             make(Chain(config))
 
     stage = name
@@ -111,7 +114,9 @@ def stage_flow(name: str, summary: str, make: Callable[[Chain], object]) -> Flow
     body.__doc__ = f"{summary}\n{_PARAMETERS}"
     # the form then offers these names, and the server refuses others
     body.__annotations__["refresh"] = tuple[Literal[refreshable(name)], ...]  # type: ignore[misc]
-    named = flow(name=name, flow_run_name=run_name, persist_result=False, result_serializer="json")
+    named = flow(
+        name=name, flow_run_name=run_name, persist_result=False, result_serializer="json", **HOOKS
+    )
     return named(body)
 
 

@@ -15,6 +15,7 @@ from flows.check import check
 from flows.config import AdaptConfig, SearchConfig
 from flows.loading import load_search, load_trial
 from flows.stages import LONGEST_NAME
+from flows.track import tracked
 from tasks import schemas, tables
 from tasks.errors import ConfigError, Pruned
 from tasks.finetune.jobs import STOPPED
@@ -56,9 +57,10 @@ def trial_run(
     run = load_trial(Path(preset), [*overrides, *tried])
     check(run, flow="search")
     try:
-        return (
-            _perplexity(run) if searched.stage == "pretrain" else _auroc(_of_member(run, searched))
-        )
+        with tracked(run.name, run.track.tensorboard):
+            if searched.stage == "pretrain":
+                return _perplexity(run)
+            return _auroc(_of_member(run, searched))
     except Pruned as pruned:
         return Completed(name="Pruned", message=str(pruned))
 

@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 from tasks.errors import StoreError
 from tasks.keys import Artifact, Hashes
 from tasks.runs import Reached, Run, load_run
-from tasks.store import Store
+from tasks.store import Manifest, Store
 
 _refreshed: ContextVar[Collection[str]] = ContextVar("refreshed", default=())
 _makers: ContextVar[Collection[str] | None] = ContextVar("makers", default=None)
@@ -92,12 +92,17 @@ def remember(artifact: Artifact, seconds: float) -> None:
     manifest = store.manifest(artifact.kind, artifact.key)
     made = manifest is not None and manifest.flow_run_id == run.id
     if manifest and not made:
-        maker = load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
+        maker = maker_of(store, manifest)
         created = manifest.created[:16].replace("T", " ")
         name = f"{artifact.kind}/{artifact.key}"
         get_run_logger().info("reused %s, made by '%s' on %s", name, maker, created)
     run.reach(artifact, "made" if made else "reused", seconds)
     run.save(store.root)
+
+
+def maker_of(store: Store, manifest: Manifest) -> str:
+    """The name of the run that made an artifact."""
+    return load_run(store.root, manifest.flow_run_id or "").name or "a run not recorded here"
 
 
 def hashes_of_this_run() -> Hashes:

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tasks.config import Config
+from tasks.hooks import HooksConfig
 from tasks.ingest.source_config import SourceConfig
 from tasks.launch import LaunchConfig
 
@@ -45,6 +46,8 @@ class ScoreConfig(Config):
     """When a drift is worth a warning"""
     launch: LaunchConfig = Field(default_factory=LaunchConfig)
     """How the scoring program is started"""
+    hooks: HooksConfig = Field(default_factory=HooksConfig)
+    """Commands to run when the scoring has ended"""
 
     @model_validator(mode="after")
     def _names_its_models(self) -> Self:
