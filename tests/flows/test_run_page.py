@@ -18,24 +18,17 @@ def artifacts_of(world: World, run: str) -> dict[str, Any]:
     return {each["key"]: each for each in api(world, "/artifacts/filter", asked)}
 
 
-def test_a_run_tells_what_it_made_and_what_it_reused(world: World) -> None:
+def test_a_run_tells_what_it_made(world: World) -> None:
     first = load_runs(world.store.root)[0]
     found = artifacts_of(world, first.id)["tiny-artifacts"]
     rows = json.loads(found["data"])
     assert found["description"] == f"Artifacts made: {len(rows)} by this run"
     assert [row["artifact"] for row in rows] == [f"{a.kind}/{a.key}" for a in first.artifacts]
-    world.clinfuse("run", str(world.config), "--set", "evaluate.smallest_cell=9")
-    second = load_runs(world.store.root)[-1]
-    found = artifacts_of(world, second.id)["tiny-artifacts"]
-    rows = {row["artifact"].partition("/")[0]: row["made by"] for row in json.loads(found["data"])}
-    assert (rows["notes"], rows["report"]) == (first.name, "this run")
-    assert f"{len(first.artifacts) - 2} by {first.name}" in found["description"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize("version", ["", "/v2"], ids=["first UI", "second UI"])
-def test_the_page_shows_the_learning_curves(world: World, version: str) -> None:
+def test_the_page_shows_the_learning_curves(world: World) -> None:
     from playwright.sync_api import sync_playwright
 
     run = load_runs(world.store.root)[0].id
@@ -45,11 +38,12 @@ def test_the_page_shows_the_learning_curves(world: World, version: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 2000})
-        page.goto(f"{root}{version}/runs/flow-run/{run}")
-        page.get_by_text("Artifacts", exact=True).last.click()
-        for words in ("training loss by step", "validation AUROC by step"):
-            picture = page.get_by_alt_text(words).first
-            picture.wait_for()
-            assert picture.evaluate("image => image.naturalWidth") == 420
-            assert picture.evaluate("image => image.clientWidth") > 150
+        for version in ("", "/v2"):  # Prefect's first UI, and its second
+            page.goto(f"{root}{version}/runs/flow-run/{run}")
+            page.get_by_text("Artifacts", exact=True).last.click()
+            for words in ("training loss by step", "validation AUROC by step"):
+                picture = page.get_by_alt_text(words).first
+                picture.wait_for()
+                assert picture.evaluate("image => image.naturalWidth") == 420
+                assert picture.evaluate("image => image.clientWidth") > 150
         browser.close()

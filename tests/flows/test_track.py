@@ -25,6 +25,7 @@ from tasks.runs import load_runs
 from tests.flows.conftest import ROOT, World
 from tests.flows.planted import WORDS, identifiers
 from tests.flows.test_chain import made_kinds, of_first_run
+from tests.flows.test_run_page import artifacts_of
 
 KEEP = """
 import json, os, sys
@@ -75,6 +76,17 @@ def near(points: list[tuple[int, float]]) -> Any:
 
 def test_tracking_and_hooks_remake_nothing(world: World, tracked: Path) -> None:
     assert made_kinds(world) == []
+
+
+def test_a_run_tells_which_run_made_what_it_reused(world: World, tracked: Path) -> None:
+    runs = load_runs(world.store.root)
+    told = json.loads((tracked / "completed.json").read_text())["CLINFUSE_RUN"]
+    found = artifacts_of(world, told)["tiny-artifacts"]
+    rows = json.loads(found["data"])
+    assert {row["made by"] for row in rows} <= {run.name for run in runs}
+    assert rows[0]["made by"] == runs[0].name
+    assert f"by {runs[0].name}" in found["description"]
+    assert "this run" not in found["description"]
 
 
 def test_tensorboard_reads_the_histories_of_reused_trainings(world: World, tracked: Path) -> None:
