@@ -120,10 +120,10 @@ class OpenTable:
 
     @property
     def missing(self) -> list[str]:
-        """The columns that the file lacks and that are read as null."""
+        """The columns that the file could have, but lacks, and that are read as null."""
         header, layout = column_names(self.path), self.layout
         missing = missing_columns(header, layout.schema, layout.aliases, layout.schema.names)
-        return [*missing, *layout.unknown]
+        return missing
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield the good rows; see Reader.batches."""

@@ -108,7 +108,15 @@ def _notes(name: str, rules: NoteRules, note_type: str) -> Layout:
     )
     titled = ("note_title",) if rules.titles else ()
     present = (*titled, *(column for column, ids in chosen.items() if ids), "visit_occurrence_id")
-    return Layout(name, ("note",), schema, present=present, unique="note_id", shape=shape)
+    return Layout(
+        name,
+        ("note",),
+        schema,
+        present=present,
+        unknown=("storetime",),
+        unique="note_id",
+        shape=shape,
+    )
 
 
 def _patients() -> Layout:

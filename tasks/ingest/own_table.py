@@ -60,7 +60,8 @@ class _Table:
             }
 
         texts = {self.named.text: pa.large_string()}
-        return self._layout("discharge", given, texts, unique=True)
+        unknown = ("storetime", *(() if self.time else ("charttime",)))
+        return self._layout("discharge", given, texts, unique=True, unknown=unknown)
 
     def admissions(self) -> Layout:
         def given(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tasks import tables
 from tasks.ingest.cohort import is_no_age, years_between
-from tasks.ingest.layout import OpenTable
+from tasks.ingest.layout import Layout, OpenTable
 from tasks.ingest.lookup import look_up, match_admissions, row_of
 from tasks.ingest.rejects import Rejects
 from tasks.ingest.stays import Flags, Stays
@@ -40,10 +40,18 @@ class Check:
     rows: int
 
 
-def quality(release: str, notes: Mapping[str, Path], opened: Mapping[str, OpenTable]) -> pa.Table:
+def quality(
+    release: str,
+    layouts: Mapping[str, Layout],
+    notes: Mapping[str, Path],
+    opened: Mapping[str, OpenTable],
+) -> pa.Table:
     """The checks of a source, of schema QUALITY.
 
+    A column that no source of the kind has is not odd.
+
     Args:
+        layouts: the release's, by the table's name.
         notes: the notes artifacts by the table's name.
         opened: the tables admissions, patients and deaths; and diagnoses, procedures and icu_stays
             where the source has them.
@@ -55,7 +63,11 @@ def quality(release: str, notes: Mapping[str, Path], opened: Mapping[str, OpenTa
         *_of_admissions(read),
         *_of_icu_stays(read),
         *(check for name in ("diagnoses", "procedures") for check in _of_codes(name, read)),
-        *(check for name, artifact in notes.items() for check in _of_notes(name, artifact, read)),
+        *(
+            check
+            for name, artifact in notes.items()
+            for check in _of_notes(layouts[name], artifact, read)
+        ),
         *(check for name, table in opened.items() for check in _of_rejects(name, table.rejects)),
     ]
     rows = [{"release": release, **check.__dict__} for check in checks]
@@ -121,14 +133,16 @@ def _of_codes(name: str, read: Mapping[str, pa.Table]) -> Iterator[Check]:
     yield Check("admissions", "hadm_id", f"has no row of {name}", uncoded, stays.num_rows)
 
 
-def _of_notes(name: str, artifact: Path, read: Mapping[str, pa.Table]) -> Iterator[Check]:
+def _of_notes(layout: Layout, artifact: Path, read: Mapping[str, pa.Table]) -> Iterator[Check]:
+    name = layout.name
+    expected = [column for column in _NOTE_NULLS if column not in layout.unknown]
     stays = read["admissions"].combine_chunks()
     hits: Counter[tuple[str, str]] = Counter()
     noted = np.zeros(stays.num_rows, bool)
     total = 0
     for batch in tables.stream(artifact / "notes", NOTES, ["subject_id", *_NOTE_NULLS], 1 << 16):
         total += batch.num_rows
-        for column in _NOTE_NULLS:
+        for column in expected:
             hits[column, "is empty"] += batch[column].null_count
         rows, same_patient = match_admissions(batch, stays)
         known = rows >= 0
@@ -167,6 +181,6 @@ def _rejected(
 
 def _nulls(name: str, table: pa.Table, opened: OpenTable) -> Iterator[Check]:
     for column in table.column_names:
-        expected = column in (*_MOSTLY_NULL, *opened.missing)
+        expected = column in (*_MOSTLY_NULL, *opened.missing, *opened.layout.unknown)
         if name in _NULLS_OF and not expected and (count := table[column].null_count):
             yield Check(name, column, "is empty", count, table.num_rows)

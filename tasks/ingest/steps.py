@@ -163,7 +163,7 @@ def list_ontology(
     return write.write_ontology(out, systems, Files(reading, sources))
 
 
-@step("quality", version=2)
+@step("quality", version=3)
 def check_quality(
     out: Path, notes: Mapping[str, Path], sources: dict[str, Path], reading: ReadConfig
 ) -> Counts:

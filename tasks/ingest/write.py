@@ -29,6 +29,7 @@ from tasks.ingest.rejects import Rejects, gather
 from tasks.ingest.sections import SECTIONS as AT_ADMISSION
 from tasks.ingest.sections import all_sections
 from tasks.ingest.source import ReadConfig, open_table
+from tasks.ingest.source_config import OmopRules
 from tasks.ingest.splits import split_patients
 from tasks.ingest.views import NoteView
 from tasks.patients import SPLITS as SPLIT_NAMES
@@ -150,11 +151,12 @@ def write_cohort(
     lost = {reason["values"]: reason["counts"] for reason in reasons}
     if not len(kept) and not may_be_empty:
         why = ", ".join(f"{count} {reason}" for reason, count in lost.items())
-        advice = (
-            "the notes have no such headings, so take the view 'full'"
-            if lost.get(NoteView(view).nothing_said) and isinstance(view, AdmissionView)
-            else "check that notes and admissions are of the same source"
-        )
+        if isinstance(files.reading.rules, OmopRules) and not tables.rows(notes / "notes"):
+            advice = "no note is of the titles, classes and types that are read, so correct those"
+        elif lost.get(NoteView(view).nothing_said) and isinstance(view, AdmissionView):
+            advice = "the notes have no such headings, so take the view 'full'"
+        else:
+            advice = "check that notes and admissions are of the same source"
         raise SourceError(
             f"{stays.path.name} and the notes: no admission remains ({why or 'no rows'}); {advice}"
         )
@@ -181,7 +183,7 @@ def write_quality(out: Path, notes: Mapping[str, Path], files: Files) -> Counts:
     """Check the source: the table quality."""
     opened = files.opened()
     opened["deaths"] = files.open("deaths", file_of="patients")
-    checks = quality(files.reading.release, notes, opened)
+    checks = quality(files.reading.release, files.reading.layouts(), notes, opened)
     tables.write(part_of(out / "quality"), QUALITY, checks)
     return {"checks": checks.num_rows, "hit": pc.sum(pc.greater(checks["count"], 0)).as_py() or 0}
 

@@ -70,13 +70,14 @@ def metadata(about: CardFacts) -> str:
 
     measures = ["roc_auc", *(["brier_score"] if about.measured("brier_macro") else [])]
     given: dict[str, Any] = {
-        "language": "en",  # the only one whose section headings are known
         "license": "other",
         "license_name": SYNTHETIC_LICENSE if about.story.synthetic else NOTES_LICENSE,
         "library_name": "peft",
         "pipeline_tag": "text-classification",
         "tags": ["clinical-notes", "lora", "adapter-fusion", "research-only", "arxiv:2307.03042"],
         "metrics": measures,
+        # a table of one's own may be in any language
+        **({} if about.story.source.kind == "table" else {"language": "en"}),
         "inference": False,  # two adapters and heads of our own: no hosted widget can run them
     }
     if base := about.setting("pretrain.base.id"):

@@ -63,7 +63,8 @@ class Space:
 
     @property
     def system(self) -> str:
-        return SYSTEMS.get(self.code_system, str(self.code_system))
+        own = "own labels" if self.code_system == self.outcome else str(self.code_system)
+        return SYSTEMS.get(self.code_system, own)
 
 
 @dataclass(frozen=True)

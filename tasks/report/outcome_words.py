@@ -62,6 +62,8 @@ def prediction_time(outcome: Mapping[str, Any]) -> str:
     ('24 hours after admission', 'at discharge')
     """
     match outcome.get("predict_at", "admission"):
+        case "discharge" if outcome.get("kind") == "labels":
+            return "when the text is written"
         case "admission" | "discharge" as when:
             return f"at {when}"
         case hours:

@@ -11,6 +11,7 @@ from typing import Any
 from tasks.report.count_cells import Counted
 from tasks.report.counts import Counts
 from tasks.report.facts import Arm, Cost, Making
+from tasks.report.source_words import SourceWords, source_words
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Story(Counted):
     def counts(self) -> Counts:
         """The counts of patients as all pages print them."""
         return Counts(self)
+
+    @property
+    def source(self) -> SourceWords:
+        """What the pages call the source of the notes."""
+        return source_words(self.settings.get("ingest", {}).get("source"))
 
     @property
     def one_seed(self) -> bool:

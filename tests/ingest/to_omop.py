@@ -10,6 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.ingest.config import AdmissionView
+from tasks.ingest.views import NoteView
+
 Row = dict[str, Any]
 
 _SEXES = {"M": 8507, "F": 8532}
@@ -19,19 +22,31 @@ _VOCABULARIES = {
     ("procedure", "9"): "ICD9Proc",
     ("procedure", "10"): "ICD10PCS",
 }
-SUMMARY, REPORT = "Discharge summary", "Radiology report"
+SUMMARY, REPORT, ADMISSION = "Discharge summary", "Radiology report", "Admission note"
 CONFIG = {"notes": {"titles": ["discharge *"]}, "radiology": {"titles": [REPORT]}}
 
 
-def to_omop(mimic: Path, folder: Path, *, parquet: bool = False, concepts: bool = True) -> Path:
+def to_omop(
+    mimic: Path,
+    folder: Path,
+    *,
+    parquet: bool = False,
+    concepts: bool = True,
+    admission_notes: bool = False,
+) -> Path:
     """Write the tables of OMOP's CDM 5.4 that hold what the source's do.
+
+    With admission_notes also what each summary says of the admission, as a note of its first hours.
 
     Codes have made-up concepts of their vocabularies, in a CONCEPT with tabs, as Athena's; without
     it they stand in *_source_value alone.
     """
     folder.mkdir(parents=True)
     known: dict[tuple[str, str], int] = {}
-    people = _rows(mimic, "hosp/patients")
+    people, stays = _rows(mimic, "hosp/patients"), _rows(mimic, "hosp/admissions")
+    summaries, reports = _rows(mimic, "note/discharge"), _rows(mimic, "note/radiology")
+    admitted = {row["hadm_id"]: row["admittime"] for row in stays}
+    early = [(_early(row, admitted), ADMISSION) for row in summaries] if admission_notes else []
     written = {
         "PERSON": [_person(row) for row in people],
         "DEATH": [
@@ -39,12 +54,11 @@ def to_omop(mimic: Path, folder: Path, *, parquet: bool = False, concepts: bool 
             for row in people
             if row["dod"]
         ],
-        "VISIT_OCCURRENCE": [_visit(row) for row in _rows(mimic, "hosp/admissions")],
+        "VISIT_OCCURRENCE": [_visit(row) for row in stays],
         "NOTE": [
             _note(number, row, title)
             for number, (row, title) in enumerate(
-                [(row, SUMMARY) for row in _rows(mimic, "note/discharge")]
-                + [(row, REPORT) for row in _rows(mimic, "note/radiology")],
+                [(row, SUMMARY) for row in summaries] + [(row, REPORT) for row in reports] + early,
                 start=1,
             )
         ],
@@ -83,6 +97,12 @@ def _visit(row: Row) -> Row:
         "visit_end_datetime": row["dischtime"],
         "discharged_to_concept_id": to,
     }
+
+
+def _early(row: Row, admitted: dict[str, str]) -> Row:
+    view = NoteView(AdmissionView())
+    text = view.join([view.read(row["text"])])
+    return {**row, "charttime": admitted[row["hadm_id"]], "text": text}
 
 
 def _note(number: int, row: Row, title: str) -> Row:

@@ -50,6 +50,7 @@ def results(findings: Findings, published: bool, one_seed: bool) -> Facts:
         "withheld": list(_withheld(findings, columns)),
         "published": _published(findings) if published else [],
         "one_seed": one_seed,
+        "several_systems": any(len(findings.spaces(outcome)) > 1 for outcome in findings.outcomes),
         "one_patient": any((row["value"] or 0) > 0 for row in rows),
     }
 
