@@ -130,6 +130,41 @@ def world(server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> W
     return found
 
 
+@contextmanager
+def on_the_server(world: World, store: Store | None = None) -> Iterator[None]:
+    """Flows that are called in this process run on the world's server, over its store or another.
+
+    At the end the server has been told all.
+    """
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+
+    settings = {
+        PREFECT_API_URL: world.environment["PREFECT_API_URL"],
+        PREFECT_HOME: world.environment["PREFECT_HOME"],
+        PREFECT_LOCAL_STORAGE_PATH: str((store or world.store).root),
+    }
+    with temporary_settings(settings):
+        _tell_the_server()  # what is left for another server; for this one, it connects anew
+        try:
+            yield
+        finally:
+            _tell_the_server()
+
+
+def _tell_the_server() -> None:
+    """Send what Prefect's threads in this process have not yet sent, and end them."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(at_exit=False)
+
+
 def prefect(world: World, *arguments: str) -> str:
     done = subprocess.run(
         [str(BIN / "prefect"), "--no-prompt", *arguments],

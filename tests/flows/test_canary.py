@@ -27,7 +27,7 @@ from tasks.pretrain import steps as pretraining
 from tasks.pretrain.tokenizer import train_bpe
 from tasks.report import steps as reporting
 from tasks.step import Step
-from tests.flows.conftest import World, serving
+from tests.flows.conftest import World, on_the_server, serving
 from tests.flows.planted import RARE, WORDS, identifiers
 from tests.flows.postgresql import PROGRAMS, postgresql
 from tests.flows.test_memory import SMALL
@@ -162,13 +162,6 @@ def test_a_server_on_postgresql_is_told_nothing_either(
 
 def _fail_over_a_note(failing: Step, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the step fail with an error that quotes a note, in a run on the world's server."""
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_HOME,
-        PREFECT_LOCAL_STORAGE_PATH,
-        temporary_settings,
-    )
-
     def fail(out: Path, **arguments: Any) -> dict[str, int]:
         (out / "half").mkdir()
         raise ValueError(
@@ -178,28 +171,10 @@ def _fail_over_a_note(failing: Step, world: World, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(failing, "function", fail)
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(tempfile, "tempdir", world.environment.get("TMPDIR"))  # searched, too
-    settings = {
-        PREFECT_API_URL: world.environment["PREFECT_API_URL"],
-        PREFECT_HOME: world.environment["PREFECT_HOME"],
-        PREFECT_LOCAL_STORAGE_PATH: str(world.store.root),
-    }
     refused = pytest.raises(StepFailed, match=f"'{failing.kind}' stopped with ValueError")
-    with temporary_settings(settings), refused:
-        _tell_the_server()  # what is left for another server; for this one, it connects anew
-        try:
-            _run_through(failing, world)
-        finally:
-            _tell_the_server()
+    with refused, on_the_server(world):
+        _run_through(failing, world)
     shutil.rmtree(world.store.root / ".making", ignore_errors=True)
-
-
-def _tell_the_server() -> None:
-    """Send what Prefect's threads in this process have not yet sent, and end them."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(at_exit=False)
 
 
 def _run_through(failing: Step, world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from flows import score as scoring
+from flows import stages
+from tasks.launch import LaunchConfig
+from tasks.score.job import ScoreJob
 from tasks.store import Store
 from tasks.synth.synthesize import synthesize
-from tests.flows.conftest import ROOT, TINY, World
+from tests.finetune.test_train import one_rank
+from tests.flows.conftest import ROOT, TINY, World, on_the_server
 from tests.flows.planted import identifiers, plant
 from tests.flows.test_canary import SECRETS, hits, outside_the_parts
 from tests.ingest.to_omop import to_omop
@@ -54,12 +58,12 @@ def own(
     request: pytest.FixtureRequest,
     server: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Own]:
+) -> Own:
     """The preset of the kind at the tests' smallest sizes, run once; both share a store."""
     kind = request.param
     folder = tmp_path_factory.mktemp(kind)
     store = tmp_path_factory.getbasetemp() / "own-store"
-    mimic = synthesize(folder / "synth", patients=160, seed=21).source
+    mimic = synthesize(folder / "synth", patients=150, seed=21, general_characters=80_000).source
     other_mimic = synthesize(folder / "other", patients=30, seed=22, general_characters=1).source
     for source in (mimic, other_mimic):
         plant(source, every=3)
@@ -85,9 +89,9 @@ def own(
         other_mimic=other_mimic,
         others=config["ingest"]["source"] | others,
     )
-    done = made.clinfuse("run", str(made.config))
-    (folder / "first-run.out").write_text(done.stdout + done.stderr)
-    yield made
+    with on_the_server(made):
+        stages.adapt(preset=str(made.config))
+    return made
 
 
 def _preset(kind: str, path: Path, corpus: Path) -> dict[str, Any]:
@@ -96,6 +100,8 @@ def _preset(kind: str, path: Path, corpus: Path) -> dict[str, Any]:
     config |= {stage: tiny[stage] for stage in ("pretrain", "finetune", "launch")}
     config["pretrain"]["base"]["corpus"] = str(corpus)
     config["finetune"]["members"] = [{"name": "fused", "summands": [{"adapter": "clinical"}]}]
+    config["pretrain"]["perplexity_patients"] = 5
+    config["finetune"]["evidence"] = None
     config["baselines"] = {"tfidf": None}
     config["ingest"]["source"]["path"] = str(path)
     config["ingest"]["outcomes"] = OUTCOMES[kind]
@@ -123,20 +129,27 @@ def test_it_comes_to_a_report_without_a_word_of_mimic(own: Own) -> None:
         assert "the notes of the admission's first 24 hours" in card
 
 
-def test_other_notes_are_scored(own: Own) -> None:
-    """Those of patients whom no model has seen, once."""
+def test_other_notes_are_scored(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of patients whom no model has seen; the program runs in this process."""
+    from tasks.score import run
+
+    def here(_: str, job: ScoreJob, work: Path, __: LaunchConfig) -> None:
+        run.main(job, one_rank(work))
+        (work / "work" / "counts.json").rename(work / "counts.json")
+
+    monkeypatch.setattr(scoring, "launch", here)
     config = own.folder / "night.yaml"
     given = {"name": "night", "source": own.others, "run": own.kind}
     config.write_text(yaml.safe_dump({**given, "launch": {"accelerator": "cpu"}}))
-    done = own.clinfuse("score", str(config))
-    (own.folder / "first-run.score").write_text(done.stdout + done.stderr)
+    with on_the_server(own):
+        scored = scoring.score(preset=str(config), return_state=True).result()
     [member] = _made(own, "task-adapter")
     scores = ds.dataset(own.store.root / "scores", partitioning="hive").to_table()
     mine = scores.filter(pc.equal(scores["model"], member.name))
     texts = len(pc.unique(mine["hadm_id"]))
     assert texts == 39
     assert set(pc.unique(mine["outcome"]).to_pylist()) == NAMES[own.kind]
-    assert f"{2 * texts} new scores of outcomes; {texts} admissions" in done.stdout
+    assert (scored.new, scored.admissions) == (2 * texts, texts)
     assert 0 < pc.min(mine["probability"]).as_py() < pc.max(mine["probability"]).as_py() < 1
 
 

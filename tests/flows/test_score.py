@@ -17,7 +17,7 @@ from flows import score as flow
 from tasks.errors import StepFailed
 from tasks.score import steps
 from tasks.store import Store
-from tests.flows.conftest import World, api
+from tests.flows.conftest import World, api, on_the_server
 from tests.flows.planted import WORDS, identifiers, plant
 from tests.flows.test_canary import hits
 
@@ -91,23 +91,11 @@ def test_a_failure_over_a_note_says_nothing_of_it(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """In either step, and where texts are scored."""
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_HOME,
-        PREFECT_LOCAL_STORAGE_PATH,
-        temporary_settings,
-    )
-
     words = [*WORDS, *identifiers(world.source)]
 
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise ValueError(f"could not convert {words}")
 
-    settings = {
-        PREFECT_API_URL: world.environment["PREFECT_API_URL"],
-        PREFECT_HOME: world.environment["PREFECT_HOME"],
-        PREFECT_LOCAL_STORAGE_PATH: str(copied_store.root),
-    }
     config = tmp_path / "night.yaml"
     given = {"name": "night", "source": str(world.source), "run": "tiny"}
     config.write_text(yaml.safe_dump(given))
@@ -117,7 +105,7 @@ def test_a_failure_over_a_note_says_nothing_of_it(
         (flow, "launch", "score"),
     )
     for owner, name, kind in places:
-        with monkeypatch.context() as patched, temporary_settings(settings):
+        with monkeypatch.context() as patched, on_the_server(world, copied_store):
             patched.setattr(owner, name, fail)
             with (
                 caplog.at_level(logging.DEBUG),
