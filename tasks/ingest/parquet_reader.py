@@ -86,10 +86,16 @@ class ParquetReader:
             wanted = self.schema.field(name).type
             typed[name], bad = _cast(column, wanted)
             if (bad & good).any():
-                self.rejects.add(lines[bad & good], name, _REASONS.get(wanted, NOT_UTF8))
+                self.rejects.add(lines[bad & good], name, _reason(column.type, wanted))
                 good &= ~bad
         kept = lines[good]
         return pa.table(typed).filter(pa.array(good)), lambda: kept
+
+
+def _reason(stored: pa.DataType, wanted: pa.DataType) -> str:
+    """Why a value has no form of a type."""
+    is_text = pa.types.is_nested(stored) or wanted in _REASONS
+    return _REASONS.get(wanted, "is not a text") if is_text else NOT_UTF8
 
 
 def _cast(column: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, NDArray[np.bool_]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import yaml
 
 from flows import score as scoring
 from flows import stages
+from tasks.errors import SourceError
 from tasks.launch import LaunchConfig
 from tasks.score.job import ScoreJob
 from tasks.store import Store
@@ -153,6 +157,57 @@ def test_other_notes_are_scored(own: Own, monkeypatch: pytest.MonkeyPatch) -> No
     assert 0 < pc.min(mine["probability"]).as_py() < pc.max(mine["probability"]).as_py() < 1
 
 
+def body(damage: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """The damage, but for the header line."""
+
+    def damaged(content: bytes) -> bytes:
+        header, _, rows = content.partition(b"\n")
+        return header + b"\n" + damage(rows)
+
+    return damaged
+
+
+DAMAGES: dict[str, list[tuple[str, Callable[[bytes], bytes], str]]] = {
+    "table": [
+        ("", lambda rows: rows.replace(b"Plantworthy", b"Plantworth\xff"), "is not UTF-8"),
+        ("", body(lambda rows: rows + rows), "id occurs twice"),
+        ("", lambda rows: rows[:-3], "does not end"),
+    ],
+    "omop": [
+        ("NOTE.csv", lambda rows: rows.replace(b"Plantworthy", b"Plantworth\xff"), "is not UTF-8"),
+        ("PERSON.csv", body(lambda rows: rows.replace(b"\n", b"\nzyxqua ")), "not a whole number"),
+        ("CONDITION_OCCURRENCE.csv", lambda rows: rows.partition(b"\n")[2], "or a header line"),
+    ],
+}
+
+
+def test_a_damaged_source_is_refused_without_a_word_of_it(
+    own: Own, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the stage that reads it, and by a scoring."""
+    for file, damage, told in DAMAGES[own.kind]:
+        whole = own.source / file if file else own.source
+        damaged = own.folder / f"damaged-{whole.name}"
+        damaged.write_bytes(damage(whole.read_bytes()))
+        if file:  # beside the others, whole
+            folder = own.folder / f"damaged-{file}-cdm"
+            shutil.copytree(own.source, folder)
+            damaged = damaged.rename(folder / file).parent
+        night = own.folder / "damaged.yaml"
+        source = {**own.others, "path": str(damaged)}
+        night.write_text(yaml.safe_dump({"name": "night", "source": source, "run": own.kind}))
+        with caplog.at_level(logging.DEBUG), on_the_server(own):
+            with pytest.raises(SourceError, match=told):
+                stages.ingest(preset=str(own.config), source=str(damaged))
+            if told == "is not UTF-8":
+                with pytest.raises(SourceError, match=told):
+                    scoring.score(preset=str(night))
+    printed = capfd.readouterr()
+    told = caplog.text + printed.out + printed.err
+    assert "SourceError" in told
+    assert [word for word in own.words if word in told] == []
+
+
 def test_nothing_of_it_stands_outside_the_parts(own: Own) -> None:
     """After all of the above; the words are there to be found, in the Parquet parts."""
     parts = [path for folder in _made(own, "notes") for path in (folder / "notes").iterdir()]
@@ -165,5 +220,6 @@ def _made(own: Own, kind: str) -> list[Path]:
     """The folders of the run's artifacts of that kind."""
     from tasks.runs import load_runs
 
-    [run] = [run for run in load_runs(own.store.root) if str(own.config) in str(run.parameters)]
+    runs = [run for run in load_runs(own.store.root) if str(own.config) in str(run.parameters)]
+    run = max(runs, key=lambda run: len(run.artifacts))  # others were refused
     return [own.store.path(kind, each.key) for each in run.artifacts if each.kind == kind]

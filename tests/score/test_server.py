@@ -202,7 +202,8 @@ def test_a_failure_over_a_text_says_nothing_of_it(
         assert answer.status_code == 500
         assert SECRET not in answer.text
         assert "ValueError at tests/score/test_server.py" in caplog.text
-    assert SECRET not in caplog.text + "".join(capfd.readouterr())
+    counted = client.get("/metrics").text
+    assert SECRET not in counted + caplog.text + "".join(capfd.readouterr())
     assert client.post("/v1/predict", json=asking).status_code == 200
 
 
