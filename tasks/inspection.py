@@ -12,9 +12,10 @@ from tasks.errors import StoreError
 from tasks.store import Input, Manifest, Store
 from tasks.store.manifest import Problem, problems
 
-# Of kinds that are read by key, whatever made them: the steps' versions that readers understand.
+# Of kinds that are read by key, whatever made them: the steps' versions that readers understand
+# (of predictions the step's that predicts with a member).
 # A version that changed how files are laid out, or what a field means, begins the range anew.
-READ_VERSIONS = {"task-adapter": range(5, 6)}
+READ_VERSIONS = {"task-adapter": range(5, 6), "predictions": range(4, 5)}
 
 GONE, ABOVE = "gone, or made anew since", "see above"
 

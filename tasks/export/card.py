@@ -28,6 +28,7 @@ def write_card(out: Path, member: Member, job: ExportJob, exported: Exported) ->
         "on_the_hub": bool(named.get("revision")),
         "measured": list(measured(member, job.outcome)),
         "sigmoid": not job.one_of,
+        "of_mimic": _of_mimic(member),
         "whole": len(configs) == len(job.summands) + (not job.frozen),
     }
     text = environment().get_template(TEMPLATE).render(facts)
@@ -59,3 +60,13 @@ def measured(member: Member, outcome: str) -> Iterator[str]:
                 value = "not defined" if row["value"] is None else f"{row['value']:.3f}"
                 yield f"{MEASURES[row['metric']]} {value} ({span(row)}), run {row['run']}"
         return
+
+
+def _of_mimic(member: Member) -> bool:
+    """Whether its outcomes were read from MIMIC's tables, as is assumed where nothing says it."""
+    for part in member.manifest.inputs:
+        manifest = member.store.manifest(part.kind, part.key) if part.kind == "outcome" else None
+        if manifest:
+            release: str = manifest.config.get("reading", {}).get("release", "mimic")
+            return release.startswith("mimic")
+    return True

@@ -122,8 +122,7 @@ class OpenTable:
     def missing(self) -> list[str]:
         """The columns that the file could have, but lacks, and that are read as null."""
         header, layout = column_names(self.path), self.layout
-        missing = missing_columns(header, layout.schema, layout.aliases, layout.schema.names)
-        return missing
+        return missing_columns(header, layout.schema, layout.aliases, layout.schema.names)
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield the good rows; see Reader.batches."""

@@ -52,6 +52,7 @@ def write_card(out: Path, story: Story) -> None:
         "about": about,
         "story": story,
         "findings": story.findings,
+        "of_mimic": story.source.kind == "mimic",
         "view": None if isinstance(view, Missing) else view,
     }
     head = attempt("the card's metadata", partial(metadata, about))

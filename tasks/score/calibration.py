@@ -18,6 +18,7 @@ from tasks.data.reading import read_admissions
 from tasks.errors import StoreError
 from tasks.evaluate.inputs import read_known, read_scores
 from tasks.export.member import Member
+from tasks.inspection import READ_VERSIONS, check_version
 from tasks.measures.logistic import sigmoid
 from tasks.measures.ranking import class_scores
 from tasks.measures.recalibration import Recalibration, recalibrate
@@ -87,18 +88,23 @@ class Predicted:
 
     @classmethod
     def of(cls, member: Member) -> Predicted:
-        """Raises StoreError where the store has them no more."""
-        made = member.manifest
+        """Raises StoreError where the store has none, or of a version that is not read."""
+        made, unread = member.manifest, None
         for path in member.store.folders():
             if path.parent.name != "predictions":
                 continue
             manifest = member.store.manifest("predictions", path.name)
             if manifest and _is_of(manifest, made):
+                if manifest.version not in READ_VERSIONS["predictions"]:
+                    unread = manifest
+                    continue
                 variants = read_variants([path]).values()
                 variant = next(variant for variant, _ in variants if variant.is_member)
                 cohort, _ = cohort_of(member)
                 folder = member.store.path(cohort.kind, cohort.key)
                 return cls(member, path / variant.name, variant, read_admissions(folder))
+        if unread:
+            check_version(unread)
         raise StoreError(
             f"the store has no predictions of {member.artifact} for validation patients, to which "
             "probabilities are calibrated; run its configuration again"

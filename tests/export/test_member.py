@@ -179,6 +179,7 @@ def test_a_member_of_a_version_that_is_not_read_is_refused_by_name(
 
 def test_what_is_read_by_key_is_read_in_the_version_that_its_step_makes() -> None:
     """Who raises a version says in READ_VERSIONS whether older ones can still be read."""
-    from tasks.finetune.steps import train_member
+    from tasks.finetune.steps import predict, train_member
 
     assert READ_VERSIONS["task-adapter"][-1] == train_member.version
+    assert READ_VERSIONS["predictions"][-1] == predict.version

@@ -162,6 +162,7 @@ def test_a_server_on_postgresql_is_told_nothing_either(
 
 def _fail_over_a_note(failing: Step, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the step fail with an error that quotes a note, in a run on the world's server."""
+
     def fail(out: Path, **arguments: Any) -> dict[str, int]:
         (out / "half").mkdir()
         raise ValueError(

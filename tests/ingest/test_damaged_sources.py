@@ -1,4 +1,4 @@
-"""A damaged table or OMOP export is refused, or read but for its bad rows; no value of it is told."""
+"""A damaged table or OMOP export is refused, or read without its bad rows; no value is told."""
 
 from __future__ import annotations
 

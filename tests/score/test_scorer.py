@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flows.score import _members
 from tasks.data.predictions import read_predictions
 from tasks.data.reading import read_admissions
 from tasks.errors import StoreError
@@ -16,7 +20,10 @@ from tasks.measures.calibration import calibration
 from tasks.measures.recalibration import recalibrate
 from tasks.measures.thresholds import best_thresholds
 from tasks.score import held
+from tasks.score.config import ScoreConfig
 from tasks.score.scorer import Scorer
+from tasks.score.server.listen import served_from
+from tasks.store import Store
 from tests.score.conftest import Members
 
 ALL = ("fused", "unfused", "gated", "merged", "died", "triage", "ia3")
@@ -137,6 +144,41 @@ def test_only_wanted_outcomes_are_computed(members: Members) -> None:
 def test_a_member_without_its_predictions_is_refused(members: Members) -> None:
     with pytest.raises(StoreError, match="is no trained member"):
         Scorer(members.store, device="cpu").member(f"base/{next(iter(_bases(members)))}")
+
+
+@pytest.mark.parametrize("kind", ["task-adapter", "predictions"])
+def test_what_another_version_wrote_is_refused_by_name_before_anything_is_loaded(
+    members: Members,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """By a scoring and by a server that name the member; one that serves all leaves it out."""
+    shutil.copytree(members.store.root, tmp_path / "store")
+    store = Store(tmp_path / "store")
+    key, other = members.keys["fused"], members.keys["died"]
+    adapter = {"artifact": "task-adapter", "digest": store.manifest("task-adapter", key).digest}
+    [damaged] = (
+        each.key
+        for each in store.manifests()
+        if each.kind == kind and (each.key == key or each.config["job"].get("adapter") == adapter)
+    )
+    path = store.path(kind, damaged) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "version": 99, "checksum": None}))
+    monkeypatch.setattr(held.Held, "load", lambda *_: pytest.fail("it was loaded"))
+    told = rf"{kind}/{damaged} was made by version 99 of its step, and this clinfuse reads"
+    source = {"name": "night", "source": tmp_path, "members": [key]}
+    with pytest.raises(StoreError, match=told):
+        _members(store, ScoreConfig.model_validate(source))
+    scorer = Scorer(store, device="cpu")
+    with pytest.raises(StoreError, match=told):
+        served_from(scorer, None, [key])
+    served = served_from(scorer, None, ())
+    assert other in served.members
+    assert key not in served.members
+    assert f"not served: {kind}/{damaged} was made by version 99" in caplog.text
 
 
 def _bases(members: Members) -> list[str]:
