@@ -71,7 +71,7 @@ def score(
     Args:
         preset: A YAML file of a scoring, e.g. configs/score-demo.yaml.
         overrides: What differs from it, as key=value: members=[fused].
-        source: The folder of MIMIC's files; empty: the preset's.
+        source: The folder or file of the notes; empty: the preset's.
     """
     typed = () if source is None else (f"source={as_yaml(source)}",)
     config = load_score(Path(preset), [*overrides, *typed])

@@ -9,17 +9,22 @@ import stat
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tasks.errors import StoreError
 from tasks.garbage import garbage, sweep
+from tasks.inspection import damaged
 from tasks.keys import Hashes
 from tasks.runs import Run
+from tasks.schemas import SCORED, SCORES
+from tasks.score.ledger import Ledger, commit
 from tasks.store import Store
-from tasks.store.folder import MARKER
+from tasks.store.folder import MAKING, MARKER
 from tests.test_store import FACTS, make
 
 
@@ -215,11 +220,27 @@ def _act(user: int, root: Path, group: bool, answer: Connection) -> None:
         assert not store.folders()
         fill(store)
         fill(store)
+        assert not [problem for path in store.folders() for problem in damaged(path)]
+        scored(store)
         answer.send("")
     except StoreError as error:
         answer.send(str(error))
     except Exception:
         answer.send(traceback.format_exc())
+
+
+def scored(store: Store) -> None:
+    """Commit a score, over what a scoring that was killed has left, and read all that there are."""
+    known = len(Ledger(store.root).by("m", "d", "o"))
+    text = {"hadm_id": 1, "text": known, "model": "m", "digest": "d", "outcome": "o"}
+    text |= {"words": 1, "rare": 0.0, "sections": []}
+    score = {"hadm_id": 1, "model": "m", "outcome": "o", "code_system": "s", "code": "c"}
+    score |= {"probability": 0.5, "flagged": False, "scored": datetime.now(UTC)}
+    making = store.root / MAKING / "scores-all"
+    rows = pa.Table.from_pylist([score], SCORES), pa.Table.from_pylist([text], SCORED)
+    commit(store.root, making, *rows)
+    assert len(Ledger(store.root).by("m", "d", "o")) == known + 1
+    (making / "left").mkdir(parents=True)
 
 
 def test_of_a_volume_that_is_anothers_a_folder_in_it_becomes_the_store(public: Path) -> None:
@@ -230,8 +251,10 @@ def test_of_a_volume_that_is_anothers_a_folder_in_it_becomes_the_store(public: P
 
 
 def test_two_users_of_a_group_share_a_store(public: Path) -> None:
+    """Each deletes, reuses and makes anew what the other made, finds it whole, and scores."""
     for user in (61001, 61002, 61001):
         assert act_as(user, public / "store", group=True) == ""
+    assert len(Ledger(public / "store").by("m", "d", "o")) == 3
 
 
 def test_a_private_store_is_closed_to_another_user_in_one_sentence(public: Path) -> None:
