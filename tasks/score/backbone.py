@@ -20,6 +20,7 @@ from tasks.model.bases.load import Base, load_base
 from tasks.model.classifier import Classifier, load_classifier
 from tasks.model.trunk import freeze, summands_of
 from tasks.score.member import Part, ScoredMember
+from tasks.score.summed import keep_sums
 from tasks.training.engine import precision_of, precision_without_training
 from tasks.training.program import World
 
@@ -54,6 +55,7 @@ class Backbone:
     classifier: Classifier | None = None  # of the one member that has the base for itself
     peft: PeftModel | None = None
     users: Counter[str] = field(default_factory=Counter)  # members that add a LoRA of that name
+    active: tuple[str, ...] | None = None  # LoRAs; None: PEFT may have changed which
 
     @property
     def device(self) -> torch.device:
@@ -101,6 +103,7 @@ class Backbone:
                 self.peft.delete_adapter(part.name)
                 if left := list(self.peft.peft_config):
                     self.peft.active_adapter = left[0]  # by which PEFT finds the base
+                    self.active = None
                 else:
                     self.peft.unload()  # the layers of the base itself
                     self.peft = None
@@ -109,11 +112,13 @@ class Backbone:
         """Let these LoRAs, and no other, take part in the forward pass."""
         if self.peft is None:
             return
-        names = [part.name for part in parts]
-        tuner = self.peft.base_model
-        assert isinstance(tuner, BaseTuner)
-        if list(tuner.active_adapters) != names:
-            tuner.set_adapter(names, inference_mode=True)
+        names = tuple(part.name for part in parts)
+        if self.active != names:
+            tuner = self.peft.base_model
+            assert isinstance(tuner, BaseTuner)
+            tuner.set_adapter(list(names), inference_mode=True)
+            keep_sums(self.peft)
+            self.active = names
 
     def states(self, input_ids: Tensor, present: Tensor) -> Tensor:
         """Token states [texts, tokens, hidden] of right-padded ids, both [texts, tokens]."""
@@ -121,6 +126,7 @@ class Backbone:
         return of.states(input_ids, present)
 
     def _put_on(self, part: Part) -> None:
+        self.active = None
         self.peft = add_saved_adapter(self.peft or self.base.model, part.path, part.name)
         weigh(self.peft, part.name, part.weight)
         if part.gated:
