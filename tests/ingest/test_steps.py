@@ -29,7 +29,7 @@ DIGESTS = {
     "diagnoses": (4, "851a18eb8a3c06b7"),
     "mortality": (4, "b434f94dd4a8e459"),
     "guard": (1, "def1e4b0c551e6b8"),
-    "quality": (2, "dba2718884e63e68"),
+    "quality": (3, "dba2718884e63e68"),
     "sections": (1, "d31d8b9808f3009c"),
 }
 
