@@ -142,7 +142,7 @@ def build_cohort(
     return write.write_cohort(out, notes, splits, files, view, excluded, in_shards)
 
 
-@step("outcome", version=4)
+@step("outcome", version=5)
 def build_outcome(
     out: Path,
     outcome: str,

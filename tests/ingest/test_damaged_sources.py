@@ -58,8 +58,8 @@ def table_of_texts(*, words: bool) -> Columns:
 
 def table_config(path: Path, share: float) -> IngestConfig:
     outcomes = [
-        {"kind": "labels", "name": "codes", "column": "codes"},
-        {"kind": "labels", "name": "flu", "flags": ["flu"]},
+        {"kind": "labels", "name": "codes", "column": "codes", "min_count": 1},
+        {"kind": "labels", "name": "flu", "flags": ["flu"], "min_count": 1},
     ]
     source = {"kind": "table", "path": path, "time": "time"}
     return IngestConfig.model_validate(

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks import tables
-from tasks.errors import SourceError
+from tasks.errors import ConfigError, SourceError
 from tasks.ingest.config import IngestConfig
 from tasks.ingest.requirements import check_source
 from tasks.ingest.source import open_source
@@ -73,9 +73,9 @@ def config_of(path: Path, outcomes: list[dict[str, Any]], **more: Any) -> Ingest
     return IngestConfig.model_validate(given | more)
 
 
-FLAGS = {"kind": "labels", "name": "signs", "flags": ["flu", "cough"]}
-CODES = {"kind": "labels", "name": "codes", "column": "codes"}
-WARD = {"kind": "labels", "name": "ward", "column": "ward", "one_of": True}
+FLAGS = {"kind": "labels", "min_count": 1, "name": "signs", "flags": ["flu", "cough"]}
+CODES = {"kind": "labels", "min_count": 1, "name": "codes", "column": "codes"}
+WARD = {"kind": "labels", "min_count": 1, "name": "ward", "column": "ward", "one_of": True}
 
 
 def ingested(config: IngestConfig, out: Path) -> dict[str, pa.Table]:
@@ -266,6 +266,15 @@ def test_a_configuration_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=told):
         config_of(tmp_path / "notes.csv", more.pop("outcomes", [CODES]), **more)
+
+
+def test_a_column_of_remarks_makes_no_labels(tmp_path: Path) -> None:
+    """Its values, each of one patient, would be names in the report."""
+    remarks = {"kind": "labels", "name": "codes", "column": "text"}
+    config = config_of(written(tmp_path, usual()), [remarks])
+    with pytest.raises(ConfigError, match="no label is held by 10 training admissions") as refused:
+        ingested(config, tmp_path)
+    assert SECRET not in str(refused.value)
 
 
 def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_who_died_before_the_prediction_is_left_out(source: SmallSource, tmp_pat
 def write_own(path: Path, labels: object, kind: pa.DataType) -> OwnOutcomeConfig:
     ids = pa.array([101, 102, 103, 999])
     pq.write_table(pa.table({"hadm_id": ids, "labels": pa.array(labels, kind)}), path)
-    return OwnOutcomeConfig(name="mine", file=path)
+    return OwnOutcomeConfig(name="mine", file=path, min_count=1)
 
 
 def test_an_outcome_of_ones_own(source: SmallSource, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_file_of_ones_own_that_is_wrong_is_refused(source: SmallSource, tmp_pa
     source.admission(1, 101, note=None)
     path = tmp_path / "wrong.parquet"
     path.write_text("not Parquet")
-    config = OwnOutcomeConfig(name="mine", file=path)
+    config = OwnOutcomeConfig(name="mine", file=path, min_count=1)
     with pytest.raises(SourceError, match=r"wrong\.parquet cannot be read as Parquet"):
         make(source, tmp_path, config)
     two = write_own(path, [["a", "b"], [], None, []], pa.list_(pa.string()))

@@ -209,8 +209,9 @@ class OwnOutcomeConfig(_OutcomeConfig):
     strings; null: not observed"""
     one_of: bool = False
     """Each admission has exactly one of the labels (classes)"""
-    min_count: int = Field(default=1, ge=1)
-    """A label needs at least this many training admissions"""
+    min_count: int = Field(default=10, ge=1)
+    """A label needs at least this many training admissions: reports name it, and what only one
+    patient's row says should not be in them"""
 
 
 class LabelsConfig(_OutcomeConfig):
@@ -233,8 +234,9 @@ class LabelsConfig(_OutcomeConfig):
     refused"""
     one_of: bool = False
     """Each row has exactly one of the labels (classes)"""
-    min_count: int = Field(default=1, ge=1)
-    """A label needs at least this many training rows"""
+    min_count: int = Field(default=10, ge=1)
+    """A label needs at least this many training rows: reports name it, and what only one patient's
+    row says (a column of remarks, say, taken for labels) should not be in them"""
 
     @model_validator(mode="after")
     def _is_of_columns(self) -> LabelsConfig:
