@@ -57,9 +57,11 @@ def take(api: str, report: Path, out: Path) -> None:
 
 
 def _newest_run(api: str) -> str:
+    """The one that was started last of those that came to their end."""
+    completed = {"state": {"name": {"any_": ["Completed"]}}}
     asked = urllib.request.Request(
         f"{api}/flow_runs/filter",
-        data=json.dumps({"sort": "START_TIME_DESC", "limit": 1}).encode(),
+        data=json.dumps({"flow_runs": completed, "sort": "START_TIME_DESC", "limit": 1}).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(asked) as answer:
