@@ -16,6 +16,15 @@ _LINE_BREAK = re.compile(r"[\n\r]")
 Span = tuple[int, int]  # of characters: the first, and the one after the last
 
 
+def spans_of(text: str) -> list[Span]:
+    """Where the words and marks of a text stand.
+
+    >>> spans_of("no S.O.B.,")
+    [(0, 2), (3, 8), (8, 9), (9, 10)]
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
+
 @dataclass(frozen=True)
 class Words:
     """What a note is made of, in its order: words, marks, and white space that is a token."""
@@ -39,7 +48,7 @@ class Words:
         >>> words.spans, words.of_token.tolist()
         (((0, 2), (3, 10), (10, 12), (12, 17)), [0, 1, 1, 1, 2, 2, 3])
         """
-        whole = [match.span() for match in _WORD.finditer(text)]
+        whole = spans_of(text)
         heads = _heads_of_tokens(text, whole, offsets)
         spans: list[Span] = []
         index_of: dict[int, int] = {}  # of each word's head

@@ -7,18 +7,16 @@ the step `evidence` measures on the test admissions.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.data.words import Span, spans_of
 from tasks.score.calibration import Labels
 from tasks.score.scorer import Scorer
-
-_WORD = re.compile(r"\S+")
 
 
 class Word(NamedTuple):
@@ -35,7 +33,7 @@ class Occlusion:
     """The calibrated probabilities of an outcome's labels for a text, whole and without a word."""
 
     text: str
-    spans: tuple[tuple[int, int], ...]  # [words]
+    spans: tuple[Span, ...]  # [words]
     labels: Labels
     whole: NDArray[np.float64]  # [labels]
     without: NDArray[np.float64]  # [words, labels]
@@ -51,7 +49,7 @@ class Occlusion:
 
 
 def occlude(scorer: Scorer, text: str, member: str, outcome: str) -> Occlusion:
-    """Score a text as it is, and without each of its words, which stand between white space.
+    """Score a text as it is, and without each of its words and marks, where it closes up.
 
     It takes a forward pass a word. A member that cuts long texts then reads as many words more at
     the cut as one leaves out.
@@ -62,7 +60,7 @@ def occlude(scorer: Scorer, text: str, member: str, outcome: str) -> Occlusion:
 
     Raises what `Scorer.score` does.
     """
-    spans = tuple(match.span() for match in _WORD.finditer(text))
+    spans = tuple(spans_of(text))
     scores = scorer.score([text, *_without_each(text, spans)], [member], [outcome])
     found = scores[member][outcome]
     whole, *without = found.probabilities
@@ -70,6 +68,8 @@ def occlude(scorer: Scorer, text: str, member: str, outcome: str) -> Occlusion:
     return Occlusion(text, spans, found.labels, whole, np.reshape(without, shape))
 
 
-def _without_each(text: str, spans: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def _without_each(text: str, spans: Sequence[Span]) -> Iterator[str]:
     for start, end in spans:
-        yield text[:start] + text[end:].lstrip(" ")
+        before, after = text[:start], text[end:]
+        # of the spaces around a word, those before it stay
+        yield before + (after.lstrip(" ") if not before or before[-1].isspace() else after)
